@@ -1,0 +1,47 @@
+//! What the three programs say to each other.
+//!
+//! - [`control`]: the public gRPC protocol of the daemon, with its typed failures ([`failure`]).
+//! - [`worker`]: the private protocol between the daemon and the worker of one user, and its [`channel`], which carries
+//!   frames and listening sockets over a socketpair.
+//! - [`environment`]: which of a user's environment variables a worker may see.
+
+pub mod channel;
+pub mod environment;
+pub mod failure;
+pub mod time;
+
+pub use common::v1::Reason;
+pub use failure::Failure;
+
+/// Messages that both protocols use.
+pub mod common {
+    /// Version 1.
+    pub mod v1 {
+        #![expect(missing_docs, reason = "generated; documented in the .proto files")]
+        tonic::include_proto!("kubefwd.common.v1");
+    }
+}
+
+/// The public control protocol.
+pub mod control {
+    /// Version 1.
+    pub mod v1 {
+        #![expect(missing_docs, reason = "generated; documented in the .proto files")]
+        tonic::include_proto!("kubefwd.control.v1");
+    }
+    /// Level of the protocol: grows when calls or fields are added, so that either side can say that the other is older.
+    pub const API_LEVEL: u32 = 1;
+    /// Where the daemon listens unless it is told otherwise.
+    pub const DEFAULT_SOCKET: &str = "/run/kubefwd/kubefwdd.sock";
+}
+
+/// The private worker protocol.
+pub mod worker {
+    /// Version 1.
+    pub mod v1 {
+        #![expect(missing_docs, reason = "generated; documented in the .proto files")]
+        tonic::include_proto!("kubefwd.worker.v1");
+    }
+    /// Both ends must say the same number: they are installed together.
+    pub const PROTOCOL: u32 = 1;
+}
