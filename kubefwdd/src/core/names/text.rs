@@ -245,22 +245,40 @@ fn name(what: &'static str, text: &str) -> Result<(), NameError> {
 /// Checks one label; `whole` is what the error shows.
 fn label(what: &'static str, whole: &str, part: &str) -> Result<(), NameError> {
     if part.is_empty() {
-        return Err(NameError::Empty { what, shown: shown(whole) });
+        return Err(NameError::Empty {
+            what,
+            shown: shown(whole),
+        });
     }
-    if let Some(found) = part.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
-        return Err(NameError::Character { what, shown: shown(whole), found });
+    if let Some(found) = part
+        .chars()
+        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
+    {
+        return Err(NameError::Character {
+            what,
+            shown: shown(whole),
+            found,
+        });
     }
     if part.len() > LABEL_MAX {
         return Err(too_long(what, whole, part, LABEL_MAX));
     }
     if part.starts_with('-') || part.ends_with('-') {
-        return Err(NameError::Edge { what, shown: shown(whole) });
+        return Err(NameError::Edge {
+            what,
+            shown: shown(whole),
+        });
     }
     Ok(())
 }
 
 fn too_long(what: &'static str, whole: &str, measured: &str, max: usize) -> NameError {
-    NameError::TooLong { what, shown: shown(whole), length: measured.len(), max }
+    NameError::TooLong {
+        what,
+        shown: shown(whole),
+        length: measured.len(),
+        max,
+    }
 }
 
 #[cfg(test)]
@@ -275,14 +293,23 @@ mod tests {
             assert_eq!(ServiceName::parse(text).unwrap().as_str(), text);
             assert_eq!(Namespace::parse(text).unwrap().as_str(), text);
         }
-        assert_eq!(PodName::parse("web-0.shard-1").unwrap().as_str(), "web-0.shard-1");
+        assert_eq!(
+            PodName::parse("web-0.shard-1").unwrap().as_str(),
+            "web-0.shard-1"
+        );
     }
 
     #[test]
     fn refuses_with_the_reason() {
         assert!(matches!(DnsLabel::parse(""), Err(NameError::Empty { .. })));
-        assert!(matches!(HostName::parse("a..b"), Err(NameError::Empty { .. })));
-        assert!(matches!(HostName::parse("a."), Err(NameError::Empty { .. })));
+        assert!(matches!(
+            HostName::parse("a..b"),
+            Err(NameError::Empty { .. })
+        ));
+        assert!(matches!(
+            HostName::parse("a."),
+            Err(NameError::Empty { .. })
+        ));
         assert!(matches!(
             Namespace::parse("a\n127.0.0.1 bank"),
             Err(NameError::Character { found: '\n', .. })
@@ -291,23 +318,40 @@ mod tests {
             ServiceName::parse("a.b"),
             Err(NameError::Character { found: '.', .. })
         ));
-        assert!(matches!(ServiceName::parse("-a"), Err(NameError::Edge { .. })));
-        assert!(matches!(HostName::parse("a-.b"), Err(NameError::Edge { .. })));
+        assert!(matches!(
+            ServiceName::parse("-a"),
+            Err(NameError::Edge { .. })
+        ));
+        assert!(matches!(
+            HostName::parse("a-.b"),
+            Err(NameError::Edge { .. })
+        ));
         let long = "x".repeat(64);
         assert!(matches!(
             DnsLabel::parse(&long),
-            Err(NameError::TooLong { length: 64, max: 63, .. })
+            Err(NameError::TooLong {
+                length: 64,
+                max: 63,
+                ..
+            })
         ));
         let many = vec!["abc"; 64].join(".");
         assert!(matches!(
             HostName::parse(&many),
-            Err(NameError::TooLong { length: 255, max: 253, .. })
+            Err(NameError::TooLong {
+                length: 255,
+                max: 253,
+                ..
+            })
         ));
     }
 
     #[test]
     fn folds_case_of_host_names_only() {
-        assert_eq!(HostName::parse("API.Default").unwrap().as_str(), "api.default");
+        assert_eq!(
+            HostName::parse("API.Default").unwrap().as_str(),
+            "api.default"
+        );
         assert!(ServiceName::parse("Api").is_err());
     }
 
