@@ -1,4 +1,8 @@
 //! The worker: runs as one user and holds everything that is that user's: kubeconfig, credentials, watches, tunnels and
 //! the forwarded bytes. It talks to the daemon over one socketpair and asks root for nothing but listening sockets.
 
+pub mod access;
+pub mod cluster;
 pub mod endpoint;
+pub mod index;
+pub mod tunnel;

@@ -1,0 +1,206 @@
+//! Everything by which the user's programs would reach a cluster, done as they do it: the kubeconfig, inline tokens,
+//! files that are rotated, client certificates and credential plugins.
+//!
+//! [`Credentials`] is the [`Access`] of one kubeconfig context. Whoever needs a grant waits for the same refresh; a
+//! credential that is about to run out is renewed while it is still in use; one that the API server refused is fetched
+//! anew once. Failed attempts are spaced out, because a plugin may open a browser each time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use jiff::{SignedDuration, Timestamp};
+use kubefwd_proto::{Failure, Reason};
+
+use crate::endpoint::{Access, Grant};
+use renewal::{Held, Sources};
+
+mod certificate;
+pub(crate) mod exec;
+mod headers;
+pub mod kubeconfig;
+mod material;
+mod renewal;
+pub(crate) mod suggest;
+pub(crate) mod tls;
+
+/// A refusal so soon after the credential was fetched is no matter of age: fetching again would not help.
+const FRESH: SignedDuration = SignedDuration::from_secs(10);
+/// The pause after a failed attempt; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+type Flight = Shared<BoxFuture<'static, Result<Grant, Failure>>>;
+
+/// The credentials of one kubeconfig context.
+#[derive(Clone)]
+pub struct Credentials {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sources: Sources,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Arc<Held>>,
+    /// The fetch that is under way, for everybody to wait for.
+    flight: Option<Flight>,
+    trouble: Option<Trouble>,
+}
+
+/// The last attempt failed.
+struct Trouble {
+    failure: Failure,
+    until: Timestamp,
+    pause: Duration,
+}
+
+impl Credentials {
+    /// Takes what the context says; nothing is read or run before the first grant.
+    ///
+    /// # Errors
+    /// The kubeconfig asks for what is contradictory or not supported.
+    pub fn new(
+        context: &kubeconfig::Context,
+        environment: &kubeconfig::Environment,
+    ) -> Result<Self, Failure> {
+        let inner = Inner {
+            sources: Sources::new(context, environment)?,
+            state: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Forgets that the last attempts failed: the user asks, so the user may have logged in again.
+    pub fn try_again(&self) {
+        self.inner.lock().trouble = None;
+    }
+
+    /// Makes what is held look older, for tests of what depends on its age.
+    #[cfg(test)]
+    pub(crate) fn make_older(&self, by: SignedDuration) {
+        let mut state = self.inner.lock();
+        let held = state.held.take().and_then(Arc::into_inner);
+        state.held = held.map(|held| Arc::new(held.fetched_earlier(by)));
+    }
+
+    /// A grant that can be given at once, or the fetch to wait for.
+    fn next(&self, refused: Option<u64>) -> Result<Grant, Wait> {
+        let now = Timestamp::now();
+        let mut state = self.inner.lock();
+        let held = state.held.clone();
+        let is_refused = held
+            .as_ref()
+            .is_some_and(|held| refused == Some(held.grant.generation));
+        if let Some(held) = held
+            .as_ref()
+            .filter(|held| !is_refused && !held.is_over(now))
+        {
+            if held.is_due(now) && state.flight.is_none() && !state.pausing(now) {
+                drop(self.launch(&mut state, false));
+            }
+            return Ok(held.grant.clone());
+        }
+        if let Some(flight) = &state.flight {
+            return Err(Wait::For(flight.clone()));
+        }
+        if let Some(trouble) = state.trouble.as_ref().filter(|trouble| now < trouble.until) {
+            return Err(Wait::Failed(trouble.failure.clone()));
+        }
+        if let Some(held) =
+            held.filter(|held| is_refused && now.duration_since(held.fetched) < FRESH)
+        {
+            return Err(Wait::Failed(self.inner.sources.refused(&held)));
+        }
+        Err(Wait::For(self.launch(&mut state, is_refused)))
+    }
+
+    /// Starts a fetch that goes on whether or not somebody still waits for it.
+    fn launch(&self, state: &mut State, refused: bool) -> Flight {
+        let inner = self.inner.clone();
+        let held = state.held.clone();
+        let task = tokio::spawn(async move {
+            let fetched = inner.sources.fetch(held.as_deref(), refused).await;
+            inner.lock().land(fetched)
+        });
+        let flight = task
+            .map(|joined| {
+                joined.unwrap_or_else(|error| {
+                    let text = format!("fetching credentials was interrupted: {error}");
+                    Err(Failure::new(Reason::Internal, text))
+                })
+            })
+            .boxed()
+            .shared();
+        state.flight = Some(flight.clone());
+        flight
+    }
+}
+
+enum Wait {
+    For(Flight),
+    Failed(Failure),
+}
+
+impl Access for Credentials {
+    fn grant(&self, refused: Option<u64>) -> BoxFuture<'_, Result<Grant, Failure>> {
+        let next = self.next(refused);
+        async move {
+            match next {
+                Ok(grant) => Ok(grant),
+                Err(Wait::Failed(failure)) => Err(failure),
+                Err(Wait::For(flight)) => flight.await,
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in a critical section leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pausing(&self, now: Timestamp) -> bool {
+        self.trouble
+            .as_ref()
+            .is_some_and(|trouble| now < trouble.until)
+    }
+
+    fn land(&mut self, fetched: Result<Held, Failure>) -> Result<Grant, Failure> {
+        self.flight = None;
+        match fetched {
+            Ok(held) => {
+                let grant = held.grant.clone();
+                self.held = Some(Arc::new(held));
+                self.trouble = None;
+                Ok(grant)
+            }
+            Err(failure) => {
+                let pause = match &self.trouble {
+                    Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
+                    None => FIRST_PAUSE,
+                };
+                tracing::warn!(%failure, ?pause, "no credentials");
+                self.trouble = Some(Trouble {
+                    failure: failure.clone(),
+                    until: Timestamp::now() + pause,
+                    pause,
+                });
+                Err(failure)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

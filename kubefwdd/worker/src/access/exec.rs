@@ -1,0 +1,333 @@
+//! Credential plugins (`users[].user.exec`): run as this user, with this user's environment, without a terminal.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use kubefwd_proto::{Failure, Reason};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{AccessFlags, Pid};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::kubeconfig::Environment;
+use credential::Credential;
+
+pub(crate) mod credential;
+
+/// How long a plugin may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long output is still read after the plugin has exited: what it left running may keep the pipes open.
+const DRAIN: Duration = Duration::from_secs(1);
+const MAX_OUTPUT: usize = 1024 * 1024;
+const STDERR_TAIL: usize = 2048;
+const VERSIONS: [&str; 2] = [
+    "client.authentication.k8s.io/v1",
+    "client.authentication.k8s.io/v1beta1",
+];
+
+/// A credential plugin as a kubeconfig describes it.
+pub(crate) struct Plugin {
+    user: String,
+    command: String,
+    arguments: Vec<String>,
+    environment: Environment,
+    version: String,
+    install_hint: String,
+    limit: Duration,
+}
+
+impl Plugin {
+    /// Checks what the kubeconfig says; nothing is run yet.
+    ///
+    /// # Errors
+    /// There is no command, a version that is not spoken any more, or the plugin needs a terminal.
+    pub(crate) fn new(
+        user: &str,
+        config: &ExecConfig,
+        cluster: &Cluster,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let invalid = |text: String| Failure::new(Reason::KubeconfigInvalid, text);
+        let command = config.command.clone().filter(|command| !command.is_empty());
+        let command = command.ok_or_else(|| {
+            invalid(format!("the exec plugin of user {user:?} names no command"))
+                .hint("set users[].user.exec.command in the kubeconfig")
+        })?;
+        let version = config.api_version.clone().unwrap_or_default();
+        if !VERSIONS.contains(&version.as_str()) {
+            return Err(invalid(format!(
+                "the exec plugin of user {user:?} asks for apiVersion {version:?}, which is not spoken"
+            ))
+            .hint(format!("use {}; newer releases of the plugin write it", VERSIONS[0])));
+        }
+        let arguments = config.args.clone().unwrap_or_default();
+        if config.interactive_mode == Some(ExecInteractiveMode::Always) {
+            let by_hand = command_line(&command, &arguments);
+            return Err(Failure::new(
+                Reason::CredentialsNeeded,
+                format!("the credential plugin of user {user:?} wants a terminal (interactiveMode: Always), which a service does not have"),
+            )
+            .hint(format!("set interactiveMode to IfAvailable and run `{by_hand}` by hand first")));
+        }
+        let told = if config.provide_cluster_info {
+            let cluster = ExecAuthCluster::try_from(cluster);
+            Some(cluster.map_err(|error| invalid(error.to_string()))?)
+        } else {
+            None
+        };
+        let info = credential::info(&version, told.as_ref()).map_err(|error| {
+            invalid(format!("the cluster cannot be told to the plugin: {error}"))
+        })?;
+
+        let mut environment = environment.clone();
+        for entry in config.env.iter().flatten() {
+            if let (Some(name), Some(value)) = (entry.get("name"), entry.get("value")) {
+                environment.insert(name.clone(), value.clone());
+            }
+        }
+        environment.insert("KUBERNETES_EXEC_INFO".to_owned(), info);
+        Ok(Self {
+            user: user.to_owned(),
+            command,
+            arguments,
+            environment,
+            version,
+            install_hint: config.install_hint.clone().unwrap_or_default(),
+            limit: LIMIT,
+        })
+    }
+
+    /// Runs the plugin once.
+    ///
+    /// # Errors
+    /// It is missing, cannot be run, takes too long, fails, or prints no credential.
+    pub(crate) async fn run(&self) -> Result<Credential, Failure> {
+        let program = self.find()?;
+        let mut command = Command::new(&program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let child = command.spawn().map_err(|error| {
+            self.failure(format!("cannot be run ({}): {error}", program.display()))
+        })?;
+        let mut run = Run::new(child);
+        let finished = timeout(self.limit, run.finish()).await;
+        run.kill();
+        let stderr = tail(&run.stderr);
+        let status = match finished {
+            Err(_) => {
+                let seconds = self.limit.as_secs_f32();
+                return Err(self.failure(format!(
+                    "did not answer within {seconds} s and was ended{stderr}"
+                )));
+            }
+            Ok(Err(error)) => return Err(self.failure(format!("cannot be waited for: {error}"))),
+            Ok(Ok(None)) => {
+                return Err(self.failure("printed more than 1 MiB and was ended".to_owned()));
+            }
+            Ok(Ok(Some(status))) => status,
+        };
+        if !status.success() {
+            return Err(self.failure(format!("failed: {status}{stderr}")));
+        }
+        credential::parse(&run.stdout, &self.version)
+            .map_err(|rubbish| self.failure(format!("cannot be understood: {rubbish}{stderr}")))
+    }
+
+    /// Finds the program as execvp(3) would with the user's PATH, to say precisely what is missing.
+    fn find(&self) -> Result<PathBuf, Failure> {
+        if self.command.contains('/') {
+            let path = PathBuf::from(&self.command);
+            return if is_program(&path) {
+                Ok(path)
+            } else {
+                Err(self.missing(""))
+            };
+        }
+        let path = self
+            .environment
+            .get("PATH")
+            .map(String::as_str)
+            .unwrap_or_default();
+        std::env::split_paths(path)
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.join(&self.command))
+            .find(|candidate| is_program(candidate))
+            .ok_or_else(|| self.missing(&format!(" in PATH={path}")))
+    }
+
+    fn missing(&self, place: &str) -> Failure {
+        let failure = Failure::new(
+            Reason::CredentialsNeeded,
+            format!(
+                "the credential plugin {:?} of user {:?} is not there or not executable{place}",
+                self.command, self.user
+            ),
+        );
+        let hint = self.install_hint.trim();
+        if hint.is_empty() {
+            failure.hint("install it, or have kubefwdctl run once from a shell whose PATH has it")
+        } else {
+            failure.hint(hint)
+        }
+    }
+
+    fn failure(&self, what: String) -> Failure {
+        let by_hand = command_line(&self.command, &self.arguments);
+        Failure::new(
+            Reason::CredentialsNeeded,
+            format!(
+                "the credential plugin {:?} of user {:?} {what}",
+                self.command, self.user
+            ),
+        )
+        .hint(format!(
+            "run `{by_hand}` in a terminal, log in if it asks, and try again"
+        ))
+    }
+}
+
+/// A running plugin and what it has printed so far. Its process group ends with it, however that comes.
+struct Run {
+    child: Child,
+    group: Option<Pid>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Run {
+    fn new(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            child,
+            group: id.map(Pid::from_raw),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+
+    /// Waits for the end of the plugin; `None` when it printed too much.
+    async fn finish(&mut self) -> std::io::Result<Option<ExitStatus>> {
+        let (Some(mut out), Some(mut err)) = (self.child.stdout.take(), self.child.stderr.take())
+        else {
+            return Err(std::io::Error::other("its output is not connected"));
+        };
+        let reading = async {
+            let (fits, ()) = tokio::join!(
+                read_all(&mut out, &mut self.stdout),
+                read_tail(&mut err, &mut self.stderr)
+            );
+            fits
+        };
+        tokio::pin!(reading);
+        let status = tokio::select! {
+            fits = &mut reading => {
+                if !fits {
+                    return Ok(None);
+                }
+                return self.child.wait().await.map(Some);
+            }
+            status = self.child.wait() => status?,
+        };
+        let fits = timeout(DRAIN, reading).await.unwrap_or(true);
+        Ok(fits.then_some(status))
+    }
+
+    /// Ends whatever the plugin left running.
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            // Usually there is nobody left, which is no error here.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Reads to the end; false when there is more than [`MAX_OUTPUT`].
+async fn read_all(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> bool {
+    let read = from.take(MAX_OUTPUT as u64 + 1).read_to_end(into).await;
+    // A failing pipe ends the output; what is missing shows when it is parsed.
+    read.is_err() || into.len() <= MAX_OUTPUT
+}
+
+/// Reads to the end and keeps the last [`STDERR_TAIL`] bytes.
+async fn read_tail(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) {
+    let mut chunk = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        into.extend_from_slice(&chunk[..read]);
+        let surplus = into.len().saturating_sub(STDERR_TAIL);
+        into.drain(..surplus);
+    }
+}
+
+fn tail(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let last = &lines[lines.len().saturating_sub(4)..];
+    if last.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {}", last.join(" / "))
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file() && nix::unistd::access(path, AccessFlags::X_OK).is_ok()
+}
+
+/// A command to type. Values of options that are secrets are left out: hints reach logs.
+fn command_line(command: &str, arguments: &[String]) -> String {
+    let mut words = vec![quoted(command)];
+    let mut hide_next = false;
+    for argument in arguments {
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        let option = name.starts_with('-');
+        words.push(match value {
+            _ if hide_next && !option => "…".to_owned(),
+            Some(_) if option && is_secret(name) => format!("{name}=…"),
+            _ => quoted(argument),
+        });
+        hide_next = option && value.is_none() && is_secret(name);
+    }
+    words.join(" ")
+}
+
+fn is_secret(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    ["secret", "password", "passphrase"]
+        .iter()
+        .any(|part| option.contains(part))
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! The user's kubeconfig: which files, merged as client-go merges them, and one context of it.
+//!
+//! Rules: <https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/>. The environment is
+//! the one that the user's latest client sent, not the one that this process was started with.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use kubefwd_proto::{Failure, Reason};
+
+use super::suggest::nearest;
+
+/// The user's environment, as the daemon passes it on.
+pub type Environment = BTreeMap<String, String>;
+
+/// How many names a message lists at most.
+const NAMED: usize = 12;
+
+/// The merged content of a user's kubeconfig files.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    config: Kubeconfig,
+    /// The files that were read, in order.
+    files: Vec<PathBuf>,
+}
+
+/// One context with the cluster and the user that it names.
+#[derive(Clone)]
+pub struct Context {
+    /// The name of the context.
+    pub name: String,
+    /// The namespace that the context names; `default` where it names none.
+    pub namespace: String,
+    /// The name of the kubeconfig user; empty for an anonymous one.
+    pub user_name: String,
+    /// Where the API server is.
+    pub cluster: Cluster,
+    /// What to present to it.
+    pub user: AuthInfo,
+}
+
+/// A context as it is listed, whether it can be used or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name of the context.
+    pub name: String,
+    /// The name of its cluster.
+    pub cluster: String,
+    /// The name of its user.
+    pub user: String,
+    /// Its namespace, empty where it names none.
+    pub namespace: String,
+    /// The address of the API server, empty where the cluster is missing.
+    pub server: String,
+}
+
+impl Merged {
+    /// Reads and merges: `explicit` paths if there are any, else those of `KUBECONFIG`, else `~/.kube/config`.
+    ///
+    /// A path of a list that does not exist is passed over, as kubectl does, unless none exists.
+    ///
+    /// # Errors
+    /// No file is there, one cannot be read, or one is no kubeconfig. The message names the file.
+    pub async fn load(explicit: &[String], environment: &Environment) -> Result<Self, Failure> {
+        let paths = paths(explicit, environment)?;
+        tokio::task::spawn_blocking(move || read(&paths))
+            .await
+            .unwrap_or_else(|error| {
+                Err(Failure::new(
+                    Reason::Internal,
+                    format!("reading the kubeconfig was interrupted: {error}"),
+                ))
+            })
+    }
+
+    /// The name of the current context, empty where none is set.
+    pub fn current_context(&self) -> &str {
+        self.config.current_context.as_deref().unwrap_or_default()
+    }
+
+    /// Every context, in the order of the files.
+    pub fn contexts(&self) -> Vec<Listed> {
+        let of = |named: &kube::config::NamedContext| {
+            let context = named.context.clone().unwrap_or_default();
+            let server = self
+                .cluster(&context.cluster)
+                .and_then(|c| c.server.clone());
+            Listed {
+                name: named.name.clone(),
+                cluster: context.cluster,
+                user: context.user.unwrap_or_default(),
+                namespace: context.namespace.unwrap_or_default(),
+                server: server.unwrap_or_default(),
+            }
+        };
+        self.config.contexts.iter().map(of).collect()
+    }
+
+    /// Resolves a context, or the current one for an empty name.
+    ///
+    /// # Errors
+    /// The context does not exist (the message names those that do), or its cluster or user does not.
+    pub fn context(&self, name: &str) -> Result<Context, Failure> {
+        let name = if name.is_empty() {
+            self.current_context()
+        } else {
+            name
+        };
+        if name.is_empty() {
+            return Err(self.no_current_context());
+        }
+        let named = self.config.contexts.iter().find(|named| named.name == name);
+        let context = named
+            .and_then(|named| named.context.as_ref())
+            .ok_or_else(|| self.unknown_context(name))?;
+
+        let cluster = self
+            .cluster(&context.cluster)
+            .ok_or_else(|| self.dangling(name, "cluster", &context.cluster))?;
+        if cluster.server.as_deref().unwrap_or_default().is_empty() {
+            return Err(Failure::new(
+                Reason::KubeconfigInvalid,
+                format!(
+                    "cluster {:?} of context {name:?} names no server",
+                    context.cluster
+                ),
+            )
+            .hint(format!(
+                "set it with `kubectl config set-cluster {} --server=https://…`",
+                context.cluster
+            )));
+        }
+        let user_name = context.user.clone().unwrap_or_default();
+        let user = if user_name.is_empty() {
+            AuthInfo::default()
+        } else {
+            self.user(&user_name)
+                .cloned()
+                .ok_or_else(|| self.dangling(name, "user", &user_name))?
+        };
+        let namespace = context
+            .namespace
+            .clone()
+            .filter(|namespace| !namespace.is_empty());
+        Ok(Context {
+            name: name.to_owned(),
+            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            user_name,
+            cluster: cluster.clone(),
+            user,
+        })
+    }
+
+    fn cluster(&self, name: &str) -> Option<&Cluster> {
+        let named = self.config.clusters.iter().find(|named| named.name == name);
+        named.and_then(|named| named.cluster.as_ref())
+    }
+
+    fn user(&self, name: &str) -> Option<&AuthInfo> {
+        let named = self
+            .config
+            .auth_infos
+            .iter()
+            .find(|named| named.name == name);
+        named.and_then(|named| named.auth_info.as_ref())
+    }
+
+    fn unknown_context(&self, name: &str) -> Failure {
+        let names: Vec<&str> = self
+            .config
+            .contexts
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        let message = if names.is_empty() {
+            format!(
+                "context {name:?} does not exist: {} has no contexts",
+                list_paths(&self.files)
+            )
+        } else {
+            format!(
+                "context {name:?} does not exist; there is {}",
+                list_names(&names)
+            )
+        };
+        let failure = Failure::new(Reason::ContextNotFound, message);
+        match nearest(name, names) {
+            Some(near) => failure.hint(format!("did you mean {near:?}?")),
+            None => failure.hint("name one of them, or another file with --kubeconfig"),
+        }
+    }
+
+    fn no_current_context(&self) -> Failure {
+        let names: Vec<&str> = self
+            .config
+            .contexts
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        let there = if names.is_empty() {
+            "no contexts".to_owned()
+        } else {
+            list_names(&names)
+        };
+        Failure::new(
+            Reason::ContextNotFound,
+            format!(
+                "no context was named and {} sets no current-context; there is {there}",
+                list_paths(&self.files)
+            ),
+        )
+        .hint("name one with --context, or set one with `kubectl config use-context NAME`")
+    }
+
+    fn dangling(&self, context: &str, kind: &str, name: &str) -> Failure {
+        Failure::new(
+            Reason::KubeconfigInvalid,
+            format!(
+                "context {context:?} names {kind} {name:?}, which is in none of {}",
+                list_paths(&self.files)
+            ),
+        )
+        .hint(format!(
+            "add the {kind}, or the file that has it to KUBECONFIG"
+        ))
+    }
+}
+
+/// The home directory: of the environment, else of the user database.
+pub(crate) fn home(environment: &Environment) -> Option<PathBuf> {
+    let named = environment.get("HOME").filter(|home| !home.is_empty());
+    named.map(PathBuf::from).or_else(|| {
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid());
+        user.ok().flatten().map(|user| user.dir)
+    })
+}
+
+fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>, Failure> {
+    let home = home(environment);
+    // The user's client makes paths absolute; what is relative nevertheless is taken from where the worker runs.
+    let absolute = |path: PathBuf| match &home {
+        Some(home) if path.is_relative() => home.join(path),
+        _ => path,
+    };
+    let listed: Vec<PathBuf> = if explicit.is_empty() {
+        let variable = environment
+            .get("KUBECONFIG")
+            .map(String::as_str)
+            .unwrap_or_default();
+        std::env::split_paths(variable).collect()
+    } else {
+        explicit.iter().map(PathBuf::from).collect()
+    };
+    let listed: Vec<PathBuf> = listed
+        .into_iter()
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(absolute)
+        .collect();
+    if !listed.is_empty() {
+        return Ok(listed);
+    }
+    match home {
+        Some(home) => Ok(vec![home.join(".kube/config")]),
+        None => Err(Failure::new(
+            Reason::KubeconfigInvalid,
+            "no kubeconfig: neither KUBECONFIG nor HOME is set",
+        )
+        .hint("name the file with --kubeconfig")),
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
+    let mut merged = Kubeconfig::default();
+    let mut files = Vec::new();
+    for path in paths {
+        let mut next = match Kubeconfig::read_from(path) {
+            Ok(config) => config,
+            Err(KubeconfigError::ReadConfig(error, _))
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                continue;
+            }
+            Err(error) => return Err(unreadable(path, error)),
+        };
+        // An empty name sets nothing, also where an earlier file has it.
+        next.current_context = next.current_context.filter(|name| !name.is_empty());
+        merged = merged
+            .merge(next)
+            .map_err(|error| unreadable(path, error))?;
+        files.push(path.clone());
+    }
+    if files.is_empty() {
+        return Err(Failure::new(
+            Reason::KubeconfigInvalid,
+            format!("no kubeconfig found; tried {}", list_paths(paths)),
+        )
+        .hint("name the file with --kubeconfig or KUBECONFIG"));
+    }
+    Ok(Merged {
+        config: merged,
+        files,
+    })
+}
+
+fn unreadable(path: &Path, error: KubeconfigError) -> Failure {
+    let path = path.display();
+    match error {
+        KubeconfigError::ReadConfig(error, _) => Failure::new(
+            Reason::KubeconfigInvalid,
+            format!("cannot read {path} as user {}: {error}", user_name()),
+        )
+        .hint("give your user read permission on it, or name another file with --kubeconfig"),
+        KubeconfigError::Parse(error) => {
+            let place = error.location().map_or_else(String::new, |at| {
+                format!(", line {}, column {}", at.line(), at.column())
+            });
+            // The parser's own rendering quotes the lines around the mistake, which may hold a token.
+            let text = error.without_snippet().to_string();
+            let text = text.lines().next().unwrap_or_default();
+            Failure::new(Reason::KubeconfigInvalid, format!("{path}{place}: {text}"))
+                .hint("correct the file; `kubectl config view` shows what is read from it")
+        }
+        other => Failure::new(Reason::KubeconfigInvalid, format!("{path}: {other}"))
+            .hint("correct the file; `kubectl config view` shows what is read from it"),
+    }
+}
+
+/// The name of the user that this process runs as, for messages.
+pub(crate) fn user_name() -> String {
+    let uid = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+fn list_paths(paths: &[PathBuf]) -> String {
+    let shown: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    shown.join(", ")
+}
+
+fn list_names(names: &[&str]) -> String {
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| (*name).to_owned())
+        .collect();
+    if names.len() > NAMED {
+        shown.push(format!("and {} more", names.len() - NAMED));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! What a kubeconfig gives inline or as files: trust roots, client certificate, token. Files are read again, because
+//! tokens and certificates are rotated under them.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kube::config::{AuthInfo, Cluster};
+use kubefwd_proto::{Failure, Reason};
+use secrecy::ExposeSecret;
+
+use super::kubeconfig::user_name;
+
+/// Bytes from the kubeconfig itself or from a file that it names.
+#[derive(Clone)]
+enum Blob {
+    Inline(Vec<u8>),
+    File(PathBuf),
+}
+
+/// Where trust and credentials come from.
+#[derive(Clone)]
+pub(crate) struct Material {
+    authority: Option<Blob>,
+    certificate: Option<(Blob, Blob)>,
+    token: Option<Blob>,
+    /// A token that stands in the kubeconfig beside a token file that cannot be read.
+    inline_token: Option<Vec<u8>>,
+}
+
+/// The content of all of it at one moment.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Loaded {
+    /// PEM of the trust roots; `None` means those of the system.
+    pub(crate) authority: Option<Vec<u8>>,
+    /// PEM of the client certificate and of its key.
+    pub(crate) certificate: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) token: Option<String>,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").finish_non_exhaustive()
+    }
+}
+
+impl Material {
+    /// Takes from a kubeconfig what it says about trust and credentials; reads no file yet.
+    pub(crate) fn new(cluster: &Cluster, user: &AuthInfo) -> Result<Self, Failure> {
+        let authority = blob(
+            "certificate-authority-data",
+            cluster.certificate_authority_data.as_deref(),
+            cluster.certificate_authority.as_deref(),
+        )?;
+        let certificate = blob(
+            "client-certificate-data",
+            user.client_certificate_data.as_deref(),
+            user.client_certificate.as_deref(),
+        )?;
+        let key = blob(
+            "client-key-data",
+            user.client_key_data
+                .as_ref()
+                .map(|data| data.expose_secret()),
+            user.client_key.as_deref(),
+        )?;
+        let certificate = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(half("client-certificate", "client-key")),
+            (None, Some(_)) => return Err(half("client-key", "client-certificate")),
+        };
+        let inline_token = user
+            .token
+            .as_ref()
+            .map(|token| token.expose_secret().as_bytes().to_vec())
+            .filter(|token| !token.is_empty());
+        let file = user.token_file.as_deref().filter(|path| !path.is_empty());
+        Ok(Self {
+            authority,
+            certificate,
+            // The file wins over the token, since it is the one that is rotated (client-go's rest.Config does so too).
+            token: file
+                .map(|path| Blob::File(path.into()))
+                .or_else(|| inline_token.clone().map(Blob::Inline)),
+            inline_token,
+        })
+    }
+
+    /// Whether any of it can change under us.
+    pub(crate) fn has_files(&self) -> bool {
+        let (certificate, key) = match &self.certificate {
+            Some((certificate, key)) => (Some(certificate), Some(key)),
+            None => (None, None),
+        };
+        [
+            self.authority.as_ref(),
+            certificate,
+            key,
+            self.token.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .any(|blob| matches!(blob, Blob::File(_)))
+    }
+
+    /// Whether there is a token.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Reads everything; blocks on files.
+    pub(crate) fn read(&self) -> Result<Loaded, Failure> {
+        let certificate = match &self.certificate {
+            Some((certificate, key)) => Some((
+                certificate.read("the client certificate")?,
+                key.read("the client key")?,
+            )),
+            None => None,
+        };
+        Ok(Loaded {
+            authority: match &self.authority {
+                Some(blob) => Some(blob.read("the cluster's certificate authority")?),
+                None => None,
+            },
+            certificate,
+            token: self.read_token()?,
+        })
+    }
+
+    fn read_token(&self) -> Result<Option<String>, Failure> {
+        let Some(blob) = &self.token else {
+            return Ok(None);
+        };
+        let bytes = match (blob.read("the token file"), &self.inline_token) {
+            (Ok(bytes), _) => bytes,
+            (Err(_), Some(inline)) => inline.clone(),
+            (Err(failure), None) => return Err(failure),
+        };
+        let token = String::from_utf8(bytes).unwrap_or_default();
+        let token = token.trim();
+        if token.is_empty() {
+            let place = match blob {
+                Blob::File(path) => format!("token file {} holds no token", path.display()),
+                Blob::Inline(_) => "the kubeconfig's token is empty".to_owned(),
+            };
+            return Err(Failure::new(Reason::CredentialsNeeded, place)
+                .hint("log in again so that it is written anew"));
+        }
+        Ok(Some(token.to_owned()))
+    }
+}
+
+impl Blob {
+    fn read(&self, what: &str) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Inline(bytes) => Ok(bytes.clone()),
+            Self::File(path) => std::fs::read(path).map_err(|error| {
+                Failure::new(
+                    Reason::CredentialsNeeded,
+                    format!(
+                        "cannot read {what} {} as user {}: {error}",
+                        path.display(),
+                        user_name()
+                    ),
+                )
+                .hint("the kubeconfig names this file; correct the path or its permissions")
+            }),
+        }
+    }
+}
+
+/// Data wins over a file (kubeconfig v1 API).
+fn blob(field: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Blob>, Failure> {
+    if let Some(data) = data.filter(|data| !data.is_empty()) {
+        let compact: String = data.split_ascii_whitespace().collect();
+        let bytes = STANDARD.decode(compact).map_err(|error| {
+            Failure::new(
+                Reason::KubeconfigInvalid,
+                format!("{field} in the kubeconfig is not base64: {error}"),
+            )
+            .hint("it must be the base64 form of a PEM file")
+        })?;
+        return Ok(Some(Blob::Inline(bytes)));
+    }
+    Ok(file
+        .filter(|path| !path.is_empty())
+        .map(|path| Blob::File(path.into())))
+}
+
+fn half(there: &str, missing: &str) -> Failure {
+    Failure::new(
+        Reason::KubeconfigInvalid,
+        format!("the kubeconfig user has a {there} but no {missing}"),
+    )
+    .hint(format!("add {missing} or {missing}-data"))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    fn user() -> AuthInfo {
+        AuthInfo::default()
+    }
+
+    #[test]
+    fn data_wins_over_a_file_and_a_token_file_over_a_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "from file\n").unwrap();
+        let cluster = Cluster {
+            certificate_authority: Some("/does/not/exist".to_owned()),
+            certificate_authority_data: Some(STANDARD.encode("roots")),
+            ..Cluster::default()
+        };
+        let user = AuthInfo {
+            token: Some(SecretString::from("inline")),
+            token_file: Some(path.display().to_string()),
+            ..user()
+        };
+        let material = Material::new(&cluster, &user).unwrap();
+        let loaded = material.read().unwrap();
+        assert_eq!(loaded.authority.as_deref(), Some(&b"roots"[..]));
+        assert_eq!(loaded.token.as_deref(), Some("from file"));
+        assert!(material.has_files());
+
+        std::fs::write(&path, "rotated").unwrap();
+        assert_eq!(material.read().unwrap().token.as_deref(), Some("rotated"));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(material.read().unwrap().token.as_deref(), Some("inline"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let user = AuthInfo {
+            token_file: Some("/does/not/exist".to_owned()),
+            ..user()
+        };
+        let material = Material::new(&Cluster::default(), &user).unwrap();
+        let failure = material.read().unwrap_err();
+        assert_eq!(failure.reason, Reason::CredentialsNeeded);
+        assert!(
+            failure.message.contains("the token file /does/not/exist"),
+            "{failure}"
+        );
+        assert!(failure.message.contains("No such file"), "{failure}");
+    }
+
+    #[test]
+    fn half_an_identity_and_broken_base64_are_refused() {
+        let user = AuthInfo {
+            client_certificate: Some("/cert".to_owned()),
+            ..user()
+        };
+        let failure = Material::new(&Cluster::default(), &user).err().unwrap();
+        assert!(failure.message.contains("no client-key"), "{failure}");
+
+        let cluster = Cluster {
+            certificate_authority_data: Some("***".to_owned()),
+            ..Cluster::default()
+        };
+        let failure = Material::new(&cluster, &AuthInfo::default()).err().unwrap();
+        assert_eq!(failure.reason, Reason::KubeconfigInvalid);
+        assert!(
+            failure.message.contains("certificate-authority-data"),
+            "{failure}"
+        );
+    }
+}

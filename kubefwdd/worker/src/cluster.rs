@@ -1,0 +1,254 @@
+//! One cluster as one kubeconfig context reaches it: where it is ([`Endpoint`]), with what credentials, and a Kubernetes
+//! client that uses both.
+//!
+//! [`Clusters`] hands them out, so that a user's programs, watches and questions share credentials and connections: a
+//! credential plugin runs once for all of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Uri;
+use http::uri::{PathAndQuery, Scheme};
+use kubefwd_proto::{Failure, Reason};
+
+use crate::access::Credentials;
+use crate::access::kubeconfig::{Context, Environment, Listed, Merged};
+use crate::endpoint::Endpoint;
+use transport::Transport;
+
+pub use classify::{classify, classify_status, classify_watch};
+
+mod classify;
+mod connect;
+mod proxy;
+mod transport;
+
+/// How many clusters are remembered; contexts beyond that are built anew each time.
+const REMEMBERED: usize = 64;
+
+/// One cluster, as one context reaches it.
+pub struct Cluster {
+    context: Context,
+    endpoint: Arc<Endpoint>,
+    credentials: Credentials,
+    transport: Transport,
+    client: kube::Client,
+}
+
+impl Cluster {
+    /// Builds what is needed to reach the cluster; nothing is connected or run yet. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The context says something that cannot be used.
+    pub fn new(context: Context, environment: &Environment) -> Result<Self, Failure> {
+        let server = server(&context)?;
+        let proxy = proxy::choose(&context.cluster, &server, environment)?;
+        let credentials = Credentials::new(&context, environment)?;
+        let name = context.cluster.tls_server_name.clone();
+        let endpoint = Arc::new(Endpoint {
+            server,
+            tls_server_name: name.filter(|name| !name.is_empty()),
+            proxy,
+            access: Arc::new(credentials.clone()),
+        });
+        let transport = Transport::new(endpoint.clone());
+        let client = kube::Client::new(transport.clone(), context.namespace.clone());
+        Ok(Self {
+            context,
+            endpoint,
+            credentials,
+            transport,
+            client,
+        })
+    }
+
+    /// The name of the context.
+    pub fn context(&self) -> &str {
+        &self.context.name
+    }
+
+    /// The namespace that the context names, `default` where it names none.
+    pub fn namespace(&self) -> &str {
+        &self.context.namespace
+    }
+
+    /// The API server's address, as the kubeconfig has it.
+    pub fn server(&self) -> &str {
+        self.context.cluster.server.as_deref().unwrap_or_default()
+    }
+
+    /// What tunnels connect to.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The Kubernetes client. It does not repeat failed requests, except once after a 401 with new credentials.
+    pub fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// Tries credentials again that failed a moment ago: the user may have logged in meanwhile.
+    pub fn try_credentials_again(&self) {
+        self.credentials.try_again();
+    }
+
+    /// Makes new connections from now on: the machine woke up or its network changed.
+    pub fn start_afresh(&self) {
+        self.transport.start_afresh();
+    }
+}
+
+/// The clusters that are in use, by context and kubeconfig files.
+pub struct Clusters {
+    state: Mutex<State>,
+}
+
+struct State {
+    environment: Arc<Environment>,
+    known: BTreeMap<(String, Vec<String>), Known>,
+}
+
+struct Known {
+    /// Cluster and user as the kubeconfig had them.
+    content: String,
+    cluster: Arc<Cluster>,
+}
+
+impl Clusters {
+    /// None yet.
+    pub fn new(environment: Environment) -> Self {
+        Self {
+            state: Mutex::new(State {
+                environment: Arc::new(environment),
+                known: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// The user's environment changed: what is asked for from now on is built with the new one.
+    pub fn replace_environment(&self, environment: Environment) {
+        let mut state = self.lock();
+        if *state.environment != environment {
+            state.environment = Arc::new(environment);
+            state.known.clear();
+        }
+    }
+
+    /// The user's environment.
+    pub fn environment(&self) -> Arc<Environment> {
+        self.lock().environment.clone()
+    }
+
+    /// The cluster of a context (the current one for an empty name) in these kubeconfig files (empty: as `KUBECONFIG` or
+    /// the default says). The files are read each time; the same cluster is returned while they say the same of it.
+    ///
+    /// # Errors
+    /// The kubeconfig or the context cannot be used.
+    pub async fn get(&self, context: &str, kubeconfig: &[String]) -> Result<Arc<Cluster>, Failure> {
+        let environment = self.environment();
+        let merged = Merged::load(kubeconfig, &environment).await?;
+        let context = merged.context(context)?;
+        let content = content(&context)?;
+        let key = (context.name.clone(), kubeconfig.to_vec());
+
+        let mut state = self.lock();
+        if let Some(known) = state
+            .known
+            .get(&key)
+            .filter(|known| known.content == content)
+        {
+            return Ok(known.cluster.clone());
+        }
+        let cluster = Arc::new(Cluster::new(context, &environment)?);
+        let is_current = Arc::ptr_eq(&environment, &state.environment);
+        if is_current && (state.known.len() < REMEMBERED || state.known.contains_key(&key)) {
+            state.known.insert(
+                key,
+                Known {
+                    content,
+                    cluster: cluster.clone(),
+                },
+            );
+        }
+        Ok(cluster)
+    }
+
+    /// The current context and every context of the kubeconfig.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be read.
+    pub async fn contexts(&self, kubeconfig: &[String]) -> Result<(String, Vec<Listed>), Failure> {
+        let merged = Merged::load(kubeconfig, &self.environment()).await?;
+        Ok((merged.current_context().to_owned(), merged.contexts()))
+    }
+
+    /// Makes new connections to all clusters from now on.
+    pub fn start_afresh(&self) {
+        for known in self.lock().known.values() {
+            known.cluster.start_afresh();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing in a critical section leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn content(context: &Context) -> Result<String, Failure> {
+    let parts = (
+        &context.namespace,
+        &context.user_name,
+        &context.cluster,
+        &context.user,
+    );
+    serde_json::to_string(&parts).map_err(|error| {
+        Failure::new(
+            Reason::KubeconfigInvalid,
+            format!("context {:?} cannot be understood: {error}", context.name),
+        )
+    })
+}
+
+/// The address of the API server. Without a scheme it is `https://`, as for kubectl once any TLS setting is there.
+fn server(context: &Context) -> Result<Uri, Failure> {
+    let text = context.cluster.server.as_deref().unwrap_or_default().trim();
+    let with_scheme = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://{text}")
+    };
+    let invalid = |why: String| {
+        Failure::new(
+            Reason::KubeconfigInvalid,
+            format!(
+                "the server {text:?} of context {:?} cannot be used: {why}",
+                context.name
+            ),
+        )
+        .hint("it must be https://host:port")
+    };
+    let uri: Uri = with_scheme
+        .parse()
+        .map_err(|error| invalid(format!("{error}")))?;
+    if uri.scheme() != Some(&Scheme::HTTPS) && uri.scheme() != Some(&Scheme::HTTP) {
+        return Err(invalid("it is neither https:// nor http://".to_owned()));
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(invalid("it names no host".to_owned()));
+    }
+    let mut parts = uri.into_parts();
+    let prefix = parts
+        .path_and_query
+        .as_ref()
+        .map_or("/", PathAndQuery::path);
+    parts.path_and_query = Some(
+        prefix
+            .parse()
+            .map_err(|error| invalid(format!("{error}")))?,
+    );
+    Uri::from_parts(parts).map_err(|error| invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,378 @@
+//! What went wrong with a cluster, as a person should read it: what, why, and what to do next.
+
+use std::error::Error as StdError;
+use std::io;
+
+use kube::core::Status;
+use kube::runtime::watcher;
+use kubefwd_proto::{Failure, Reason};
+use rustls::{AlertDescription, CertificateError};
+
+use super::connect::DialError;
+use super::transport::NoAnswer;
+
+const QUOTED: usize = 300;
+
+/// Explains an error of a request.
+pub fn classify(error: &kube::Error) -> Failure {
+    match error {
+        kube::Error::Api(status) => classify_status(status),
+        kube::Error::SerdeError(error) => Failure::new(
+            Reason::ClusterUnreachable,
+            format!("the API server answered with something else than what was asked for: {error}"),
+        )
+        .hint("see that the kubeconfig's server is a Kubernetes API server and not a login page"),
+        other => classify_chain(other),
+    }
+}
+
+/// Explains an error of a watch.
+pub fn classify_watch(error: &watcher::Error) -> Failure {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => classify(error),
+        watcher::Error::WatchError(status) => classify_status(status),
+        watcher::Error::NoResourceVersion => Failure::new(
+            Reason::ClusterUnreachable,
+            "the API server answered a list without a resourceVersion, so that it cannot be watched",
+        ),
+    }
+}
+
+/// Explains a Status body of the API server.
+pub fn classify_status(status: &Status) -> Failure {
+    let text = shorten(&status.message);
+    match status.code {
+        401 => Failure::new(
+            Reason::CredentialsNeeded,
+            format!("the cluster does not accept the credentials (401 {text})"),
+        )
+        .hint("log in again; they may have expired or been revoked"),
+        403 => forbidden(&status.message),
+        404 => not_found(status, &text),
+        410 => Failure::new(
+            Reason::Conflict,
+            format!("the cluster no longer has that version of the objects (410): {text}"),
+        )
+        .hint("ask again"),
+        409 => Failure::new(
+            Reason::Conflict,
+            format!("the cluster reports a conflict: {text}"),
+        ),
+        400 | 422 => Failure::new(
+            Reason::InvalidArgument,
+            format!("the cluster does not accept the request: {text}"),
+        ),
+        405 | 406 | 415 | 501 => Failure::new(
+            Reason::Unsupported,
+            format!(
+                "the cluster does not support this ({}): {text}",
+                status.code
+            ),
+        )
+        .hint("it may be too old, or a gateway in between does not pass it on"),
+        408 | 504 => Failure::new(
+            Reason::Timeout,
+            format!(
+                "the cluster gave up on the request in time ({}): {text}",
+                status.code
+            ),
+        )
+        .hint("try again"),
+        429 => {
+            let wait = status
+                .details
+                .as_ref()
+                .map_or(0, |details| details.retry_after_seconds);
+            let hint = if wait > 0 {
+                format!("try again in {wait} s")
+            } else {
+                "try again later".to_owned()
+            };
+            Failure::new(
+                Reason::LimitExceeded,
+                format!("the cluster has too many requests to serve this one (429): {text}"),
+            )
+            .hint(hint)
+        }
+        code => Failure::new(
+            Reason::ClusterUnreachable,
+            format!("the cluster cannot serve the request ({code}): {text}"),
+        )
+        .hint("it may be starting or overloaded; this is tried again"),
+    }
+}
+
+/// `services is forbidden: User "x" cannot list resource "services" in API group "" in the namespace "staging"`, as the
+/// API server's RBAC authorizer writes it, made shorter.
+fn forbidden(message: &str) -> Failure {
+    let Some(denied) = Denied::parse(message) else {
+        return Failure::new(
+            Reason::ForbiddenByCluster,
+            format!(
+                "permission denied by the cluster (403): {}",
+                shorten(message)
+            ),
+        )
+        .hint("ask whoever runs the cluster for the missing right");
+    };
+    let Denied {
+        user,
+        verb,
+        resource,
+        namespace,
+    } = denied;
+    let (place, flag) = match namespace {
+        Some(namespace) => (format!("in {namespace}"), format!("-n {namespace}")),
+        None => (
+            "in the whole cluster".to_owned(),
+            "--all-namespaces".to_owned(),
+        ),
+    };
+    Failure::new(
+        Reason::ForbiddenByCluster,
+        format!("permission denied: cannot {verb} {resource} {place} (as {user})"),
+    )
+    .hint(format!(
+        "ask for a role that may; `kubectl auth can-i {verb} {resource} {flag}` tells when it is there"
+    ))
+}
+
+struct Denied {
+    user: String,
+    verb: String,
+    /// With its group: `endpointslices.discovery.k8s.io`.
+    resource: String,
+    namespace: Option<String>,
+}
+
+impl Denied {
+    fn parse(message: &str) -> Option<Self> {
+        let (_, rest) = message.split_once("User \"")?;
+        let (user, rest) = rest.split_once("\" cannot ")?;
+        let (verb, rest) = rest.split_once(" resource \"")?;
+        let (resource, rest) = rest.split_once("\" in API group \"")?;
+        let (group, rest) = rest.split_once('"')?;
+        let namespace = rest
+            .split_once("in the namespace \"")
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map(|(namespace, _)| shorten(namespace));
+        let resource = if group.is_empty() {
+            resource.to_owned()
+        } else {
+            format!("{resource}.{group}")
+        };
+        Some(Self {
+            user: shorten(user),
+            verb: shorten(verb),
+            resource: shorten(&resource),
+            namespace,
+        })
+    }
+}
+
+fn not_found(status: &Status, text: &str) -> Failure {
+    let details = status.details.as_ref();
+    let kind = details.map_or("", |details| details.kind.as_str());
+    let name = details.map_or("", |details| details.name.as_str());
+    let failure = |reason, what: &str| {
+        Failure::new(
+            reason,
+            format!("{what} {:?} does not exist in the cluster", shorten(name)),
+        )
+    };
+    match kind {
+        "namespaces" if !name.is_empty() => failure(Reason::NamespaceNotFound, "namespace"),
+        "services" if !name.is_empty() => failure(Reason::ServiceNotFound, "service"),
+        _ => Failure::new(
+            Reason::NotFound,
+            format!("the cluster answers: {text} (404)"),
+        ),
+    }
+}
+
+/// Explains an error by the first of its causes that is known.
+fn classify_chain(error: &(dyn StdError + 'static)) -> Failure {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.clone();
+        }
+        if let Some(dial) = cause.downcast_ref::<DialError>() {
+            return classify_dial(dial);
+        }
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+            return classify_tls("the API server", error);
+        }
+        if let Some(NoAnswer) = cause.downcast_ref() {
+            return Failure::new(Reason::Timeout, NoAnswer.to_string())
+                .hint("it may be overloaded; try again");
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            if let Some(inner) = error.get_ref() {
+                next = Some(inner);
+                continue;
+            }
+            return Failure::new(
+                Reason::ClusterUnreachable,
+                format!("the connection to the API server broke: {error}"),
+            )
+            .hint("this is tried again");
+        }
+        next = cause.source();
+    }
+    Failure::new(
+        Reason::ClusterUnreachable,
+        format!("the request to the API server failed: {}", chain(error)),
+    )
+    .hint("this is tried again")
+}
+
+fn classify_dial(error: &DialError) -> Failure {
+    let unreachable = |text| Failure::new(Reason::ClusterUnreachable, text);
+    match error {
+        DialError::Resolve { host, source } => unreachable(format!(
+            "the API server's name {host} cannot be resolved: {source}"
+        ))
+        .hint("is a VPN needed, or the name in the kubeconfig wrong?"),
+        DialError::Connect { target, source } => match io_kind(&**source) {
+            Some(io::ErrorKind::ConnectionRefused) => unreachable(format!(
+                "nothing listens on {target} (connection refused)"
+            ))
+            .hint("is the cluster running, and is its address in the kubeconfig still right?"),
+            _ => unreachable(format!(
+                "the API server {target} cannot be reached: {}",
+                root(&**source)
+            ))
+            .hint("is the network up, is a VPN needed?"),
+        },
+        DialError::Proxy {
+            proxy,
+            target,
+            source,
+        } => unreachable(format!(
+            "the proxy {proxy} does not lead to {target}: {}",
+            root(&**source)
+        ))
+        .hint("see proxy-url in the kubeconfig, HTTPS_PROXY and NO_PROXY"),
+        DialError::Timeout { .. } => Failure::new(
+            Reason::ClusterUnreachable,
+            format!("the API server {error}"),
+        )
+        .hint("is the network up, is a VPN needed?"),
+        DialError::ServerName(_) => Failure::new(Reason::KubeconfigInvalid, error.to_string())
+            .hint("correct server or tls-server-name in the kubeconfig"),
+        DialError::Tls { target, source } => {
+            let inner = source
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            match inner {
+                Some(error) => classify_tls(target, error),
+                None => unreachable(format!("{target} ended the TLS handshake: {source}"))
+                    .hint("is it an API server, and not something else on its port?"),
+            }
+        }
+    }
+}
+
+/// Explains a TLS failure with the server at `target`.
+fn classify_tls(target: &str, error: &rustls::Error) -> Failure {
+    let untrusted = |why: String| {
+        Failure::new(
+            Reason::ClusterUntrusted,
+            format!("the certificate of {target} is not trusted: {why}"),
+        )
+    };
+    match error {
+        rustls::Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => untrusted(
+                format!("it expired ({error})"),
+            )
+            .hint("it must be renewed in the cluster; see also that this machine's clock is right"),
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                untrusted(format!("it is not valid yet ({error})"))
+                    .hint("is this machine's clock right?")
+            }
+            CertificateError::UnknownIssuer => untrusted(
+                "it is not signed by the certificate authority of the kubeconfig".to_owned(),
+            )
+            .hint("the cluster may have been made anew: fetch the kubeconfig again"),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                untrusted(format!("it is for other names ({error})")).hint(
+                    "use one of its names as server in the kubeconfig, or set tls-server-name",
+                )
+            }
+            other => untrusted(other.to_string()).hint("fetch the kubeconfig again"),
+        },
+        rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRequired
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => Failure::new(
+            Reason::CredentialsNeeded,
+            format!("{target} does not accept the client certificate: {error}"),
+        )
+        .hint("fetch the kubeconfig again, or log in again"),
+        rustls::Error::InvalidMessage(_) => Failure::new(
+            Reason::ClusterUnreachable,
+            format!("{target} does not speak TLS"),
+        )
+        .hint("should the kubeconfig's server begin with http://, or is its port another one?"),
+        other => Failure::new(
+            Reason::ClusterUnreachable,
+            format!("TLS with {target} failed: {other}"),
+        ),
+    }
+}
+
+fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// The last cause, which is the most exact.
+fn root(error: &(dyn StdError + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    shorten(&last.to_string())
+}
+
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let part = cause.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        next = cause.source();
+    }
+    shorten(&text)
+}
+
+/// One line of bounded length, without control characters: the text comes from a cluster.
+fn shorten(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut short: String = text.trim().chars().map(clean).take(QUOTED).collect();
+    if text.trim().chars().nth(QUOTED).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests;

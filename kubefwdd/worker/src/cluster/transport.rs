@@ -1,0 +1,229 @@
+//! Requests with the user's credentials: every one carries the current grant, and one that is answered 401 is repeated
+//! once with a new grant. A 401 is given before a request is acted upon, so that this is safe for all of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::USER_AGENT;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::Body;
+use rustls::ClientConfig;
+use thiserror::Error;
+use tower::{BoxError, Service};
+
+use super::connect::Connector;
+use crate::endpoint::{Endpoint, Grant};
+
+/// From the request to the head of its answer. Watches and logs answer at once too, and then go on for long.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(60);
+const IDLE_CONNECTIONS: usize = 4;
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("kubefwd-worker/", env!("CARGO_PKG_VERSION")));
+
+/// The largest answer that is taken, bytes: a page of a list is far smaller.
+const MAX_ANSWER: usize = 256 * 1024 * 1024;
+/// The largest error that is taken, bytes.
+const MAX_ERROR: usize = 1024 * 1024;
+
+type HttpClient = Client<Connector, Full<Bytes>>;
+
+/// The API server took the request and said nothing.
+#[derive(Debug, Error)]
+#[error("the API server did not answer within {} s", ANSWER_LIMIT.as_secs())]
+pub(super) struct NoAnswer;
+
+/// The HTTP side of one cluster.
+#[derive(Clone)]
+pub(super) struct Transport {
+    endpoint: Arc<Endpoint>,
+    /// The client whose connections were made with this TLS configuration.
+    current: Arc<Mutex<Option<Current>>>,
+}
+
+struct Current {
+    tls: Option<Arc<ClientConfig>>,
+    client: HttpClient,
+}
+
+impl Transport {
+    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            endpoint,
+            current: Arc::default(),
+        }
+    }
+
+    /// Uses no connection that was made before.
+    pub(super) fn start_afresh(&self) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn send(self, request: Request<Body>) -> Result<Response<Limited<Incoming>>, BoxError> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = absolute(&self.endpoint.server, &parts.uri)?;
+        parts.headers.insert(USER_AGENT, AGENT);
+        let body = body.collect().await?.to_bytes();
+
+        let grant = self.endpoint.access.grant(None).await?;
+        let response = self.send_once(&grant, &parts, &body).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let grant = self.endpoint.access.grant(Some(grant.generation)).await?;
+        self.send_once(&grant, &parts, &body).await
+    }
+
+    async fn send_once(
+        &self,
+        grant: &Grant,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Response<Limited<Incoming>>, BoxError> {
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        *request.headers_mut() = parts.headers.clone();
+        for name in grant.headers.keys() {
+            request.headers_mut().remove(name);
+        }
+        for (name, value) in &grant.headers {
+            request.headers_mut().append(name, value.clone());
+        }
+        let sending = self.client(grant).request(request);
+        match tokio::time::timeout(ANSWER_LIMIT, sending).await {
+            Ok(answer) => {
+                let answer = answer?;
+                let limit = body_limit(answer.status(), &parts.uri);
+                Ok(answer.map(|body| Limited::new(body, limit)))
+            }
+            Err(_) => Err(NoAnswer.into()),
+        }
+    }
+
+    /// The client for this grant: another certificate or other trust roots need other connections.
+    fn client(&self, grant: &Grant) -> HttpClient {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |a: &Option<Arc<ClientConfig>>, b: &Option<Arc<ClientConfig>>| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if let Some(current) = current
+            .as_ref()
+            .filter(|current| same(&current.tls, &grant.tls))
+        {
+            return current.client.clone();
+        }
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .build(Connector::new(&self.endpoint, grant.tls.clone()));
+        *current = Some(Current {
+            tls: grant.tls.clone(),
+            client: client.clone(),
+        });
+        client
+    }
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Limited<Incoming>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Limited<Incoming>>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.clone().send(request).boxed()
+    }
+}
+
+/// How much of an answer is taken. Watches and logs have no end; who reads them keeps nothing of what is past.
+fn body_limit(status: StatusCode, uri: &Uri) -> usize {
+    let is_watch = uri.query().is_some_and(|query| {
+        query.split('&').any(|pair| {
+            pair.strip_prefix("watch=")
+                .is_some_and(|value| value != "false")
+        })
+    });
+    if !status.is_success() {
+        MAX_ERROR
+    } else if is_watch || uri.path().ends_with("/log") {
+        usize::MAX
+    } else {
+        MAX_ANSWER
+    }
+}
+
+/// Puts scheme, authority and prefix of the server in front of a path.
+fn absolute(server: &Uri, path: &Uri) -> Result<Uri, http::Error> {
+    let prefix = server.path().trim_end_matches('/');
+    let path = path.path_and_query().map_or("/", |path| path.as_str());
+    let mut builder = Uri::builder();
+    if let Some(scheme) = server.scheme() {
+        builder = builder.scheme(scheme.clone());
+    }
+    if let Some(authority) = server.authority() {
+        builder = builder.authority(authority.clone());
+    }
+    builder.path_and_query(format!("{prefix}{path}")).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_an_end_is_bounded() {
+        let limit = |status, uri: &str| body_limit(status, &uri.parse().unwrap());
+        assert_eq!(
+            limit(StatusCode::OK, "/api/v1/pods?watch=true&x=1"),
+            usize::MAX
+        );
+        assert_eq!(
+            limit(
+                StatusCode::OK,
+                "/api/v1/namespaces/a/pods/b/log?follow=true"
+            ),
+            usize::MAX
+        );
+        assert_eq!(
+            limit(StatusCode::OK, "/api/v1/pods?labelSelector=watch"),
+            MAX_ANSWER
+        );
+        assert_eq!(
+            limit(StatusCode::FORBIDDEN, "/api/v1/pods?watch=true"),
+            MAX_ERROR
+        );
+    }
+
+    #[test]
+    fn the_prefix_of_a_gateway_is_kept() {
+        let joined = |server: &str, path: &str| {
+            absolute(&server.parse().unwrap(), &path.parse().unwrap())
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            joined("https://h:1", "/api/v1?limit=5"),
+            "https://h:1/api/v1?limit=5"
+        );
+        assert_eq!(
+            joined("https://h/k8s/c-1/", "/version"),
+            "https://h/k8s/c-1/version"
+        );
+    }
+}
