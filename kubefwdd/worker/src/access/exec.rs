@@ -222,24 +222,24 @@ impl Run {
             return Err(std::io::Error::other("its output is not connected"));
         };
         let reading = async {
-            let (fits, ()) = tokio::join!(
-                read_all(&mut out, &mut self.stdout),
-                read_tail(&mut err, &mut self.stderr)
-            );
-            fits
+            // Too much output ends the reading at once: a plugin that floods would never end by itself.
+            tokio::try_join!(read_all(&mut out, &mut self.stdout), async {
+                read_tail(&mut err, &mut self.stderr).await;
+                Ok(())
+            })
         };
         tokio::pin!(reading);
         let status = tokio::select! {
-            fits = &mut reading => {
-                if !fits {
+            read = &mut reading => {
+                if read.is_err() {
                     return Ok(None);
                 }
                 return self.child.wait().await.map(Some);
             }
             status = self.child.wait() => status?,
         };
-        let fits = timeout(DRAIN, reading).await.unwrap_or(true);
-        Ok(fits.then_some(status))
+        let flooded = matches!(timeout(DRAIN, reading).await, Ok(Err(TooMuch)));
+        Ok((!flooded).then_some(status))
     }
 
     /// Ends whatever the plugin left running.
@@ -257,11 +257,17 @@ impl Drop for Run {
     }
 }
 
-/// Reads to the end; false when there is more than [`MAX_OUTPUT`].
-async fn read_all(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> bool {
-    let read = from.take(MAX_OUTPUT as u64 + 1).read_to_end(into).await;
-    // A failing pipe ends the output; what is missing shows when it is parsed.
-    read.is_err() || into.len() <= MAX_OUTPUT
+/// There is more output than [`MAX_OUTPUT`].
+struct TooMuch;
+
+/// Reads to the end, or until it is too much.
+async fn read_all(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> Result<(), TooMuch> {
+    // A failing pipe ends the output as well; what is missing shows when it is parsed.
+    let _ = from.take(MAX_OUTPUT as u64 + 1).read_to_end(into).await;
+    if into.len() > MAX_OUTPUT {
+        return Err(TooMuch);
+    }
+    Ok(())
 }
 
 /// Reads to the end and keeps the last [`STDERR_TAIL`] bytes.

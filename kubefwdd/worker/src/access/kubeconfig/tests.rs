@@ -56,7 +56,16 @@ impl Files {
     fn environment(&self, names: &[&str]) -> Environment {
         let mut environment = Environment::from([("HOME".to_owned(), self.path(""))]);
         if !names.is_empty() {
-            let list: Vec<String> = names.iter().map(|name| self.path(name)).collect();
+            let list: Vec<String> = names
+                .iter()
+                .map(|name| {
+                    if name.is_empty() {
+                        String::new()
+                    } else {
+                        self.path(name)
+                    }
+                })
+                .collect();
             environment.insert("KUBECONFIG".to_owned(), list.join(":"));
         }
         environment
