@@ -1,0 +1,215 @@
+//! The grammar of the command line: nouns, then verbs.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::cmd;
+use crate::output::{ColorChoice, Format};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage
+  3    degraded, or --wait ran out of time
+  4    denied, by the daemon or by the cluster
+  5    the daemon cannot be reached
+  6    not found
+  130  interrupted
+
+Start with:
+  kubefwdctl ns add NAMESPACE --wait    then reach every service of it by name
+  kubefwdctl svc ls                     what answers where
+  kubefwdctl doctor                     what is wrong, and what to do about it";
+
+/// Reach the services of Kubernetes namespaces by name from this machine
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubefwdctl",
+    version,
+    after_help = EXIT_CODES,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    infer_long_args = false
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Format of what is printed on standard output
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help = "Format of the output: table, wide, json, yaml or name"
+    )]
+    pub(crate) output: Format,
+    /// Socket of the daemon [default: /run/kubefwd/kubefwdd.sock]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "KUBEFWD_SOCKET",
+        hide_env_values = true
+    )]
+    pub(crate) socket: Option<PathBuf>,
+    /// When to use colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        hide_possible_values = true
+    )]
+    pub(crate) color: ColorChoice,
+    /// No warnings and no remarks
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Remarks also where standard error is no terminal
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    pub(crate) verbose: bool,
+}
+
+/// The nouns.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Forward whole namespaces
+    #[command(subcommand, aliases = ["namespace", "namespaces"])]
+    Ns(cmd::ns::NsCommand),
+    /// Forward single services, and list what answers where
+    #[command(subcommand, aliases = ["service", "services", "svcs"])]
+    Svc(cmd::svc::SvcCommand),
+    /// List and reopen forwarded ports
+    #[command(subcommand, aliases = ["forward", "forwards"])]
+    Fwd(cmd::fwd::FwdCommand),
+    /// Keep addresses for services
+    #[command(subcommand, aliases = ["reservation", "reservations"])]
+    Reserve(cmd::reserve::ReserveCommand),
+    /// List the contexts of your kubeconfig
+    #[command(subcommand, alias = "contexts")]
+    Context(cmd::context::ContextCommand),
+    /// Show how the daemon is; exits with 3 unless it is healthy
+    Status(cmd::status::StatusArgs),
+    /// Show what happened
+    Events(cmd::events::EventsArgs),
+    /// Show the names that lead to forwarded services
+    Hosts,
+    /// Look for what is wrong, and say what to do; exits with 3 if something is
+    Doctor,
+    /// Show the versions of this program and of the daemon
+    Version(cmd::version::VersionArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = cmd::completions::HOW_TO)]
+    Completions(cmd::completions::CompletionsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("kubefwdctl").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_of_the_grammar_are_accepted() {
+        for line in [
+            "ns add demo",
+            "ns add demo staging --context real --kubeconfig a --kubeconfig b -l app=x -f metadata.name=db",
+            "ns add demo --include a* --include b --exclude c --port-map 80:8080 --port-map 443:8443",
+            "ns add demo --domain example.test --balance round-robin --defer --wait --attach",
+            "ns add --wait demo",
+            "ns add demo --wait=1m30s -o json",
+            "-o yaml ns ls -w",
+            "ns ls -A",
+            "ns rm demo other.real",
+            "ns rm --all",
+            "ns rm --all --user 1000",
+            "namespace ls",
+            "svc add demo/db demo/api:80,443 --wait",
+            "svc add demo/db --local-ip 127.9.9.9",
+            "svc rm db.demo.real",
+            "svc ls -n demo --context real --all-users -w -o wide",
+            "fwd ls -w",
+            "fwd reconnect db.demo.real",
+            "fwd reconnect --all",
+            "fwd reconnect --failed",
+            "reserve add db.demo.real 127.9.9.9",
+            "reserve rm 127.9.9.9",
+            "reserve ls",
+            "context ls --kubeconfig x",
+            "status -w",
+            "events -w --since 5m -n 50",
+            "hosts -o json",
+            "doctor --socket /tmp/x",
+            "version --client",
+            "completions bash",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_mean_anything_are_usage_errors() {
+        for line in [
+            "ns add",
+            "ns rm",
+            "ns rm demo --all",
+            "ns add demo --wait=soon",
+            "ns add demo --port-map 80",
+            "ns add demo --balance fair",
+            "ns add demo --attach --defer",
+            "svc add db",
+            "svc add demo/db:http",
+            "svc add demo/db --local-ip nowhere",
+            "svc add demo/db demo/api --local-ip 127.9.9.9 --nonsense",
+            "svc rm",
+            "fwd reconnect",
+            "fwd reconnect x --all",
+            "fwd reconnect --all --failed",
+            "reserve add db.demo.real",
+            "reserve add db.demo.real ::1",
+            "events -n many",
+            "-q -v status",
+            "-o xml status",
+            "completions sh",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn wait_has_a_default_time_and_does_not_eat_the_next_word() {
+        let Command::Ns(cmd::ns::NsCommand::Add(add)) =
+            parse("ns add --wait demo").expect("valid").command
+        else {
+            panic!("another command");
+        };
+        assert_eq!(add.namespaces, ["demo"]);
+        assert_eq!(add.settings.wait, Some(std::time::Duration::from_secs(30)));
+    }
+}

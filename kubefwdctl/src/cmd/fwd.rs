@@ -1,0 +1,94 @@
+//! `kubefwdctl fwd`: forwarded ports.
+
+use clap::{ArgGroup, Args, Subcommand};
+use kubefwd_proto::control::v1::ReconnectRequest;
+use serde::Serialize;
+
+use super::remove::UserArgs;
+use super::svc::ScopeArgs;
+use super::{Session, list};
+use crate::error::CliError;
+use crate::output::Format;
+use crate::output::shape::Forward;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FwdCommand {
+    /// List the forwarded ports
+    #[command(alias = "list")]
+    Ls(ScopeArgs),
+    /// Close tunnels so that they are opened anew; connections through them end
+    Reconnect(ReconnectArgs),
+}
+
+/// `fwd reconnect`
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").required(true).args(["keys", "all", "failed"]))]
+pub(crate) struct ReconnectArgs {
+    /// Keys of services or forwards
+    #[arg(value_name = "KEY")]
+    keys: Vec<String>,
+    /// All of yours
+    #[arg(long)]
+    all: bool,
+    /// Those in error
+    #[arg(long)]
+    failed: bool,
+    #[command(flatten)]
+    user: UserArgs,
+}
+
+/// The structured form, as in REST.
+#[derive(Serialize)]
+struct Reconnected {
+    triggered: usize,
+    services: Vec<String>,
+}
+
+/// Runs one verb.
+///
+/// # Errors
+/// What is left to report.
+pub(crate) async fn run(session: &Session, command: FwdCommand) -> Result<(), CliError> {
+    match command {
+        FwdCommand::Ls(scope) => {
+            let if_none = "no port is forwarded; start with: kubefwdctl ns add NAMESPACE";
+            list::run::<Forward>(session, scope.to_filter(), scope.watch, if_none).await
+        }
+        FwdCommand::Reconnect(args) => reconnect(session, args).await,
+    }
+}
+
+async fn reconnect(session: &Session, args: ReconnectArgs) -> Result<(), CliError> {
+    let out = &session.out;
+    let mut daemon = session.connect_to_change().await?;
+    let request = ReconnectRequest {
+        keys: args.keys,
+        // `--failed` means all of those in error.
+        all: args.all || args.failed,
+        failed_only: args.failed,
+        uid: args.user.user,
+    };
+    let answer = daemon.control.reconnect(request).await;
+    let services = answer
+        .map_err(|status| CliError::from_status("cannot reconnect", &status))?
+        .into_inner()
+        .triggered;
+    match out.format {
+        Format::Json | Format::Yaml => out.value(&Reconnected {
+            triggered: services.len(),
+            services,
+        }),
+        Format::Name => out.data(&lines(&services, "")),
+        Format::Table | Format::Wide if services.is_empty() => {
+            out.note("there was nothing to reconnect");
+            Ok(())
+        }
+        Format::Table | Format::Wide if out.is_quiet() => Ok(()),
+        Format::Table | Format::Wide => out.data(&lines(&services, " reconnects")),
+    }
+}
+
+fn lines(keys: &[String], what: &str) -> String {
+    keys.iter().map(|key| format!("{key}{what}\n")).collect()
+}

@@ -1,0 +1,136 @@
+//! `kubefwdctl ns`: whole namespaces.
+
+use clap::{Args, Subcommand};
+use kubefwd_proto::common::v1::Selection;
+use kubefwd_proto::control::v1::{AddNamespaceRequest, Filter, RemoveNamespaceRequest};
+
+use super::add::{self, AddSettings, Wishes};
+use super::remove::{self, RemoveArgs};
+use super::{Session, list};
+use crate::error::CliError;
+use crate::output::shape::Namespace;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NsCommand {
+    /// Forward every service of a namespace
+    Add(NsAddArgs),
+    /// Stop forwarding namespaces
+    #[command(aliases = ["remove", "delete"])]
+    Rm(RemoveArgs),
+    /// List the forwarded namespaces
+    #[command(alias = "list")]
+    Ls(NsLsArgs),
+}
+
+/// `ns add`
+#[derive(Args, Debug)]
+pub(crate) struct NsAddArgs {
+    /// Namespaces
+    #[arg(required = true, value_name = "NAMESPACE")]
+    pub(crate) namespaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) settings: AddSettings,
+}
+
+/// Which services of the namespaces.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct SelectionArgs {
+    /// Only services with these labels, as in kubectl -l
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// Only services with these fields, such as metadata.name=db
+    #[arg(short = 'f', long, value_name = "SELECTOR")]
+    field_selector: Option<String>,
+    /// Only services whose name matches this glob, or another one given in this way
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// No services whose name matches this glob
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+}
+
+/// `ns ls`
+#[derive(Args, Debug)]
+pub(crate) struct NsLsArgs {
+    /// Only this context
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// Those of all users
+    #[arg(short = 'A', long)]
+    all_users: bool,
+    /// Go on with every change
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// Runs one verb.
+///
+/// # Errors
+/// What is left to report.
+pub(crate) async fn run(session: &Session, command: NsCommand) -> Result<(), CliError> {
+    match command {
+        NsCommand::Add(args) => {
+            let wishes = wishes(args.namespaces, &args.selection, &args.settings)?;
+            add::run(session, wishes, &args.settings).await
+        }
+        NsCommand::Rm(args) => remove_namespaces(session, &args).await,
+        NsCommand::Ls(args) => {
+            let filter = Filter {
+                context: args.context.unwrap_or_default(),
+                all_users: args.all_users,
+                ..Filter::default()
+            };
+            let if_none = "no namespace is forwarded; start with: kubefwdctl ns add NAMESPACE";
+            list::run::<Namespace>(session, filter, args.watch, if_none).await
+        }
+    }
+}
+
+fn wishes(
+    namespaces: Vec<String>,
+    selection: &SelectionArgs,
+    settings: &AddSettings,
+) -> Result<Wishes, CliError> {
+    let request = AddNamespaceRequest {
+        access: Some(settings.access.to_access()?),
+        namespace: String::new(),
+        selection: Some(Selection {
+            label_selector: selection.selector.clone().unwrap_or_default(),
+            field_selector: selection.field_selector.clone().unwrap_or_default(),
+            include: selection.include.clone(),
+            exclude: selection.exclude.clone(),
+        }),
+        options: Some(settings.to_options()),
+    };
+    let namespaces = namespaces.into_iter().map(|namespace| AddNamespaceRequest {
+        namespace,
+        ..request.clone()
+    });
+    Ok(Wishes {
+        namespaces: namespaces.collect(),
+        services: Vec::new(),
+    })
+}
+
+async fn remove_namespaces(session: &Session, args: &RemoveArgs) -> Result<(), CliError> {
+    let mut daemon = session.connect_to_change().await?;
+    let mut removal = remove::Removal::new(session.out);
+    for key in args.keys() {
+        let request = RemoveNamespaceRequest {
+            key: key.unwrap_or_default().to_owned(),
+            uid: args.uid(),
+            all: args.all,
+        };
+        let answer = daemon.control.remove_namespace(request).await;
+        let what = match key {
+            Some(key) => format!("cannot stop forwarding namespace {key}"),
+            None => "cannot stop forwarding all namespaces".to_owned(),
+        };
+        removal.take(what, answer.map(|answer| answer.into_inner().removed))?;
+    }
+    removal.finish()
+}

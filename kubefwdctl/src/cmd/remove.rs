@@ -1,0 +1,157 @@
+//! What `ns rm` and `svc rm` share.
+
+use clap::Args;
+use nix::unistd::User;
+use serde::Serialize;
+use tonic::Status;
+
+use crate::error::CliError;
+use crate::output::{Format, Output};
+
+/// What to remove.
+#[derive(Args, Debug)]
+pub(crate) struct RemoveArgs {
+    /// Keys as in the lists, or the beginning of one where that is unambiguous
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "KEY"
+    )]
+    keys: Vec<String>,
+    /// All of yours
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    user: UserArgs,
+}
+
+impl RemoveArgs {
+    /// The key of each request; one without a key for all.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Option<&str>> {
+        let all = self.all.then_some(None);
+        all.into_iter()
+            .chain(self.keys.iter().map(|key| Some(key.as_str())))
+    }
+
+    /// Whose; absent: the caller's.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        self.user.user
+    }
+}
+
+/// Whose objects.
+#[derive(Args, Debug)]
+pub(crate) struct UserArgs {
+    /// Those of this user (name or number); only root may
+    #[arg(long, value_name = "USER", value_parser = user)]
+    pub(crate) user: Option<u32>,
+}
+
+/// A user's name or number.
+fn user(text: &str) -> Result<u32, String> {
+    if let Ok(uid) = text.parse() {
+        return Ok(uid);
+    }
+    match User::from_name(text) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) => Err("there is no such user".to_owned()),
+        Err(error) => Err(format!("the user database does not answer: {error}")),
+    }
+}
+
+/// Collects the answers of several removals: one that fails does not hold up the others.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    out: Output,
+    removed: Vec<String>,
+    failed: Option<u8>,
+}
+
+/// The structured form.
+#[derive(Serialize)]
+struct Removed<'a> {
+    removed: &'a [String],
+}
+
+impl Removal {
+    /// Nothing is removed yet.
+    pub(crate) fn new(out: Output) -> Self {
+        Self {
+            out,
+            removed: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Takes over one answer: the keys that are gone.
+    ///
+    /// # Errors
+    /// [`CliError::Lost`], because nothing more can work; [`CliError::Output`].
+    pub(crate) fn take(
+        &mut self,
+        what: String,
+        answer: Result<Vec<String>, Status>,
+    ) -> Result<(), CliError> {
+        let removed = match answer {
+            Ok(removed) => removed,
+            Err(status) => match CliError::from_status(what, &status) {
+                lost @ CliError::Lost { .. } => return Err(lost),
+                error => {
+                    self.out.error(&error);
+                    self.failed.get_or_insert(error.exit_code());
+                    return Ok(());
+                }
+            },
+        };
+        match self.out.format {
+            Format::Table | Format::Wide if self.out.is_quiet() => {}
+            Format::Table | Format::Wide => {
+                self.out.data(
+                    &removed
+                        .iter()
+                        .map(|key| format!("{key} removed\n"))
+                        .collect::<String>(),
+                )?;
+            }
+            Format::Name => {
+                self.out.data(
+                    &removed
+                        .iter()
+                        .map(|key| format!("{key}\n"))
+                        .collect::<String>(),
+                )?;
+            }
+            Format::Json | Format::Yaml => {}
+        }
+        self.removed.extend(removed);
+        Ok(())
+    }
+
+    /// Prints the structured form and ends with the first failure's exit code.
+    ///
+    /// # Errors
+    /// [`CliError::Reported`] if a removal failed; [`CliError::Output`].
+    pub(crate) fn finish(self) -> Result<(), CliError> {
+        if matches!(self.out.format, Format::Json | Format::Yaml) {
+            let removed = &self.removed;
+            self.out.value(&Removed { removed })?;
+        } else if self.removed.is_empty() && self.failed.is_none() {
+            self.out.note("there was nothing to remove");
+        }
+        self.failed
+            .map_or(Ok(()), |code| Err(CliError::Reported(code)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_known_by_number_and_by_name() {
+        assert_eq!(user("1000"), Ok(1000));
+        assert_eq!(user("root"), Ok(0));
+        assert!(user("nobody-of-that-name").is_err());
+        assert!(user("-1").is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! `kubefwdctl svc`: single services, and what answers where.
+
+use std::net::Ipv4Addr;
+
+use clap::{Args, Subcommand};
+use kubefwd_proto::control::v1::{AddServiceRequest, Filter, RemoveServiceRequest};
+
+use super::add::{self, AddSettings, Wishes};
+use super::remove::{self, RemoveArgs};
+use super::{Session, list};
+use crate::error::CliError;
+use crate::output::shape::Service;
+use crate::parse::ServiceTarget;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SvcCommand {
+    /// Forward single services
+    Add(SvcAddArgs),
+    /// Stop forwarding single services
+    #[command(aliases = ["remove", "delete"])]
+    Rm(RemoveArgs),
+    /// List all forwarded services, also those of forwarded namespaces
+    #[command(alias = "list")]
+    Ls(ScopeArgs),
+}
+
+/// `svc add`
+#[derive(Args, Debug)]
+pub(crate) struct SvcAddArgs {
+    /// Services, each with the ports to forward [default: all ports]
+    #[arg(required = true, value_name = "NAMESPACE/SERVICE[:PORT[,PORT]]")]
+    services: Vec<ServiceTarget>,
+    /// Loopback address of the service, if it is a single one [default: the daemon chooses]
+    #[arg(long, value_name = "ADDRESS")]
+    local_ip: Option<Ipv4Addr>,
+    #[command(flatten)]
+    settings: AddSettings,
+}
+
+/// Which services to list; `svc ls` and `fwd ls` share it.
+#[derive(Args, Debug)]
+pub(crate) struct ScopeArgs {
+    /// Only this namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Only this context
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// Those of all users
+    #[arg(short = 'A', long)]
+    all_users: bool,
+    /// Go on with every change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+impl ScopeArgs {
+    /// As the daemon wants it.
+    pub(crate) fn to_filter(&self) -> Filter {
+        Filter {
+            namespace: self.namespace.clone().unwrap_or_default(),
+            context: self.context.clone().unwrap_or_default(),
+            service: String::new(),
+            all_users: self.all_users,
+        }
+    }
+}
+
+/// Runs one verb.
+///
+/// # Errors
+/// What is left to report.
+pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), CliError> {
+    match command {
+        SvcCommand::Add(args) => {
+            let wishes = wishes(&args)?;
+            add::run(session, wishes, &args.settings).await
+        }
+        SvcCommand::Rm(args) => remove_services(session, &args).await,
+        SvcCommand::Ls(scope) => {
+            let if_none = "no service is forwarded; start with: kubefwdctl ns add NAMESPACE";
+            list::run::<Service>(session, scope.to_filter(), scope.watch, if_none).await
+        }
+    }
+}
+
+fn wishes(args: &SvcAddArgs) -> Result<Wishes, CliError> {
+    if args.local_ip.is_some() && args.services.len() > 1 {
+        return Err(CliError::Usage {
+            what: "--local-ip is for one service, but there are several".to_owned(),
+            hint: "run kubefwdctl svc add once for each service that needs a fixed address"
+                .to_owned(),
+        });
+    }
+    let access = args.settings.access.to_access()?;
+    let request = |target: &ServiceTarget| AddServiceRequest {
+        access: Some(access.clone()),
+        namespace: target.namespace.clone(),
+        service: target.service.clone(),
+        ports: target.ports.clone(),
+        local_ip: args.local_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        options: Some(args.settings.to_options()),
+    };
+    Ok(Wishes {
+        namespaces: Vec::new(),
+        services: args.services.iter().map(request).collect(),
+    })
+}
+
+async fn remove_services(session: &Session, args: &RemoveArgs) -> Result<(), CliError> {
+    let mut daemon = session.connect_to_change().await?;
+    let mut removal = remove::Removal::new(session.out);
+    for key in args.keys() {
+        let request = RemoveServiceRequest {
+            key: key.unwrap_or_default().to_owned(),
+            uid: args.uid(),
+            all: args.all,
+        };
+        let answer = daemon.control.remove_service(request).await;
+        let what = match key {
+            Some(key) => format!("cannot stop forwarding service {key}"),
+            None => "cannot stop forwarding all single services".to_owned(),
+        };
+        removal.take(what, answer.map(|answer| answer.into_inner().removed))?;
+    }
+    removal.finish()
+}

@@ -1,0 +1,83 @@
+//! `kubefwdctl version`: this program's and the daemon's.
+
+use clap::Args;
+use kubefwd_proto::control::API_LEVEL;
+use serde::Serialize;
+
+use super::Session;
+use crate::error::CliError;
+use crate::output::Format;
+
+/// `version`
+#[derive(Args, Debug)]
+pub(crate) struct VersionArgs {
+    /// Do not ask the daemon
+    #[arg(long)]
+    client: bool,
+}
+
+/// Both sides.
+#[derive(Serialize)]
+struct Versions {
+    client: Side,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    daemon: Option<Side>,
+}
+
+/// One side.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Side {
+    version: String,
+    api_level: u32,
+}
+
+/// Prints the versions; this program's also when the daemon does not answer.
+///
+/// # Errors
+/// [`CliError::Unreachable`], after the client's version was printed.
+pub(crate) async fn run(session: &Session, args: &VersionArgs) -> Result<(), CliError> {
+    let daemon = if args.client {
+        None
+    } else {
+        Some(session.connect().await)
+    };
+    let (daemon, error) = match daemon {
+        None => (None, None),
+        Some(Ok(daemon)) => (Some(daemon), None),
+        Some(Err(error)) => (None, Some(error)),
+    };
+    let skew = daemon.as_ref().and_then(|daemon| daemon.skew());
+    let versions = Versions {
+        client: Side {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api_level: API_LEVEL,
+        },
+        daemon: daemon.map(|daemon| Side {
+            version: daemon.version,
+            api_level: daemon.api_level,
+        }),
+    };
+    match session.out.format {
+        Format::Json | Format::Yaml => session.out.value(&versions)?,
+        Format::Name => session
+            .out
+            .data(&format!("{}\n", versions.client.version))?,
+        Format::Table | Format::Wide => session.out.data(&text(&versions))?,
+    }
+    if let Some(skew) = skew {
+        session.out.warning(&skew.message, &skew.hint);
+    }
+    error.map_or(Ok(()), Err)
+}
+
+fn text(versions: &Versions) -> String {
+    let line = |name: &str, side: &Side| {
+        format!("{name}  {} (API level {})\n", side.version, side.api_level)
+    };
+    let daemon = versions
+        .daemon
+        .as_ref()
+        .map(|side| line("kubefwdd  ", side));
+    line("kubefwdctl", &versions.client) + &daemon.unwrap_or_default()
+}

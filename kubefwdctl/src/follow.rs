@@ -1,0 +1,54 @@
+//! The `Watch` call as a copy of what the daemon forwards that keeps itself up to date.
+
+use kubefwd_proto::control::v1::{Filter, WatchRequest, WatchResponse};
+use tonic::Streaming;
+
+use crate::connect::Daemon;
+use crate::error::CliError;
+use crate::mirror::{Delta, Mirror};
+
+const WHAT: &str = "cannot follow what is forwarded";
+
+/// An open watch with its copy.
+pub(crate) struct Follow {
+    stream: Streaming<WatchResponse>,
+    /// What is forwarded now.
+    pub(crate) mirror: Mirror,
+}
+
+impl Follow {
+    /// Opens the watch and waits for the snapshot that it starts with.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or a lost connection.
+    pub(crate) async fn open(daemon: &mut Daemon, filter: Filter) -> Result<Self, CliError> {
+        let request = WatchRequest {
+            filter: Some(filter),
+        };
+        let answer = daemon.control.watch(request).await;
+        let stream = answer
+            .map_err(|status| CliError::from_status(WHAT, &status))?
+            .into_inner();
+        let mut follow = Self {
+            stream,
+            mirror: Mirror::default(),
+        };
+        while !follow.receive().await?.replaced {}
+        Ok(follow)
+    }
+
+    /// Waits for the next change. Safe to drop half-way.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or a lost connection: also when the daemon ends the watch, which has no end of its own.
+    pub(crate) async fn receive(&mut self) -> Result<Delta, CliError> {
+        match self.stream.message().await {
+            Ok(Some(message)) => Ok(self.mirror.apply(message)),
+            Ok(None) => Err(CliError::Lost {
+                what: WHAT.to_owned(),
+                cause: "the daemon closed it, probably because it stops".to_owned(),
+            }),
+            Err(status) => Err(CliError::from_status(WHAT, &status)),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! SIGINT and SIGTERM as something to wait for, where ending at once would leave something unsaid.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::error::CliError;
+
+/// The two signals; from its making on they no longer end the process by themselves.
+pub(crate) struct Interrupts {
+    int: Signal,
+    term: Signal,
+}
+
+impl Interrupts {
+    /// Takes the signals over.
+    ///
+    /// # Errors
+    /// [`CliError::System`].
+    pub(crate) fn new() -> Result<Self, CliError> {
+        let take = |kind| {
+            signal(kind).map_err(|source| CliError::System {
+                what: "cannot listen for signals",
+                source,
+            })
+        };
+        Ok(Self {
+            int: take(SignalKind::interrupt())?,
+            term: take(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for either. Safe to drop half-way.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.int.recv() => {}
+            _ = self.term.recv() => {}
+        }
+    }
+}

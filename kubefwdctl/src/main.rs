@@ -1,0 +1,43 @@
+//! `kubefwdctl`: the command line of the kubefwd daemon.
+//!
+//! It needs no privilege: it asks the daemon over a unix socket, and the daemon sees by the kernel who asks.
+
+mod access;
+mod cli;
+mod cmd;
+mod connect;
+mod error;
+mod follow;
+mod interrupt;
+mod mirror;
+mod output;
+mod parse;
+mod progress;
+mod service;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::cmd::Session;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let session = Session::new(&cli.global);
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| error::CliError::System {
+            what: "cannot start",
+            source,
+        })
+        .and_then(|runtime| runtime.block_on(cmd::run(&session, cli.command)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            session.out.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Everything that is printed: data on standard output in the wished format, prose and errors on standard error.
+
+pub(crate) mod listing;
+pub(crate) mod rows;
+pub(crate) mod shape;
+pub(crate) mod table;
+pub(crate) mod units;
+
+use std::io::{self, IsTerminal as _, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    #[default]
+    Table,
+    /// More columns
+    Wide,
+    /// The shapes of the REST interface; one object per line where output goes on
+    Json,
+    /// The same as YAML; one document per object where output goes on
+    Yaml,
+    /// Keys only
+    Name,
+}
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set; also elsewhere if CLICOLOR_FORCE is
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Where and how to print.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// The format of data.
+    pub(crate) format: Format,
+    coloured_stdout: bool,
+    coloured_stderr: bool,
+    prose: bool,
+    warnings: bool,
+}
+
+impl Output {
+    /// Decides from the options and the two streams. Prose goes to people, that is terminals, or where `verbose` asks for it.
+    pub(crate) fn new(format: Format, color: ColorChoice, quiet: bool, verbose: bool) -> Self {
+        let stderr_is_terminal = io::stderr().is_terminal();
+        let variable = |name: &str| std::env::var(name).ok();
+        Self {
+            format,
+            coloured_stdout: coloured(color, io::stdout().is_terminal(), variable),
+            coloured_stderr: coloured(color, stderr_is_terminal, variable),
+            prose: !quiet && (verbose || stderr_is_terminal),
+            warnings: !quiet,
+        }
+    }
+
+    /// Whether tables are coloured.
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.coloured_stdout
+    }
+
+    /// Whether what a change did is said on standard output: only people read tables.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide)
+    }
+
+    /// Whether `--quiet` was given.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.warnings
+    }
+
+    /// Prints data and flushes, so that a reader sees each change when it happens.
+    ///
+    /// # Errors
+    /// [`CliError::Output`].
+    pub(crate) fn data(&self, text: &str) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        Ok(stdout.flush()?)
+    }
+
+    /// Prints a value that stands alone.
+    ///
+    /// # Errors
+    /// [`CliError::Output`].
+    pub(crate) fn value<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
+        let text = match self.format {
+            Format::Yaml => yaml(value)?,
+            Format::Table | Format::Wide | Format::Json | Format::Name => pretty_json(value)?,
+        };
+        self.data(&text)
+    }
+
+    /// Prints one of a series of values: a line of JSON, or a YAML document.
+    ///
+    /// # Errors
+    /// [`CliError::Output`].
+    pub(crate) fn item<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
+        let text = match self.format {
+            Format::Yaml => format!("---\n{}", yaml(value)?),
+            Format::Table | Format::Wide | Format::Json | Format::Name => {
+                let json = serde_json::to_string(value).map_err(io::Error::from)?;
+                json + "\n"
+            }
+        };
+        self.data(&text)
+    }
+
+    /// Says something that helps a person and that no program needs.
+    pub(crate) fn note(&self, text: &str) {
+        if self.prose {
+            to_stderr(&format!("{}\n", printable(text)));
+        }
+    }
+
+    /// Says something that may be wrong.
+    pub(crate) fn warning(&self, text: &str, hint: &str) {
+        if !self.warnings {
+            return;
+        }
+        let label = if self.coloured_stderr {
+            "\x1b[1;33mwarning:\x1b[0m"
+        } else {
+            "warning:"
+        };
+        let hint = match hint {
+            "" => String::new(),
+            hint => format!("  hint: {}\n", printable(hint)),
+        };
+        to_stderr(&format!("{label} {}\n{hint}", printable(text)));
+    }
+
+    /// Reports an error.
+    pub(crate) fn error(&self, error: &CliError) {
+        if !error.is_silent() {
+            to_stderr(&error.render(self.coloured_stderr));
+        }
+    }
+}
+
+/// Text that other programs sent, such as a cluster's message, with nothing left that could drive a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn to_stderr(text: &str) {
+    // There is no place left to report a failure to.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn pretty_json<T: Serialize>(value: &T) -> Result<String, CliError> {
+    let json = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+    Ok(json + "\n")
+}
+
+fn yaml<T: Serialize>(value: &T) -> Result<String, CliError> {
+    Ok(serde_yaml_ng::to_string(value).map_err(io::Error::other)?)
+}
+
+/// The conventions of no-color.org and bixense.com/clicolors.
+fn coloured(
+    choice: ColorChoice,
+    terminal: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> bool {
+    let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto if set("NO_COLOR") => false,
+        ColorChoice::Auto
+            if variable("CLICOLOR_FORCE").is_some_and(|v| !v.is_empty() && v != "0") =>
+        {
+            true
+        }
+        ColorChoice::Auto => terminal && variable("TERM").is_none_or(|term| term != "dumb"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_follow_the_conventions() {
+        let environment = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| {
+                let found = pairs.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            }
+        };
+        let auto = ColorChoice::Auto;
+        assert!(coloured(auto, true, environment(&[])));
+        assert!(!coloured(auto, false, environment(&[])));
+        assert!(!coloured(auto, true, environment(&[("NO_COLOR", "1")])));
+        assert!(coloured(auto, true, environment(&[("NO_COLOR", "")])));
+        assert!(coloured(
+            auto,
+            false,
+            environment(&[("CLICOLOR_FORCE", "1")])
+        ));
+        assert!(!coloured(
+            auto,
+            false,
+            environment(&[("CLICOLOR_FORCE", "0")])
+        ));
+        assert!(!coloured(auto, true, environment(&[("TERM", "dumb")])));
+        let both = &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")];
+        assert!(!coloured(auto, true, environment(both)));
+        assert!(coloured(ColorChoice::Always, false, environment(both)));
+        assert!(!coloured(ColorChoice::Never, true, environment(&[])));
+    }
+
+    #[test]
+    fn foreign_text_cannot_drive_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\r\nc\u{9b}d"), "a [2Jb  c d");
+    }
+}
