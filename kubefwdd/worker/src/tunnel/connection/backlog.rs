@@ -1,0 +1,104 @@
+//! Bytes that a local client has not taken yet, and the bound on all of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bytes::{Buf, BytesMut};
+
+/// How much may wait in memory.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tunnel) struct Limits {
+    /// From here on a stream counts as slow: its connection gets no new streams, and is not read if it carries nothing else.
+    pub(in crate::tunnel) soft: usize,
+    /// From here on the connection is not read.
+    pub(in crate::tunnel) hard: usize,
+}
+
+/// What waits in all streams together.
+pub(in crate::tunnel) struct Budget {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    pub(in crate::tunnel) fn new(limit: usize) -> Self {
+        Self {
+            used: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.used.load(Relaxed) >= self.limit
+    }
+
+    #[cfg(test)]
+    pub(in crate::tunnel) fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+}
+
+/// The bytes that wait for one client.
+pub(super) struct Backlog {
+    bytes: BytesMut,
+    budget: Arc<Budget>,
+}
+
+impl Backlog {
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            budget,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.budget.used.fetch_add(bytes.len(), Relaxed);
+    }
+
+    /// The client took `count` bytes; the memory is given back once it took all.
+    pub(super) fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.budget.used.fetch_sub(count, Relaxed);
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes.len(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_gets_back_what_was_taken_or_dropped() {
+        let budget = Arc::new(Budget::new(10));
+        let mut backlog = Backlog::new(Arc::clone(&budget));
+        backlog.push(b"0123456789");
+        assert!(budget.is_spent());
+        backlog.advance(4);
+        assert!(!budget.is_spent());
+        assert_eq!(backlog.bytes(), b"456789");
+        drop(backlog);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,167 @@
+//! The way of one local connection: to a ready pod, to another one if that could not be reached, and to a reset where none
+//! could in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kubefwd_proto::{Failure, Reason};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::channel;
+use super::connection::{Attempt, End, Retry, reset_local};
+use super::counters::Active;
+use super::session::Path;
+use super::{Backend, Backends, Counters, Outcome, Tunnels};
+
+/// How long the watches may need to see that a container is not there any more, after its port refused.
+const REFUSED_WAIT: Duration = Duration::from_millis(1500);
+/// Before pods that refused are tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that may break under one local connection before it is given up.
+const BROKEN_MOST: usize = 8;
+
+/// See [`Tunnels::forward`].
+pub(super) async fn forward(
+    tunnels: &Tunnels,
+    local: TcpStream,
+    backends: &dyn Backends,
+    counters: &Arc<Counters>,
+) -> Outcome {
+    let _active = Active::new(counters);
+    // Without it small answers wait for acknowledgements; nothing else depends on it.
+    let _ = local.set_nodelay(true);
+    let accepted = Instant::now();
+    let attempt = Attempt {
+        local,
+        accepted,
+        port: 0,
+        replay: Some(Vec::new()),
+        counters: Arc::clone(counters),
+    };
+    let mut way = Way {
+        tunnels,
+        backends,
+        tried: Vec::new(),
+        deadline: accepted + tunnels.settings.no_backend_wait,
+        refused: None,
+        failure: None,
+        broken: 0,
+    };
+    match way.go(attempt).await {
+        Ok(()) => Outcome::Closed,
+        Err(failure) => Outcome::Failed(failure),
+    }
+}
+
+struct Way<'a> {
+    tunnels: &'a Tunnels,
+    backends: &'a dyn Backends,
+    /// Pods that could not be reached.
+    tried: Vec<String>,
+    deadline: Instant,
+    /// When the first pod refused.
+    refused: Option<Instant>,
+    /// The last thing that went wrong.
+    failure: Option<Failure>,
+    broken: usize,
+}
+
+impl Way<'_> {
+    async fn go(&mut self, mut attempt: Attempt) -> Result<(), Failure> {
+        loop {
+            let Some(backend) = self.backend().await else {
+                return Err(self.give_up(attempt));
+            };
+            attempt.port = backend.port;
+            let session = self.tunnels.session(&backend);
+            let end = match session.path(backend.port).await {
+                Ok(Path::Shared(connection)) => connection.carry(attempt).await,
+                Ok(Path::Single(upgraded)) => {
+                    channel::relay(*upgraded, attempt, &self.tunnels.common).await
+                }
+                Err(error) => {
+                    self.failure = Some(error.failure());
+                    if error.is_pods_fault() {
+                        self.tried.push(backend.pod_uid);
+                    } else if !error.is_transient() || Instant::now() >= self.deadline {
+                        return Err(self.give_up(attempt));
+                    }
+                    continue;
+                }
+            };
+            match end {
+                End::Closed => return Ok(()),
+                End::Reset(why) => return Err(reset(&backend, &why)),
+                End::Retry(again, Retry::Pod(why)) => {
+                    again.counters.replayed();
+                    self.refused.get_or_insert_with(Instant::now);
+                    self.failure = Some(refused(&backend, &why));
+                    self.tried.push(backend.pod_uid);
+                    attempt = again;
+                }
+                End::Retry(again, Retry::Connection(why)) => {
+                    self.failure = Some(reset(&backend, &why));
+                    self.broken += 1;
+                    attempt = again;
+                    if self.broken >= BROKEN_MOST {
+                        return Err(self.give_up(attempt));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next pod to try; waits for one as long as it makes sense.
+    async fn backend(&mut self) -> Option<Backend> {
+        loop {
+            let changed = self.backends.changed();
+            if let Some(backend) = self.backends.pick(&self.tried) {
+                return Some(backend);
+            }
+            let until = match self.refused {
+                Some(refused) if !self.tried.is_empty() => {
+                    self.deadline.min(refused + REFUSED_WAIT)
+                }
+                _ => self.deadline,
+            };
+            timeout_at(until, changed).await.ok()?;
+            if !self.tried.is_empty() {
+                // A pod that refused may be ready again under the same uid: its container was restarted.
+                self.tried.clear();
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    fn give_up(&mut self, attempt: Attempt) -> Failure {
+        attempt.counters.failed();
+        reset_local(attempt.local);
+        self.failure.take().unwrap_or_else(|| {
+            Failure::new(
+                Reason::Timeout,
+                "no pod of the service became ready in time",
+            )
+            .hint("see why its pods are not ready: kubectl get pods, kubectl describe pod")
+        })
+    }
+}
+
+fn reset(backend: &Backend, why: &str) -> Failure {
+    let Backend { pod, port, .. } = backend;
+    Failure::new(
+        Reason::ClusterUnreachable,
+        format!("the connection to port {port} of the pod {pod} broke: {why}"),
+    )
+}
+
+fn refused(backend: &Backend, why: &str) -> Failure {
+    let Backend { pod, port, .. } = backend;
+    Failure::new(
+        Reason::ClusterUnreachable,
+        format!("the pod {pod} does not take connections on port {port}: {why}"),
+    )
+    .hint(
+        "check that the program in the pod listens on this port, on localhost or on all addresses",
+    )
+}

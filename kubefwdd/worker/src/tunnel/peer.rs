@@ -1,0 +1,162 @@
+//! Whether the other end of a local connection has shut down only its sending side, or is gone.
+//!
+//! TCP itself does not tell: both send a FIN. The kernel's socket table does, where both ends are on this machine and in
+//! this network namespace: the socket of a closed program has no inode any more.
+
+use tokio::net::TcpStream;
+
+/// What became of the program at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Its socket is closed: it neither sends nor reads.
+    Gone,
+    /// Its socket is open: it may still read.
+    Reads,
+    /// Not on this machine, or the system does not say.
+    Unknown,
+}
+
+/// Looks the peer of `local` up. One system call; meant for the end of a connection, not for its data.
+pub(super) fn look_up(local: &TcpStream) -> Peer {
+    let (Ok(ours), Ok(theirs)) = (local.local_addr(), local.peer_addr()) else {
+        return Peer::Gone;
+    };
+    system::look_up(ours, theirs)
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    //! `sock_diag(7)` with the four addresses of one socket.
+
+    use std::net::{IpAddr, SocketAddr};
+    use std::os::fd::AsRawFd;
+
+    use nix::errno::Errno;
+    use nix::sys::socket::{
+        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+    };
+
+    use super::Peer;
+
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const NLMSG_ERROR: u16 = 2;
+    const NLM_F_REQUEST: u16 = 1;
+    const IPPROTO_TCP: u8 = 6;
+    const HEADER: usize = 16;
+    const REQUEST: usize = HEADER + 56;
+    /// `idiag_inode` in `struct inet_diag_msg`.
+    const INODE: usize = HEADER + 68;
+
+    pub(super) fn look_up(ours: SocketAddr, theirs: SocketAddr) -> Peer {
+        ask(ours, theirs).unwrap_or(Peer::Unknown)
+    }
+
+    fn ask(ours: SocketAddr, theirs: SocketAddr) -> Result<Peer, Errno> {
+        let netlink = socket(
+            AddressFamily::Netlink,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkSockDiag,
+        )?;
+        send(
+            netlink.as_raw_fd(),
+            &request(theirs, ours),
+            MsgFlags::empty(),
+        )?;
+        let mut answer = [0; 1024];
+        let length = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
+        Ok(parse(&answer[..length]))
+    }
+
+    fn request(source: SocketAddr, destination: SocketAddr) -> [u8; REQUEST] {
+        let mut out = [0; REQUEST];
+        out[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
+        out[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        out[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+        let family = if source.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        let body = &mut out[HEADER..];
+        body[0] = family as u8;
+        body[1] = IPPROTO_TCP;
+        body[4..8].fill(0xff);
+        body[8..10].copy_from_slice(&source.port().to_be_bytes());
+        body[10..12].copy_from_slice(&destination.port().to_be_bytes());
+        put_address(&mut body[12..28], source.ip());
+        put_address(&mut body[28..44], destination.ip());
+        body[48..56].fill(0xff);
+        out
+    }
+
+    fn put_address(into: &mut [u8], address: IpAddr) {
+        match address {
+            IpAddr::V4(v4) => into[..4].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => into.copy_from_slice(&v6.octets()),
+        }
+    }
+
+    fn parse(answer: &[u8]) -> Peer {
+        let field = |at: usize| -> Option<u32> {
+            let bytes = answer.get(at..at + 4)?;
+            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+        };
+        let kind = answer
+            .get(4..6)
+            .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+        match kind {
+            Some(SOCK_DIAG_BY_FAMILY) => match field(INODE) {
+                Some(0) => Peer::Gone,
+                Some(_) => Peer::Reads,
+                None => Peer::Unknown,
+            },
+            Some(NLMSG_ERROR) => Peer::Unknown,
+            _ => Peer::Unknown,
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::net::SocketAddr;
+
+    use super::Peer;
+
+    pub(super) fn look_up(_ours: SocketAddr, _theirs: SocketAddr) -> Peer {
+        Peer::Unknown
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_half_closed_peer_still_reads() {
+        let (mut client, mut ours) = pair().await;
+        assert_eq!(look_up(&ours), Peer::Reads);
+        client.shutdown().await.unwrap();
+        assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0);
+        assert_eq!(look_up(&ours), Peer::Reads);
+    }
+
+    #[tokio::test]
+    async fn a_closed_peer_is_gone() {
+        let (client, mut ours) = pair().await;
+        drop(client);
+        assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0);
+        assert_eq!(look_up(&ours), Peer::Gone);
+    }
+}
