@@ -191,7 +191,7 @@ impl Health {
             if now < waiting.deadline {
                 return Verdict::Fine;
             }
-            let silent = self.heard < waiting.sent;
+            let silent = self.heard <= waiting.sent;
             let probed = waiting.count > 1;
             self.waiting = None;
             if !silent || stuck || self.may_be_stalled() {
