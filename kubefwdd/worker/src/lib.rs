@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod cluster;
+pub mod discovery;
 pub mod endpoint;
 pub mod index;
 pub mod tunnel;

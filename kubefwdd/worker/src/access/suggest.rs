@@ -14,20 +14,28 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// The Levenshtein distance, characters.
+/// The edits from one to the other: characters replaced, added, left out, and neighbours exchanged (the optimal string
+/// alignment distance).
 fn distance(left: &str, right: &str) -> usize {
+    let left: Vec<char> = left.chars().collect();
     let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+    let mut before = vec![0; right.len() + 1];
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.iter().enumerate() {
+        let mut row = vec![i + 1; right.len() + 1];
         for (j, b) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+            let replaced = above[j] + usize::from(a != b);
+            let exchanged = if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
+                before[j - 1] + 1
+            } else {
+                usize::MAX
+            };
+            let added = row[j].min(above[j + 1]) + 1;
+            row[j + 1] = replaced.min(exchanged).min(added);
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[right.len()]
+    above[right.len()]
 }
 
 #[cfg(test)]
@@ -40,13 +48,15 @@ mod tests {
         assert_eq!(nearest("minikub", contexts), Some("minikube"));
         assert_eq!(nearest("Staging", contexts), Some("staging"));
         assert_eq!(nearest("stagnig", contexts), Some("staging"));
+        assert_eq!(nearest("rael", ["broken", "real"]), Some("real"));
         assert_eq!(nearest("dev", contexts), None);
         assert_eq!(nearest("", []), None);
     }
 
     #[test]
-    fn distances_are_those_of_levenshtein() {
+    fn edits_are_counted() {
         assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("same", "same"), 0);
     }

@@ -161,7 +161,7 @@ async fn missing_and_unreadable_files_are_named() {
     );
 
     let path = files.path("secret");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if nix::unistd::geteuid().is_root() {
         // Root reads everything; a folder in place of the file cannot be read by anybody.
         let folder = failure(&[files.path("")], &Environment::new()).await;

@@ -1,0 +1,217 @@
+//! May this namespace be forwarded? Context, cluster, namespace, service, rights.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::{CheckAnswer, CheckQuery};
+use kubefwd_proto::{Failure, Reason};
+use tokio::time::timeout;
+
+use super::outlet::{Outlet, Stop};
+use super::{ask, log_in, valid_name};
+use crate::access::suggest::nearest;
+use crate::cluster::Cluster;
+
+/// For all that is asked of the API server.
+const LIMIT: Duration = Duration::from_secs(10);
+const SUGGESTED_FROM: u32 = 1000;
+
+struct Right {
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+}
+
+const fn right(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
+    Right {
+        verb,
+        group,
+        resource,
+        subresource: "",
+    }
+}
+
+/// What forwarding needs in any case.
+const NEEDED: [Right; 3] = [
+    right("list", "", "services"),
+    right("watch", "", "services"),
+    Right {
+        subresource: "portforward",
+        ..right("create", "", "pods")
+    },
+];
+/// What tells which pods are ready: one of the two.
+const SLICES: [Right; 2] = [
+    right("list", "discovery.k8s.io", "endpointslices"),
+    right("watch", "discovery.k8s.io", "endpointslices"),
+];
+const PODS: [Right; 2] = [right("list", "", "pods"), right("watch", "", "pods")];
+
+pub(super) async fn check(
+    cluster: &Cluster,
+    question: CheckQuery,
+    outlet: &Outlet,
+) -> Result<(), Stop> {
+    let mut answer = CheckAnswer {
+        context: cluster.context().to_owned(),
+        namespace: cluster.namespace().to_owned(),
+        server: cluster.server().to_owned(),
+        missing_rights: Vec::new(),
+    };
+    if !question.namespace.is_empty() {
+        valid_name("namespace", &question.namespace)?;
+    }
+    if !question.service.is_empty() {
+        valid_name("service", &question.service)?;
+    }
+    if !question.offline && !question.namespace.is_empty() {
+        // The user waits for this answer and may have logged in a moment ago.
+        cluster.try_credentials_again();
+        log_in(cluster).await?;
+        let checked = timeout(LIMIT, call(cluster, &question)).await;
+        answer.missing_rights = checked.unwrap_or_else(|_| Err(too_slow(cluster)))?;
+    }
+    outlet.send(Content::Check(answer), true).await
+}
+
+async fn call(cluster: &Cluster, question: &CheckQuery) -> Result<Vec<String>, Failure> {
+    namespace_exists(cluster, &question.namespace).await?;
+    let (service, missing) = join(
+        service_exists(cluster, question),
+        missing_rights(cluster, &question.namespace),
+    )
+    .await;
+    service?;
+    Ok(missing)
+}
+
+fn too_slow(cluster: &Cluster) -> Failure {
+    Failure::new(
+        Reason::ClusterUnreachable,
+        format!(
+            "the API server {} did not answer within {} s",
+            cluster.server(),
+            LIMIT.as_secs()
+        ),
+    )
+    .hint("is the network up, is a VPN needed?")
+}
+
+/// Many users may use a namespace and not see the object: only a 404 says that it is not there.
+async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<(), Failure> {
+    let api: Api<Namespace> = Api::all(cluster.client().clone());
+    match ask(api.get_metadata(name)).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.reason == Reason::ForbiddenByCluster => Ok(()),
+        Err(failure) if failure.reason == Reason::NamespaceNotFound => {
+            let message = format!(
+                "namespace {name:?} does not exist in context {:?}",
+                cluster.context()
+            );
+            Err(suggest(Failure::new(Reason::NamespaceNotFound, message), name, api).await)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), Failure> {
+    let (namespace, name) = (&question.namespace, &question.service);
+    if name.is_empty() {
+        return Ok(());
+    }
+    let api: Api<Service> = Api::namespaced(cluster.client().clone(), namespace);
+    match ask(api.get_metadata(name)).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.reason == Reason::ForbiddenByCluster => Ok(()),
+        Err(failure) if failure.reason == Reason::ServiceNotFound => {
+            let message = format!("service {name:?} does not exist in namespace {namespace:?}");
+            Err(suggest(Failure::new(Reason::ServiceNotFound, message), name, api).await)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Names what was probably meant, if it may be listed.
+async fn suggest<K>(failure: Failure, name: &str, api: Api<K>) -> Failure
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let listed = ask(api.list_metadata(&ListParams::default().limit(SUGGESTED_FROM))).await;
+    let listed = listed.map(|list| list.items).unwrap_or_default();
+    let names: Vec<&str> = listed
+        .iter()
+        .filter_map(|object| object.metadata.name.as_deref())
+        .collect();
+    match nearest(name, names) {
+        Some(near) => failure.hint(format!("did you mean {near:?}?")),
+        None => failure.hint("is the context the right one?"),
+    }
+}
+
+async fn missing_rights(cluster: &Cluster, namespace: &str) -> Vec<String> {
+    let ask_all = |rights: &'static [Right]| async move {
+        let asked = rights.iter().map(|right| may(cluster, namespace, right));
+        let answers = join_all(asked).await;
+        let missing = rights.iter().zip(answers).filter(|(_, may)| !may);
+        missing
+            .map(|(right, _)| right.to_string())
+            .collect::<Vec<_>>()
+    };
+    let ((mut missing, slices), pods) =
+        join(join(ask_all(&NEEDED), ask_all(&SLICES)), ask_all(&PODS)).await;
+    if !slices.is_empty() && !pods.is_empty() {
+        missing.extend(
+            slices
+                .into_iter()
+                .map(|right| format!("{right} (or the same on pods)")),
+        );
+    }
+    missing
+}
+
+/// Whether the user may do this; yes where the cluster does not tell, since the attempt will.
+async fn may(cluster: &Cluster, namespace: &str, right: &Right) -> bool {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some(right.verb.to_owned()),
+                group: Some(right.group.to_owned()),
+                resource: Some(right.resource.to_owned()),
+                subresource: Some(right.subresource.to_owned()).filter(|sub| !sub.is_empty()),
+                ..ResourceAttributes::default()
+            }),
+            non_resource_attributes: None,
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client().clone());
+    match ask(api.create(&PostParams::default(), &review)).await {
+        Ok(answer) => answer.status.is_none_or(|status| status.allowed),
+        Err(failure) => {
+            tracing::debug!(%failure, %right, "the cluster does not tell about rights");
+            true
+        }
+    }
+}
+
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.subresource.is_empty() {
+            write!(f, "/{}", self.subresource)?;
+        }
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The endpoints of a service: from EndpointSlices, or from Endpoints where slices may not be read or are not known.
+
+use k8s_openapi::api::core::v1::{EndpointAddress as CoreAddress, Endpoints, Service};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::Api;
+use kube::api::ListParams;
+use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::{
+    EndpointAddress, EndpointPort, EndpointSubset, EndpointsAnswer, EndpointsQuery,
+};
+use kubefwd_proto::{Failure, Reason};
+
+use super::lists::{Pages, number};
+use super::outlet::{Outlet, Stop};
+use super::{ask, log_in, valid_name};
+use crate::cluster::Cluster;
+
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+pub(super) async fn endpoints(
+    cluster: &Cluster,
+    question: EndpointsQuery,
+    outlet: &Outlet,
+) -> Result<(), Stop> {
+    valid_name("namespace", &question.namespace)?;
+    valid_name("service", &question.service)?;
+    log_in(cluster).await?;
+    let subsets = match from_slices(cluster, &question).await {
+        Ok(subsets) if subsets.is_empty() => {
+            service_exists(cluster, &question).await?;
+            subsets
+        }
+        Ok(subsets) => subsets,
+        Err(failure)
+            if matches!(
+                failure.reason,
+                Reason::ForbiddenByCluster | Reason::NotFound
+            ) =>
+        {
+            // Whoever may read neither is told about the one that is in use today.
+            from_endpoints(cluster, &question).await.map_err(|other| {
+                if other.reason == Reason::ForbiddenByCluster {
+                    failure
+                } else {
+                    other
+                }
+            })?
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    let wrap = |subsets| {
+        Content::Endpoints(EndpointsAnswer {
+            name: question.service.clone(),
+            namespace: question.namespace.clone(),
+            subsets,
+        })
+    };
+    outlet.send_items(subsets, true, wrap).await
+}
+
+async fn from_slices(
+    cluster: &Cluster,
+    question: &EndpointsQuery,
+) -> Result<Vec<EndpointSubset>, Failure> {
+    let api: Api<EndpointSlice> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let params = ListParams::default().labels(&format!("{SERVICE_LABEL}={}", question.service));
+    let mut pages = Pages::new(api, params);
+    let mut subsets = Vec::new();
+    while let Some((slices, _)) = pages.next().await? {
+        subsets.extend(slices.into_iter().map(of_slice));
+    }
+    Ok(subsets)
+}
+
+async fn from_endpoints(
+    cluster: &Cluster,
+    question: &EndpointsQuery,
+) -> Result<Vec<EndpointSubset>, Failure> {
+    let api: Api<Endpoints> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let endpoints = ask(api.get(&question.service)).await?;
+    let addresses =
+        |list: Option<Vec<CoreAddress>>| list.into_iter().flatten().map(address).collect();
+    let subsets = endpoints
+        .subsets
+        .into_iter()
+        .flatten()
+        .map(|subset| EndpointSubset {
+            addresses: addresses(subset.addresses),
+            not_ready_addresses: addresses(subset.not_ready_addresses),
+            ports: subset
+                .ports
+                .into_iter()
+                .flatten()
+                .map(|port| EndpointPort {
+                    name: port.name.unwrap_or_default(),
+                    port: number(port.port),
+                    protocol: port.protocol.unwrap_or_else(|| "TCP".to_owned()),
+                })
+                .collect(),
+        });
+    Ok(subsets.collect())
+}
+
+/// No slice is also what a service has that does not exist.
+async fn service_exists(cluster: &Cluster, question: &EndpointsQuery) -> Result<(), Failure> {
+    let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    match ask(api.get_metadata(&question.service)).await {
+        Err(failure) if failure.reason == Reason::ForbiddenByCluster => Ok(()),
+        Err(failure) => Err(failure),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn of_slice(slice: EndpointSlice) -> EndpointSubset {
+    let ports = slice.ports.into_iter().flatten().map(|port| EndpointPort {
+        name: port.name.unwrap_or_default(),
+        port: number(port.port.unwrap_or_default()),
+        protocol: port.protocol.unwrap_or_else(|| "TCP".to_owned()),
+    });
+    let mut subset = EndpointSubset {
+        ports: ports.collect(),
+        ..EndpointSubset::default()
+    };
+    for endpoint in slice.endpoints.into_iter().flatten() {
+        // Unknown counts as ready (discovery/v1 API).
+        let ready = endpoint
+            .conditions
+            .as_ref()
+            .and_then(|conditions| conditions.ready);
+        let list = if ready.unwrap_or(true) {
+            &mut subset.addresses
+        } else {
+            &mut subset.not_ready_addresses
+        };
+        list.extend(of_endpoint(endpoint));
+    }
+    subset
+}
+
+/// All addresses of an endpoint lead to the same pod; the first is the one to use.
+fn of_endpoint(endpoint: Endpoint) -> Option<EndpointAddress> {
+    let pod = endpoint
+        .target_ref
+        .filter(|target| target.kind.as_deref() == Some("Pod"));
+    Some(EndpointAddress {
+        ip: endpoint.addresses.into_iter().next()?,
+        hostname: endpoint.hostname.unwrap_or_default(),
+        node: endpoint.node_name.unwrap_or_default(),
+        pod: pod.and_then(|target| target.name).unwrap_or_default(),
+    })
+}
+
+fn address(address: CoreAddress) -> EndpointAddress {
+    let pod = address
+        .target_ref
+        .filter(|target| target.kind.as_deref() == Some("Pod"));
+    EndpointAddress {
+        ip: address.ip,
+        hostname: address.hostname.unwrap_or_default(),
+        node: address.node_name.unwrap_or_default(),
+        pod: pod.and_then(|target| target.name).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_slice_is_sorted_by_readiness() {
+        let slice = json!({
+            "addressType": "IPv4", "metadata": {},
+            "ports": [{"name": "http", "port": 8080}],
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "name": "a"}},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false}, "nodeName": "n"},
+                {"addresses": []},
+            ],
+        });
+        let subset = of_slice(serde_json::from_value(slice).unwrap());
+        assert_eq!(subset.addresses.len(), 1);
+        assert_eq!(subset.addresses[0].pod, "a");
+        assert_eq!(subset.not_ready_addresses[0].node, "n");
+        assert_eq!(subset.ports[0].protocol, "TCP");
+    }
+}

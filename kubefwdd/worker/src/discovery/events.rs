@@ -1,0 +1,151 @@
+//! Events of a namespace, newest first.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::{KubeEvent, ListEventsAnswer, ListEventsQuery};
+
+use super::lists::{Pages, number};
+use super::outlet::{Outlet, Stop};
+use super::pod::{cut, stamp};
+use super::{log_in, valid_name};
+use crate::cluster::Cluster;
+
+/// How many are kept while pages come in, whatever limit is asked for.
+const MAX_EVENTS: usize = 5000;
+const DEFAULT_EVENTS: usize = 500;
+
+pub(super) async fn events(
+    cluster: &Cluster,
+    question: ListEventsQuery,
+    outlet: &Outlet,
+) -> Result<(), Stop> {
+    valid_name("namespace", &question.namespace)?;
+    log_in(cluster).await?;
+    let api: Api<Event> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let mut pages = Pages::new(api, params(&question)?);
+    let limit = match question.limit {
+        0 => DEFAULT_EVENTS,
+        limit => usize::try_from(limit).unwrap_or(MAX_EVENTS).min(MAX_EVENTS),
+    };
+    let mut newest = Vec::new();
+    while let Some((events, _)) = pages.next().await? {
+        newest.extend(events.into_iter().map(|event| (last_seen(&event), event)));
+        newest.sort_by_key(|(seen, _)| std::cmp::Reverse(*seen));
+        newest.truncate(limit);
+    }
+    let events = newest
+        .into_iter()
+        .map(|(seen, event)| convert(event, seen))
+        .collect();
+    let wrap = |events| Content::Events(ListEventsAnswer { events });
+    outlet.send_items(events, true, wrap).await
+}
+
+fn params(question: &ListEventsQuery) -> Result<ListParams, Stop> {
+    let mut fields = Vec::new();
+    if !question.kind.is_empty() {
+        // Kinds have capitals where names have none; otherwise the same characters.
+        valid_name("kind", &question.kind.to_ascii_lowercase())?;
+        fields.push(format!("involvedObject.kind={}", question.kind));
+    }
+    if !question.name.is_empty() {
+        valid_name("object", &question.name)?;
+        fields.push(format!("involvedObject.name={}", question.name));
+    }
+    let params = ListParams::default();
+    Ok(if fields.is_empty() {
+        params
+    } else {
+        params.fields(&fields.join(","))
+    })
+}
+
+/// When it happened last, wherever this generation of events keeps that.
+fn last_seen(event: &Event) -> Option<Timestamp> {
+    let series = event
+        .series
+        .as_ref()
+        .and_then(|series| series.last_observed_time.as_ref());
+    [
+        series.map(|time| time.0),
+        event.last_timestamp.as_ref().map(|time| time.0),
+        event.event_time.as_ref().map(|time| time.0),
+        event.first_timestamp.as_ref().map(|time| time.0),
+    ]
+    .into_iter()
+    .flatten()
+    .next()
+    .or_else(|| {
+        event
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0)
+    })
+}
+
+fn convert(event: Event, seen: Option<Timestamp>) -> KubeEvent {
+    let of_series = event.series.as_ref().and_then(|series| series.count);
+    let first = event
+        .first_timestamp
+        .map(|time| time.0)
+        .or(event.event_time.map(|time| time.0));
+    let source = event
+        .source
+        .and_then(|source| source.component)
+        .filter(|name| !name.is_empty());
+    KubeEvent {
+        r#type: event.type_.unwrap_or_default(),
+        reason: event.reason.unwrap_or_default(),
+        message: cut(event.message),
+        count: number(of_series.or(event.count).unwrap_or(1)).max(1),
+        first_time: first.or(seen).map(stamp),
+        last_time: seen.map(stamp),
+        source: source.or(event.reporting_component).unwrap_or_default(),
+        object_kind: event.involved_object.kind.unwrap_or_default(),
+        object_name: event.involved_object.name.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(value: serde_json::Value) -> Event {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn both_generations_of_events_are_understood() {
+        let old = event(json!({
+            "metadata": {}, "involvedObject": {"kind": "Pod", "name": "a"}, "count": 7,
+            "source": {"component": "kubelet"},
+            "firstTimestamp": "2026-11-23T08:00:00Z", "lastTimestamp": "2026-11-23T09:00:00Z",
+        }));
+        let seen = last_seen(&old);
+        let old = convert(old, seen);
+        assert_eq!((old.count, old.source.as_str()), (7, "kubelet"));
+        assert_eq!(
+            old.last_time.unwrap().seconds - old.first_time.unwrap().seconds,
+            3600
+        );
+
+        let new = event(json!({
+            "metadata": {}, "involvedObject": {}, "reportingComponent": "scheduler",
+            "eventTime": "2026-11-23T08:00:00.000000Z",
+            "series": {"count": 3, "lastObservedTime": "2026-11-23T08:30:00.000000Z"},
+        }));
+        let seen = last_seen(&new);
+        let new = convert(new, seen);
+        assert_eq!((new.count, new.source.as_str()), (3, "scheduler"));
+        assert_eq!(
+            new.last_time.unwrap().seconds - new.first_time.unwrap().seconds,
+            1800
+        );
+    }
+}

@@ -1,0 +1,286 @@
+//! Logs of a container, in frames as they come.
+
+use std::pin::pin;
+
+use futures_util::{AsyncBufRead, AsyncBufReadExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::LogParams;
+use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::{PodLogsAnswer, PodLogsQuery};
+use kubefwd_proto::{Failure, Reason};
+
+use super::outlet::{Outlet, Stop};
+use super::{ask, log_in, valid_name};
+use crate::cluster::Cluster;
+
+/// What one answer holds at most, bytes of text.
+const FRAME: usize = 256 * 1024;
+/// Longer lines are cut, bytes.
+const MAX_LINE: usize = 64 * 1024;
+/// What is read at most when the log is not followed, bytes.
+const MAX_LOG: usize = 16 * 1024 * 1024;
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+pub(super) async fn logs(
+    cluster: &Cluster,
+    question: PodLogsQuery,
+    outlet: &Outlet,
+) -> Result<(), Stop> {
+    valid_name("namespace", &question.namespace)?;
+    valid_name("pod", &question.pod)?;
+    log_in(cluster).await?;
+    let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let container = match question.container.as_str() {
+        "" => default_container(&api, &question.pod).await?,
+        named => {
+            valid_name("container", named)?;
+            named.to_owned()
+        }
+    };
+    let params = LogParams {
+        container: Some(container.clone()).filter(|name| !name.is_empty()),
+        follow: question.follow,
+        previous: question.previous,
+        timestamps: question.timestamps,
+        tail_lines: Some(i64::from(question.tail_lines)).filter(|lines| *lines > 0),
+        since_time: question.since_time.map(|time| since(&time)).transpose()?,
+        limit_bytes: (!question.follow).then_some(MAX_LOG as i64),
+        ..LogParams::default()
+    };
+    let stream = pin!(ask(api.log_stream(&question.pod, &params)).await?);
+    let cutter = Cutter::new(container);
+    send(stream, cutter, question.follow, outlet).await
+}
+
+async fn send(
+    mut stream: impl AsyncBufRead + Unpin,
+    mut cutter: Cutter,
+    follow: bool,
+    outlet: &Outlet,
+) -> Result<(), Stop> {
+    let mut read = 0;
+    loop {
+        let chunk = stream.fill_buf().await.map_err(broken)?;
+        let length = chunk.len();
+        if length == 0 {
+            break;
+        }
+        read += length;
+        // One line of many bytes is many chunks: cutting it bounds what is kept.
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(frame) = cutter.take(part) {
+                outlet.send(Content::Logs(frame), false).await?;
+            }
+        }
+        stream.consume_unpin(length);
+        if follow && let Some(frame) = cutter.flush() {
+            outlet.send(Content::Logs(frame), false).await?;
+        }
+    }
+    let truncated = !follow && read >= MAX_LOG;
+    outlet
+        .send(Content::Logs(cutter.finish(truncated)), true)
+        .await
+}
+
+/// Makes lines of bytes and answers of lines.
+struct Cutter {
+    container: String,
+    line: Vec<u8>,
+    was_cut: bool,
+    lines: Vec<String>,
+    size: usize,
+}
+
+impl Cutter {
+    fn new(container: String) -> Self {
+        Self {
+            container,
+            line: Vec::new(),
+            was_cut: false,
+            lines: Vec::new(),
+            size: 0,
+        }
+    }
+
+    /// Takes a piece of one line, with its end if it has come; gives an answer that is full.
+    fn take(&mut self, part: &[u8]) -> Option<PodLogsAnswer> {
+        let (part, ended) = match part.strip_suffix(b"\n") {
+            Some(part) => (part, true),
+            None => (part, false),
+        };
+        let space = MAX_LINE - self.line.len();
+        self.was_cut |= part.len() > space;
+        self.line.extend_from_slice(&part[..part.len().min(space)]);
+        if !ended {
+            return None;
+        }
+        let full = (self.size + self.line.len() > FRAME)
+            .then(|| self.flush())
+            .flatten();
+        self.end_line();
+        full
+    }
+
+    /// What has come so far, if anything.
+    fn flush(&mut self) -> Option<PodLogsAnswer> {
+        if self.lines.is_empty() {
+            return None;
+        }
+        self.size = 0;
+        Some(PodLogsAnswer {
+            container: self.container.clone(),
+            lines: std::mem::take(&mut self.lines),
+            truncated: false,
+        })
+    }
+
+    fn finish(mut self, truncated: bool) -> PodLogsAnswer {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+        PodLogsAnswer {
+            container: self.container,
+            lines: self.lines,
+            truncated,
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.line.last() == Some(&b'\r') {
+            self.line.pop();
+        }
+        let mut text = String::from_utf8_lossy(&self.line).into_owned();
+        if std::mem::take(&mut self.was_cut) {
+            text.push('…');
+        }
+        self.line.clear();
+        // A little for each line, so that empty ones fill an answer too.
+        self.size += text.len() + 4;
+        self.lines.push(text);
+    }
+}
+
+/// The container that kubectl would choose. Whoever may not see the pod leaves the choice to the API server.
+async fn default_container(api: &Api<Pod>, name: &str) -> Result<String, Failure> {
+    let pod = match ask(api.get(name)).await {
+        Ok(pod) => pod,
+        Err(failure) if failure.reason == Reason::ForbiddenByCluster => return Ok(String::new()),
+        Err(failure) => return Err(failure),
+    };
+    let annotated = pod
+        .metadata
+        .annotations
+        .and_then(|mut annotations| annotations.remove(DEFAULT_CONTAINER));
+    let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
+    let known = |wanted: &String| containers.iter().any(|container| container.name == *wanted);
+    let first = containers.first().map(|container| container.name.clone());
+    Ok(annotated.filter(known).or(first).unwrap_or_default())
+}
+
+fn since(time: &prost_types::Timestamp) -> Result<Timestamp, Failure> {
+    Timestamp::new(time.seconds, time.nanos).map_err(|error| {
+        Failure::new(
+            Reason::InvalidArgument,
+            format!("the time to begin with is none: {error}"),
+        )
+        .hint("give it as 2026-01-31T12:00:00Z")
+    })
+}
+
+fn broken(error: std::io::Error) -> Failure {
+    Failure::new(
+        Reason::ClusterUnreachable,
+        format!("the log broke off: {error}"),
+    )
+    .hint("ask again")
+}
+
+#[cfg(test)]
+mod tests {
+    use kubefwd_proto::worker::v1::Answer;
+    use proptest::prelude::*;
+    use prost::Message;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    async fn sent(log: &[u8], follow: bool) -> Vec<Answer> {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let outlet = Outlet::new(1, sender);
+        let cutter = Cutter::new("c".to_owned());
+        let collecting = async {
+            let mut answers = Vec::new();
+            while let Some(answer) = receiver.recv().await {
+                answers.push(answer);
+            }
+            answers
+        };
+        let sending = async move {
+            assert!(send(log, cutter, follow, &outlet).await.is_ok());
+        };
+        let (answers, ()) = tokio::join!(collecting, sending);
+        answers
+    }
+
+    fn lines(answers: &[Answer]) -> Vec<String> {
+        let of = |answer: &Answer| match &answer.answer {
+            Some(Content::Logs(logs)) => logs.lines.clone(),
+            _ => panic!("another answer"),
+        };
+        answers.iter().flat_map(of).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_are_split_and_long_ones_cut() {
+        let mut log = b"one\r\n\ntwo\n".to_vec();
+        log.extend_from_slice(&vec![b'x'; 3 * MAX_LINE]);
+        log.extend_from_slice(b"\nlast");
+        let answers = sent(&log, false).await;
+        let lines = lines(&answers);
+        assert_eq!(lines[..3], ["one", "", "two"]);
+        assert_eq!(lines[3].chars().count(), MAX_LINE + 1);
+        assert_eq!(lines[4], "last");
+        assert_eq!(lines.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_long_log_comes_in_bounded_frames() {
+        let log = "a line of some length\n".repeat(100_000);
+        for follow in [false, true] {
+            let answers = sent(log.as_bytes(), follow).await;
+            assert_eq!(lines(&answers).len(), 100_000);
+            assert!(answers.len() > 5);
+            let (last, others) = answers.split_last().unwrap();
+            assert!(last.last && others.iter().all(|answer| !answer.last));
+            assert!(
+                answers
+                    .iter()
+                    .all(|answer| answer.encoded_len() <= FRAME + MAX_LINE)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_lost_or_made_up(parts in prop::collection::vec("[a-zä]{0,20}", 0..50), size in 1_usize..40) {
+            let log = parts.join("\n");
+            let mut cutter = Cutter::new(String::new());
+            let mut found = Vec::new();
+            for chunk in log.as_bytes().chunks(size) {
+                for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+                    found.extend(cutter.take(part).map(|frame| frame.lines).unwrap_or_default());
+                }
+                found.extend(cutter.flush().map(|frame| frame.lines).unwrap_or_default());
+            }
+            found.extend(cutter.finish(false).lines);
+            let mut wanted = parts;
+            if wanted.last().is_some_and(String::is_empty) {
+                wanted.pop();
+            }
+            prop_assert_eq!(found, wanted);
+        }
+    }
+}

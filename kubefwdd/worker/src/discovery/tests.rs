@@ -1,0 +1,91 @@
+//! Questions that need no cluster.
+
+use futures_util::StreamExt;
+use kubefwd_proto::worker::v1::{CheckQuery, ListContextsQuery, ListPodsQuery};
+
+use super::*;
+use crate::access::kubeconfig::Environment;
+
+const KUBECONFIG: &str = "
+current-context: real
+contexts:
+- name: real
+  context: {cluster: c, user: u, namespace: team}
+- name: broken
+  context: {cluster: gone}
+clusters:
+- name: c
+  cluster: {server: 'https://127.0.0.1:1'}
+users:
+- name: u
+  user: {token: t}
+";
+
+async fn ask_offline(question: Question, context: &str) -> Vec<Answer> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config");
+    std::fs::write(&path, KUBECONFIG).unwrap();
+    let query = Query {
+        id: 5,
+        context: context.to_owned(),
+        kubeconfig: vec![path.display().to_string()],
+        question: Some(question),
+    };
+    let clusters = Arc::new(Clusters::new(Environment::new()));
+    answer(clusters, query).collect().await
+}
+
+fn content(mut answers: Vec<Answer>) -> Content {
+    assert_eq!(answers.len(), 1);
+    let answer = answers.remove(0);
+    assert!(answer.last && answer.id == 5);
+    answer.answer.unwrap()
+}
+
+#[tokio::test]
+async fn contexts_are_listed_also_broken_ones() {
+    let answers = ask_offline(Question::Contexts(ListContextsQuery {}), "").await;
+    let Content::Contexts(list) = content(answers) else {
+        panic!("another answer");
+    };
+    assert_eq!(list.current_context, "real");
+    assert_eq!(list.contexts[0].server, "https://127.0.0.1:1");
+    assert_eq!(list.contexts[1].name, "broken");
+}
+
+#[tokio::test]
+async fn an_offline_check_resolves_the_context_only() {
+    let question = || {
+        Question::Check(CheckQuery {
+            namespace: "demo".to_owned(),
+            service: String::new(),
+            offline: true,
+        })
+    };
+    let Content::Check(check) = content(ask_offline(question(), "").await) else {
+        panic!("another answer");
+    };
+    assert_eq!(
+        (check.context.as_str(), check.namespace.as_str()),
+        ("real", "team")
+    );
+    let Content::Failure(failure) = content(ask_offline(question(), "rael").await) else {
+        panic!("another answer");
+    };
+    assert_eq!(failure.reason(), Reason::ContextNotFound);
+    assert!(failure.hint.contains("real"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn names_that_would_change_a_path_are_refused_before_any_call() {
+    for namespace in ["", "..", "a/../../b", "A", "a?b"] {
+        let question = Question::Pods(ListPodsQuery {
+            namespace: namespace.to_owned(),
+            ..ListPodsQuery::default()
+        });
+        let Content::Failure(failure) = content(ask_offline(question, "").await) else {
+            panic!("another answer");
+        };
+        assert_eq!(failure.reason(), Reason::InvalidArgument, "{namespace}");
+    }
+}
