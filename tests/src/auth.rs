@@ -178,12 +178,7 @@ impl Access {
         denied.clear();
     }
 
-    pub(crate) fn add_token(
-        &self,
-        token: String,
-        identity: Identity,
-        expires: Option<SystemTime>,
-    ) {
+    pub(crate) fn add_token(&self, token: String, identity: Identity, expires: Option<SystemTime>) {
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         tokens.insert(token, Token { identity, expires });
     }
@@ -227,6 +222,24 @@ impl Access {
                 .iter()
                 .any(|rule| rule.matches(verb, resource, namespace))
         })
+    }
+
+    /// Verbs and resources of the user's rules that hold in a namespace.
+    pub(crate) fn rules_of(
+        &self,
+        who: &Identity,
+        namespace: &str,
+    ) -> Vec<(Vec<String>, Vec<String>)> {
+        let all = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(&who.user)
+            .into_iter()
+            .flatten()
+            .filter(|rule| {
+                let list = rule.namespaces.as_ref();
+                list.is_none_or(|list| list.iter().any(|n| n == namespace))
+            })
+            .map(|rule| (rule.verbs.clone(), rule.resources.clone()))
+            .collect()
     }
 
     /// Whether the user may GET a path that is no resource.
@@ -288,11 +301,7 @@ mod tests {
     fn an_expired_token_names_nobody() {
         let access = Access::default();
         let identity = User::admin().identity;
-        access.add_token(
-            "old".into(),
-            identity.clone(),
-            Some(SystemTime::UNIX_EPOCH),
-        );
+        access.add_token("old".into(), identity.clone(), Some(SystemTime::UNIX_EPOCH));
         access.add_token("new".into(), identity.clone(), None);
         assert_eq!(access.identify("old"), None);
         assert_eq!(access.identify("new"), Some(identity));
