@@ -13,12 +13,12 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`spdy`], [`websocket`], [`http`] | bytes: parsers and encoders without I/O |
-//! | [`link`], [`dial`], [`upgrade`] | a connection to the API server, until it carries frames |
-//! | [`opener`] | the cluster: transports, credentials, pauses, spare connections |
-//! | [`connection`] | the streams of one upgraded connection |
-//! | [`channel`] | the one-shot fallback protocol |
-//! | [`session`], [`failover`] | a pod's connections; a local connection's way through pods |
+//! | `spdy`, `websocket`, `http` | bytes: parsers and encoders without I/O |
+//! | `link`, `dial`, `upgrade` | a connection to the API server, until it carries frames |
+//! | `opener` | the cluster: transports, credentials, pauses, spare connections |
+//! | `connection` | the streams of one upgraded connection |
+//! | `channel` | the one-shot fallback protocol |
+//! | `session`, `failover` | a pod's connections; a local connection's way through pods |
 
 mod channel;
 mod connection;

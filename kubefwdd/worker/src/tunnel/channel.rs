@@ -325,18 +325,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tunnel::tests::corpus::damaged;
 
     fn parse(pieces: &[&[u8]]) -> (Vec<u8>, Vec<u8>, Option<u16>) {
         let (mut data, mut complaint, mut closed) = (Vec::new(), Vec::new(), None);
         let mut parser = ChannelParser::default();
         for piece in pieces {
             let mut input = *piece;
-            while let Ok(Some(piece)) = parser.next(&mut input) {
-                match piece {
-                    Piece::Data(bytes) => data.extend_from_slice(bytes),
-                    Piece::Complaint(bytes) => complaint.extend_from_slice(bytes),
-                    Piece::Ping(_) => {}
-                    Piece::Close(code) => closed = Some(code),
+            loop {
+                match parser.next(&mut input) {
+                    Ok(None) => break,
+                    Ok(Some(Piece::Data(bytes))) => data.extend_from_slice(bytes),
+                    Ok(Some(Piece::Complaint(bytes))) => complaint.extend_from_slice(bytes),
+                    Ok(Some(Piece::Ping(_))) => {}
+                    Ok(Some(Piece::Close(code))) => closed = Some(code),
+                    Err(_) => return (data, complaint, closed),
                 }
             }
         }
@@ -356,6 +359,12 @@ mod tests {
         fn any_cut_says_the_same(cut in 0..CAPTURED.len()) {
             let (head, tail) = CAPTURED.split_at(cut);
             prop_assert_eq!(parse(&[head, tail]), parse(&[CAPTURED]));
+        }
+
+        #[test]
+        fn damaged_bytes_say_the_same_however_they_are_cut(bytes in damaged(&[CAPTURED])) {
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            prop_assert_eq!(parse(&single), parse(&[&bytes]));
         }
 
         #[test]

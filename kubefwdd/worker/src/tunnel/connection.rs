@@ -192,3 +192,6 @@ pub(super) fn reset_local(local: TcpStream) {
     // Where the option cannot be set, the close alone must do.
     let _ = local.set_zero_linger();
 }
+
+#[cfg(test)]
+mod tests;

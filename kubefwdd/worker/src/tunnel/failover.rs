@@ -70,15 +70,19 @@ struct Way<'a> {
 impl Way<'_> {
     async fn go(&mut self, mut attempt: Attempt) -> Result<(), Failure> {
         loop {
-            let Some(backend) = self.backend().await else {
+            let Some(backend) = Box::pin(self.backend()).await else {
                 return Err(self.give_up(attempt));
             };
             attempt.port = backend.port;
-            let session = self.tunnels.session(&backend);
-            let end = match session.path(backend.port).await {
+            let path = {
+                let session = self.tunnels.session(&backend);
+                Box::pin(async move { session.path(backend.port).await }).await
+            };
+            // An idle connection costs what this future holds while it is carried: the rest is boxed.
+            let end = match path {
                 Ok(Path::Shared(connection)) => connection.carry(attempt).await,
                 Ok(Path::Single(upgraded)) => {
-                    channel::relay(*upgraded, attempt, &self.tunnels.common).await
+                    Box::pin(channel::relay(*upgraded, attempt, &self.tunnels.common)).await
                 }
                 Err(error) => {
                     self.failure = Some(error.failure());

@@ -125,7 +125,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tunnel::tests::corpus::damaged;
 
+    const SEEDS: &[&[u8]] = &[
+        SWITCHING,
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 18\r\n\r\npod does not exist",
+        b"{\"kind\":\"Status\",\"message\":\"pods \\\"nope\\\" not found\",\"code\":404}",
+    ];
     const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n\r\n\x80\x03";
 
     #[test]
@@ -179,6 +185,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn damaged_heads_never_panic_nor_change_with_what_follows(bytes in damaged(SEEDS)) {
+            let _ = reason(&bytes);
+            if let Ok(Some(head)) = parse_head(&bytes) {
+                let longer = [&bytes[..], b"more"].concat();
+                let again = parse_head(&longer).unwrap().unwrap();
+                prop_assert_eq!((again.status, again.length), (head.status, head.length));
+            }
+        }
+
         #[test]
         fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             let _ = parse_head(&bytes);

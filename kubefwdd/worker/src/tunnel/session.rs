@@ -100,7 +100,7 @@ impl Session {
     /// A way to the pod: an open connection where one will do, else a new one.
     pub(super) async fn path(self: &Arc<Self>, port: u16) -> Result<Path, OpenError> {
         if self.opener.transport() == Some(Transport::Channel) {
-            return self.single(port).await;
+            return Box::pin(self.single(port)).await;
         }
         let mut opening = match self.choose(port)? {
             Choice::Use(connection) => return Ok(Path::Shared(connection)),
@@ -112,7 +112,8 @@ impl Session {
         };
         match opened {
             Some(Ok(Some(connection))) => Ok(Path::Shared(connection)),
-            Some(Ok(None)) => self.single(port).await,
+            // Boxed: what opens a connection must not weigh on everyone who waits for one.
+            Some(Ok(None)) => Box::pin(self.single(port)).await,
             Some(Err(error)) => Err(error),
             None => Err(OpenError::Broken {
                 transport: Transport::Spdy,

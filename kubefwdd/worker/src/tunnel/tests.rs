@@ -1,5 +1,6 @@
 //! Whole tunnels over loopback sockets, against a fake cluster whose behaviour the tests choose.
 
+pub(in crate::tunnel) mod corpus;
 mod fake;
 
 use std::future::Future;

@@ -266,6 +266,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tunnel::tests::corpus::damaged;
+
+    const SEEDS: &[&[u8]] = &[
+        b"\x82\x03\x00\x90\x1f\x82\x03\x01\x90\x1f\x82\x07\x00hello\n\x88\x02\x03\xe8",
+        b"\x02\x04abcd\x89\x02hi\x00\x02ef\x80\x00\x82\x7e\x00\x03xyz",
+        b"\x82\x7f\0\0\0\0\0\0\0\x02ok\x8a\x00\x88\x00",
+    ];
 
     #[derive(Debug, PartialEq, Eq)]
     enum Said {
@@ -399,6 +406,12 @@ mod tests {
             prop_assert_eq!(&masked, &plain);
             mask(&mut masked, key);
             prop_assert_eq!(masked, bytes);
+        }
+
+        #[test]
+        fn damaged_bytes_say_the_same_however_they_are_cut(bytes in damaged(SEEDS)) {
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            prop_assert_eq!(parse(&single), parse(&[&bytes]));
         }
 
         #[test]

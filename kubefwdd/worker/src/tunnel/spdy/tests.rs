@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::tunnel::tests::corpus::damaged;
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -161,7 +162,24 @@ proptest! {
     }
 
     #[test]
+    fn damaged_bytes_say_the_same_however_they_are_cut(bytes in damaged(SEEDS)) {
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        prop_assert_eq!(parse(&single), parse(&[&bytes]));
+    }
+
+    #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = parse(&[&bytes]);
     }
 }
+
+/// Answers of a real runtime: an exchange, a refused port, a deleted pod.
+const SEEDS: &[&[u8]] = &[
+    b"\x80\x03\0\x02\0\0\0\x14\0\0\0\x01\x78\xf9\xe3\xc6\xa7\xc2\x62\x60\x60\x60\0\0\0\0\xff\xff\
+      \x80\x03\0\x02\0\0\0\x0e\0\0\0\x03\x62\x60\x60\x60\0\0\0\0\xff\xff\
+      \0\0\0\x03\0\0\0\x03ok\n\0\0\0\x03\x01\0\0\0\0\0\0\x01\x01\0\0\0",
+    b"\0\0\0\x03\x01\0\0\0\0\0\0\x01\0\0\0\x11failed to connect\
+      \x80\x03\0\x03\0\0\0\x08\0\0\0\x01\0\0\0\x05",
+    b"\x80\x03\0\x06\0\0\0\x04\0\0\0\x01\x80\x03\0\x03\0\0\0\x08\0\0\0\x07\0\0\0\x05\
+      \x80\x03\0\x07\0\0\0\x08\0\0\0\0\0\0\0\0",
+];
