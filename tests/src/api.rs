@@ -4,6 +4,7 @@ pub(crate) mod accept;
 mod discovery;
 mod list;
 mod logs;
+mod protobuf;
 pub(crate) mod respond;
 mod review;
 mod table;

@@ -8,8 +8,12 @@ use crate::json;
 
 /// A `metav1.Status` with a failure in it.
 #[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Status(Box<Content>);
+
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Status {
+struct Content {
     kind: &'static str,
     api_version: &'static str,
     metadata: Metadata,
@@ -17,7 +21,7 @@ pub(crate) struct Status {
     message: String,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Box<Details>>,
+    details: Option<Details>,
     code: u16,
 }
 
@@ -50,7 +54,7 @@ struct Cause {
 
 impl Status {
     pub(crate) fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Content {
             kind: "Status",
             api_version: "v1",
             metadata: Metadata::default(),
@@ -59,20 +63,20 @@ impl Status {
             reason,
             details: None,
             code: code.as_u16(),
-        }
+        }))
     }
 
     fn with_details(mut self, details: Details) -> Self {
-        self.details = Some(Box::new(details));
+        self.0.details = Some(details);
         self
     }
 
     pub(crate) fn code(&self) -> StatusCode {
-        StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     pub(crate) fn retry_after(&self) -> Option<u32> {
-        self.details.as_ref()?.retry_after_seconds
+        self.0.details.as_ref()?.retry_after_seconds
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
@@ -193,7 +197,7 @@ impl Status {
              created, modified, or deleted between the time the first chunk was returned and now may show up in the \
              list.",
         );
-        status.metadata.token = Some(fresh);
+        status.0.metadata.token = Some(fresh);
         status
     }
 

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::protobuf;
 use super::respond::{Answer, json as answer_json, status};
 use super::uri::ResourcePath;
 use crate::auth::Identity;
@@ -12,10 +13,17 @@ use crate::status::Status;
 
 /// Answers a review of the caller's own rights.
 pub(crate) fn answer(state: &State, who: &Identity, target: &ResourcePath, body: &[u8]) -> Answer {
-    let Ok(Value::Object(review)) = serde_json::from_slice::<Value>(body) else {
-        return status(&Status::bad_request("the body is no JSON object"));
+    let spec = match serde_json::from_slice::<Value>(body) {
+        Ok(review) => review["spec"].clone(),
+        Err(_) => match protobuf::review_spec(body) {
+            Some(spec) => spec,
+            None => {
+                return status(&Status::bad_request(
+                    "the body is neither JSON nor a Kubernetes protobuf message",
+                ));
+            }
+        },
     };
-    let spec = review.get("spec").cloned().unwrap_or_else(|| json!({}));
     if target.resource == "selfsubjectrulesreviews" {
         return rules(state, who, &spec);
     }
