@@ -56,7 +56,7 @@ pub(crate) fn node(created: Timestamp, minor: u32) -> Value {
             "creationTimestamp": time(created),
             "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"},
         },
-        "spec": {"podCIDR": "10.88.0.0/16"},
+        "spec": {},
         "status": {
             "conditions": [condition("Ready", "True", "KubeletReady")],
             "addresses": [

@@ -132,7 +132,7 @@ fn negotiate_spdy(headers: &HeaderMap) -> Negotiated {
     let offered: Vec<_> = values(headers, &VERSION_HEADER).collect();
     if offered.is_empty() {
         let text = format!(
-            "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with {} headers",
+            "unable to upgrade: header X-Stream-Protocol-Version does not exist in request with {} headers\n",
             // The kubelet counts what the API server's proxy passes on; that adds one.
             headers.len() + 1
         );
@@ -222,7 +222,7 @@ fn unsupported(offered: &[String]) -> Answer {
     let mut response = sniffless(plain(
         StatusCode::FORBIDDEN,
         format!(
-            "unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{PROTOCOL}]",
+            "unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{PROTOCOL}]\n",
             offered.join(" ")
         ),
     ));
