@@ -179,6 +179,15 @@ impl Status {
         .with_details(Details::default())
     }
 
+    pub(crate) fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            "the body of the request was in an unknown format - accepted media types include: application/json",
+        )
+        .with_details(Details::default())
+    }
+
     pub(crate) fn expired_list() -> Self {
         Self::new(
             StatusCode::GONE,

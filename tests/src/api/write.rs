@@ -17,7 +17,7 @@ use crate::store::Key;
 /// Creates a namespace or a service.
 pub(crate) fn create(state: &State, kind: Kind, target: &ResourcePath, body: &[u8]) -> Answer {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return status(&Status::bad_request("the body is no JSON"));
+        return status(&Status::unsupported_media_type());
     };
     let Some(name) = value["metadata"]["name"].as_str() else {
         return status(&Status::bad_request("metadata.name is required"));

@@ -37,9 +37,11 @@ async fn cluster(behaviour: Behaviour, flavour: Flavour) -> Cluster {
         .timing(|timing| timing.close_grace = std::time::Duration::from_millis(30))
         .namespace(
             Namespace::new("demo").workload(
-                Workload::pod("app")
-                    .listen("app", 80, behaviour)
-                    .listen("echo", 81, Behaviour::Echo),
+                Workload::pod("app").listen("app", 80, behaviour).listen(
+                    "echo",
+                    81,
+                    Behaviour::Echo,
+                ),
             ),
         )
         .start()

@@ -18,7 +18,11 @@ async fn cluster() -> Cluster {
     Cluster::builder()
         .timing(|timing| timing.pod_step = Duration::from_millis(1))
         .namespace(
-            Namespace::new("demo").workload(Workload::deployment("echo").listen("echo", 80, Behaviour::Echo)),
+            Namespace::new("demo").workload(Workload::deployment("echo").listen(
+                "echo",
+                80,
+                Behaviour::Echo,
+            )),
         )
         .start()
         .await
@@ -56,7 +60,10 @@ async fn requests_are_answered_with_injected_codes() {
         (500, "InternalError"),
         (503, "ServiceUnavailable"),
     ] {
-        let matching = RequestMatch::any().verb("list").resource("pods").user("admin");
+        let matching = RequestMatch::any()
+            .verb("list")
+            .resource("pods")
+            .user("admin");
         cluster.fail_requests(matching, RequestEffect::Answer(code), Some(1));
         let answer = admin.get(pods).await;
         assert_eq!(answer.head.code(), code);
@@ -65,7 +72,9 @@ async fn requests_are_answered_with_injected_codes() {
     }
     assert_eq!(cluster.counts().answers[&429], 1);
     cluster.fail_requests(RequestMatch::any(), RequestEffect::Close, None);
-    admin.send(format!("GET {pods} HTTP/1.1\r\nHost: sim\r\n\r\n").as_bytes()).await;
+    admin
+        .send(format!("GET {pods} HTTP/1.1\r\nHost: sim\r\n\r\n").as_bytes())
+        .await;
     assert!(!admin.fill().await);
     cluster.clear_request_faults();
     let admin = &mut Client::admin(&cluster).await;
@@ -113,7 +122,10 @@ async fn refusals_and_resets() {
     let text = String::from_utf8(received(&mut client, 5).await).unwrap();
     assert!(text.contains("connection reset by peer"), "{text}");
     let counts = cluster.counts();
-    assert_eq!((counts.dials, counts.dial_failures, counts.streams), (2, 1, 4));
+    assert_eq!(
+        (counts.dials, counts.dial_failures, counts.streams),
+        (2, 1, 4)
+    );
 }
 
 #[tokio::test]
@@ -176,12 +188,30 @@ async fn the_control_endpoint_does_what_the_handle_does() {
     let serving = tokio::spawn(control::serve(Arc::clone(&cluster), listener));
     let post = async |path: &str| control_request(address, "POST", path).await;
     let before = cluster.pods("demo", "echo");
-    assert!(post("/sim/rollout?ns=demo&deploy=echo").await.ends_with("ok\n"));
+    assert!(
+        post("/sim/rollout?ns=demo&deploy=echo")
+            .await
+            .ends_with("ok\n")
+    );
     assert_ne!(cluster.pods("demo", "echo"), before);
-    assert!(post("/sim/scale?ns=demo&deploy=echo&replicas=2").await.ends_with("ok\n"));
+    assert!(
+        post("/sim/scale?ns=demo&deploy=echo&replicas=2")
+            .await
+            .ends_with("ok\n")
+    );
     let pods = control_request(address, "GET", "/sim/pods?ns=demo&workload=echo").await;
-    assert!(cluster.pods("demo", "echo").iter().all(|pod| pods.contains(pod)), "{pods}");
-    assert!(post("/sim/requests?resource=pods&code=503").await.ends_with("ok\n"));
+    assert!(
+        cluster
+            .pods("demo", "echo")
+            .iter()
+            .all(|pod| pods.contains(pod)),
+        "{pods}"
+    );
+    assert!(
+        post("/sim/requests?resource=pods&code=503")
+            .await
+            .ends_with("ok\n")
+    );
     let admin = &mut Client::admin(&cluster).await;
     assert_eq!(admin.get("/api/v1/pods").await.head.code(), 503);
     assert!(post("/sim/clear").await.ends_with("ok\n"));
@@ -189,8 +219,16 @@ async fn the_control_endpoint_does_what_the_handle_does() {
     assert!(post("/sim/flavour?tunnel=false").await.ends_with("ok\n"));
     assert!(!cluster.flavour().websocket_tunnel);
     assert!(post("/sim/api/restart").await.ends_with("ok\n"));
-    assert!(post("/sim/rollout?ns=demo&deploy=nope").await.starts_with("HTTP/1.1 404"));
-    assert!(post("/sim/rollout?ns=demo").await.starts_with("HTTP/1.1 400"));
+    assert!(
+        post("/sim/rollout?ns=demo&deploy=nope")
+            .await
+            .starts_with("HTTP/1.1 404")
+    );
+    assert!(
+        post("/sim/rollout?ns=demo")
+            .await
+            .starts_with("HTTP/1.1 400")
+    );
     assert!(post("/sim/nonsense").await.starts_with("HTTP/1.1 404"));
     let counts = control_request(address, "GET", "/sim/counts").await;
     assert!(counts.contains("\"503\": 1"), "{counts}");

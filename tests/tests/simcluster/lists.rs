@@ -101,7 +101,10 @@ async fn tables_are_those_of_a_real_server() {
     let cluster = recorded_cluster().await;
     let admin = &mut Client::admin(&cluster).await;
     let accept = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n";
-    let ours = admin.get_with("/api/v1/namespaces/demo/pods", accept).await.json();
+    let ours = admin
+        .get_with("/api/v1/namespaces/demo/pods", accept)
+        .await
+        .json();
     let real = recorded("demo-pods-table.json");
     assert_eq!(ours["columnDefinitions"], real["columnDefinitions"]);
     assert_known(&ours, &real, "demo-pods-table.json");
@@ -120,7 +123,10 @@ async fn metadata_only_forms() {
     let cluster = recorded_cluster().await;
     let admin = &mut Client::admin(&cluster).await;
     let accept = "Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1\r\n";
-    let ours = admin.get_with("/api/v1/namespaces/demo/pods", accept).await.json();
+    let ours = admin
+        .get_with("/api/v1/namespaces/demo/pods", accept)
+        .await
+        .json();
     assert_known(&ours, &recorded("demo-pods-metadata-only.json"), "metadata");
     assert_eq!(ours["items"][0]["metadata"]["name"], "db-0");
     assert_eq!(ours["items"][0]["spec"], Value::Null);
@@ -133,13 +139,25 @@ async fn selectors() {
     for (query, names) in [
         ("labelSelector=app%3Ddb", vec!["db-0", "db-1", "db-2"]),
         ("labelSelector=app%20in%20(web)", vec![super::support::WEB]),
-        ("labelSelector=app!%3Ddb&fieldSelector=status.phase%3DRunning", vec![super::support::WEB]),
+        (
+            "labelSelector=app!%3Ddb&fieldSelector=status.phase%3DRunning",
+            vec![super::support::WEB],
+        ),
         ("fieldSelector=metadata.name%3Ddb-1", vec!["db-1"]),
-        ("fieldSelector=metadata.name!%3Ddb-1&labelSelector=app%3Ddb", vec!["db-0", "db-2"]),
+        (
+            "fieldSelector=metadata.name!%3Ddb-1&labelSelector=app%3Ddb",
+            vec!["db-0", "db-2"],
+        ),
     ] {
-        let list = admin.get(&format!("/api/v1/namespaces/demo/pods?{query}")).await.json();
+        let list = admin
+            .get(&format!("/api/v1/namespaces/demo/pods?{query}"))
+            .await
+            .json();
         let items = list["items"].as_array().unwrap();
-        let found: Vec<_> = items.iter().map(|i| i["metadata"]["name"].as_str().unwrap()).collect();
+        let found: Vec<_> = items
+            .iter()
+            .map(|i| i["metadata"]["name"].as_str().unwrap())
+            .collect();
         assert_eq!(found, names, "{query}");
     }
     for query in ["labelSelector=a%20b", "fieldSelector=spec.nonsense%3Dx"] {
@@ -163,7 +181,10 @@ async fn pages_are_one_consistent_list() {
     loop {
         let path = format!("/api/v1/services?limit=10&continue={token}");
         let page = admin.get(&path).await.json();
-        assert_eq!(version.get_or_insert(page["metadata"]["resourceVersion"].clone()), &page["metadata"]["resourceVersion"]);
+        assert_eq!(
+            version.get_or_insert(page["metadata"]["resourceVersion"].clone()),
+            &page["metadata"]["resourceVersion"]
+        );
         for item in page["items"].as_array().unwrap() {
             names.push(item["metadata"]["name"].as_str().unwrap().to_owned());
         }
@@ -184,7 +205,10 @@ async fn pages_are_one_consistent_list() {
     let path = format!("/api/v1/services?limit=10&continue={token}");
     let gone = admin.get(&path).await;
     assert_eq!(gone.head.code(), 410);
-    let fresh = gone.json()["metadata"]["continue"].as_str().unwrap().to_owned();
+    let fresh = gone.json()["metadata"]["continue"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let path = format!("/api/v1/services?limit=10&continue={fresh}");
     assert_eq!(admin.get(&path).await.head.code(), 200);
 }
@@ -197,7 +221,10 @@ async fn an_exact_version_is_the_list_of_that_time() {
     let admin = &mut Client::admin(&cluster).await;
     let count = async |client: &mut Client, rest: &str| {
         let path = format!("/api/v1/namespaces/demo/pods?resourceVersion={version}{rest}");
-        client.get(&path).await.json()["items"].as_array().unwrap().len()
+        client.get(&path).await.json()["items"]
+            .as_array()
+            .unwrap()
+            .len()
     };
     assert_eq!(count(admin, "&resourceVersionMatch=Exact").await, 4);
     assert_eq!(count(admin, "&resourceVersionMatch=NotOlderThan").await, 3);
@@ -211,10 +238,17 @@ async fn ten_thousand_services_are_listed_whole() {
         .await
         .unwrap();
     let admin = &mut Client::admin(&cluster).await;
-    let list = admin.get("/apis/discovery.k8s.io/v1/namespaces/many/endpointslices").await.json();
+    let list = admin
+        .get("/apis/discovery.k8s.io/v1/namespaces/many/endpointslices")
+        .await
+        .json();
     let items = list["items"].as_array().unwrap();
     assert_eq!(items.len(), 10_000);
-    assert!(items.iter().all(|slice| slice["endpoints"][0]["conditions"]["ready"] == true));
+    assert!(
+        items
+            .iter()
+            .all(|slice| slice["endpoints"][0]["conditions"]["ready"] == true)
+    );
 }
 
 #[tokio::test]
@@ -226,16 +260,38 @@ async fn logs_are_cut_as_asked() {
     let admin = &mut Client::admin(&cluster).await;
     let log = "/api/v1/namespaces/demo/pods/db-0/log";
     assert_eq!(admin.get(log).await.text(), "one\ntwo\nthree\n");
-    assert_eq!(admin.get(&format!("{log}?tailLines=1")).await.text(), "three\n");
-    assert_eq!(admin.get(&format!("{log}?limitBytes=5")).await.text(), "one\nt");
-    let stamped = admin.get(&format!("{log}?timestamps=true&tailLines=1")).await.text();
+    assert_eq!(
+        admin.get(&format!("{log}?tailLines=1")).await.text(),
+        "three\n"
+    );
+    assert_eq!(
+        admin.get(&format!("{log}?limitBytes=5")).await.text(),
+        "one\nt"
+    );
+    let stamped = admin
+        .get(&format!("{log}?timestamps=true&tailLines=1"))
+        .await
+        .text();
     let (stamp, rest) = stamped.split_once(' ').unwrap();
     assert_eq!(rest, "three\n");
     stamp.parse::<jiff::Timestamp>().unwrap();
     let later = "sinceTime=2099-01-01T00:00:00Z";
     assert_eq!(admin.get(&format!("{log}?{later}")).await.text(), "");
-    assert_eq!(admin.get(&format!("{log}?container=nope")).await.head.code(), 400);
-    assert_eq!(admin.get(&format!("{log}?previous=true")).await.head.code(), 400);
+    assert_eq!(
+        admin
+            .get(&format!("{log}?container=nope"))
+            .await
+            .head
+            .code(),
+        400
+    );
+    assert_eq!(
+        admin.get(&format!("{log}?previous=true")).await.head.code(),
+        400
+    );
     cluster.kill_container("demo", "db-0");
-    assert_eq!(admin.get(&format!("{log}?previous=true")).await.text(), "one\ntwo\nthree\n");
+    assert_eq!(
+        admin.get(&format!("{log}?previous=true")).await.text(),
+        "one\ntwo\nthree\n"
+    );
 }

@@ -3,7 +3,7 @@
 
 mod contract;
 mod faults;
-// mod kubectl;
+mod kubectl;
 mod lists;
 mod replay;
 mod rest;

@@ -8,8 +8,8 @@ use kubefwd_tests::{Cluster, Flavour};
 
 use super::support::capture::{Step, Transcript, directory};
 use super::support::client::{Client, Head};
-use super::support::spdy::{Frame, next_frame, next_message};
 use super::support::recorded_cluster;
+use super::support::spdy::{Frame, next_frame, next_message};
 
 /// Recordings that are no dialogue of frames, or of a component that is not simulated.
 const NOT_REPLAYED: [&str; 5] = [
@@ -131,7 +131,9 @@ async fn replay(cluster: &Cluster, name: &str) {
 
 /// Whether the next answers have the greeting of the pod whose container is killed.
 fn greeted_next(steps: &[Step]) -> bool {
-    let steps = steps.iter().skip_while(|step| matches!(step, Step::Send(_)));
+    let steps = steps
+        .iter()
+        .skip_while(|step| matches!(step, Step::Send(_)));
     let mut answers = steps.take_while(|step| !matches!(step, Step::Send(_) | Step::Event(_)));
     answers.any(|step| matches!(step, Step::Spdy { text, .. } if text.contains("hello from db-2")))
 }
@@ -319,7 +321,9 @@ fn normal(payload: Vec<u8>) -> Vec<u8> {
 #[tokio::test]
 async fn the_whole_text_of_a_refused_port() {
     let recorded = super::support::capture::read("pf-ws-tunnel-closed-port-fulltext.txt");
-    let line = recorded.lines().find_map(|line| line.strip_prefix("TEXT: "));
+    let line = recorded
+        .lines()
+        .find_map(|line| line.strip_prefix("TEXT: "));
     let cluster = recorded_cluster().await;
     let mut client = Client::admin(&cluster).await;
     super::contract::upgrade_spdy(&mut client, "demo", super::support::WEB).await;

@@ -53,7 +53,13 @@ async fn status_answers() {
     same_answer(admin, "status-404-pod.txt", &format!("{pods}/nope"), "").await;
     let service = "/api/v1/namespaces/demo/services/nope";
     same_answer(admin, "status-404-service.txt", service, "").await;
-    same_answer(admin, "status-404-unknown-group.txt", "/apis/nope.example.com/v1/things", "").await;
+    same_answer(
+        admin,
+        "status-404-unknown-group.txt",
+        "/apis/nope.example.com/v1/things",
+        "",
+    )
+    .await;
     same_answer(admin, "status-404-unknown-path.txt", "/api/v1/nonsense", "").await;
     let image = "Accept: image/png\r\n";
     same_answer(admin, "status-406-not-acceptable.txt", pods, image).await;
@@ -63,7 +69,10 @@ async fn status_answers() {
 async fn a_viewer_may_look_but_not_forward() {
     let cluster = recorded_cluster().await;
     let viewer = &mut Client::of(&cluster, "system:serviceaccount:demo:viewer").await;
-    assert_eq!(viewer.get("/api/v1/namespaces/demo/pods").await.head.code(), 200);
+    assert_eq!(
+        viewer.get("/api/v1/namespaces/demo/pods").await.head.code(),
+        200
+    );
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: SPDY/3.1+portforward.k8s.io\r\n";
     let path = "/api/v1/namespaces/demo/pods/db-0/portforward";
     let name = "status-403-viewer-portforward-get-websocket.txt";
@@ -110,7 +119,10 @@ async fn resource_versions_of_the_past_and_the_future() {
         let (head, body) = capture::answer(name);
         let answer = admin.get_with(&path, CURL).await;
         same_head(&answer, &head, name);
-        assert_eq!(without_numbers(answer.text().trim()), without_numbers(body.trim()));
+        assert_eq!(
+            without_numbers(answer.text().trim()),
+            without_numbers(body.trim())
+        );
     }
 }
 
@@ -122,7 +134,10 @@ async fn a_namespace_that_does_not_exist_lists_as_empty() {
     let (head, body) = capture::answer(name);
     let answer = admin.get_with("/api/v1/namespaces/nope/pods", CURL).await;
     same_head(&answer, &head, name);
-    assert_eq!(without_numbers(&answer.text()).trim(), without_numbers(&body).trim());
+    assert_eq!(
+        without_numbers(&answer.text()).trim(),
+        without_numbers(&body).trim()
+    );
 }
 
 #[tokio::test]
@@ -163,12 +178,17 @@ async fn version_and_discovery() {
         ("/api/v1/namespaces/demo/pods", "demo-pods"),
         ("/api/v1/namespaces/demo/services", "demo-services"),
         ("/api/v1/namespaces/demo/endpoints", "demo-endpoints"),
-        ("/apis/discovery.k8s.io/v1/namespaces/demo/endpointslices", "demo-endpointslices"),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/demo/endpointslices",
+            "demo-endpointslices",
+        ),
     ] {
         let answer = admin.get(path).await;
         let mut recorded = capture::http2_head(&format!("{name}.headers"));
         // HTTP/2 needs no length, and long bodies were compressed by the client's leave.
-        recorded.headers.insert("content-length".into(), String::new());
+        recorded
+            .headers
+            .insert("content-length".into(), String::new());
         same_head(&answer, &recorded, name);
     }
     let api: Value = serde_json::from_str(&capture::read("api.json")).unwrap();
@@ -181,12 +201,26 @@ async fn version_and_discovery() {
         let found = resources.iter().find(|r| r["name"] == name);
         found.unwrap_or_else(|| panic!("no {name}")).clone()
     };
-    for name in ["pods", "services", "endpoints", "namespaces", "events", "pods/portforward"] {
+    for name in [
+        "pods",
+        "services",
+        "endpoints",
+        "namespaces",
+        "events",
+        "pods/portforward",
+    ] {
         let (ours, real) = (find(&ours, name), find(&recorded, name));
-        for field in ["singularName", "namespaced", "kind", "shortNames", "categories"] {
+        for field in [
+            "singularName",
+            "namespaced",
+            "kind",
+            "shortNames",
+            "categories",
+        ] {
             assert_eq!(ours[field], real[field], "{field} of {name}");
         }
-        let verbs = |r: &Value| serde_json::from_value::<BTreeSet<String>>(r["verbs"].clone()).unwrap();
+        let verbs =
+            |r: &Value| serde_json::from_value::<BTreeSet<String>>(r["verbs"].clone()).unwrap();
         assert!(verbs(&ours).is_subset(&verbs(&real)), "verbs of {name}");
     }
 }
@@ -211,7 +245,9 @@ async fn health_is_public_and_discovery_is_not() {
 async fn code(cluster: &Cluster, token: &str) -> u16 {
     let header = format!("Authorization: Bearer {token}\r\n");
     let mut client = Client::anonymous(cluster).await;
-    let answer = client.get_with("/api/v1/namespaces/demo/pods", &header).await;
+    let answer = client
+        .get_with("/api/v1/namespaces/demo/pods", &header)
+        .await;
     answer.head.code()
 }
 
@@ -226,7 +262,10 @@ async fn tokens_and_certificates_expire_and_are_revoked() {
     assert_eq!(code(&cluster, &expired).await, 401);
     let expired = cluster.client_certificate("admin", Duration::ZERO).unwrap();
     let mut client = Client::connect(&cluster, Some(&expired)).await;
-    assert_eq!(client.get("/api/v1/namespaces/demo/pods").await.head.code(), 401);
+    assert_eq!(
+        client.get("/api/v1/namespaces/demo/pods").await.head.code(),
+        401
+    );
 }
 
 #[tokio::test]
@@ -242,7 +281,10 @@ async fn rules_change_while_the_cluster_runs() {
     let rule = Rule::new(["list"], ["endpointslices"]).in_namespace("demo");
     cluster.set_rules("nobody-user", [rule.clone()]);
     assert_eq!(nobody.get(slices).await.head.code(), 200);
-    assert_eq!(nobody.get(&format!("{slices}?watch=1")).await.head.code(), 403);
+    assert_eq!(
+        nobody.get(&format!("{slices}?watch=1")).await.head.code(),
+        403
+    );
     cluster.deny(rule);
     assert_eq!(nobody.get(slices).await.head.code(), 403);
 }

@@ -42,9 +42,7 @@ pub(crate) async fn recorded_cluster() -> Cluster {
                 .workload(db("db-0"))
                 .workload(db("db-1"))
                 .workload(db("db-2"))
-                .service(
-                    Service::new("web").port(ServicePort::tcp(80).name("http").target("http")),
-                )
+                .service(Service::new("web").port(ServicePort::tcp(80).name("http").target("http")))
                 .service(
                     Service::new("db")
                         .headless()

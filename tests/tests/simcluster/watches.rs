@@ -67,7 +67,9 @@ async fn without_a_version_a_watch_begins_with_what_is_there() {
 async fn a_streaming_list_ends_its_initial_events_with_a_bookmark() {
     let cluster = recorded_cluster().await;
     let recorded = capture::read("watch-list-pods-sendInitialEvents.jsonl");
-    let marks = recorded.lines().filter(|line| line.contains("initial-events-end"));
+    let marks = recorded
+        .lines()
+        .filter(|line| line.contains("initial-events-end"));
     let mut real: Value = serde_json::from_str(marks.last().unwrap()).unwrap();
     let path = "/api/v1/namespaces/demo/pods?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan";
     let mut watch = Watch::begin(&cluster, path).await;
@@ -92,7 +94,10 @@ async fn quiet_watches_get_bookmarks() {
     for (path, name) in [
         ("/api/v1/pods", "watch-pods-rollout.jsonl"),
         ("/api/v1/services", "watch-services.jsonl"),
-        ("/apis/discovery.k8s.io/v1/endpointslices", "watch-endpointslices-rollout.jsonl"),
+        (
+            "/apis/discovery.k8s.io/v1/endpointslices",
+            "watch-endpointslices-rollout.jsonl",
+        ),
     ] {
         let recorded = capture::read(name);
         let mut real: Value = serde_json::from_str(recorded.lines().last().unwrap()).unwrap();
@@ -161,5 +166,8 @@ async fn changes_can_be_awaited() {
     changes.mark_unchanged();
     cluster.put_service("demo", Service::new("a"));
     changes.changed().await.unwrap();
-    assert_eq!(u64::from(*changes.borrow() <= cluster.resource_version()), 1);
+    assert_eq!(
+        u64::from(*changes.borrow() <= cluster.resource_version()),
+        1
+    );
 }

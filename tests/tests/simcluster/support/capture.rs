@@ -35,7 +35,12 @@ pub(crate) enum Step {
     /// The server sent a SPDY frame with these bytes (cut off where long) and this description.
     Spdy { text: String, bytes: Vec<u8> },
     /// The server sent a WebSocket frame.
-    Message { opcode: u8, fin: bool, length: usize, bytes: Vec<u8> },
+    Message {
+        opcode: u8,
+        fin: bool,
+        length: usize,
+        bytes: Vec<u8>,
+    },
     /// The server closed the connection.
     Closed,
     /// Something was done to the cluster.
@@ -65,7 +70,11 @@ impl Transcript {
         let head_end = answer.iter().position(|line| line.is_empty()).unwrap();
         let head = Head::parse(&answer[..head_end].join("\n"));
         let body = answer[head_end + 1..].join("\n");
-        let body = body.strip_prefix("body:").unwrap_or(&body).trim().to_owned();
+        let body = body
+            .strip_prefix("body:")
+            .unwrap_or(&body)
+            .trim()
+            .to_owned();
         Self {
             title,
             request,

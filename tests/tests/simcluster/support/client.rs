@@ -104,7 +104,10 @@ impl Client {
         Self::of(cluster, "admin").await
     }
 
-    pub(crate) async fn connect(cluster: &Cluster, certificate: Option<&ClientCertificate>) -> Self {
+    pub(crate) async fn connect(
+        cluster: &Cluster,
+        certificate: Option<&ClientCertificate>,
+    ) -> Self {
         let tcp = TcpStream::connect(cluster.address()).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let connector = TlsConnector::from(Arc::new(config(cluster, certificate)));
@@ -241,6 +244,9 @@ impl Watch {
     pub(crate) async fn named(&mut self) -> (String, String) {
         let event = self.next().await.expect("the watch goes on");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&event["type"]), text(&event["object"]["metadata"]["name"]))
+        (
+            text(&event["type"]),
+            text(&event["object"]["metadata"]["name"]),
+        )
     }
 }

@@ -6,7 +6,11 @@ use bytes::{Buf, BytesMut};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Frame {
     Accepted(u32),
-    Data { id: u32, fin: bool, payload: Vec<u8> },
+    Data {
+        id: u32,
+        fin: bool,
+        payload: Vec<u8>,
+    },
     Rst(u32, u32),
     Ping(u32),
     Other(u16),
@@ -93,7 +97,13 @@ pub(crate) fn syn(id: u32, headers: &[(&str, &str)], first: bool) -> Vec<u8> {
 /// Both SYN_STREAMs of a pair and the end of the error stream; the ids are `2n+1` and `2n+3`.
 pub(crate) fn pair(error: u32, port: u16, first: bool) -> Vec<u8> {
     let (port, request) = (port.to_string(), error.to_string());
-    let headers = |kind| [("streamtype", kind), ("port", &*port), ("requestid", &*request)];
+    let headers = |kind| {
+        [
+            ("streamtype", kind),
+            ("port", &*port),
+            ("requestid", &*request),
+        ]
+    };
     let mut out = syn(error, &headers("error"), first);
     out.extend_from_slice(&data(error, true, b""));
     out.extend_from_slice(&syn(error + 2, &headers("data"), false));
