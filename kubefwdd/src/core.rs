@@ -7,3 +7,4 @@ pub mod addresses;
 pub mod hosts_block;
 pub mod names;
 pub mod policy;
+pub mod state;

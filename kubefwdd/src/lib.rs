@@ -1,4 +1,19 @@
 //! The root daemon: control sockets, desired state, names, addresses, listeners, the hosts file and the workers.
 //! It opens no user's file, runs no user's program, makes no outbound connection and touches no forwarded byte.
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod core;
+pub mod grpc;
+pub mod hosts;
+pub mod net;
+pub mod owner;
+pub mod paths;
+pub mod peer;
+pub mod persist;
+pub mod storage;
+pub mod sys;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,324 @@
+//! The daemon as a whole: built eagerly (everything that can fail does so before anything runs), run until a signal,
+//! then taken down in the reverse order.
+
+mod machine;
+mod notify;
+mod socket;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::control::{Control, Info, RestStatus};
+use crate::core::hosts_block::HostsEntries;
+use crate::core::names::NameRules;
+use crate::core::state::{Settings, State};
+use crate::hosts::{self, HostsActor, HostsFile, HostsStatus, Wanted};
+use crate::net::Listen;
+use crate::owner::{Owner, OwnerHandle, World, owner};
+use crate::paths::Paths;
+use crate::storage::{self, Writer};
+use crate::telemetry::Telemetry;
+use crate::worker::{WorkerSettings, Workers};
+use crate::grpc;
+
+/// How long everything together may take to end; then it is left to the kernel.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Logs to standard error; `filter` in the syntax of `EnvFilter`, `info` without one.
+pub fn log_to_stderr(filter: Option<&str>) {
+    machine::init_log(filter);
+}
+
+/// Says that the configuration is good.
+///
+/// # Errors
+/// When the answer cannot be printed.
+pub fn report_config(paths: &Paths) -> Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{} is good", paths.config.display()).context("cannot print")
+}
+
+/// Removes what a crashed daemon left behind. Harmless where there is nothing.
+///
+/// # Errors
+/// When the hosts file cannot be written.
+pub fn cleanup(paths: &Paths) -> Result<()> {
+    let removed = hosts::cleanup(&paths.hosts)?;
+    machine::loopback(&paths.state_dir)?.clear().context("cannot take addresses back")?;
+    tracing::info!(removed, hosts = %paths.hosts.display(), "cleaned up");
+    Ok(())
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start; nothing was changed then.
+pub fn run(config: &Config, paths: Paths) -> Result<()> {
+    machine::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let app = App::build(config, paths)?;
+        app.run().await
+    })
+}
+
+/// Everything, built and not yet running.
+struct App {
+    owner: Owner,
+    handle: OwnerHandle,
+    world: World,
+    hosts: HostsActor,
+    hosts_status: watch::Receiver<HostsStatus>,
+    writer: Writer,
+    control: Control,
+    control_socket: socket::Bound,
+    rules: NameRules,
+    stop: Stop,
+    paths: Paths,
+    /// Held as long as this daemon runs.
+    lock: machine::Lock,
+}
+
+/// What ends, in this order.
+#[derive(Clone, Default)]
+struct Stop {
+    /// The faces: no new request.
+    faces: CancellationToken,
+    /// The owner of the state.
+    owner: CancellationToken,
+    /// The workers.
+    workers: CancellationToken,
+    tasks: TaskTracker,
+}
+
+// === impl App ===
+
+impl App {
+    fn build(config: &Config, paths: Paths) -> Result<Self> {
+        let state_dir = &paths.state_dir;
+        fs::create_dir_all(state_dir)
+            .with_context(|| format!("cannot make {}", state_dir.display()))?;
+        let lock = machine::Lock::take(state_dir)?;
+        let control_socket = socket::Bound::new(&paths.socket)?;
+        let (_, rest_status) = watch::channel(RestStatus::Off);
+
+        let loaded = storage::load(state_dir);
+        let rules = machine::name_rules(&paths.hosts, config.allowed_suffixes()?);
+        let settings = Settings {
+            dashed_names: config.names.dashed,
+            max_services_per_user: config.limits.services_per_user,
+            range: config.range()?,
+            reservations: config.reservations()?,
+        };
+        let mut state = State::restore(loaded.saved, settings, rules.clone());
+        let mut warnings = state.warnings().to_vec();
+        warnings.extend(loaded.warning);
+        state.set_warnings(warnings);
+        let loopback = machine::loopback(state_dir)?;
+
+        let stop = Stop::default();
+        let telemetry = Arc::new(Telemetry::default());
+        let (owner, handle) = owner(state);
+        let workers = Workers::new(
+            WorkerSettings { program: paths.worker.clone(), tuning: machine::tuning(config)? },
+            handle.clone(),
+            telemetry.clone(),
+            stop.workers.clone(),
+            stop.tasks.clone(),
+        );
+        let wanted = watch::Sender::new(Wanted::default());
+        let (hosts, hosts_status) =
+            HostsActor::new(HostsFile::new(&paths.hosts), wanted.subscribe());
+        let (storage, writer) = storage::storage(state_dir);
+        let control = Control::new(
+            handle.clone(),
+            workers.clone(),
+            telemetry.clone(),
+            hosts_status.clone(),
+            rest_status.clone(),
+            Info {
+                version: env!("CARGO_PKG_VERSION"),
+                started_at: SystemTime::now(),
+                pid: std::process::id(),
+                config_path: paths.config.clone(),
+                state_path: state_dir.clone(),
+                hosts_path: paths.hosts.clone(),
+            },
+            stop.tasks.clone(),
+        );
+        let name_api = false;
+        let listen = Listen::default();
+        let world =
+            World { workers, hosts: wanted, storage, telemetry, loopback, listen, name_api };
+        Ok(Self {
+            owner,
+            handle,
+            world,
+            hosts,
+            hosts_status,
+            writer,
+            control,
+            control_socket,
+            rules,
+            stop,
+            paths,
+            lock,
+        })
+    }
+
+    async fn run(self) -> Result<()> {
+        let Self {
+            owner,
+            handle,
+            world,
+            hosts,
+            hosts_status,
+            writer,
+            control,
+            control_socket,
+            rules,
+            stop,
+            paths,
+            lock,
+        } = self;
+        let mut signals = Signals::new()?;
+        let wanted = world.hosts.clone();
+        let hosts_stop = CancellationToken::new();
+        let hosts = tokio::spawn(hosts.run(hosts_stop.clone()));
+        let writer = tokio::spawn(writer.run());
+        let watchdog = notify::Watchdog::from_environment();
+        let alive = watchdog.clone();
+        let owner =
+            tokio::spawn(owner.run(world, stop.owner.clone(), move || alive.owner_is_alive()));
+        stop.tasks.spawn(follow_hosts(hosts_status.clone(), handle.clone(), rules));
+        stop.tasks.spawn(watchdog.keep_asking(handle.clone(), stop.owner.clone()));
+        first_names_are_written(hosts_status.clone(), &wanted).await;
+
+        let grpc = grpc::serve(control_socket.listener()?, control.clone(), stop.faces.clone());
+        let grpc = tokio::spawn(grpc);
+        notify::ready(&control);
+        tracing::info!(socket = %paths.socket.display(), hosts = %paths.hosts.display(), "kubefwdd is ready");
+
+        signals.wait().await;
+        notify::stopping();
+        tracing::info!("stopping");
+        let farewell = async {
+            stop.faces.cancel();
+            report("gRPC", grpc.await);
+            // A name never points at nothing: names go first.
+            stop.owner.cancel();
+            let ended = owner.await.ok();
+            let revision = wanted.borrow().revision + 1;
+            wanted.send_replace(Wanted { revision, entries: HostsEntries::new() });
+            hosts_stop.cancel();
+            let _ = hosts.await;
+            stop.workers.cancel();
+            if let Some(ended) = ended {
+                ended.storage.save(ended.state.save(), Vec::new());
+                drop(ended.storage);
+                drop(ended.listeners);
+            }
+            let _ = writer.await;
+            stop.tasks.close();
+            stop.tasks.wait().await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("not everything ended in time; the rest is left to the kernel");
+        }
+        cleanup(&paths)?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// Tells the owner what became of the hosts file: which names are in it, and which names others put there.
+async fn follow_hosts(
+    mut status: watch::Receiver<HostsStatus>,
+    owner: OwnerHandle,
+    rules: NameRules,
+) {
+    let mut settled = 0;
+    while status.changed().await.is_ok() {
+        let now = status.borrow_and_update().clone();
+        if now.revision > settled || now.error.is_some() {
+            // Where the file cannot be written there is nothing to wait for.
+            let revision = if now.error.is_some() { u64::MAX - 1 } else { now.revision };
+            settled = now.revision;
+            if owner.report(move |state, _| state.hosts_settled(revision)).await.is_err() {
+                return;
+            }
+        }
+        let hosts_lines = (*now.foreign_names).clone();
+        let rules = NameRules { hosts_lines, ..rules.clone() };
+        if owner.report(move |state, _| state.set_name_rules(rules)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until the names that were known at start are in the hosts file, or cannot be written.
+async fn first_names_are_written(
+    mut status: watch::Receiver<HostsStatus>,
+    wanted: &watch::Sender<Wanted>,
+) {
+    let mut asked = wanted.subscribe();
+    let first = asked.wait_for(|wanted| wanted.revision > 0).await.map(|wanted| wanted.revision);
+    let Ok(first) = first else { return };
+    let _ = status.wait_for(|status| status.revision >= first || status.error.is_some()).await;
+}
+
+fn report(face: &str, result: Result<std::io::Result<()>, tokio::task::JoinError>) {
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "{face} ended with an error"),
+        Err(error) => tracing::error!(%error, "{face} ended by a defect"),
+    }
+}
+
+/// The signals that end the daemon.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let take = |kind| signal(kind).context("cannot take signals");
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the end. A closed terminal ends a daemon that was started by hand in it.
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Makes the directory of a file, open to everybody to enter.
+fn make_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))
+}

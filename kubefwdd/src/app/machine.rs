@@ -1,0 +1,107 @@
+//! What the daemon takes from its machine at start: limits, the lock, the machine's own names.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kubefwd_proto::worker::v1::Tuning;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::core::hosts_block;
+use crate::core::names::{HostName, NameRules};
+use crate::net::Loopback;
+
+pub(super) fn init_log(filter: Option<&str>) {
+    let filter = EnvFilter::try_new(filter.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Under a service manager each line has its time already.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let initialised = match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => builder.without_time().with_ansi(false).try_init(),
+        None => builder.try_init(),
+    };
+    if let Err(error) = initialised {
+        tracing::debug!(%error, "logging was set up before");
+    }
+}
+
+/// Every service needs a descriptor: as many as the hard limit lets us have.
+pub(super) fn raise_descriptor_limit() {
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Aliases that were added are remembered beside the state, so that a crash leaves none.
+pub(super) fn loopback(state_dir: &Path) -> Result<Loopback> {
+    Loopback::open(state_dir.join("addresses.journal"))
+        .context("cannot take back the addresses of a crashed daemon")
+}
+
+pub(super) fn tuning(config: &Config) -> Result<Tuning> {
+    let millis = |time: Option<Duration>| {
+        time.map_or(0, |time| u32::try_from(time.as_millis().max(1)).unwrap_or(u32::MAX))
+    };
+    Ok(Tuning {
+        no_backend_wait_ms: millis(config.no_backend_wait()?),
+        half_close_grace_ms: millis(config.half_close_grace()?),
+        capture_http: config.capture.http,
+        capture_queries: config.capture.queries,
+    })
+}
+
+/// Names that are the machine's own or stand on lines of others in the hosts file.
+pub(super) fn name_rules(hosts: &Path, allowed_suffixes: BTreeSet<HostName>) -> NameRules {
+    let own = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let mut machine_names = BTreeSet::new();
+    if let Some(name) = own {
+        let short = name.split('.').next().unwrap_or_default().to_owned();
+        machine_names.extend([name, short].iter().filter_map(|name| HostName::parse(name).ok()));
+    }
+    let text = std::fs::read(hosts).unwrap_or_default();
+    NameRules { machine_names, hosts_lines: hosts_block::foreign_names(&text), allowed_suffixes }
+}
+
+/// Held by the one daemon that works with a state directory.
+pub(super) struct Lock {
+    _file: Flock<File>,
+}
+
+// === impl Lock ===
+
+impl Lock {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// When another daemon has it; the text names its process.
+    pub(super) fn take(state_dir: &Path) -> Result<Self> {
+        let path = state_dir.join("lock");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("cannot open {}; run kubefwdd as root, or give --state-dir", path.display()))?;
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((mut file, _)) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                bail!(
+                    "another kubefwdd (pid {}) works with {}: stop it first, e.g. `systemctl stop kubefwdd`",
+                    holder.trim(),
+                    state_dir.display()
+                );
+            }
+        };
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).context("cannot write the lock")?;
+        Ok(Self { _file: file })
+    }
+}

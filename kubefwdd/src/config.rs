@@ -1,0 +1,366 @@
+//! The configuration file: TOML, every key optional, an unknown key is an error that names the nearest known one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::core::addresses::{AddressRange, Reservation, Target};
+use crate::core::names::{HostName, NameError};
+
+/// Every key there is, as `table.key`. The sample file documents them all; a test compares the two.
+pub const KEYS: &[&str] = &[
+    "socket",
+    "state_dir",
+    "hosts_file",
+    "worker",
+    "log",
+    "rest.listen",
+    "rest.socket",
+    "rest.identity",
+    "rest.token_file",
+    "names.dashed",
+    "names.allow_suffixes",
+    "addresses.range",
+    "addresses.reserve",
+    "forwarding.no_backend_wait",
+    "forwarding.half_close_grace",
+    "capture.http",
+    "capture.queries",
+    "limits.services_per_user",
+];
+
+/// The file's content.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where kubefwdctl reaches the daemon.
+    pub socket: Option<PathBuf>,
+    /// Where the state is kept.
+    pub state_dir: Option<PathBuf>,
+    /// The hosts file.
+    pub hosts_file: Option<PathBuf>,
+    /// The worker's program.
+    pub worker: Option<PathBuf>,
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log: Option<String>,
+    /// REST.
+    pub rest: Rest,
+    /// Names.
+    pub names: Names,
+    /// Addresses.
+    pub addresses: Addresses,
+    /// Connections.
+    pub forwarding: Forwarding,
+    /// HTTP capture.
+    pub capture: Capture,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// `[rest]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rest {
+    /// `address:port`, or `off`.
+    pub listen: String,
+    /// The unix socket that serves REST too.
+    pub socket: Option<PathBuf>,
+    /// `peer-uid`, `fixed:UID` or `token`.
+    pub identity: String,
+    /// With `token`: the file of lines `token uid`.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[names]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Names {
+    /// Also write each name with `-` for every dot.
+    pub dashed: bool,
+    /// Suffixes that are allowed although they are top-level domains.
+    pub allow_suffixes: Vec<String>,
+}
+
+/// `[addresses]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Addresses {
+    /// `address/prefix`
+    pub range: String,
+    /// Addresses by name.
+    pub reserve: std::collections::BTreeMap<String, std::net::Ipv4Addr>,
+}
+
+/// `[forwarding]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forwarding {
+    /// How long a connection waits for a ready pod, seconds.
+    pub no_backend_wait: Option<f64>,
+    /// How long the end of the client's input is held back while answers flow, seconds.
+    pub half_close_grace: Option<f64>,
+}
+
+/// `[capture]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Record HTTP requests of every forward.
+    pub http: bool,
+    /// Keep query strings.
+    pub queries: bool,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The most services that one user's worker may report.
+    pub services_per_user: usize,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("the configuration {} cannot be read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is not TOML, or a value has the wrong type.
+    #[error("the configuration {} is not valid: {error}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// A key that does not exist.
+    #[error("the configuration {} has the unknown key {key:?}; did you mean {nearest:?}?", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The known key that is most like it.
+        nearest: &'static str,
+    },
+    /// A value that cannot be meant.
+    #[error("the configuration value {key} = {value:?} cannot be used: {why}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// Why.
+        why: String,
+    },
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads a configuration. A file that is not there is an empty one, unless it was asked for.
+    ///
+    /// # Errors
+    /// When it cannot be read or used; the text says what to change.
+    pub fn read(path: &Path, asked_for: bool) -> Result<Self, ConfigError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !asked_for => String::new(),
+            Err(error) => return Err(ConfigError::Read { path: path.to_owned(), error }),
+        };
+        Self::parse(path, &text)
+    }
+
+    /// Reads the text of a configuration; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let syntax = |error| ConfigError::Syntax { path: path.to_owned(), error: Box::new(error) };
+        let table: toml::Table = toml::from_str(text).map_err(syntax)?;
+        if let Some(key) = unknown_key(&table) {
+            let nearest = nearest(&key);
+            return Err(ConfigError::UnknownKey { path: path.to_owned(), key, nearest });
+        }
+        let config: Self = toml::from_str(text).map_err(syntax)?;
+        config.range()?;
+        config.allowed_suffixes()?;
+        config.reservations()?;
+        config.no_backend_wait()?;
+        config.half_close_grace()?;
+        Ok(config)
+    }
+
+    /// Where addresses come from.
+    ///
+    /// # Errors
+    /// When the value is no usable range.
+    pub fn range(&self) -> Result<AddressRange, ConfigError> {
+        let value = &self.addresses.range;
+        let bad = |why: String| ConfigError::Value { key: "addresses.range", value: value.clone(), why };
+        let (base, prefix) =
+            value.split_once('/').ok_or_else(|| bad("write it as 127.0.0.0/8".to_owned()))?;
+        let base = base.parse().map_err(|error| bad(format!("{base:?}: {error}")))?;
+        let prefix = prefix.parse().map_err(|error| bad(format!("{prefix:?}: {error}")))?;
+        AddressRange::new(base, prefix).map_err(|error| bad(error.to_string()))
+    }
+
+    /// Suffixes that are allowed although they are top-level domains.
+    ///
+    /// # Errors
+    /// When one is no name.
+    pub fn allowed_suffixes(&self) -> Result<std::collections::BTreeSet<HostName>, ConfigError> {
+        let parse = |value: &String| {
+            HostName::parse(value.trim_start_matches('.'))
+                .map_err(|error| bad_name("names.allow_suffixes", value, &error))
+        };
+        self.names.allow_suffixes.iter().map(parse).collect()
+    }
+
+    /// Addresses that are set aside for names.
+    ///
+    /// # Errors
+    /// When a name is none.
+    pub fn reservations(&self) -> Result<Vec<Reservation>, ConfigError> {
+        let parse = |(name, address): (&String, &std::net::Ipv4Addr)| {
+            let target = HostName::parse(name)
+                .map(Target::Name)
+                .map_err(|error| bad_name("addresses.reserve", name, &error))?;
+            Ok(Reservation { owner: None, target, address: *address })
+        };
+        self.addresses.reserve.iter().map(parse).collect()
+    }
+
+    /// How long a connection waits for a ready pod.
+    ///
+    /// # Errors
+    /// When the value is no time between 0 and an hour.
+    pub fn no_backend_wait(&self) -> Result<Option<Duration>, ConfigError> {
+        seconds("forwarding.no_backend_wait", self.forwarding.no_backend_wait)
+    }
+
+    /// How long the end of the client's input is held back.
+    ///
+    /// # Errors
+    /// When the value is no time between 0 and an hour.
+    pub fn half_close_grace(&self) -> Result<Option<Duration>, ConfigError> {
+        seconds("forwarding.half_close_grace", self.forwarding.half_close_grace)
+    }
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        let (listen, identity) = ("127.2.27.1:80".to_owned(), "peer-uid".to_owned());
+        Self { listen, socket: None, identity, token_file: None }
+    }
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self { range: "127.0.0.0/8".to_owned(), reserve: Default::default() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { services_per_user: 20_000 }
+    }
+}
+
+fn seconds(key: &'static str, value: Option<f64>) -> Result<Option<Duration>, ConfigError> {
+    let Some(value) = value else { return Ok(None) };
+    if (0.0..=3600.0).contains(&value) {
+        return Ok(Some(Duration::from_secs_f64(value)));
+    }
+    let why = "it must be between 0 and 3600 seconds".to_owned();
+    Err(ConfigError::Value { key, value: value.to_string(), why })
+}
+
+fn bad_name(key: &'static str, value: &str, error: &NameError) -> ConfigError {
+    ConfigError::Value { key, value: value.to_owned(), why: error.to_string() }
+}
+
+fn unknown_key(table: &toml::Table) -> Option<String> {
+    table.iter().find_map(|(name, value)| match value {
+        toml::Value::Table(inner) if KEYS.iter().any(|key| key.starts_with(&format!("{name}."))) => {
+            let keys = inner.keys().map(|key| format!("{name}.{key}"));
+            keys.into_iter().find(|key| !KEYS.contains(&key.as_str()))
+        }
+        _ => (!KEYS.contains(&name.as_str())).then(|| name.clone()),
+    })
+}
+
+fn nearest(key: &str) -> &'static str {
+    let distance = |known: &&&str| {
+        let last = known.rsplit('.').next().unwrap_or(known);
+        strsim::damerau_levenshtein(key, known).min(strsim::damerau_levenshtein(key, last) + 1)
+    };
+    KEYS.iter().min_by_key(distance).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("kubefwdd.toml"), text)
+    }
+
+    #[test]
+    fn nothing_is_needed() {
+        let config = parse("").unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.rest.listen, "127.2.27.1:80");
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        for (text, key, nearest) in [
+            ("sokcet = \"/x\"", "sokcet", "socket"),
+            ("[names]\nallow_sufixes = []", "names.allow_sufixes", "names.allow_suffixes"),
+            ("[rset]\nlisten = \"off\"", "rset", "rest.listen"),
+            ("hosts = \"/x\"", "hosts", "hosts_file"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{key:?}")), "{error}");
+            if key != "rset" {
+                assert!(error.contains(&format!("{nearest:?}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_checked_at_once() {
+        for (text, wanted) in [
+            ("[addresses]\nrange = \"127.0.0.0\"", "127.0.0.0/8"),
+            ("[addresses]\nrange = \"nonsense/8\"", "nonsense"),
+            ("[names]\nallow_suffixes = [\"a b\"]", "a b"),
+            ("[addresses.reserve]\n\"a b\" = \"127.9.9.9\"", "a b"),
+            ("[forwarding]\nno_backend_wait = -1", "between 0 and 3600"),
+            ("[limits]\nservices_per_user = \"many\"", "services_per_user"),
+            ("socket = ", "line 1"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_known_key_is_a_field() {
+        for key in KEYS {
+            let (table, name) = key.split_once('.').unwrap_or(("", key));
+            let line = if table.is_empty() { format!("{name} = 1") } else { format!("[{table}]\n{name} = 1") };
+            // A wrong type is fine, an unknown field is not.
+            if let Err(error) = parse(&line) {
+                assert!(!error.to_string().contains("unknown field"), "{key}: {error}");
+            }
+        }
+    }
+}

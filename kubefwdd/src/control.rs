@@ -1,0 +1,261 @@
+//! The control layer: everything that can be asked of the daemon, once, for every face of it.
+//!
+//! gRPC and REST decode a request, call one function here, and encode its result. Who may do what is decided here
+//! ([`policy`]), and only here.
+
+mod add;
+mod ask;
+mod diagnose;
+mod remove;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use kubefwd_proto::{Failure, Reason};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::core::addresses::Reservation;
+use crate::core::policy::{self, Actor, Denied, Verb};
+use crate::core::state::{Counts, Lease, Refused, View, WorkerState};
+use crate::hosts::HostsStatus;
+use crate::owner::{OwnerHandle, Stopping};
+use crate::telemetry::Telemetry;
+use crate::worker::Workers;
+
+pub use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
+pub use ask::Contexts;
+pub use diagnose::{Finding, Severity};
+pub use remove::Reconnect;
+
+/// Everything that can be asked of the daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    owner: OwnerHandle,
+    workers: Workers,
+    telemetry: Arc<Telemetry>,
+    hosts: watch::Receiver<HostsStatus>,
+    rest: watch::Receiver<RestStatus>,
+    info: Info,
+    tasks: TaskTracker,
+    next_lease: AtomicU64,
+}
+
+/// Facts about this daemon that do not change while it runs.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Semantic version.
+    pub version: &'static str,
+    /// When it started.
+    pub started_at: SystemTime,
+    /// Its process.
+    pub pid: u32,
+    /// The configuration file it read, or would have read.
+    pub config_path: PathBuf,
+    /// Where its state is.
+    pub state_path: PathBuf,
+    /// The hosts file.
+    pub hosts_path: PathBuf,
+}
+
+/// Where REST answers over TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestStatus {
+    /// The configuration turned it off.
+    Off,
+    /// At this URL.
+    At(String),
+    /// It cannot; why.
+    Failed(String),
+}
+
+/// How well the daemon is, for anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Everything works.
+    Healthy,
+    /// Something does not; see `status`.
+    Degraded,
+    /// The daemon itself does not work as it should.
+    Unhealthy,
+}
+
+/// What was added for as long as its client is there; dropping it removes it.
+pub struct Attachment {
+    control: Control,
+    lease: Lease,
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Puts the layer over the daemon's parts.
+    pub fn new(
+        owner: OwnerHandle,
+        workers: Workers,
+        telemetry: Arc<Telemetry>,
+        hosts: watch::Receiver<HostsStatus>,
+        rest: watch::Receiver<RestStatus>,
+        info: Info,
+        tasks: TaskTracker,
+    ) -> Self {
+        let next_lease = AtomicU64::new(1);
+        let shared = Shared { owner, workers, telemetry, hosts, rest, info, tasks, next_lease };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Facts about this daemon.
+    pub fn info(&self) -> &Info {
+        &self.shared.info
+    }
+
+    /// The histories.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.shared.telemetry
+    }
+
+    /// The latest snapshot, of everybody's; show a caller only what [`Actor::sees`].
+    pub fn view(&self) -> Arc<View> {
+        self.shared.owner.view()
+    }
+
+    /// Snapshots from now on.
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.shared.owner.watch()
+    }
+
+    /// The hosts file.
+    pub fn hosts(&self) -> HostsStatus {
+        self.shared.hosts.borrow().clone()
+    }
+
+    /// Where REST answers over TCP.
+    pub fn rest(&self) -> RestStatus {
+        self.shared.rest.borrow().clone()
+    }
+
+    /// Whether `actor` may do `verb` to what `owner` has.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it.
+    pub fn authorize(&self, actor: &Actor, verb: Verb, owner: Option<u32>) -> Result<(), Failure> {
+        policy::authorize(actor, verb, owner).map_err(denied)
+    }
+
+    /// How well the daemon is, and one sentence about it that tells nothing of any user.
+    pub fn health(&self) -> (Health, String) {
+        let view = self.view();
+        if let Some(error) = &self.shared.hosts.borrow().error {
+            return (Health::Unhealthy, format!("the hosts file cannot be written: {error}"));
+        }
+        if !view.warnings.is_empty() {
+            return (Health::Degraded, "the daemon has warnings".to_owned());
+        }
+        if view.workers.values().any(|worker| worker.state == WorkerState::Backoff) {
+            return (Health::Degraded, "a worker has died and is started again".to_owned());
+        }
+        if view.counts(|_| true).errors > 0 {
+            return (Health::Degraded, "some forwards do not work".to_owned());
+        }
+        (Health::Healthy, "everything is forwarded".to_owned())
+    }
+
+    /// Sums over what the caller sees.
+    pub fn counts(&self, actor: &Actor) -> Counts {
+        self.view().counts(|uid| actor.sees(uid))
+    }
+
+    /// Every reservation that concerns the caller: the configuration's and their own (root: everybody's).
+    ///
+    /// # Errors
+    /// When the caller may not, or the daemon is stopping.
+    pub async fn reservations(&self, actor: &Actor) -> Result<Vec<Reservation>, Failure> {
+        self.authorize(actor, Verb::Observe, None)?;
+        let read = self.shared.owner.read(|state| state.addresses().reservations().collect::<Vec<_>>());
+        let mut reservations = read.await.map_err(stopping)?;
+        reservations.retain(|r| r.owner.is_none_or(|owner| actor.sees(owner)));
+        Ok(reservations)
+    }
+
+    /// Begins something that ends with its client.
+    pub fn attach(&self) -> Attachment {
+        let lease = Lease(self.shared.next_lease.fetch_add(1, Ordering::Relaxed));
+        Attachment { control: self.clone(), lease }
+    }
+
+    /// Changes the state on behalf of `actor`, once it is allowed.
+    async fn change<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut crate::core::state::State, SystemTime) -> Result<R, Refused>
+        + Send
+        + 'static,
+    ) -> Result<R, Failure> {
+        self.shared.owner.request(call).await.map_err(stopping)?.map_err(refused)
+    }
+}
+
+// === impl Attachment ===
+
+impl Attachment {
+    /// What to put into the requests that end with it.
+    pub fn lease(&self) -> Lease {
+        self.lease
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let (owner, lease) = (self.control.shared.owner.clone(), self.lease);
+        self.control.shared.tasks.spawn(async move {
+            let _ = owner.request(move |state, now| state.end_lease(lease, now)).await;
+        });
+    }
+}
+
+/// The uid to act for: the caller's own, or another's where the caller may.
+fn acting_for(actor: &Actor, other: Option<u32>) -> Result<u32, Failure> {
+    let own = actor.uid();
+    let Some(uid) = other.or(own) else {
+        return Err(denied(Denied::Unknown { verb: Verb::Change }));
+    };
+    policy::authorize(actor, Verb::Change, Some(uid)).map_err(denied)?;
+    Ok(uid)
+}
+
+fn denied(denied: Denied) -> Failure {
+    let text = denied.to_string();
+    // The text says what to do after its last semicolon; programs get it as the hint.
+    match text.rsplit_once("; ") {
+        Some((message, hint)) => Failure::new(Reason::PermissionDenied, message).hint(hint),
+        None => Failure::new(Reason::PermissionDenied, text),
+    }
+}
+
+fn refused(refused: Refused) -> Failure {
+    let reason = match &refused {
+        Refused::Exists { .. } => Reason::AlreadyExists,
+        Refused::Missing { .. } => Reason::NotFound,
+        Refused::Ambiguous { .. } => Reason::InvalidArgument,
+        Refused::OtherKubeconfig { .. } | Refused::Address(_) => Reason::Conflict,
+    };
+    let text = refused.to_string();
+    match text.split_once("; ") {
+        Some((message, hint)) => Failure::new(reason, message).hint(hint),
+        None => Failure::new(reason, text),
+    }
+}
+
+fn stopping(_: Stopping) -> Failure {
+    Failure::new(Reason::WorkerUnavailable, "the daemon is stopping").hint("try again in a moment")
+}
+
+/// A request that cannot be meant as it stands.
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(Reason::InvalidArgument, message)
+}

@@ -1,0 +1,248 @@
+//! Adding: the request is checked here, then with the caller's own worker against the cluster, then wished.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
+use kubefwd_proto::{Failure, Reason, environment};
+
+use super::{Control, acting_for, invalid};
+use crate::core::addresses::{Reservation, Target};
+use crate::core::names::{ContextName, HostName, NameError, Namespace, ServiceName};
+use crate::core::policy::Actor;
+use crate::core::state::{
+    AddNamespace, AddService, Lease, NamespaceKey, Options, Selection, ServiceKey,
+};
+
+/// A credential plugin may take a minute, and the cluster some seconds.
+const CHECK: Duration = Duration::from_secs(75);
+
+/// How the caller's worker reaches a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterAccess {
+    /// Empty: the kubeconfig's current context.
+    pub context: String,
+    /// Absolute paths; empty: as the environment says.
+    pub kubeconfig: Vec<String>,
+    /// The caller's environment; `None` where the face has none (REST).
+    pub environment: Option<BTreeMap<String, String>>,
+}
+
+/// A namespace to forward.
+#[derive(Clone, Debug, Default)]
+pub struct NamespaceRequest {
+    /// Where.
+    pub access: ClusterAccess,
+    /// Which.
+    pub namespace: String,
+    /// Which of its services.
+    pub selection: Selection,
+    /// How.
+    pub options: Options,
+    /// Ends with this client.
+    pub lease: Option<Lease>,
+    /// Do not ask the cluster first.
+    pub defer: bool,
+}
+
+/// A service to forward.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceRequest {
+    /// Where.
+    pub access: ClusterAccess,
+    /// Its namespace; empty: the context's own.
+    pub namespace: String,
+    /// Which.
+    pub service: String,
+    /// Which of its ports; empty: all.
+    pub ports: BTreeSet<u16>,
+    /// The address it must have.
+    pub address: Option<Ipv4Addr>,
+    /// How.
+    pub options: Options,
+    /// Ends with this client.
+    pub lease: Option<Lease>,
+    /// Do not ask the cluster first.
+    pub defer: bool,
+}
+
+/// What the cluster said.
+struct Checked {
+    context: ContextName,
+    namespace: Namespace,
+}
+
+impl Control {
+    /// Forwards a namespace from now on. Gives its key and the revision that has it.
+    ///
+    /// # Errors
+    /// When the caller may not, the request is wrong, the cluster says no, or it is forwarded already.
+    pub async fn add_namespace(
+        &self,
+        actor: &Actor,
+        request: NamespaceRequest,
+    ) -> Result<NamespaceKey, Failure> {
+        let uid = acting_for(actor, None)?;
+        let NamespaceRequest { access, namespace, selection, options, lease, defer } = request;
+        check_selection(&selection)?;
+        let checked = self.check(uid, &access, &namespace, "", defer).await?;
+        let key = NamespaceKey { uid, context: checked.context, namespace: checked.namespace };
+        let request = AddNamespace {
+            key: key.clone(),
+            kubeconfig: access.kubeconfig,
+            selection,
+            options,
+            lease,
+            environment: persistent(access.environment),
+        };
+        self.change(move |state, now| state.add_namespace(request, now)).await?;
+        Ok(key)
+    }
+
+    /// Forwards one service from now on.
+    ///
+    /// # Errors
+    /// As [`Control::add_namespace`]; also when its address cannot be had.
+    pub async fn add_service(
+        &self,
+        actor: &Actor,
+        request: ServiceRequest,
+    ) -> Result<ServiceKey, Failure> {
+        let uid = acting_for(actor, None)?;
+        let ServiceRequest { access, namespace, service, ports, address, options, lease, defer } =
+            request;
+        let name = ServiceName::parse(&service).map_err(bad_name)?;
+        let checked = self.check(uid, &access, &namespace, &service, defer).await?;
+        let namespace = NamespaceKey { uid, context: checked.context, namespace: checked.namespace };
+        let key = namespace.service(name);
+        let request = AddService {
+            key: key.clone(),
+            kubeconfig: access.kubeconfig,
+            ports,
+            address,
+            options,
+            lease,
+            environment: persistent(access.environment),
+        };
+        self.change(move |state, now| state.add_service(request, now)).await?;
+        Ok(key)
+    }
+
+    /// Keeps an address of the caller's for what has this key or name.
+    ///
+    /// # Errors
+    /// When the caller may not, the key is no name, or the address cannot be had.
+    pub async fn reserve(
+        &self,
+        actor: &Actor,
+        key: &str,
+        address: Ipv4Addr,
+    ) -> Result<(), Failure> {
+        let uid = acting_for(actor, None)?;
+        let reservation = Reservation { owner: Some(uid), target: target(uid, key)?, address };
+        self.change(move |state, _| state.reserve(reservation)).await
+    }
+
+    /// Gives up what the caller reserved for this key, name or address.
+    ///
+    /// # Errors
+    /// When the caller may not, or there is none.
+    pub async fn unreserve(&self, actor: &Actor, what: &str) -> Result<(), Failure> {
+        let uid = acting_for(actor, None)?;
+        let by_address = match what.parse::<Ipv4Addr>() {
+            Ok(address) => self
+                .reservations(actor)
+                .await?
+                .into_iter()
+                .find(|r| r.address == address && r.owner == Some(uid))
+                .map(|r| r.target),
+            Err(_) => None,
+        };
+        let target = match by_address {
+            Some(target) => target,
+            None => target(uid, what)?,
+        };
+        self.change(move |state, _| state.unreserve(Some(uid), &target)).await
+    }
+
+    /// Asks the caller's worker whether this can be forwarded, before anything is wished.
+    async fn check(
+        &self,
+        uid: u32,
+        access: &ClusterAccess,
+        namespace: &str,
+        service: &str,
+        defer: bool,
+    ) -> Result<Checked, Failure> {
+        if !namespace.is_empty() {
+            Namespace::parse(namespace).map_err(bad_name)?;
+        }
+        if !access.context.is_empty() {
+            ContextName::parse(&access.context).map_err(bad_name)?;
+        }
+        if let Some(path) = access.kubeconfig.iter().find(|path| !path.starts_with('/')) {
+            return Err(invalid(format!("kubeconfig {path:?} is not an absolute path")));
+        }
+        let question = Question::Check(wire::CheckQuery {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            offline: defer,
+        });
+        let answers = self.ask_worker(uid, access, question).await?;
+        let Content::Check(check) = answers.only(CHECK).await? else {
+            return Err(Failure::new(Reason::Internal, "the worker answered something else"));
+        };
+        if !check.missing_rights.is_empty() && !defer {
+            let rights = check.missing_rights.join(", ");
+            let message = format!("context {} lacks rights that forwarding needs: {rights}", check.context);
+            return Err(Failure::new(Reason::ForbiddenByCluster, message)
+                .hint("ask the cluster's administrator for a role with them"));
+        }
+        let namespace = if namespace.is_empty() { check.namespace } else { namespace.to_owned() };
+        Ok(Checked {
+            context: ContextName::parse(&check.context).map_err(bad_name)?,
+            namespace: Namespace::parse(&namespace).map_err(bad_name)?,
+        })
+    }
+}
+
+fn persistent(environment: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let mut environment = environment.unwrap_or_default();
+    environment.retain(|name, _| environment::is_persistent(name));
+    environment
+}
+
+fn check_selection(selection: &Selection) -> Result<(), Failure> {
+    const LONGEST: usize = 4096;
+    let globs = selection.include.iter().chain(&selection.exclude);
+    for text in globs.chain([&selection.labels, &selection.fields]) {
+        if text.len() > LONGEST || text.chars().any(char::is_control) {
+            return Err(invalid("a selector or glob is too long or holds control characters"));
+        }
+    }
+    Ok(())
+}
+
+/// A name in any form it can be reached by; else a whole key.
+fn target(uid: u32, key: &str) -> Result<Target, Failure> {
+    if let Ok(name) = HostName::parse(key) {
+        return Ok(Target::Name(name));
+    }
+    let mut parts = key.splitn(3, '.');
+    let (Some(service), Some(namespace), Some(context)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(invalid(format!("{key:?} is neither a name nor service.namespace.context")));
+    };
+    let key = ServiceKey {
+        uid,
+        context: ContextName::parse(context).map_err(bad_name)?,
+        namespace: Namespace::parse(namespace).map_err(bad_name)?,
+        service: ServiceName::parse(service).map_err(bad_name)?,
+    };
+    Ok(Target::Unit(key.unit(None)))
+}
+
+fn bad_name(error: NameError) -> Failure {
+    invalid(error.to_string())
+}

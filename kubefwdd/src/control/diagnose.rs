@@ -1,0 +1,127 @@
+//! What is wrong, since when, and what mends it.
+
+use std::time::SystemTime;
+
+use super::{Control, RestStatus};
+use crate::core::policy::Actor;
+use crate::core::state::{ForwardState, NamespaceState, ServiceState, WorkerState};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// The command that mends it; may be empty.
+    pub hint: String,
+    /// Since when.
+    pub since: Option<SystemTime>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// Worth knowing.
+    Note,
+    /// Works, but not as it could.
+    Warning,
+    /// Does not work.
+    Error,
+}
+
+impl Control {
+    /// Looks at the daemon, the hosts file, REST, and the caller's forwards.
+    pub fn diagnose(&self, actor: &Actor) -> Vec<Finding> {
+        let mut findings = self.daemon_findings();
+        let view = self.view();
+        for (uid, worker) in view.workers.iter().filter(|(uid, _)| actor.sees(**uid)) {
+            if worker.state == WorkerState::Backoff {
+                let message = format!("died and is started again: {}", worker.error);
+                let hint = "journalctl -u kubefwdd";
+                findings.push(finding(Severity::Error, &format!("worker of uid {uid}"), message, hint));
+            }
+        }
+        for namespace in view.namespaces.values().filter(|n| actor.sees(n.key.uid)) {
+            let subject = namespace.key.to_string();
+            if let NamespaceState::Failed(problem) = &namespace.state {
+                findings.push(Finding {
+                    since: namespace.failed_since,
+                    ..finding(Severity::Error, &subject, problem.message.clone(), &problem.hint)
+                });
+            }
+            for note in &namespace.notes {
+                findings.push(finding(Severity::Note, &subject, note.clone(), ""));
+            }
+        }
+        let services = view.services.values().filter(|s| actor.sees(s.key.uid));
+        for service in services {
+            let subject = service.key.to_string();
+            let since = Some(service.since);
+            let severity = match service.state {
+                ServiceState::Active => None,
+                ServiceState::Unsupported => Some(Severity::Note),
+                ServiceState::Pending | ServiceState::Partial => Some(Severity::Warning),
+                ServiceState::Error => Some(Severity::Error),
+            };
+            if let Some(severity) = severity {
+                let found = finding(severity, &subject, service.reason.clone(), &service.hint);
+                findings.push(Finding { since, ..found });
+            }
+            for forward in &service.forwards {
+                if let ForwardState::Error { message, hint } = &forward.state
+                    && *message != service.reason
+                {
+                    findings.push(finding(Severity::Error, &forward.key, message.clone(), hint));
+                }
+            }
+            for (name, why) in &service.refused_names {
+                findings.push(finding(Severity::Note, &subject, format!("name {name}: {why}"), ""));
+            }
+        }
+        findings
+    }
+
+    fn daemon_findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let hosts = self.hosts();
+        let path = self.info().hosts_path.display().to_string();
+        findings.push(match &hosts.error {
+            Some(error) => finding(Severity::Error, "hosts file", error.to_string(), ""),
+            None => {
+                let message = format!("{path} holds {} entries of kubefwd", hosts.entries);
+                finding(Severity::Ok, "hosts file", message, "")
+            }
+        });
+        findings.push(match self.rest() {
+            RestStatus::At(url) => finding(Severity::Ok, "REST", format!("answers at {url}"), ""),
+            RestStatus::Off => {
+                let message = "is turned off; the unix socket still serves it".to_owned();
+                finding(Severity::Note, "REST", message, "set rest.listen in the configuration")
+            }
+            RestStatus::Failed(why) => {
+                let message = format!("{why}; the unix socket still serves it");
+                finding(Severity::Warning, "REST", message, "free the port, then restart kubefwdd")
+            }
+        });
+        for warning in self.view().warnings.iter() {
+            findings.push(finding(Severity::Warning, "daemon", warning.clone(), ""));
+        }
+        let users: std::collections::BTreeSet<u32> =
+            self.view().namespaces.keys().map(|key| key.uid).collect();
+        if !users.is_empty() {
+            let message = "every local user can connect to the forwarded ports".to_owned();
+            findings.push(finding(Severity::Note, "access", message, ""));
+        }
+        findings
+    }
+}
+
+fn finding(severity: Severity, subject: &str, message: String, hint: &str) -> Finding {
+    let (subject, hint) = (subject.to_owned(), hint.to_owned());
+    Finding { severity, subject, message, hint, since: None }
+}

@@ -1,0 +1,117 @@
+//! Removing, and opening tunnels anew.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kubefwd_proto::{Failure, Reason};
+
+use super::{Control, acting_for};
+use crate::core::policy::Actor;
+use crate::core::state::{
+    ForwardState, NamespaceKey, RemoveNamespaces, RemoveServices, ServiceKey, ServiceState,
+};
+
+/// Which services to open anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reconnect {
+    /// All of them.
+    All,
+    /// Those in error.
+    Failed,
+    /// Those with these service or forward keys.
+    Keys(Vec<String>),
+}
+
+impl Control {
+    /// Stops forwarding namespaces, of the caller or (root) of `owner`.
+    ///
+    /// # Errors
+    /// When the caller may not, or there is none of that name.
+    pub async fn remove_namespaces(
+        &self,
+        actor: &Actor,
+        owner: Option<u32>,
+        which: RemoveNamespaces,
+    ) -> Result<Vec<NamespaceKey>, Failure> {
+        let uid = acting_for(actor, owner)?;
+        self.change(move |state, now| state.remove_namespaces(uid, &which, now)).await
+    }
+
+    /// Stops forwarding services, of the caller or (root) of `owner`.
+    ///
+    /// # Errors
+    /// When the caller may not, or there is none of that name.
+    pub async fn remove_services(
+        &self,
+        actor: &Actor,
+        owner: Option<u32>,
+        which: RemoveServices,
+    ) -> Result<Vec<ServiceKey>, Failure> {
+        let uid = acting_for(actor, owner)?;
+        self.change(move |state, _| state.remove_services(uid, &which)).await
+    }
+
+    /// Closes tunnels so that they are opened anew. Gives the services it was done for.
+    ///
+    /// # Errors
+    /// When the caller may not, or a key is unknown.
+    pub async fn reconnect(
+        &self,
+        actor: &Actor,
+        owner: Option<u32>,
+        which: Reconnect,
+    ) -> Result<Vec<ServiceKey>, Failure> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let uid = acting_for(actor, owner)?;
+        let services = self.services_of(uid, &which)?;
+        self.shared.workers.reconnect(uid, NEXT.fetch_add(1, Ordering::Relaxed), &services);
+        // Ports that could not be listened on are part of what is tried again.
+        let retried = self.shared.owner.report(|state, _| {
+            state.retry_failed_ports();
+        });
+        retried.await.map_err(super::stopping)?;
+        Ok(services)
+    }
+
+    /// Looks at the cluster afresh for a service.
+    ///
+    /// # Errors
+    /// When the caller may not, or the key is unknown.
+    pub fn resync(&self, actor: &Actor, key: &str) -> Result<ServiceKey, Failure> {
+        let uid = acting_for(actor, None)?;
+        let services = self.services_of(uid, &Reconnect::Keys(vec![key.to_owned()]))?;
+        self.shared.workers.resync(uid, &services);
+        services.into_iter().next().ok_or_else(|| unknown(key))
+    }
+
+    fn services_of(&self, uid: u32, which: &Reconnect) -> Result<Vec<ServiceKey>, Failure> {
+        let view = self.view();
+        let own = view.services.values().filter(|service| service.key.uid == uid);
+        let failed = |state: &ForwardState| matches!(state, ForwardState::Error { .. });
+        Ok(match which {
+            Reconnect::All => own.map(|service| service.key.clone()).collect(),
+            Reconnect::Failed => own
+                .filter(|service| {
+                    service.state == ServiceState::Error
+                        || service.forwards.iter().any(|forward| failed(&forward.state))
+                })
+                .map(|service| service.key.clone())
+                .collect(),
+            Reconnect::Keys(keys) => {
+                let mut found = Vec::new();
+                for key in keys {
+                    let service = own.clone().find(|service| {
+                        service.key.to_string() == *key
+                            || service.forwards.iter().any(|forward| forward.key == *key)
+                    });
+                    found.push(service.ok_or_else(|| unknown(key))?.key.clone());
+                }
+                found
+            }
+        })
+    }
+}
+
+fn unknown(key: &str) -> Failure {
+    Failure::new(Reason::NotFound, format!("no service or forward has the key {key:?}"))
+        .hint("see `kubefwdctl svc ls` and `kubefwdctl fwd ls`")
+}

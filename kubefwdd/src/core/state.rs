@@ -1,0 +1,311 @@
+//! The state and its changes, pure: a request or a report goes in, the state changes, effects come out.
+//!
+//! Desired state ([`Wishes`]) is what users asked for and is persisted. Observed state is what their workers report.
+//! What should be forwarded is a function of both ([`converge`](self)); the effects are the difference to what is.
+//! One task owns the [`State`], calls its methods, then [`State::settle`], and carries the [`Effect`]s out. Readers
+//! only ever see the [`View`].
+
+mod converge;
+mod effect;
+mod forwards;
+mod keys;
+mod observed;
+mod present;
+mod reports;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod view;
+mod wishes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::addresses::{AddressPool, AddressRange, Reservation, SavedAddresses};
+use crate::core::hosts_block::HostsEntries;
+use crate::core::names::{ContextLabels, NameChange, NameRegistry, NameRules};
+
+pub use effect::{Desired, DesiredContext, DesiredNamespace, Effect, Event, EventKind};
+pub use forwards::BindProblem;
+pub use keys::{Lease, ListenerId, NamespaceKey, ServiceKey};
+pub use observed::{
+    ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Problem, Protocol, Traffic,
+};
+pub use requests::{AddNamespace, AddService, Refused, RemoveNamespaces, RemoveServices};
+pub use view::{
+    Changes, Counts, ForwardState, ForwardView, NamespaceState, NamespaceView, ServiceState,
+    ServiceView, View, WorkerState, WorkerView, changes,
+};
+pub use wishes::{Balance, Options, Selection, Wishes};
+
+use converge::Retired;
+use forwards::{Place, Port, ServiceRuntime, Unit};
+use observed::ObservedNamespace;
+
+/// What the administrator decided.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Also write each name with `-` for every dot.
+    pub dashed_names: bool,
+    /// The most services that one user's worker may report.
+    pub max_services_per_user: usize,
+    /// Where addresses come from.
+    pub range: AddressRange,
+    /// Addresses that the configuration sets aside.
+    pub reservations: Vec<Reservation>,
+}
+
+/// Everything the daemon knows.
+pub struct State {
+    settings: Settings,
+    wishes: Wishes,
+    observed: BTreeMap<NamespaceKey, ObservedNamespace>,
+    services: BTreeMap<ServiceKey, ServiceRuntime>,
+    listeners: BTreeMap<ListenerId, Place>,
+    next_listener: u64,
+    addresses: AddressPool,
+    names: NameRegistry,
+    labels: ContextLabels,
+    workers: BTreeMap<u32, WorkerView>,
+    warnings: Vec<String>,
+    /// Taken away since the hosts file was last asked for.
+    retiring: Vec<Retired>,
+    /// Taken away, by the version of the hosts file that no longer names them.
+    closing: BTreeMap<u64, Vec<Retired>>,
+    hosts_revision: u64,
+    changed: Changed,
+    view: View,
+    effects: Vec<Effect>,
+}
+
+/// What has to be looked at again.
+#[derive(Default)]
+struct Changed {
+    /// To be compared with what they should have.
+    converge: BTreeSet<ServiceKey>,
+    /// To be shown anew.
+    services: BTreeSet<ServiceKey>,
+    namespaces: BTreeSet<NamespaceKey>,
+    view: bool,
+    hosts: bool,
+    persist: bool,
+}
+
+/// What survives a restart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Saved {
+    /// What users asked for.
+    pub wishes: Wishes,
+    /// Addresses and who has or had them.
+    pub addresses: SavedAddresses,
+    /// The label of each context.
+    pub labels: ContextLabels,
+    /// What was last known of the services, so that they listen and have their names before their cluster answers.
+    pub services: Vec<(ServiceKey, ObservedService)>,
+}
+
+// === impl State ===
+
+impl State {
+    /// The state as it was saved (or `Saved::default()`), under the rules of today.
+    ///
+    /// The first [`State::settle`] asks for listeners of all services that were known.
+    pub fn restore(saved: Saved, settings: Settings, rules: NameRules) -> Self {
+        let Saved { wishes, addresses, labels, services } = saved;
+        let (mut addresses, mut warnings) = AddressPool::restore(settings.range, addresses);
+        warnings.extend(configure(&mut addresses, &settings.reservations));
+        let mut state = Self {
+            settings,
+            wishes,
+            observed: BTreeMap::new(),
+            services: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            next_listener: 1,
+            addresses,
+            names: NameRegistry::new(rules),
+            labels,
+            workers: BTreeMap::new(),
+            warnings,
+            retiring: Vec::new(),
+            closing: BTreeMap::new(),
+            hosts_revision: 0,
+            changed: Changed::default(),
+            view: View::default(),
+            effects: Vec::new(),
+        };
+        let namespaces: Vec<NamespaceKey> = state.wishes.namespaces().map(|(key, _)| key).collect();
+        for key in namespaces {
+            state.changed.namespaces.insert(key.clone());
+            state.observed.insert(key, ObservedNamespace::default());
+        }
+        for (key, service) in services {
+            if let Some(namespace) = state.observed.get_mut(&key.namespace_key()) {
+                namespace.services.insert(key.service.clone(), service);
+                state.changed.converge.insert(key);
+            }
+        }
+        let users: Vec<u32> = state.wishes.users.keys().copied().collect();
+        for uid in users {
+            state.effects.push(Effect::StartWorker { uid });
+        }
+        state.changed.hosts = true;
+        state.changed.view = true;
+        state
+    }
+
+    /// What has to survive a restart.
+    pub fn save(&self) -> Saved {
+        let wishes = self.wishes.persistent();
+        let services = self
+            .observed
+            .iter()
+            .filter(|(key, _)| wishes.namespace(key).is_some())
+            .flat_map(|(key, namespace)| {
+                namespace.services.iter().map(|(name, service)| {
+                    (key.service(name.clone()), service.clone())
+                })
+            })
+            .collect();
+        Saved { wishes, addresses: self.addresses.save(), labels: self.labels.clone(), services }
+    }
+
+    /// Brings everything that changed to what it should be, and takes what has to be done for it.
+    pub fn settle(&mut self, now: SystemTime) -> Vec<Effect> {
+        while let Some(key) = self.changed.converge.pop_first() {
+            self.converge(&key, now);
+            self.changed.services.insert(key);
+        }
+        if std::mem::take(&mut self.changed.hosts) {
+            self.hosts_revision += 1;
+            self.effects.push(Effect::WriteHosts { revision: self.hosts_revision });
+            let retiring = std::mem::take(&mut self.retiring);
+            if !retiring.is_empty() {
+                self.closing.insert(self.hosts_revision, retiring);
+            }
+        }
+        self.refresh_view(now);
+        if std::mem::take(&mut self.changed.persist) {
+            self.effects.push(Effect::Persist);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The snapshot for readers, as of the last [`State::settle`].
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What users asked for.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// The addresses, who has them, and what is reserved.
+    pub fn addresses(&self) -> &AddressPool {
+        &self.addresses
+    }
+
+    /// The names of every unit that can be reached.
+    pub fn hosts_entries(&self) -> HostsEntries {
+        let mut entries = HostsEntries::new();
+        for (key, runtime) in &self.services {
+            for (pod, unit) in runtime.units.iter().filter(|(_, unit)| unit.published) {
+                let names: Vec<_> = self.names.held(&key.unit(pod.clone())).cloned().collect();
+                if !names.is_empty() {
+                    entries.insert(unit.address, names);
+                }
+            }
+        }
+        entries
+    }
+
+    /// All that is wanted of one user's worker.
+    pub fn desired(&self, uid: u32) -> Desired {
+        let Some(user) = self.wishes.users.get(&uid) else { return Desired::default() };
+        let contexts = user.contexts.iter().map(|(name, context)| DesiredContext {
+            name: name.to_string(),
+            kubeconfig: context.kubeconfig.clone(),
+            namespaces: context
+                .namespaces
+                .iter()
+                .map(|(name, wishes)| DesiredNamespace {
+                    name: name.to_string(),
+                    selection: wishes.all.as_ref().map(|all| all.selection.clone()),
+                    balance: wishes.all.as_ref().map(|all| all.options.balance).unwrap_or_default(),
+                    services: wishes
+                        .services
+                        .iter()
+                        .map(|(name, wish)| (name.to_string(), wish.options.balance))
+                        .collect(),
+                })
+                .collect(),
+        });
+        Desired { contexts: contexts.collect() }
+    }
+
+    /// New rules for names: the machine's own names, lines of the hosts file or the configuration changed.
+    pub fn set_name_rules(&mut self, rules: NameRules) {
+        if *self.names.rules() != rules {
+            let moved = self.names.set_rules(rules);
+            self.names_moved(&moved);
+            self.changed.services.extend(self.services.keys().cloned());
+        }
+    }
+
+    /// The rules for names in force.
+    pub fn name_rules(&self) -> &NameRules {
+        self.names.rules()
+    }
+
+    /// Problems of the daemon itself, found so far.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Problems of the daemon itself, shown in its status.
+    pub fn set_warnings(&mut self, warnings: Vec<String>) {
+        if self.warnings != warnings {
+            self.warnings = warnings;
+            self.changed.view = true;
+        }
+    }
+
+    fn names_moved(&mut self, moved: &[NameChange]) {
+        for change in moved {
+            for unit in [&change.from, &change.to].into_iter().flatten() {
+                self.changed.services.insert(ServiceKey::from(&**unit));
+            }
+        }
+        self.changed.hosts |= !moved.is_empty();
+    }
+
+    fn observed_service(&self, key: &ServiceKey) -> Option<&ObservedService> {
+        self.observed.get(&key.namespace_key())?.services.get(&key.service)
+    }
+
+    fn unit(&self, key: &ServiceKey, pod: Option<&crate::core::names::PodName>) -> Option<&Unit> {
+        self.services.get(key)?.units.get(&pod.cloned())
+    }
+
+    fn port(&self, place: &Place) -> Option<&Port> {
+        self.unit(&place.service, place.pod.as_ref())?.ports.get(&place.local_port)
+    }
+
+    fn port_mut(&mut self, place: &Place) -> Option<&mut Port> {
+        let runtime = self.services.get_mut(&place.service)?;
+        runtime.units.get_mut(&place.pod)?.ports.get_mut(&place.local_port)
+    }
+}
+
+/// Replaces the reservations that came from the configuration by those it has now; what does not fit comes back as text.
+fn configure(addresses: &mut AddressPool, configured: &[Reservation]) -> Vec<String> {
+    let old: Vec<_> = addresses.reservations().filter(|r| r.owner.is_none()).collect();
+    for reservation in old.iter().filter(|r| !configured.contains(r)) {
+        addresses.unreserve(None, &reservation.target);
+    }
+    let added = configured.iter().map(|reservation| addresses.reserve(reservation.clone()));
+    added.filter_map(Result::err).map(|error| error.to_string()).collect()
+}

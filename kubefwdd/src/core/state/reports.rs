@@ -1,0 +1,261 @@
+//! What comes back from the world: workers' reports, bound listeners, the hosts file.
+//!
+//! Everything that names a listener checks that it is one of that user's: a worker cannot speak for another's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use super::effect::Effect;
+use super::forwards::{BindProblem, Place, PortPhase};
+use super::keys::{ListenerId, NamespaceKey, ServiceKey};
+use super::observed::{ForwardReport, ObservedService, Phase, Traffic};
+use super::view::{WorkerState, WorkerView};
+use super::State;
+use crate::core::names::ServiceName;
+
+impl State {
+    /// A worker's process was started.
+    pub fn worker_started(&mut self, uid: u32, pid: u32, user: String) {
+        let worker = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+        worker.user = user;
+        worker.pid = pid;
+        worker.state = WorkerState::Starting;
+        self.changed.view = true;
+    }
+
+    /// A worker said hello: it gets what is wanted of it and every listener that is open.
+    pub fn worker_ready(&mut self, uid: u32) {
+        let worker = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+        worker.state = WorkerState::Running;
+        self.changed.view = true;
+        self.effects.push(Effect::Tell { uid });
+        for listener in self.listeners_of(uid) {
+            self.grant(listener);
+        }
+    }
+
+    /// A worker ended. Its listeners stay open: connections wait in their queues.
+    pub fn worker_gone(&mut self, uid: u32, error: String, restarts: bool) {
+        if restarts {
+            let worker = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+            worker.pid = 0;
+            worker.state = WorkerState::Backoff;
+            worker.restarts += 1;
+            worker.error = error;
+        } else {
+            self.workers.remove(&uid);
+        }
+        self.changed.view = true;
+        for listener in self.listeners_of(uid) {
+            let Some(place) = self.listeners.get(&listener).cloned() else { continue };
+            if let Some(port) = self.port_mut(&place) {
+                port.worker_gone();
+            }
+            self.changed.services.insert(place.service);
+        }
+        let namespaces = self.observed.iter_mut().filter(|(key, _)| key.uid == uid);
+        for (key, namespace) in namespaces {
+            namespace.phase = Phase::Connecting;
+            self.changed.namespaces.insert(key.clone());
+        }
+    }
+
+    /// How far a worker is with a namespace. One that nobody wants (any more) is ignored.
+    pub fn namespace_reported(&mut self, key: &NamespaceKey, phase: Phase, notes: Vec<String>) {
+        if let Some(namespace) = self.observed.get_mut(key)
+            && (namespace.phase != phase || namespace.notes != notes)
+        {
+            namespace.phase = phase;
+            namespace.notes = notes;
+            self.changed.namespaces.insert(key.clone());
+        }
+    }
+
+    /// Services that a worker found, or found changed.
+    ///
+    /// # Errors
+    /// When the user's services would be more than allowed; those beyond the limit are ignored.
+    pub fn services_reported(
+        &mut self,
+        namespace: &NamespaceKey,
+        found: Vec<(ServiceName, ObservedService)>,
+        removed: &[ServiceName],
+    ) -> Result<(), TooManyServices> {
+        let limit = self.settings.max_services_per_user;
+        let mut count: usize = self
+            .observed
+            .iter()
+            .filter(|(key, _)| key.uid == namespace.uid)
+            .map(|(_, observed)| observed.services.len())
+            .sum();
+        let Some(observed) = self.observed.get_mut(namespace) else { return Ok(()) };
+        let mut result = Ok(());
+        for name in removed {
+            if observed.services.remove(name).is_some() {
+                self.changed.converge.insert(namespace.service(name.clone()));
+                count -= 1;
+            }
+        }
+        for (name, service) in found {
+            let known = observed.services.get(&name);
+            if known == Some(&service) {
+                continue;
+            }
+            if known.is_none() {
+                if count >= limit {
+                    result = Err(TooManyServices { limit });
+                    continue;
+                }
+                count += 1;
+            }
+            self.changed.converge.insert(namespace.service(name.clone()));
+            observed.services.insert(name, service);
+        }
+        self.changed.persist = true;
+        self.changed.namespaces.insert(namespace.clone());
+        result
+    }
+
+    /// The listing of a namespace is complete: what is not in it does not exist.
+    pub fn services_listed(&mut self, namespace: &NamespaceKey, exist: &BTreeSet<ServiceName>) {
+        let Some(observed) = self.observed.get_mut(namespace) else { return };
+        let gone: Vec<ServiceName> =
+            observed.services.keys().filter(|name| !exist.contains(*name)).cloned().collect();
+        for name in gone {
+            observed.services.remove(&name);
+            self.changed.converge.insert(namespace.service(name));
+            self.changed.persist = true;
+        }
+        self.changed.namespaces.insert(namespace.clone());
+    }
+
+    /// The kernel's answer to [`Effect::Bind`].
+    pub fn bound(&mut self, listener: ListenerId, result: Result<(), BindProblem>, now: SystemTime) {
+        let Some(place) = self.listeners.get(&listener).cloned() else {
+            // Taken away in the meantime.
+            self.effects.push(Effect::Close { listener });
+            return;
+        };
+        let Some(port) = self.port_mut(&place) else { return };
+        match result {
+            Ok(()) => {
+                port.phase = PortPhase::Bound;
+                port.since = now;
+                self.grant(listener);
+            }
+            Err(problem) => port.phase = PortPhase::Failed(problem),
+        }
+        self.changed.services.insert(place.service);
+    }
+
+    /// Asks again for every port that could not be listened on; whether there was one.
+    pub fn retry_failed_ports(&mut self) -> bool {
+        let mut again = Vec::new();
+        for runtime in self.services.values_mut() {
+            for unit in runtime.units.values_mut() {
+                for (local, port) in &mut unit.ports {
+                    if matches!(port.phase, PortPhase::Failed(_)) {
+                        again.push(Effect::Bind {
+                            listener: port.listener,
+                            address: unit.address,
+                            port: *local,
+                        });
+                    }
+                }
+            }
+        }
+        let any = !again.is_empty();
+        self.effects.extend(again);
+        any
+    }
+
+    /// A worker's answer to [`Effect::Grant`].
+    pub fn held(&mut self, uid: u32, listener: ListenerId, error: Option<String>) {
+        let Some(place) = self.place_of(uid, listener) else { return };
+        let Some(runtime) = self.services.get_mut(&place.service) else { return };
+        let Some(unit) = runtime.units.get_mut(&place.pod) else { return };
+        let Some(port) = unit.ports.get_mut(&place.local_port) else { return };
+        match error {
+            None if port.phase == PortPhase::Bound => {
+                port.phase = PortPhase::Held;
+                if !unit.published {
+                    unit.published = true;
+                    self.changed.hosts = true;
+                }
+            }
+            None => {}
+            Some(error) => {
+                let hint = "see the log of kubefwdd; `kubefwdctl fwd reconnect` tries again";
+                port.phase = PortPhase::Failed(BindProblem {
+                    message: format!("the worker could not take the listener: {error}"),
+                    hint: hint.to_owned(),
+                });
+            }
+        }
+        self.changed.services.insert(place.service);
+    }
+
+    /// Whether a forward can reach a pod.
+    pub fn forward_reported(&mut self, uid: u32, listener: ListenerId, report: ForwardReport) {
+        let Some(place) = self.place_of(uid, listener) else { return };
+        let Some(port) = self.port_mut(&place) else { return };
+        if port.report.as_ref() != Some(&report) {
+            port.report = Some(report);
+            self.changed.services.insert(place.service);
+        }
+    }
+
+    /// Counters of a forward, as totals since the worker took the listener. They never go back.
+    pub fn traffic_reported(&mut self, uid: u32, listener: ListenerId, traffic: Traffic) {
+        let Some(place) = self.place_of(uid, listener) else { return };
+        let Some(port) = self.port_mut(&place) else { return };
+        let last = port.counting;
+        port.counting = Traffic {
+            bytes_in: traffic.bytes_in.max(last.bytes_in),
+            bytes_out: traffic.bytes_out.max(last.bytes_out),
+            active: traffic.active,
+            opened: traffic.opened.max(last.opened),
+            failed: traffic.failed.max(last.failed),
+            first_byte_us: traffic.first_byte_us.max(last.first_byte_us),
+            first_bytes: traffic.first_bytes.max(last.first_bytes),
+            last_active: traffic.last_active.max(last.last_active),
+        };
+        self.changed.services.insert(place.service);
+    }
+
+    /// The hosts file holds this version of the entries (or cannot be written, and there is nothing to wait for).
+    pub fn hosts_settled(&mut self, revision: u64) {
+        let later = self.closing.split_off(&(revision + 1));
+        let due: BTreeMap<_, _> = std::mem::replace(&mut self.closing, later);
+        for retired in due.into_values().flatten() {
+            self.bury(retired);
+        }
+    }
+
+    /// The service a listener belongs to, and its pod, if the listener is one of this user's.
+    pub fn listener_service(&self, uid: u32, listener: ListenerId) -> Option<(ServiceKey, u16)> {
+        self.place_of(uid, listener).map(|place| (place.service, place.local_port))
+    }
+
+    fn place_of(&self, uid: u32, listener: ListenerId) -> Option<Place> {
+        self.listeners.get(&listener).filter(|place| place.service.uid == uid).cloned()
+    }
+
+    fn listeners_of(&self, uid: u32) -> Vec<ListenerId> {
+        let own = self.listeners.iter().filter(|(_, place)| place.service.uid == uid);
+        own.map(|(listener, _)| *listener).collect()
+    }
+}
+
+/// A worker reported more services than one user may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "more than {limit} services: the rest is ignored; choose fewer with a selector, or raise limits.services_per_user"
+)]
+pub struct TooManyServices {
+    limit: usize,
+}
+
+fn new_worker(uid: u32) -> WorkerView {
+    WorkerView { user: uid.to_string(), pid: 0, state: WorkerState::Starting, restarts: 0, error: String::new() }
+}

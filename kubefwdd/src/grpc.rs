@@ -1,0 +1,65 @@
+//! gRPC: the thin face of the control layer for kubefwdctl and other local programs. Decode, call, encode.
+
+mod decode;
+mod encode;
+mod service;
+mod streams;
+
+use std::io;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::time::Duration;
+
+use kubefwd_proto::control::v1::control_server::ControlServer;
+use kubefwd_proto::{Failure, Reason};
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+use tonic::transport::Server;
+use tonic::transport::server::UdsConnectInfo;
+
+use crate::control::Control;
+use crate::core::policy::{Actor, Via};
+use crate::peer;
+
+/// The largest request, bytes: an environment is the largest part of one.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// The service; one for all connections.
+#[derive(Clone)]
+pub struct Face {
+    control: Control,
+    stop: CancellationToken,
+}
+
+/// Serves until `stop`; calls that are under way are ended with it.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub async fn serve(
+    socket: StdUnixListener,
+    control: Control,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let incoming = UnixListenerStream::new(UnixListener::from_std(socket)?);
+    let face = Face { control, stop: stop.clone() };
+    let service = ControlServer::new(face).max_decoding_message_size(MAX_REQUEST);
+    Server::builder()
+        .concurrency_limit_per_connection(64)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await
+        .map_err(io::Error::other)
+}
+
+/// Who asks: whom the kernel says the peer is.
+async fn actor<T: Sync>(request: &Request<T>) -> Result<Actor, Failure> {
+    let credentials = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+    let Some(credentials) = credentials else {
+        return Err(Failure::new(Reason::Unauthenticated, "the kernel does not say who asks"));
+    };
+    Ok(peer::actor(credentials.uid(), Via::UnixSocket).await)
+}

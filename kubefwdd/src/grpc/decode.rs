@@ -1,0 +1,134 @@
+//! From the wire to the control layer's requests.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use kubefwd_proto::common::v1::{self as common};
+use kubefwd_proto::control::v1 as pb;
+use kubefwd_proto::{Failure, Reason, environment};
+
+use crate::control::{ClusterAccess, NamespaceRequest, ServiceRequest};
+use crate::core::names::HostName;
+use crate::core::policy::Actor;
+use crate::core::state::{Balance, Lease, Options, Selection, ServiceKey};
+
+/// Which objects a caller asked to see, and may.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    actor: Actor,
+    all_users: bool,
+    namespace: String,
+    context: String,
+    service: String,
+}
+
+// === impl Filter ===
+
+impl Filter {
+    pub(super) fn namespace(&self, key: &crate::core::state::NamespaceKey) -> bool {
+        self.owner(key.uid)
+            && matches(&self.namespace, key.namespace.as_str())
+            && matches(&self.context, key.context.as_str())
+    }
+
+    pub(super) fn service(&self, key: &ServiceKey) -> bool {
+        self.namespace(&key.namespace_key()) && matches(&self.service, key.service.as_str())
+    }
+
+    fn owner(&self, uid: u32) -> bool {
+        match self.all_users {
+            true => self.actor.sees(uid),
+            false => self.actor.uid() == Some(uid),
+        }
+    }
+}
+
+fn matches(wanted: &str, value: &str) -> bool {
+    wanted.is_empty() || wanted == value
+}
+
+pub(super) fn filter(filter: Option<pb::Filter>, actor: &Actor) -> Filter {
+    let pb::Filter { namespace, context, service, all_users } = filter.unwrap_or_default();
+    Filter { actor: actor.clone(), all_users, namespace, context, service }
+}
+
+pub(super) fn access(access: Option<pb::Access>) -> ClusterAccess {
+    let pb::Access { context, kubeconfig, environment } = access.unwrap_or_default();
+    let environment = (!environment.is_empty()).then(|| environment::filter(environment));
+    ClusterAccess { context, kubeconfig, environment }
+}
+
+pub(super) fn namespace_request(
+    request: pb::AddNamespaceRequest,
+    lease: Option<Lease>,
+) -> Result<NamespaceRequest, Failure> {
+    let wanted = request.options.unwrap_or_default();
+    let selection = request.selection.unwrap_or_default();
+    Ok(NamespaceRequest {
+        access: access(request.access),
+        namespace: request.namespace,
+        selection: Selection {
+            labels: selection.label_selector,
+            fields: selection.field_selector,
+            include: selection.include,
+            exclude: selection.exclude,
+        },
+        defer: wanted.defer,
+        options: options(wanted)?,
+        lease,
+    })
+}
+
+pub(super) fn service_request(
+    request: pb::AddServiceRequest,
+    lease: Option<Lease>,
+) -> Result<ServiceRequest, Failure> {
+    let wanted = request.options.unwrap_or_default();
+    Ok(ServiceRequest {
+        access: access(request.access),
+        namespace: request.namespace,
+        service: request.service,
+        ports: request.ports.into_iter().map(port).collect::<Result<BTreeSet<_>, _>>()?,
+        address: address(&request.local_ip)?,
+        defer: wanted.defer,
+        options: options(wanted)?,
+        lease,
+    })
+}
+
+pub(super) fn address(text: &str) -> Result<Option<Ipv4Addr>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        invalid(format!("{text:?} is no IPv4 address"), "write it as 127.3.3.3")
+    })
+}
+
+fn options(wanted: pb::Options) -> Result<Options, Failure> {
+    let balance = match wanted.balance() {
+        common::Balance::Unspecified | common::Balance::Primary => Balance::Primary,
+        common::Balance::RoundRobin => Balance::RoundRobin,
+        common::Balance::LeastConnections => Balance::LeastConnections,
+    };
+    let mappings = wanted.port_mappings.into_iter();
+    let port_mappings = mappings.map(|mapping| Ok((port(mapping.from)?, port(mapping.to)?)));
+    let domain = match wanted.domain.as_str() {
+        "" => None,
+        domain => {
+            Some(HostName::parse(domain).map_err(|error| invalid(error.to_string(), ""))?)
+        }
+    };
+    Ok(Options { port_mappings: port_mappings.collect::<Result<_, Failure>>()?, domain, balance })
+}
+
+fn port(number: u32) -> Result<u16, Failure> {
+    u16::try_from(number)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| invalid(format!("{number} is no port"), "ports are 1 to 65535"))
+}
+
+fn invalid(message: String, hint: &str) -> Failure {
+    Failure::new(Reason::InvalidArgument, message).hint(hint)
+}

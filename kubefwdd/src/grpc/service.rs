@@ -1,0 +1,225 @@
+//! Every call of the control protocol.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use kubefwd_proto::control::v1::{self as pb, control_server::Control as Calls};
+use kubefwd_proto::time::timestamp;
+use tonic::{Request, Response, Status};
+
+use super::{Face, actor, decode, encode, streams};
+use crate::control::Reconnect;
+use crate::core::policy::Verb;
+use crate::core::state::{RemoveNamespaces, RemoveServices};
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Reply<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Calls for Face {
+    async fn get_version(&self, _: Request<pb::GetVersionRequest>) -> Reply<pb::GetVersionResponse> {
+        let version = self.control.info().version.to_owned();
+        let api_level = kubefwd_proto::control::API_LEVEL;
+        Ok(Response::new(pb::GetVersionResponse { version, api_level }))
+    }
+
+    async fn get_health(&self, _: Request<pb::GetHealthRequest>) -> Reply<pb::GetHealthResponse> {
+        let (health, message) = self.control.health();
+        Ok(Response::new(pb::GetHealthResponse { health: encode::health(health).into(), message }))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<pb::GetStatusRequest>,
+    ) -> Reply<pb::GetStatusResponse> {
+        let actor = actor(&request).await?;
+        self.control.authorize(&actor, Verb::Observe, None)?;
+        Ok(Response::new(encode::status(&self.control, &actor)))
+    }
+
+    async fn add_namespace(
+        &self,
+        request: Request<pb::AddNamespaceRequest>,
+    ) -> Reply<pb::AddNamespaceResponse> {
+        let actor = actor(&request).await?;
+        let request = decode::namespace_request(request.into_inner(), None)?;
+        let key = self.control.add_namespace(&actor, request).await?;
+        Ok(Response::new(pb::AddNamespaceResponse {
+            key: key.to_string(),
+            context: key.context.to_string(),
+            revision: self.control.view().revision,
+        }))
+    }
+
+    async fn remove_namespace(
+        &self,
+        request: Request<pb::RemoveNamespaceRequest>,
+    ) -> Reply<pb::RemoveNamespaceResponse> {
+        let actor = actor(&request).await?;
+        let pb::RemoveNamespaceRequest { key, uid, all } = request.into_inner();
+        let which = if all { RemoveNamespaces::All } else { RemoveNamespaces::Named(key) };
+        let removed = self.control.remove_namespaces(&actor, uid, which).await?;
+        Ok(Response::new(pb::RemoveNamespaceResponse {
+            removed: removed.iter().map(ToString::to_string).collect(),
+            revision: self.control.view().revision,
+        }))
+    }
+
+    async fn add_service(
+        &self,
+        request: Request<pb::AddServiceRequest>,
+    ) -> Reply<pb::AddServiceResponse> {
+        let actor = actor(&request).await?;
+        let request = decode::service_request(request.into_inner(), None)?;
+        let key = self.control.add_service(&actor, request).await?;
+        Ok(Response::new(pb::AddServiceResponse {
+            key: key.to_string(),
+            context: key.context.to_string(),
+            revision: self.control.view().revision,
+        }))
+    }
+
+    async fn remove_service(
+        &self,
+        request: Request<pb::RemoveServiceRequest>,
+    ) -> Reply<pb::RemoveServiceResponse> {
+        let actor = actor(&request).await?;
+        let pb::RemoveServiceRequest { key, uid, all } = request.into_inner();
+        let which = if all { RemoveServices::All } else { RemoveServices::Named(key) };
+        let removed = self.control.remove_services(&actor, uid, which).await?;
+        Ok(Response::new(pb::RemoveServiceResponse {
+            removed: removed.iter().map(ToString::to_string).collect(),
+            revision: self.control.view().revision,
+        }))
+    }
+
+    async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
+        let actor = actor(&request).await?;
+        self.control.authorize(&actor, Verb::Observe, None)?;
+        let filter = decode::filter(request.into_inner().filter, &actor);
+        Ok(Response::new(encode::listing(&self.control.view(), &filter)))
+    }
+
+    type WatchStream = Streamed<pb::WatchResponse>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
+        let actor = actor(&request).await?;
+        self.control.authorize(&actor, Verb::Observe, None)?;
+        let filter = decode::filter(request.into_inner().filter, &actor);
+        let stream = streams::watch(self.control.watch(), filter, self.stop.clone());
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    type AttachStream = Streamed<pb::AttachResponse>;
+
+    async fn attach(&self, request: Request<pb::AttachRequest>) -> Reply<Self::AttachStream> {
+        let actor = actor(&request).await?;
+        self.control.authorize(&actor, Verb::Change, actor.uid())?;
+        let attachment = self.control.attach();
+        let lease = Some(attachment.lease());
+        let pb::AttachRequest { namespaces, services } = request.into_inner();
+        let mut response = pb::AttachResponse::default();
+        for request in namespaces {
+            let request = decode::namespace_request(request, lease)?;
+            let key = self.control.add_namespace(&actor, request).await?;
+            response.namespace_keys.push(key.to_string());
+        }
+        for request in services {
+            let request = decode::service_request(request, lease)?;
+            let key = self.control.add_service(&actor, request).await?;
+            response.service_keys.push(key.to_string());
+        }
+        let stream = streams::attach(response, attachment, self.stop.clone());
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn reconnect(
+        &self,
+        request: Request<pb::ReconnectRequest>,
+    ) -> Reply<pb::ReconnectResponse> {
+        let actor = actor(&request).await?;
+        let pb::ReconnectRequest { keys, all, failed_only, uid } = request.into_inner();
+        let which = match (failed_only, all) {
+            (true, _) => Reconnect::Failed,
+            (false, true) => Reconnect::All,
+            (false, false) => Reconnect::Keys(keys),
+        };
+        let triggered = self.control.reconnect(&actor, uid, which).await?;
+        let triggered = triggered.iter().map(ToString::to_string).collect();
+        Ok(Response::new(pb::ReconnectResponse { triggered }))
+    }
+
+    async fn list_contexts(
+        &self,
+        request: Request<pb::ListContextsRequest>,
+    ) -> Reply<pb::ListContextsResponse> {
+        let actor = actor(&request).await?;
+        let access = decode::access(request.into_inner().access);
+        let contexts = self.control.contexts(&actor, &access).await?;
+        Ok(Response::new(encode::contexts(contexts)))
+    }
+
+    type EventsStream = Streamed<pb::EventsResponse>;
+
+    async fn events(&self, request: Request<pb::EventsRequest>) -> Reply<Self::EventsStream> {
+        let actor = actor(&request).await?;
+        self.control.authorize(&actor, Verb::Observe, None)?;
+        let telemetry = self.control.telemetry().clone();
+        let stream = streams::events(telemetry, request.into_inner(), actor, self.stop.clone());
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn get_hosts(&self, request: Request<pb::GetHostsRequest>) -> Reply<pb::GetHostsResponse> {
+        let actor = actor(&request).await?;
+        self.control.authorize(&actor, Verb::Observe, None)?;
+        Ok(Response::new(encode::hosts(&self.control, &actor)))
+    }
+
+    async fn add_reservation(
+        &self,
+        request: Request<pb::AddReservationRequest>,
+    ) -> Reply<pb::AddReservationResponse> {
+        let actor = actor(&request).await?;
+        let reservation = request.into_inner().reservation.unwrap_or_default();
+        let address = decode::address(&reservation.address)?
+            .ok_or_else(|| Status::invalid_argument("a reservation needs an address"))?;
+        self.control.reserve(&actor, &reservation.key, address).await?;
+        let revision = self.control.view().revision;
+        Ok(Response::new(pb::AddReservationResponse { revision }))
+    }
+
+    async fn remove_reservation(
+        &self,
+        request: Request<pb::RemoveReservationRequest>,
+    ) -> Reply<pb::RemoveReservationResponse> {
+        let actor = actor(&request).await?;
+        self.control.unreserve(&actor, &request.into_inner().target).await?;
+        let revision = self.control.view().revision;
+        Ok(Response::new(pb::RemoveReservationResponse { revision }))
+    }
+
+    async fn list_reservations(
+        &self,
+        request: Request<pb::ListReservationsRequest>,
+    ) -> Reply<pb::ListReservationsResponse> {
+        let actor = actor(&request).await?;
+        let reservations = self.control.reservations(&actor).await?;
+        let view = self.control.view();
+        let reservations =
+            reservations.into_iter().map(|r| encode::reservation(r, &view)).collect();
+        Ok(Response::new(pb::ListReservationsResponse { reservations }))
+    }
+
+    async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Reply<pb::DiagnoseResponse> {
+        let actor = actor(&request).await?;
+        self.control.authorize(&actor, Verb::Observe, None)?;
+        let findings = self.control.diagnose(&actor).into_iter().map(|finding| pb::Finding {
+            severity: encode::severity(finding.severity).into(),
+            subject: finding.subject,
+            message: finding.message,
+            hint: finding.hint,
+            since: finding.since.map(timestamp),
+        });
+        Ok(Response::new(pb::DiagnoseResponse { findings: findings.collect() }))
+    }
+}

@@ -1,0 +1,11 @@
+//! The hosts file: reading, writing, watching it, and the task that keeps our block right.
+//!
+//! What the block looks like is decided in [`crate::core::hosts_block`].
+
+mod actor;
+mod file;
+mod in_place;
+mod watch;
+
+pub use actor::{HostsActor, HostsStatus, Wanted, cleanup};
+pub use file::{HostsError, HostsFile, Snapshot, Updated, Way};

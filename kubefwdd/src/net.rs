@@ -1,0 +1,13 @@
+//! Local addresses and listening ports.
+
+mod listen;
+mod loopback;
+#[cfg(target_os = "linux")]
+pub(crate) mod netlink;
+mod port_owner;
+#[cfg(target_os = "linux")]
+pub(crate) mod proc_tcp;
+
+pub use listen::{BindError, Listen};
+pub use loopback::{Loopback, LoopbackError};
+pub use port_owner::PortOwner;

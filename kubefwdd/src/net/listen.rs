@@ -1,0 +1,166 @@
+//! Listening on a port of a service's address.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket,
+    sockopt,
+};
+
+use super::port_owner::{self, PortOwner};
+
+/// How many connections wait while a worker restarts. The system caps it (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// Why a port cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody listens there.
+    #[error(
+        "port {} of {} is taken by {}; stop that program, or let the service use another port \
+         (--port-map {}:OTHER)", address.port(), address.ip(), taker(owner.as_ref(), *address),
+        address.port()
+    )]
+    InUse {
+        /// What was to be bound.
+        address: SocketAddrV4,
+        /// Who has it, where that can be told.
+        owner: Option<PortOwner>,
+    },
+    /// The machine does not have the address.
+    #[error(
+        "{} is not an address of this machine; it should have been added to the loopback \
+         interface: is that interface up?", address.ip()
+    )]
+    NotLocal {
+        /// What was to be bound.
+        address: SocketAddrV4,
+    },
+    /// Not allowed.
+    #[error(
+        "binding {address} is not permitted: kubefwdd needs to run as root or with \
+         CAP_NET_BIND_SERVICE"
+    )]
+    Denied {
+        /// What was to be bound.
+        address: SocketAddrV4,
+    },
+    /// Out of descriptors.
+    #[error(
+        "cannot listen on {address}: too many open files; raise the limit (LimitNOFILE of the \
+         service, or `ulimit -n`)"
+    )]
+    TooManyFiles {
+        /// What was to be bound.
+        address: SocketAddrV4,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// What was to be bound.
+        address: SocketAddrV4,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How ports are listened on.
+#[derive(Debug, Clone, Default)]
+pub struct Listen {}
+
+impl Listen {
+    /// A listener on `address:port`, not blocking, closed on exec.
+    ///
+    /// # Errors
+    /// When it cannot be had; where another program has the port, the error says which.
+    pub fn tcp(&self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindError> {
+        let address = SocketAddrV4::new(address, port);
+        open(address).map_err(|errno| explain(address, errno))
+    }
+}
+
+fn open(address: SocketAddrV4) -> Result<TcpListener, Errno> {
+    let flags = SockFlag::empty();
+    #[cfg(target_os = "linux")]
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    // Old connections in TIME_WAIT must not keep a port from its service. A listener of another
+    // program still does.
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    listen(&socket, Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN))?;
+    let listener = TcpListener::from(socket);
+    listener.set_nonblocking(true).map_err(|_| Errno::last())?;
+    Ok(listener)
+}
+
+fn explain(address: SocketAddrV4, errno: Errno) -> BindError {
+    match errno {
+        Errno::EADDRINUSE => {
+            let owner = port_owner::find(*address.ip(), address.port());
+            BindError::InUse { address, owner }
+        }
+        Errno::EADDRNOTAVAIL => BindError::NotLocal { address },
+        Errno::EACCES | Errno::EPERM => BindError::Denied { address },
+        Errno::EMFILE | Errno::ENFILE => BindError::TooManyFiles { address },
+        errno => BindError::Other { address, source: errno.into() },
+    }
+}
+
+/// Who has the port, or how to find out.
+fn taker(owner: Option<&PortOwner>, address: SocketAddrV4) -> String {
+    match owner {
+        Some(owner) => owner.to_string(),
+        None => {
+            let port = address.port();
+            format!("another program (`sudo lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which)")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_takes_connections_and_does_not_block() {
+        let listener = Listen::default().tcp(Ipv4Addr::new(127, 200, 0, 1), 0).unwrap();
+        let blocked = listener.accept().unwrap_err();
+        assert_eq!(blocked.kind(), io::ErrorKind::WouldBlock);
+        std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        listener.accept().unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_taken_port_names_the_process() {
+        for holder in ["127.200.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let Ok(holder) = TcpListener::bind(holder) else { continue };
+            let port = holder.local_addr().unwrap().port();
+            let error = Listen::default().tcp(Ipv4Addr::new(127, 200, 0, 1), port).unwrap_err();
+            let BindError::InUse { owner: Some(owner), .. } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!(owner.pid, Some(std::process::id()));
+            assert_eq!(owner.address, holder.local_addr().unwrap());
+            let text = error.to_string();
+            assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
+            assert!(text.contains("--port-map"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_address_is_not_local() {
+        let error = Listen::default().tcp(Ipv4Addr::new(192, 0, 2, 1), 0).unwrap_err();
+        assert!(matches!(error, BindError::NotLocal { .. }), "{error}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Making addresses local: aliases of the loopback interface, where the system needs them.
+//!
+//! What is added is written to a journal first, so that a next start, or the clean-up after a
+//! crash, takes it back. The journal belongs into a directory that a reboot empties, as the
+//! aliases themselves go with it.
+
+#[cfg_attr(target_os = "linux", path = "loopback/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "loopback/macos.rs")]
+mod imp;
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use crate::persist::AtomicFile;
+
+/// Why an address could not be added or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopbackError {
+    /// The system refused.
+    #[error(
+        "cannot make {address} an address of the loopback interface: {source}; kubefwdd needs \
+         root, or CAP_NET_ADMIN, for addresses outside 127.0.0.0/8"
+    )]
+    Add {
+        /// The address.
+        address: Ipv4Addr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused.
+    #[error("cannot take {address} off the loopback interface: {source}")]
+    Remove {
+        /// The address.
+        address: Ipv4Addr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal cannot be read or written; nothing is added without it.
+    #[error("cannot use {path}, the journal of added addresses: {source}; check the directory")]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The aliases that this daemon added.
+#[derive(Debug)]
+pub struct Loopback {
+    journal: PathBuf,
+    /// Open for appending from the first entry on.
+    log: Option<File>,
+    added: BTreeSet<Ipv4Addr>,
+}
+
+impl Loopback {
+    /// Opens the journal at `path` and takes back what an earlier run left behind.
+    ///
+    /// # Errors
+    /// When the journal cannot be used. An address that cannot be removed stays in the journal,
+    /// and is logged.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoopbackError> {
+        let journal = path.into();
+        let left = read(&journal)?;
+        let mut loopback = Self { journal, log: None, added: left };
+        loopback.clear()?;
+        Ok(loopback)
+    }
+
+    /// Makes an address local, if it is not.
+    ///
+    /// # Errors
+    /// When the system refuses, or the journal cannot be written.
+    pub fn ensure(&mut self, address: Ipv4Addr) -> Result<(), LoopbackError> {
+        if self.added.contains(&address) || !imp::needs_alias(address) || is_local(address) {
+            return Ok(());
+        }
+        self.note('+', address)?;
+        if let Err(source) = imp::add(address) {
+            self.note('-', address)?;
+            return Err(LoopbackError::Add { address, source });
+        }
+        self.added.insert(address);
+        Ok(())
+    }
+
+    /// Takes back an address that [`Self::ensure`] added; leaves others alone.
+    ///
+    /// # Errors
+    /// When the system refuses, or the journal cannot be written.
+    pub fn remove(&mut self, address: Ipv4Addr) -> Result<(), LoopbackError> {
+        if !self.added.contains(&address) {
+            return Ok(());
+        }
+        take_back(address)?;
+        self.added.remove(&address);
+        self.note('-', address)
+    }
+
+    /// Takes back everything that was added.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn clear(&mut self) -> Result<(), LoopbackError> {
+        if self.added.is_empty() {
+            return Ok(());
+        }
+        self.added.retain(|address| match take_back(*address) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::warn!("{error}");
+                true
+            }
+        });
+        let lines: String = self.added.iter().map(|address| format!("+{address}\n")).collect();
+        self.log = None;
+        AtomicFile::new(&self.journal)
+            .write(lines.as_bytes())
+            .map_err(|source| self.journal_error(source))
+    }
+
+    fn note(&mut self, sign: char, address: Ipv4Addr) -> Result<(), LoopbackError> {
+        let log = match &mut self.log {
+            Some(log) => log,
+            None => {
+                let opened = OpenOptions::new().append(true).create(true).open(&self.journal);
+                self.log.insert(opened.map_err(|source| LoopbackError::Journal {
+                    path: self.journal.clone(),
+                    source,
+                })?)
+            }
+        };
+        // Not synced: a crash of this process keeps it, a crash of the machine needs it no more.
+        let written = log.write_all(format!("{sign}{address}\n").as_bytes());
+        written.map_err(|source| self.journal_error(source))
+    }
+
+    fn journal_error(&self, source: io::Error) -> LoopbackError {
+        LoopbackError::Journal { path: self.journal.clone(), source }
+    }
+}
+
+/// Removes an address; one that is gone already counts as removed.
+fn take_back(address: Ipv4Addr) -> Result<(), LoopbackError> {
+    match imp::remove(address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
+        result => result.map_err(|source| LoopbackError::Remove { address, source }),
+    }
+}
+
+/// Whether the machine has the address on any interface.
+fn is_local(address: Ipv4Addr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// What the journal says is still there. Half a line, from a crash while writing, is skipped: its
+/// address was not added yet.
+fn read(journal: &Path) -> Result<BTreeSet<Ipv4Addr>, LoopbackError> {
+    let text = match std::fs::read(journal) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(source) => return Err(LoopbackError::Journal { path: journal.to_owned(), source }),
+    };
+    let mut added = BTreeSet::new();
+    for line in String::from_utf8_lossy(&text).split_inclusive('\n') {
+        let Some(entry) = line.strip_suffix('\n') else { break };
+        if let Some(Ok(address)) = entry.strip_prefix('+').map(str::parse) {
+            added.insert(address);
+        } else if let Some(Ok(address)) = entry.strip_prefix('-').map(str::parse::<Ipv4Addr>) {
+            added.remove(&address);
+        }
+    }
+    Ok(added)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_was_added_and_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("aliases");
+        std::fs::write(&path, "+10.0.0.1\n+10.0.0.2\nrubbish\n-10.0.0.1\n+10.0.0.").unwrap();
+        assert_eq!(read(&path).unwrap(), BTreeSet::from([Ipv4Addr::new(10, 0, 0, 2)]));
+        assert_eq!(read(&directory.path().join("none")).unwrap(), BTreeSet::new());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn loopback_addresses_need_nothing_on_linux() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("aliases");
+        let mut loopback = Loopback::open(&path).unwrap();
+        loopback.ensure(Ipv4Addr::new(127, 1, 27, 1)).unwrap();
+        loopback.remove(Ipv4Addr::new(127, 1, 27, 1)).unwrap();
+        assert!(!path.exists());
+    }
+
+    /// Run by the test below in a network namespace; does nothing otherwise.
+    #[test]
+    fn helper_in_namespace() {
+        let Some(directory) = std::env::var_os("KUBEFWD_TEST_LOOPBACK") else { return };
+        let path = PathBuf::from(directory).join("aliases");
+        let (first, second) = (Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 99, 0, 2));
+        assert!(!is_local(first));
+        let mut loopback = Loopback::open(&path).unwrap();
+        loopback.ensure(first).unwrap();
+        loopback.ensure(first).unwrap();
+        loopback.ensure(second).unwrap();
+        assert!(is_local(first) && is_local(second));
+        loopback.remove(second).unwrap();
+        assert!(is_local(first) && !is_local(second));
+        drop(loopback);
+        // As after a crash: the next start takes back what is left.
+        let mut loopback = Loopback::open(&path).unwrap();
+        assert!(!is_local(first));
+        loopback.ensure(first).unwrap();
+        imp::remove(first).unwrap();
+        loopback.remove(first).unwrap();
+        loopback.clear().unwrap();
+        println!("outcome: done");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn aliases_are_added_and_taken_back_also_after_a_crash() {
+        let directory = tempfile::tempdir().unwrap();
+        let unshare = |script: &str| {
+            let mut command = std::process::Command::new("unshare");
+            command.args(["-Urn", "--", "sh", "-ec", script, "sh"]);
+            command
+        };
+        if !unshare("ip link set lo up").status().is_ok_and(|status| status.success()) {
+            println!("skipped: no user namespaces here");
+            return;
+        }
+        let helper = "net::loopback::tests::helper_in_namespace";
+        let output = unshare("ip link set lo up; exec \"$1\" --exact \"$2\" --nocapture")
+            .arg(std::env::current_exe().unwrap())
+            .arg(helper)
+            .env("KUBEFWD_TEST_LOOPBACK", directory.path())
+            .output()
+            .unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("outcome: done"), "{output:?}");
+    }
+}

@@ -1,0 +1,17 @@
+//! The owner of a TCP peer from the kernel's list of protocol control blocks.
+
+use std::net::SocketAddr;
+
+use super::pcblist;
+use crate::sys;
+
+/// The uid of the process that has the other end of a connection.
+pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+    match sys::tcp_control_blocks() {
+        Ok(list) => pcblist::owner(&list, peer, local),
+        Err(error) => {
+            tracing::warn!(%error, "the list of TCP connections cannot be read: peers stay unknown");
+            None
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The user database.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::sys;
+
+/// What the user database says of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The user's number.
+    pub uid: u32,
+    /// The user's primary group.
+    pub gid: u32,
+    /// The login name.
+    pub name: String,
+    /// The home directory.
+    pub home: PathBuf,
+    /// The login shell.
+    pub shell: PathBuf,
+}
+
+/// Why nothing could be found out.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// No such user.
+    #[error("uid {0} has no entry in the user database: add the user, or run as another")]
+    NoUser(u32),
+    /// The database did not answer.
+    #[error("the user database cannot be asked about {what}: {source}; is its service running?")]
+    Database {
+        /// A user or a group.
+        what: String,
+        /// What the system said.
+        source: Errno,
+    },
+}
+
+/// Looks a user up. May wait for a directory server.
+///
+/// # Errors
+/// When there is no such user, or the database does not answer.
+pub fn account(uid: u32) -> Result<Account, LookupError> {
+    let found = User::from_uid(Uid::from_raw(uid));
+    let found = found.map_err(|source| LookupError::Database { what: format!("uid {uid}"), source })?;
+    let user = found.ok_or(LookupError::NoUser(uid))?;
+    let (name, home, shell) = (user.name, user.dir, user.shell);
+    Ok(Account { uid, gid: user.gid.as_raw(), name, home, shell })
+}
+
+/// All groups of a user as the database has them now, the primary one first. May wait for a
+/// directory server.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
+    let failed = |source| LookupError::Database { what: format!("groups of {}", account.name), source };
+    let name = CString::new(account.name.as_str()).map_err(|_| failed(Errno::EINVAL))?;
+    let mut groups = sys::group_list(&name, account.gid).map_err(failed)?;
+    // The system may give any order; callers take the first for the effective group.
+    groups.retain(|gid| *gid != account.gid);
+    groups.insert(0, account.gid);
+    Ok(groups)
+}
+
+/// Whether a user is a member of the group of this name now. A group that does not exist has no
+/// members. May wait for a directory server.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn is_member(account: &Account, group: &str) -> Result<bool, LookupError> {
+    let found = Group::from_name(group);
+    let found = found.map_err(|source| LookupError::Database { what: format!("group {group}"), source })?;
+    let Some(group) = found else { return Ok(false) };
+    // The list in the group's own entry and the user's list agree in most databases; where one
+    // of them is cut short (large directories), either will do.
+    if group.gid == Gid::from_raw(account.gid) || group.mem.contains(&account.name) {
+        return Ok(true);
+    }
+    Ok(groups(account)?.contains(&group.gid.as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_in_its_own_group() {
+        let root = account(0).unwrap();
+        assert_eq!((root.uid, root.gid, root.name.as_str()), (0, 0, "root"));
+        assert_eq!(groups(&root).unwrap()[0], 0);
+        let group = Group::from_gid(Gid::from_raw(0)).unwrap().unwrap();
+        assert!(is_member(&root, &group.name).unwrap());
+        assert!(!is_member(&root, "no-such-group-here").unwrap());
+    }
+
+    #[test]
+    fn an_unknown_user_is_an_error_that_says_so() {
+        let error = account(4_000_000_123).unwrap_err();
+        assert!(matches!(error, LookupError::NoUser(4_000_000_123)), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+//! The state file: versioned JSON, replaced as a whole and synced; what cannot be read is kept aside, never overwritten.
+//!
+//! Migrations go forward only: a file of an older version is read as what it was and converted; the types of old versions
+//! are frozen in the module of their migration. A file of a newer version is kept aside like a damaged one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::state::Saved;
+use crate::persist::AtomicFile;
+
+/// The version this daemon writes.
+const VERSION: u32 = 1;
+const FILE: &str = "state.json";
+
+/// The form on disk.
+#[derive(Serialize, Deserialize)]
+struct Versioned {
+    version: u32,
+    #[serde(flatten)]
+    saved: Saved,
+}
+
+#[derive(Deserialize)]
+struct OnlyVersion {
+    version: u32,
+}
+
+/// What was found at start.
+pub struct Loaded {
+    /// The state, or nothing where there was none or it could not be read.
+    pub saved: Saved,
+    /// Why it could not be read and where the bad file is.
+    pub warning: Option<String>,
+}
+
+/// Reads the state file; a file that cannot be used is moved aside.
+pub fn load(directory: &Path) -> Loaded {
+    let path = directory.join(FILE);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Loaded { saved: Saved::default(), warning: None };
+        }
+        Err(error) => return unusable(&path, &format!("cannot be read: {error}")),
+    };
+    match parse(&text) {
+        Ok(saved) => Loaded { saved, warning: None },
+        Err(why) => unusable(&path, &why),
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Saved, String> {
+    let OnlyVersion { version } =
+        serde_json::from_slice(text).map_err(|error| format!("is damaged: {error}"))?;
+    match version {
+        VERSION => serde_json::from_slice::<Versioned>(text)
+            .map(|versioned| versioned.saved)
+            .map_err(|error| format!("is damaged: {error}")),
+        newer => Err(format!(
+            "has version {newer}, and this kubefwdd knows version {VERSION}: install the newer kubefwdd again to use it"
+        )),
+    }
+}
+
+/// Starts empty, keeps the bad file, says so.
+fn unusable(path: &Path, why: &str) -> Loaded {
+    let aside = path.with_extension(format!("json.bad-{}", std::process::id()));
+    let kept = match std::fs::rename(path, &aside) {
+        Ok(()) => format!("it is kept as {}", aside.display()),
+        Err(error) => format!("it could not be moved aside ({error})"),
+    };
+    let warning = format!(
+        "the state file {} {why}; {kept}. Nothing is forwarded until it is added again",
+        path.display()
+    );
+    tracing::error!("{warning}");
+    Loaded { saved: Saved::default(), warning: Some(warning) }
+}
+
+/// One state to save, and who waits for it.
+struct Job {
+    saved: Saved,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// Hands states to the task that writes them. Only the newest matters: a state that waits is replaced by a newer one.
+pub struct Storage {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// The task that writes.
+pub struct Writer {
+    path: PathBuf,
+    jobs: mpsc::Receiver<Job>,
+}
+
+/// A queue of states to write, and the task that takes from it.
+pub fn storage(directory: &Path) -> (Storage, Writer) {
+    let (sender, jobs) = mpsc::channel(64);
+    (Storage { jobs: sender }, Writer { path: directory.join(FILE), jobs })
+}
+
+// === impl Storage ===
+
+impl Storage {
+    /// Saves a state; `waiting` are told when it is safe, or as safe as it gets.
+    pub fn save(&self, saved: Saved, waiting: Vec<oneshot::Sender<()>>) {
+        if let Err(error) = self.jobs.try_send(Job { saved, waiting }) {
+            // The writer is behind by a full queue: a slow disk must not stop the daemon.
+            tracing::warn!("the state could not be queued for saving");
+            for done in error.into_inner().waiting {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Writes until the last [`Storage`] is gone.
+    pub async fn run(mut self) {
+        let mut jobs = Vec::new();
+        while self.jobs.recv_many(&mut jobs, 64).await > 0 {
+            let waiting: Vec<_> =
+                jobs.iter_mut().flat_map(|job| std::mem::take(&mut job.waiting)).collect();
+            let Some(Job { saved, .. }) = jobs.pop() else { continue };
+            jobs.clear();
+            let path = self.path.clone();
+            let written = tokio::task::spawn_blocking(move || write(&path, saved)).await;
+            if let Ok(Err(error)) = written {
+                tracing::error!(path = %self.path.display(), %error, "the state cannot be saved: it would be lost in a restart");
+            }
+            for done in waiting {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+fn write(path: &Path, saved: Saved) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(&Versioned { version: VERSION, saved })?;
+    AtomicFile::new(path).mode(0o600).write(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_saved_is_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let (storage, writer) = storage(directory.path());
+        let mut saved = Saved::default();
+        saved.wishes.next_order = 7;
+        let (sender, done) = oneshot::channel();
+        storage.save(saved.clone(), vec![sender]);
+        drop(storage);
+        writer.run().await;
+        done.await.unwrap();
+        let loaded = load(directory.path());
+        assert_eq!((loaded.saved, loaded.warning), (saved, None));
+    }
+
+    #[test]
+    fn a_bad_file_is_kept_and_said() {
+        for (text, why) in [("{\"version\":1,\"wishes\"", "damaged"), ("{\"version\":99}", "version 99")] {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join(FILE), text).unwrap();
+            let loaded = load(directory.path());
+            assert_eq!(loaded.saved, Saved::default());
+            let warning = loaded.warning.unwrap();
+            assert!(warning.contains(why), "{warning}");
+            let kept: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().collect();
+            assert_eq!(std::fs::read_to_string(kept[0].path()).unwrap(), text);
+            assert!(kept[0].file_name().to_string_lossy().contains("bad"));
+        }
+    }
+
+    #[test]
+    fn no_file_is_an_empty_state() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(load(directory.path()).warning.is_none());
+    }
+}

@@ -1,0 +1,358 @@
+//! The only module of the daemon with `unsafe` in it: what the operating system offers no safe form of.
+//!
+//! Each function here does one thing, says why it is sound, and is small enough to be read in one go.
+
+#![expect(unsafe_code, reason = "this is the one place for it")]
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{Gid, Uid};
+
+/// The descriptor number under which a worker finds its channel.
+pub const CHANNEL_FD: RawFd = 3;
+
+/// Who a worker is to become.
+pub struct Identity {
+    /// The user.
+    pub uid: Uid,
+    /// The user's primary group.
+    pub gid: Gid,
+    /// All groups, the primary first (macOS takes the effective group from there).
+    pub groups: Vec<Gid>,
+}
+
+/// Makes `command` drop every privilege between fork and exec: groups, gid, uid, in this order (after setuid the others
+/// would be refused), then asserts that they are gone and cannot come back. `None` stays who it is.
+///
+/// The child keeps standard input, output, error and `channel` as [`CHANNEL_FD`]; every other descriptor is closed on
+/// exec. It starts in `home`, or in `/` where that cannot be entered, with umask 077 and default signals.
+pub fn become_user_on_exec(
+    command: &mut Command,
+    identity: Option<Identity>,
+    channel: RawFd,
+    home: CString,
+) {
+    let prepare = move || {
+        if let Some(identity) = &identity {
+            drop_privileges(identity)?;
+        }
+        // SAFETY: plain system calls on numbers and a string that outlives them; all async-signal-safe.
+        unsafe {
+            libc::umask(0o077);
+            if libc::chdir(home.as_ptr()) != 0 && libc::chdir(c"/".as_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // A session of its own: signals to the daemon's terminal are not the worker's.
+            libc::setsid();
+            if channel == CHANNEL_FD {
+                if libc::fcntl(channel, libc::F_SETFD, 0) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            } else if libc::dup2(channel, CHANNEL_FD) != CHANNEL_FD {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        close_on_exec_from(CHANNEL_FD + 1)
+    };
+    // SAFETY: `prepare` runs in the child between fork and exec, where only async-signal-safe calls are allowed: it makes
+    // system calls on data that was allocated before, and allocates nothing itself.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// Becomes `identity` for good.
+fn drop_privileges(identity: &Identity) -> io::Result<()> {
+    let (uid, gid) = (identity.uid.as_raw(), identity.gid.as_raw());
+    let groups = identity.groups.as_ptr().cast::<libc::gid_t>();
+    // SAFETY: `Gid` is a transparent wrapper of `gid_t`, and the slice lives through the call; the rest are numbers.
+    unsafe {
+        // The number's type differs between systems; a list longer than the system allows is refused by it.
+        if libc::setgroups(identity.groups.len() as _, groups) != 0
+            || libc::setgid(gid) != 0
+            || libc::setuid(uid) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+        let gone = libc::getuid() == uid
+            && libc::geteuid() == uid
+            && libc::getgid() == gid
+            && libc::getegid() == gid
+            && (uid == 0 || libc::setuid(0) != 0);
+        if !gone {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+    }
+    Ok(())
+}
+
+/// Marks every descriptor from `first` on to be closed by exec. Marked and not closed: the standard library reports a
+/// failed exec over a descriptor of its own.
+#[cfg(target_os = "linux")]
+fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: a system call on numbers.
+    let result = unsafe {
+        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+    };
+    // Kernels before 5.11 do not know the flag: everything the daemon opens is close-on-exec from its start anyway.
+    if result == 0 || matches!(io::Error::last_os_error().raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+/// As above; macOS has no `close_range`.
+#[cfg(not(target_os = "linux"))]
+fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: system calls on numbers; a number that is no descriptor is refused with EBADF, which does no harm.
+    unsafe {
+        let limit = libc::getdtablesize();
+        for descriptor in first..limit {
+            libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
+/// Gives `new` the labels of `old` that are neither mode nor owner: the SELinux context and the access list.
+///
+/// # Errors
+/// When a label of `old` cannot be given to `new`; a file system without labels is no error.
+#[cfg(target_os = "linux")]
+pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
+    for name in [c"security.selinux", c"system.posix_acl_access"] {
+        let mut value = [0u8; 64 << 10];
+        // SAFETY: the name ends in NUL, the pointer and length are those of a buffer that lives through the call.
+        let length = unsafe {
+            libc::fgetxattr(old.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+        };
+        // Negative: the file has no such label, or its file system has none at all.
+        let Ok(length) = usize::try_from(length) else { continue };
+        // SAFETY: as above; the system only reads `length` bytes, which it has just written there.
+        let result = unsafe {
+            libc::fsetxattr(new.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), length, 0)
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// As above, for macOS: access list and extended attributes.
+///
+/// # Errors
+/// When they cannot be given to `new`.
+#[cfg(target_os = "macos")]
+pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
+    let flags = libc::COPYFILE_ACL | libc::COPYFILE_XATTR;
+    // SAFETY: two descriptors that live through the call, and no state object.
+    let result = unsafe {
+        libc::fcopyfile(old.as_raw_fd(), new.as_raw_fd(), std::ptr::null_mut(), flags)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The groups of a user, as the user database has them.
+///
+/// # Errors
+/// When the database does not answer.
+#[cfg(not(target_os = "macos"))]
+pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
+    let groups = nix::unistd::getgrouplist(user, Gid::from_raw(primary))?;
+    Ok(groups.into_iter().map(Gid::as_raw).collect())
+}
+
+/// As above, for macOS, where the call takes signed numbers and nix does not offer it.
+///
+/// # Errors
+/// When the list stays too long for any sane buffer.
+#[cfg(target_os = "macos")]
+pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
+    let mut capacity: usize = 64;
+    while capacity <= 65_536 {
+        let mut groups = vec![0 as libc::c_int; capacity];
+        let mut count = libc::c_int::try_from(capacity).map_err(|_| Errno::EINVAL)?;
+        // SAFETY: the name ends in NUL; the system writes at most `count` numbers into a buffer of that many.
+        let result = unsafe {
+            libc::getgrouplist(user.as_ptr(), primary.cast_signed(), groups.as_mut_ptr(), &mut count)
+        };
+        if result == 0 {
+            groups.truncate(usize::try_from(count).unwrap_or_default());
+            return Ok(groups.into_iter().map(i32::cast_unsigned).collect());
+        }
+        capacity *= 4;
+    }
+    Err(Errno::ERANGE)
+}
+
+/// The sockets that the service manager opened for us, with the names it gives them. Gives them once: a second call
+/// gives nothing.
+///
+/// systemd hands over all sockets of the unit (`LISTEN_FDS`, sd_listen_fds(3)), whatever `names` are.
+///
+/// # Errors
+/// When a descriptor that was announced is none.
+#[cfg(not(target_os = "macos"))]
+pub fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
+    /// `SD_LISTEN_FDS_START`.
+    const FIRST: RawFd = 3;
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_for_us = variable("LISTEN_PID") == std::process::id().to_string();
+    let count: RawFd = variable("LISTEN_FDS").parse().unwrap_or(0);
+    if !is_for_us || !(1..=1024).contains(&count) || SOCKETS_TAKEN.swap(true, Ordering::SeqCst) {
+        return Ok(Vec::new());
+    }
+    let names = variable("LISTEN_FDNAMES");
+    let names = names.split(':').map(str::to_owned).chain(std::iter::repeat(String::new()));
+    let adopt = |(descriptor, name): (RawFd, String)| {
+        // SAFETY: a system call on a number; one that is no descriptor is refused.
+        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it is open, and the service manager gave it to this process to own; the flag above lets nobody take
+        // it twice.
+        Ok((name, unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    };
+    (FIRST..FIRST + count).zip(names).map(adopt).collect()
+}
+
+/// As above, for macOS: launchd is asked for each of `names`, the keys under `Sockets` in the property list.
+///
+/// # Errors
+/// When launchd answers with an error other than that it does not manage us or has no such name.
+#[cfg(target_os = "macos")]
+pub fn inherited_sockets(names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
+    unsafe extern "C" {
+        fn launch_activate_socket(
+            name: *const libc::c_char,
+            descriptors: *mut *mut libc::c_int,
+            count: *mut libc::size_t,
+        ) -> libc::c_int;
+    }
+    let mut found = Vec::new();
+    if SOCKETS_TAKEN.swap(true, Ordering::SeqCst) {
+        return Ok(found);
+    }
+    for name in names {
+        let mut descriptors = std::ptr::null_mut();
+        let mut count = 0;
+        // SAFETY: the name ends in NUL, the other two are written before they are read.
+        match unsafe { launch_activate_socket(name.as_ptr(), &mut descriptors, &mut count) } {
+            0 => {}
+            libc::ESRCH | libc::ENOENT => continue,
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+        for index in 0..count {
+            // SAFETY: launchd allocated `count` descriptors there, which are ours to own.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(*descriptors.add(index)) };
+            // SAFETY: a system call on a descriptor that is open.
+            unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+            found.push((name.to_string_lossy().into_owned(), descriptor));
+        }
+        // SAFETY: allocated by launchd with malloc for us to free, and not used again.
+        unsafe { libc::free(descriptors.cast()) };
+    }
+    Ok(found)
+}
+
+/// Whether [`inherited_sockets`] has given its sockets away.
+static SOCKETS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Adds `address` to `lo0`, as `ifconfig lo0 alias ADDRESS/32` does.
+///
+/// # Errors
+/// When the system refuses.
+#[cfg(target_os = "macos")]
+pub fn add_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
+    /// `_IOW('i', 26, struct ifaliasreq)` of sys/sockio.h.
+    const SIOCAIFADDR: libc::c_ulong = 0x8040_691a;
+    const { assert!(size_of::<libc::ifaliasreq>() == 0x40) };
+    let request = libc::ifaliasreq {
+        ifra_name: loopback_name(),
+        ifra_addr: socket_address(address),
+        ifra_broadaddr: socket_address(address),
+        ifra_mask: socket_address(Ipv4Addr::BROADCAST),
+    };
+    loopback_request(SIOCAIFADDR, &request)
+}
+
+/// Removes `address` from `lo0`.
+///
+/// # Errors
+/// When the system refuses; `AddrNotAvailable` where it is not there.
+#[cfg(target_os = "macos")]
+pub fn remove_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
+    /// `_IOW('i', 25, struct ifreq)` of sys/sockio.h.
+    const SIOCDIFADDR: libc::c_ulong = 0x8020_6919;
+    /// The part of `struct ifreq` that this call reads.
+    #[repr(C)]
+    struct Request {
+        name: [libc::c_char; libc::IFNAMSIZ],
+        address: libc::sockaddr,
+    }
+    const { assert!(size_of::<Request>() == 0x20) };
+    let request = Request { name: loopback_name(), address: socket_address(address) };
+    loopback_request(SIOCDIFADDR, &request)
+}
+
+#[cfg(target_os = "macos")]
+fn loopback_request<T>(request: libc::c_ulong, argument: &T) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // SAFETY: the callers pass the structure whose size is part of the request's number; the system only reads it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, std::ptr::from_ref(argument)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(target_os = "macos")]
+fn loopback_name() -> [libc::c_char; libc::IFNAMSIZ] {
+    let mut name = [0; libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(b"lo0") {
+        *to = from.cast_signed();
+    }
+    name
+}
+
+/// A `struct sockaddr_in` in the form of the general one: length, family, port, address.
+#[cfg(target_os = "macos")]
+fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
+    let mut data = [0; 14];
+    for (to, from) in data[2..].iter_mut().zip(address.octets()) {
+        *to = from.cast_signed();
+    }
+    libc::sockaddr { sa_len: 16, sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+}
+
+/// The kernel's list of TCP connections, for `peer::pcblist` to read.
+///
+/// # Errors
+/// When the system refuses.
+#[cfg(target_os = "macos")]
+pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
+    const NAME: &CStr = c"net.inet.tcp.pcblist_n";
+    let ask = |buffer: *mut libc::c_void, length: &mut usize| {
+        // SAFETY: the name ends in NUL; the buffer is null or has `length` bytes, of which the system writes at most
+        // that many and stores how many.
+        match unsafe { libc::sysctlbyname(NAME.as_ptr(), buffer, length, std::ptr::null_mut(), 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    let mut length = 0;
+    ask(std::ptr::null_mut(), &mut length)?;
+    // Connections may appear between the two calls.
+    length += length / 8 + 4096;
+    let mut list = vec![0u8; length];
+    ask(list.as_mut_ptr().cast(), &mut length)?;
+    list.truncate(length);
+    Ok(list)
+}

@@ -1,0 +1,142 @@
+//! What happened: bounded histories that every face of the daemon reads from.
+//!
+//! The owner of the state announces events; the workers' sessions hand in captured requests and reconnections; the log
+//! comes from `tracing`; everything else (errors with their own times, rates, histories of counters) is found by
+//! following the snapshots ([`observe`]). Nothing is recorded twice, and nothing here is waited for by the owner.
+
+pub mod errors;
+pub mod events;
+pub mod history;
+pub mod http;
+pub mod logs;
+pub mod meters;
+pub mod reconnections;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use kubefwd_proto::worker::v1 as wire;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::state::{View, changes};
+use errors::{ErrorLog, Holder};
+use events::EventLog;
+use http::HttpLog;
+use logs::{LogLayer, LogRing};
+use meters::Meters;
+use reconnections::Reconnections;
+
+/// Events kept for readers that come later.
+const EVENTS: usize = 10_000;
+
+/// All histories.
+pub struct Telemetry {
+    /// What happened to namespaces, services, forwards and pods.
+    pub events: EventLog,
+    /// What did not work, since when and until when.
+    pub errors: ErrorLog,
+    /// Tunnels that were opened anew.
+    pub reconnections: Reconnections,
+    /// Totals, rates and histories of what moved.
+    pub meters: Meters,
+    /// Requests seen in forwarded bytes.
+    pub http: HttpLog,
+    /// The daemon's log.
+    pub logs: Arc<LogRing>,
+}
+
+/// A ring of log lines, and the layer that feeds it from `tracing`.
+pub fn log_ring() -> (Arc<LogRing>, LogLayer) {
+    let ring = Arc::new(LogRing::default());
+    (ring.clone(), LogLayer::new(ring))
+}
+
+/// Follows the snapshots until `stop` or until there are no more.
+pub async fn observe(
+    telemetry: Arc<Telemetry>,
+    mut views: watch::Receiver<Arc<View>>,
+    stop: CancellationToken,
+) {
+    let mut last = Arc::new(View::default());
+    loop {
+        let view = views.borrow_and_update().clone();
+        telemetry.follow(&last, &view, SystemTime::now());
+        last = view;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = views.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// Empty histories around a ring of log lines that [`log_ring`] made.
+    pub fn new(logs: Arc<LogRing>) -> Self {
+        Self {
+            events: EventLog::new(EVENTS),
+            errors: ErrorLog::default(),
+            reconnections: Reconnections::default(),
+            meters: Meters::default(),
+            http: HttpLog::default(),
+            logs,
+        }
+    }
+
+    /// A worker reports HTTP exchanges that it saw.
+    pub fn http_reported(&self, uid: u32, report: wire::HttpReport) {
+        self.http.reported(uid, report);
+    }
+
+    /// A worker opened a tunnel anew.
+    pub fn reconnected(&self, uid: u32, report: wire::ReconnectedReport) {
+        self.reconnections.reported(uid, &report);
+    }
+
+    /// Records what differs between two snapshots.
+    pub fn follow(&self, old: &View, new: &View, now: SystemTime) {
+        let changes = changes(old, new);
+        for key in &changes.removed_services {
+            self.errors.settle(&Holder::Service(key.clone()), Vec::new(), now);
+            self.meters.forget(key);
+            if let Some(gone) = old.services.get(key) {
+                self.http.forwards_changed(key.uid, &gone.forwards, &[]);
+            }
+        }
+        for service in &changes.services {
+            let found = errors::of_service(service);
+            self.errors.settle(&Holder::Service(service.key.clone()), found, now);
+            self.meters.sample(service, now);
+            let before = old.services.get(&service.key);
+            let before = before.map(|old| old.forwards.as_slice()).unwrap_or_default();
+            self.http.forwards_changed(service.key.uid, before, &service.forwards);
+        }
+        for key in &changes.removed_namespaces {
+            self.errors.settle(&Holder::Namespace(key.clone()), Vec::new(), now);
+        }
+        for namespace in &changes.namespaces {
+            let found = errors::of_namespace(namespace);
+            self.errors.settle(&Holder::Namespace(namespace.key.clone()), found, now);
+        }
+        for uid in old.workers.keys().filter(|uid| !new.workers.contains_key(uid)) {
+            self.errors.settle(&Holder::Worker(*uid), Vec::new(), now);
+        }
+        for (uid, worker) in &new.workers {
+            if old.workers.get(uid) != Some(worker) {
+                self.errors.settle(&Holder::Worker(*uid), errors::of_worker(worker), now);
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! What did not work: each error with the time it began and the time it was over.
+//!
+//! Derived from the snapshots: an error is open as long as the object it belongs to shows it. Each user has a ring of
+//! their own, so that nobody can push another's errors out.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use kubefwd_proto::Reason;
+
+use crate::core::state::{
+    ForwardState, NamespaceKey, NamespaceState, NamespaceView, Problem, ServiceKey, ServiceState,
+    ServiceView, WorkerState, WorkerView,
+};
+
+/// Errors kept for each user.
+pub const PER_USER: usize = 500;
+
+/// Which part of the whole failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// A tunnel to a pod, or the process that keeps it.
+    Connection,
+    /// The cluster and its API.
+    Kubernetes,
+    /// The user's credentials or kubeconfig.
+    Credentials,
+    /// The hosts file.
+    Hosts,
+    /// Addresses and ports of this machine.
+    Network,
+}
+
+/// What has errors.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A namespace.
+    Namespace(NamespaceKey),
+    /// A service with its forwards.
+    Service(ServiceKey),
+    /// The worker of this user.
+    Worker(u32),
+}
+
+/// An error as an object shows it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The forward it belongs to: where it listens, its key and pod.
+    pub forward: Option<(Ipv4Addr, u16, String)>,
+    /// The pod, where one is known.
+    pub pod: Option<String>,
+    /// What failed.
+    pub component: Component,
+    /// A word for programs, e.g. `connection_refused`.
+    pub kind: &'static str,
+    /// What and why.
+    pub message: String,
+    /// What to do next; may be empty.
+    pub hint: String,
+    /// It goes away without anybody's help once its cause does.
+    pub recoverable: bool,
+}
+
+/// An error and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorRecord {
+    /// Grows with every error of any user.
+    pub id: u64,
+    /// When it began.
+    pub time: SystemTime,
+    /// What has it.
+    pub holder: Holder,
+    /// What it is.
+    pub found: Found,
+    /// When it was over.
+    pub resolved_at: Option<SystemTime>,
+}
+
+/// The errors of everybody.
+#[derive(Default)]
+pub struct ErrorLog {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    last_id: u64,
+    users: BTreeMap<u32, VecDeque<ErrorRecord>>,
+    open: HashMap<Holder, Vec<u64>>,
+}
+
+// === impl Holder ===
+
+impl Holder {
+    /// Whose.
+    pub fn uid(&self) -> u32 {
+        match self {
+            Self::Namespace(key) => key.uid,
+            Self::Service(key) => key.uid,
+            Self::Worker(uid) => *uid,
+        }
+    }
+}
+
+// === impl Component ===
+
+impl Component {
+    /// The word in REST.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Kubernetes => "kubernetes",
+            Self::Credentials => "credentials",
+            Self::Hosts => "hosts",
+            Self::Network => "network",
+        }
+    }
+}
+
+// === impl ErrorLog ===
+
+impl ErrorLog {
+    /// `holder` shows these errors now: what is new begins, what is not shown any more is over.
+    pub fn settle(&self, holder: &Holder, mut found: Vec<Found>, now: SystemTime) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = &mut *inner;
+        if found.is_empty() && !inner.open.contains_key(holder) {
+            return;
+        }
+        let records = inner.users.entry(holder.uid()).or_default();
+        let mut open = inner.open.remove(holder).unwrap_or_default();
+        open.retain(|id| {
+            let Some(record) = records.iter_mut().find(|record| record.id == *id) else {
+                return false;
+            };
+            match found.iter().position(|found| same(found, &record.found)) {
+                Some(still) => {
+                    record.found = found.swap_remove(still);
+                    true
+                }
+                None => {
+                    record.resolved_at = Some(now);
+                    false
+                }
+            }
+        });
+        for found in found {
+            inner.last_id += 1;
+            let id = inner.last_id;
+            if records.len() >= PER_USER {
+                // One that is still open is worth more than one that is over.
+                let over = records.iter().position(|record| record.resolved_at.is_some());
+                records.remove(over.unwrap_or(0));
+            }
+            let holder = holder.clone();
+            records.push_back(ErrorRecord { id, time: now, holder, found, resolved_at: None });
+            open.push(id);
+        }
+        if !open.is_empty() {
+            inner.open.insert(holder.clone(), open);
+        }
+    }
+
+    /// The newest errors of the users that `sees` lets through, newest first.
+    pub fn newest(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<ErrorRecord> {
+        self.collect(limit, sees, |_| true)
+    }
+
+    /// The errors that are not over, newest first.
+    pub fn open(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<ErrorRecord> {
+        self.collect(limit, sees, |record| record.resolved_at.is_none())
+    }
+
+    /// The errors of one service, newest first.
+    pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<ErrorRecord> {
+        let own = |record: &ErrorRecord| matches!(&record.holder, Holder::Service(key) if key == service);
+        self.collect(limit, |uid| uid == service.uid, own)
+    }
+
+    /// How many errors are kept of the users that `sees` lets through.
+    pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.users.iter().filter(|(uid, _)| sees(**uid)).map(|(_, records)| records.len()).sum()
+    }
+
+    fn collect(
+        &self,
+        limit: usize,
+        sees: impl Fn(u32) -> bool,
+        wanted: impl Fn(&ErrorRecord) -> bool,
+    ) -> Vec<ErrorRecord> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let visible = inner.users.iter().filter(|(uid, _)| sees(**uid));
+        let mut records: Vec<&ErrorRecord> = visible
+            .flat_map(|(_, records)| records.iter().rev().filter(|record| wanted(record)).take(limit))
+            .collect();
+        records.sort_by_key(|record| std::cmp::Reverse(record.id));
+        records.into_iter().take(limit).cloned().collect()
+    }
+}
+
+/// The same error: at the same place with the same words. Its pod may differ by now.
+fn same(left: &Found, right: &Found) -> bool {
+    let place = |found: &Found| found.forward.as_ref().map(|(address, port, _)| (*address, *port));
+    place(left) == place(right) && left.message == right.message
+}
+
+/// The errors that a service shows.
+pub fn of_service(service: &ServiceView) -> Vec<Found> {
+    let mut found: Vec<Found> = service
+        .forwards
+        .iter()
+        .filter_map(|forward| {
+            let ForwardState::Error { message, hint } = &forward.state else { return None };
+            // Only what this machine refuses comes with advice from the daemon itself.
+            let component = match hint.is_empty() {
+                true => Component::Connection,
+                false => Component::Network,
+            };
+            Some(Found {
+                forward: Some((forward.address, forward.local_port, forward.key.clone())),
+                pod: Some(forward.pod.clone()).filter(|pod| !pod.is_empty()),
+                component,
+                kind: kind_of(message, component),
+                message: message.clone(),
+                hint: hint.clone(),
+                recoverable: true,
+            })
+        })
+        .collect();
+    if found.is_empty() && service.state == ServiceState::Error {
+        found.push(Found {
+            forward: None,
+            pod: None,
+            component: Component::Network,
+            kind: kind_of(&service.reason, Component::Network),
+            message: service.reason.clone(),
+            hint: service.hint.clone(),
+            recoverable: false,
+        });
+    }
+    found
+}
+
+/// The errors that a namespace shows.
+pub fn of_namespace(namespace: &NamespaceView) -> Vec<Found> {
+    let NamespaceState::Failed(Problem { reason, message, hint }) = &namespace.state else {
+        return Vec::new();
+    };
+    let reason = Reason::try_from(*reason).unwrap_or_default();
+    let (component, recoverable) = match reason {
+        Reason::CredentialsNeeded | Reason::Unauthenticated | Reason::KubeconfigInvalid => {
+            (Component::Credentials, false)
+        }
+        Reason::ClusterUnreachable | Reason::Timeout | Reason::WorkerUnavailable => {
+            (Component::Connection, true)
+        }
+        _ => (Component::Kubernetes, false),
+    };
+    let kind = match reason {
+        Reason::CredentialsNeeded | Reason::Unauthenticated => "credentials",
+        Reason::KubeconfigInvalid | Reason::ContextNotFound => "kubeconfig",
+        Reason::ClusterUnreachable => "cluster_unreachable",
+        Reason::ClusterUntrusted => "certificate",
+        Reason::Timeout => "timeout",
+        Reason::ForbiddenByCluster | Reason::PermissionDenied => "forbidden",
+        Reason::NamespaceNotFound | Reason::NotFound => "not_found",
+        _ => kind_of(message, component),
+    };
+    let (message, hint) = (message.clone(), hint.clone());
+    vec![Found { forward: None, pod: None, component, kind, message, hint, recoverable }]
+}
+
+/// The errors that a worker shows.
+pub fn of_worker(worker: &WorkerView) -> Vec<Found> {
+    if worker.state != WorkerState::Backoff {
+        return Vec::new();
+    }
+    vec![Found {
+        forward: None,
+        pod: None,
+        component: Component::Connection,
+        kind: "worker",
+        message: format!("the worker died and is started again: {}", worker.error),
+        hint: "see the log of kubefwdd".to_owned(),
+        recoverable: true,
+    }]
+}
+
+/// The words that kubefwd's clients know, by what the text says.
+fn kind_of(message: &str, component: Component) -> &'static str {
+    let text = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["refused"]) {
+        "connection_refused"
+    } else if says(&["timed out", "timeout", "deadline"]) {
+        "timeout"
+    } else if says(&["not found", "does not exist"]) {
+        "pod_not_found"
+    } else if says(&["broken pipe", "reset", "closed"]) {
+        "broken_pipe"
+    } else if component == Component::Network {
+        "address"
+    } else {
+        "unknown"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn found(port: u16, message: &str) -> Found {
+        Found {
+            forward: Some((Ipv4Addr::new(127, 1, 27, 1), port, format!("k.{port}"))),
+            pod: None,
+            component: Component::Connection,
+            kind: "unknown",
+            message: message.to_owned(),
+            hint: String::new(),
+            recoverable: true,
+        }
+    }
+
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    #[test]
+    fn an_error_keeps_its_time_until_it_is_over() {
+        let log = ErrorLog::default();
+        let holder = Holder::Worker(7);
+        log.settle(&holder, vec![found(80, "a"), found(81, "b")], at(1));
+        log.settle(&holder, vec![found(81, "b"), found(80, "c")], at(2));
+        let open = log.open(10, |uid| uid == 7);
+        let texts: Vec<_> = open.iter().map(|e| (e.found.message.as_str(), e.time)).collect();
+        assert_eq!(texts, [("c", at(2)), ("b", at(1))]);
+        log.settle(&holder, Vec::new(), at(3));
+        assert!(log.open(10, |_| true).is_empty());
+        let ends: Vec<_> = log.newest(10, |_| true).iter().map(|e| e.resolved_at).collect();
+        assert_eq!(ends, [Some(at(3)), Some(at(3)), Some(at(2))]);
+    }
+
+    #[test]
+    fn one_user_cannot_push_out_another() {
+        let log = ErrorLog::default();
+        log.settle(&Holder::Worker(1), vec![found(1, "mine")], at(0));
+        for n in 0..2 * PER_USER as u64 {
+            log.settle(&Holder::Worker(2), vec![found(1, &n.to_string())], at(n));
+        }
+        assert_eq!(log.newest(10, |uid| uid == 1)[0].found.message, "mine");
+        assert_eq!(log.count(|_| true), PER_USER + 1);
+        // What is open outlives what is over.
+        assert_eq!(log.open(10, |uid| uid == 2).len(), 1);
+    }
+
+    #[test]
+    fn texts_get_the_words_that_clients_know() {
+        for (text, kind) in [
+            ("dial tcp: connection refused", "connection_refused"),
+            ("i/o timeout", "timeout"),
+            ("pod x not found", "pod_not_found"),
+            ("connection reset by peer", "broken_pipe"),
+            ("odd", "unknown"),
+        ] {
+            assert_eq!(kind_of(text, Component::Connection), kind);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Totals, rates and histories of the services that ever moved a byte. A service that never did costs nothing here.
+//!
+//! Totals outlive the forwards they were counted on: when a pod is replaced and its forward with it, the service keeps
+//! what went through.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::history::{Bucket, History};
+use crate::core::state::{ForwardView, ServiceKey, ServiceView};
+
+/// The time that averages cover.
+const AVERAGE: Duration = Duration::from_secs(10);
+/// Counters come once a second; without any for so long the rate is zero.
+const FRESH: Duration = Duration::from_millis(2_500);
+/// A little more than [`AVERAGE`] at one a second.
+const SAMPLES: usize = 12;
+
+/// Bytes in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// From pods.
+    pub bytes_in: u64,
+    /// To pods.
+    pub bytes_out: u64,
+}
+
+/// Bytes per second in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// From pods, now.
+    pub rate_in: f64,
+    /// To pods, now.
+    pub rate_out: f64,
+    /// From pods, over the last ten seconds.
+    pub avg_rate_in: f64,
+    /// To pods, over the last ten seconds.
+    pub avg_rate_out: f64,
+}
+
+/// The meters of everything.
+#[derive(Default)]
+pub struct Meters {
+    inner: Mutex<Inner>,
+}
+
+/// The meters at one moment, for as long as they are read; the owner of the state never waits for it.
+pub struct Reading<'a> {
+    inner: MutexGuard<'a, Inner>,
+    now: SystemTime,
+}
+
+#[derive(Default)]
+struct Inner {
+    services: HashMap<ServiceKey, Box<ServiceMeter>>,
+    /// The hour in which memory was last given back.
+    pruned: u64,
+}
+
+#[derive(Default)]
+struct ServiceMeter {
+    /// What forwards that are no more had counted.
+    retired: Totals,
+    forwards: BTreeMap<Place, ForwardMeter>,
+    history: History,
+}
+
+/// Where a forward listens: stays the same when its pod is replaced.
+type Place = (Ipv4Addr, u16);
+
+#[derive(Default)]
+struct ForwardMeter {
+    /// The totals before the oldest sample.
+    base: Totals,
+    /// Oldest first, each with other totals than the one before.
+    samples: VecDeque<(SystemTime, Totals)>,
+}
+
+// === impl Meters ===
+
+impl Meters {
+    /// Takes the counters of a service.
+    pub fn sample(&self, service: &ServiceView, now: SystemTime) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = |forward: &ForwardView| totals(forward) != Totals::default();
+        if !inner.services.contains_key(&service.key) && !service.forwards.iter().any(moved) {
+            return;
+        }
+        let second = seconds(now);
+        inner.prune(second);
+        let meter = inner.services.entry(service.key.clone()).or_default();
+        let before = meter.totals();
+        let gone: Vec<Place> = meter
+            .forwards
+            .keys()
+            .filter(|place| !service.forwards.iter().any(|forward| self::place(forward) == **place))
+            .copied()
+            .collect();
+        for place in gone {
+            meter.retire(place);
+        }
+        for forward in &service.forwards {
+            let (place, totals) = (place(forward), totals(forward));
+            let last = meter.forwards.get(&place).map(ForwardMeter::last).unwrap_or_default();
+            if totals.bytes_in < last.bytes_in || totals.bytes_out < last.bytes_out {
+                // Another forward at the same place, which counts from zero.
+                meter.retire(place);
+            }
+            if totals != Totals::default() {
+                meter.forwards.entry(place).or_default().push(now, totals);
+            }
+        }
+        let moved = meter.totals().since(before);
+        if moved != Totals::default() {
+            meter.history.add(second, moved.bytes_in, moved.bytes_out);
+        }
+    }
+
+    /// Drops what is known of a service that is not forwarded any more.
+    pub fn forget(&self, service: &ServiceKey) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).services.remove(service);
+    }
+
+    /// Reads many meters at one moment.
+    pub fn read(&self, now: SystemTime) -> Reading<'_> {
+        Reading { inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner), now }
+    }
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    /// All that a service moved, also over forwards that are no more.
+    pub fn service_totals(&self, service: &ServiceView) -> Totals {
+        match self.inner.services.get(&service.key) {
+            Some(meter) => meter.totals(),
+            None => service.forwards.iter().map(totals).fold(Totals::default(), Totals::plus),
+        }
+    }
+
+    /// How fast a service moves bytes.
+    pub fn service_rates(&self, service: &ServiceKey) -> Rates {
+        let Some(meter) = self.inner.services.get(service) else { return Rates::default() };
+        let each = meter.forwards.values().map(|forward| forward.rates(self.now));
+        each.fold(Rates::default(), Rates::plus)
+    }
+
+    /// How fast a forward moves bytes.
+    pub fn forward_rates(&self, service: &ServiceKey, forward: &ForwardView) -> Rates {
+        let meter = self.inner.services.get(service);
+        let meter = meter.and_then(|meter| meter.forwards.get(&place(forward)));
+        meter.map(|meter| meter.rates(self.now)).unwrap_or_default()
+    }
+
+    /// What a service moved in the `count` steps of `step` seconds up to now, oldest first.
+    pub fn history(&self, service: &ServiceKey, step: u64, count: u64) -> Vec<Bucket> {
+        let now = seconds(self.now);
+        match self.inner.services.get(service) {
+            Some(meter) => meter.history.read(now, step, count),
+            None => History::default().read(now, step, count),
+        }
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn prune(&mut self, second: u64) {
+        let hour = second / 3_600;
+        if std::mem::replace(&mut self.pruned, hour) != hour {
+            for meter in self.services.values_mut() {
+                meter.history.prune(second);
+            }
+        }
+    }
+}
+
+// === impl ServiceMeter ===
+
+impl ServiceMeter {
+    fn totals(&self) -> Totals {
+        self.forwards.values().map(ForwardMeter::last).fold(self.retired, Totals::plus)
+    }
+
+    fn retire(&mut self, place: Place) {
+        if let Some(forward) = self.forwards.remove(&place) {
+            self.retired = self.retired.plus(forward.last());
+        }
+    }
+}
+
+// === impl ForwardMeter ===
+
+impl ForwardMeter {
+    fn last(&self) -> Totals {
+        self.samples.back().map_or(self.base, |(_, totals)| *totals)
+    }
+
+    fn push(&mut self, now: SystemTime, totals: Totals) {
+        if totals == self.last() {
+            return;
+        }
+        if self.samples.len() >= SAMPLES
+            && let Some((_, oldest)) = self.samples.pop_front()
+        {
+            self.base = oldest;
+        }
+        self.samples.push_back((now, totals));
+    }
+
+    fn rates(&self, now: SystemTime) -> Rates {
+        let Some((at, last)) = self.samples.back() else { return Rates::default() };
+        let age = now.duration_since(*at).unwrap_or_default();
+        let mut rates = Rates::default();
+        if age <= FRESH {
+            let before = self.samples.len().checked_sub(2).map(|n| self.samples[n]);
+            let (moved, took) = match before {
+                Some((then, before)) => {
+                    (last.since(before), at.duration_since(then).unwrap_or_default())
+                }
+                None => (last.since(self.base), Duration::from_secs(1)),
+            };
+            // The counters come once a second: what came after a pause was moved in the last second, and two that came
+            // close together are no burst.
+            let took = took.clamp(Duration::from_secs(1), FRESH).as_secs_f64();
+            rates.rate_in = moved.bytes_in as f64 / took;
+            rates.rate_out = moved.bytes_out as f64 / took;
+        }
+        let start = now.checked_sub(AVERAGE).unwrap_or(UNIX_EPOCH);
+        let before = self.samples.iter().rev().find(|(at, _)| *at <= start);
+        let moved = last.since(before.map_or(self.base, |(_, totals)| *totals));
+        rates.avg_rate_in = moved.bytes_in as f64 / AVERAGE.as_secs_f64();
+        rates.avg_rate_out = moved.bytes_out as f64 / AVERAGE.as_secs_f64();
+        rates
+    }
+}
+
+// === impl Totals ===
+
+impl Totals {
+    /// The sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes_in: self.bytes_in.saturating_add(other.bytes_in),
+            bytes_out: self.bytes_out.saturating_add(other.bytes_out),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            bytes_in: self.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: self.bytes_out.saturating_sub(before.bytes_out),
+        }
+    }
+}
+
+// === impl Rates ===
+
+impl Rates {
+    /// The sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            rate_in: self.rate_in + other.rate_in,
+            rate_out: self.rate_out + other.rate_out,
+            avg_rate_in: self.avg_rate_in + other.avg_rate_in,
+            avg_rate_out: self.avg_rate_out + other.avg_rate_out,
+        }
+    }
+}
+
+fn place(forward: &ForwardView) -> Place {
+    (forward.address, forward.local_port)
+}
+
+fn totals(forward: &ForwardView) -> Totals {
+    Totals { bytes_in: forward.traffic.bytes_in, bytes_out: forward.traffic.bytes_out }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::samples::{forward, service};
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + millis)
+    }
+
+    fn moved(port: u16, bytes: u64) -> ServiceView {
+        let mut forward = forward("api.shop.kind.api-1.80", port);
+        forward.traffic.bytes_in = bytes;
+        ServiceView { forwards: vec![forward], ..service(0, "api", "shop", "kind") }
+    }
+
+    #[test]
+    fn a_steady_flow_has_its_rate_and_a_pause_has_none() {
+        let meters = Meters::default();
+        for second in 1..=20 {
+            meters.sample(&moved(80, second * 1_000), at(second * 1_000));
+        }
+        let service = moved(80, 20_000);
+        let rates = meters.read(at(20_100)).service_rates(&service.key);
+        assert_eq!((rates.rate_in, rates.avg_rate_in), (1_000.0, 1_000.0));
+        let later = meters.read(at(25_000)).service_rates(&service.key);
+        assert_eq!((later.rate_in, later.avg_rate_in), (0.0, 500.0));
+        let much_later = meters.read(at(40_000)).service_rates(&service.key);
+        assert_eq!(much_later, Rates::default());
+    }
+
+    #[test]
+    fn totals_outlive_a_forward_and_its_counters() {
+        let meters = Meters::default();
+        meters.sample(&moved(80, 700), at(0));
+        // Its pod was replaced, and with it the place it listens at.
+        meters.sample(&moved(81, 50), at(1_000));
+        // The counters at that place start again.
+        let last = moved(81, 20);
+        meters.sample(&last, at(2_000));
+        let reading = meters.read(at(2_000));
+        assert_eq!(reading.service_totals(&last).bytes_in, 770);
+        let history = reading.history(&last.key, 1, 3);
+        assert_eq!(history.iter().map(|b| b.bytes_in).collect::<Vec<_>>(), [700, 50, 20]);
+    }
+
+    #[test]
+    fn a_service_that_never_moved_costs_nothing() {
+        let meters = Meters::default();
+        meters.sample(&moved(80, 0), at(0));
+        assert!(meters.inner.lock().unwrap().services.is_empty());
+    }
+}

@@ -1,0 +1,148 @@
+//! Tunnels that were opened anew: why, how often it was tried, how long it took. A ring for each user.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use kubefwd_proto::{time::system_time, worker::v1 as wire};
+
+use super::logs::clean;
+use crate::core::names::{ContextName, Namespace, ServiceName};
+use crate::core::state::ServiceKey;
+
+/// Reconnections kept for each user.
+pub const PER_USER: usize = 200;
+/// The longest text that is kept of an error, bytes.
+const TEXT: usize = 4_096;
+
+/// One reconnection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconnection {
+    /// Grows with every reconnection of any user.
+    pub id: u64,
+    /// When it was over.
+    pub time: SystemTime,
+    /// Of which service.
+    pub service: ServiceKey,
+    /// Nobody asked for it.
+    pub automatic: bool,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it did not work; `None` when it did.
+    pub error: Option<String>,
+}
+
+/// The reconnections of everybody.
+#[derive(Default)]
+pub struct Reconnections {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    last_id: u64,
+    users: BTreeMap<u32, VecDeque<Reconnection>>,
+}
+
+// === impl Reconnections ===
+
+impl Reconnections {
+    /// A worker reconnected. What names no service is dropped: workers are not trusted.
+    pub fn reported(&self, uid: u32, report: &wire::ReconnectedReport) {
+        let Some(service) = report.service.as_ref().and_then(|service| key(uid, service)) else {
+            return;
+        };
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.last_id += 1;
+        let id = inner.last_id;
+        let ring = inner.users.entry(uid).or_default();
+        if ring.len() >= PER_USER {
+            ring.pop_front();
+        }
+        ring.push_back(Reconnection {
+            id,
+            time: report.time.as_ref().map_or_else(SystemTime::now, system_time),
+            service,
+            automatic: report.automatic,
+            attempts: report.attempts,
+            duration: Duration::from_millis(report.duration_ms),
+            error: Some(clean(&report.error, TEXT)).filter(|error| !error.is_empty()),
+        });
+    }
+
+    /// The newest of the users that `sees` lets through, newest first.
+    pub fn newest(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<Reconnection> {
+        self.collect(limit, sees, |_| true)
+    }
+
+    /// The newest of one service, newest first.
+    pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<Reconnection> {
+        self.collect(limit, |uid| uid == service.uid, |one| one.service == *service)
+    }
+
+    /// How many are kept of the users that `sees` lets through.
+    pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.users.iter().filter(|(uid, _)| sees(**uid)).map(|(_, ring)| ring.len()).sum()
+    }
+
+    fn collect(
+        &self,
+        limit: usize,
+        sees: impl Fn(u32) -> bool,
+        wanted: impl Fn(&Reconnection) -> bool,
+    ) -> Vec<Reconnection> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let visible = inner.users.iter().filter(|(uid, _)| sees(**uid));
+        let mut found: Vec<&Reconnection> = visible
+            .flat_map(|(_, ring)| ring.iter().rev().filter(|one| wanted(one)).take(limit))
+            .collect();
+        found.sort_by_key(|one| std::cmp::Reverse(one.id));
+        found.into_iter().take(limit).cloned().collect()
+    }
+}
+
+fn key(uid: u32, service: &wire::ServiceRef) -> Option<ServiceKey> {
+    Some(ServiceKey {
+        uid,
+        context: ContextName::parse(&service.context).ok()?,
+        namespace: Namespace::parse(&service.namespace).ok()?,
+        service: ServiceName::parse(&service.service).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(service: &str, error: &str) -> wire::ReconnectedReport {
+        wire::ReconnectedReport {
+            service: Some(wire::ServiceRef {
+                context: "kind".to_owned(),
+                namespace: "shop".to_owned(),
+                service: service.to_owned(),
+            }),
+            attempts: 2,
+            error: error.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn each_user_has_a_bounded_ring() {
+        let log = Reconnections::default();
+        log.reported(1, &report("api", ""));
+        for _ in 0..2 * PER_USER {
+            log.reported(2, &report("db", "refused\u{1b}[0m"));
+        }
+        log.reported(2, &report("not a name", ""));
+        assert_eq!(log.count(|_| true), PER_USER + 1);
+        let own = log.newest(10, |uid| uid == 1);
+        assert_eq!((own.len(), &own[0].error), (1, &None));
+        let newest = log.of(&log.newest(1, |uid| uid == 2)[0].service, 3);
+        assert!(newest.len() == 3 && newest[0].id > newest[1].id);
+        assert_eq!(newest[0].error.as_deref(), Some("refused [0m"));
+    }
+}

@@ -1,0 +1,269 @@
+//! The users' workers: one supervised process for each user with forwards or questions.
+//!
+//! [`Workers`] is the registry that the owner of the state and the control layer speak to; a task per user
+//! ([`supervise`]) starts the process ([`spawn`]), speaks with it ([`session`]) and starts it again when it dies.
+//! Everything that comes from a worker is hostile until [`decode`] has checked it.
+
+mod decode;
+mod encode;
+mod limits;
+mod session;
+mod spawn;
+mod supervise;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kubefwd_proto::worker::v1::{self as wire, query::Question};
+use kubefwd_proto::{Failure, Reason};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::core::names::PodName;
+use crate::core::state::{Desired, ListenerId, ServiceKey};
+use crate::owner::OwnerHandle;
+use crate::telemetry::Telemetry;
+
+pub(crate) use encode::selection;
+pub use session::{Answers, Outgoing};
+use session::Questions;
+
+/// Frames that may wait for one worker: every listener of the largest namespace at once. A worker that does not read
+/// them is killed.
+const QUEUE: usize = 65_536;
+
+/// How workers are made.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// The program; absolute, owned by root.
+    pub program: PathBuf,
+    /// What each worker is told when it starts.
+    pub tuning: wire::Tuning,
+}
+
+/// The registry. Cheap to clone.
+#[derive(Clone)]
+pub struct Workers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: WorkerSettings,
+    owner: OwnerHandle,
+    telemetry: Arc<Telemetry>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    users: Mutex<HashMap<u32, Arc<User>>>,
+}
+
+/// What the registry and the task of one user share.
+struct User {
+    uid: u32,
+    /// The state wants this worker; otherwise it runs for questions only and ends when it is idle.
+    wanted: watch::Sender<bool>,
+    environment: Mutex<BTreeMap<String, String>>,
+    /// The queue of the running session.
+    queue: Mutex<Option<mpsc::Sender<Outgoing>>>,
+    questions: Questions,
+    /// Why the last start failed; `None` while it runs.
+    trouble: watch::Sender<Option<String>>,
+}
+
+// === impl Workers ===
+
+impl Workers {
+    /// An empty registry. `stop` ends every worker; the tasks are tracked by `tasks`.
+    pub fn new(
+        settings: WorkerSettings,
+        owner: OwnerHandle,
+        telemetry: Arc<Telemetry>,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let users = Mutex::default();
+        let shared = Shared { settings, owner, telemetry, stop, tasks, users };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs a worker for this user until [`Workers::stop`].
+    pub fn start(&self, uid: u32, environment: BTreeMap<String, String>) {
+        let user = self.user(uid, environment);
+        user.wanted.send_replace(true);
+    }
+
+    /// This user wants nothing any more: the worker ends once no question is open.
+    pub fn stop(&self, uid: u32) {
+        if let Some(user) = self.existing(uid) {
+            user.wanted.send_replace(false);
+        }
+    }
+
+    /// A client of this user sent its environment, the latest and the only one with secrets.
+    pub fn set_environment(&self, uid: u32, environment: BTreeMap<String, String>) {
+        let Some(user) = self.existing(uid) else {
+            self.user(uid, environment);
+            return;
+        };
+        let changed = {
+            let mut current = user.environment.lock().unwrap_or_else(PoisonError::into_inner);
+            let changed = *current != environment;
+            current.clone_from(&environment);
+            changed
+        };
+        if changed {
+            user.send(encode::environment(environment).into());
+        }
+    }
+
+    /// Hands a listener to the user's worker.
+    pub fn grant(
+        &self,
+        uid: u32,
+        listener: ListenerId,
+        socket: &Arc<TcpListener>,
+        service: &ServiceKey,
+        pod: Option<PodName>,
+        service_port: u16,
+    ) {
+        if let Some(user) = self.existing(uid) {
+            let frame = encode::grant(listener, service, pod, service_port);
+            user.send(Outgoing { frame, socket: Some(socket.clone()) });
+        }
+    }
+
+    /// Takes a listener from the user's worker.
+    pub fn revoke(&self, uid: u32, listener: ListenerId) {
+        self.tell_frame(uid, encode::revoke(listener));
+    }
+
+    /// Sends the user's worker all that is wanted of it.
+    pub fn tell(&self, uid: u32, desired: Desired) {
+        self.tell_frame(uid, encode::desired(desired));
+    }
+
+    /// Closes the tunnels of these services so that they are opened anew.
+    pub fn reconnect(&self, uid: u32, id: u64, services: &[ServiceKey]) {
+        self.tell_frame(uid, encode::reconnect(id, services));
+    }
+
+    /// Looks at the cluster afresh for these services.
+    pub fn resync(&self, uid: u32, services: &[ServiceKey]) {
+        self.tell_frame(uid, encode::resync(services));
+    }
+
+    /// Asks the user's worker; starts one where there is none.
+    ///
+    /// # Errors
+    /// When there is no worker to be had, with the reason.
+    pub async fn ask(
+        &self,
+        uid: u32,
+        environment: Option<BTreeMap<String, String>>,
+        context: String,
+        kubeconfig: Vec<String>,
+        question: Question,
+    ) -> Result<Answers, Failure> {
+        if let Some(environment) = environment {
+            self.set_environment(uid, environment);
+        }
+        let user = self.user(uid, BTreeMap::new());
+        user.ask(context, kubeconfig, question).await
+    }
+
+    fn tell_frame(&self, uid: u32, frame: wire::ToWorker) {
+        if let Some(user) = self.existing(uid) {
+            user.send(frame.into());
+        }
+    }
+
+    fn existing(&self, uid: u32) -> Option<Arc<User>> {
+        self.shared.users.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
+    }
+
+    /// The user's entry; a new one gets its task.
+    fn user(&self, uid: u32, environment: BTreeMap<String, String>) -> Arc<User> {
+        let mut users = self.shared.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(user) = users.get(&uid) {
+            return user.clone();
+        }
+        let user = Arc::new(User {
+            uid,
+            wanted: watch::Sender::new(false),
+            environment: Mutex::new(environment),
+            queue: Mutex::default(),
+            questions: Questions::default(),
+            trouble: watch::Sender::new(None),
+        });
+        users.insert(uid, user.clone());
+        self.shared.tasks.spawn(supervise::supervise(self.shared.clone(), user.clone()));
+        user
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Takes an idle user out of the registry, unless somebody wants it again.
+    fn forget(&self, user: &User) -> bool {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = !*user.wanted.borrow() && user.questions.is_empty();
+        if idle {
+            users.remove(&user.uid);
+        }
+        idle
+    }
+}
+
+// === impl User ===
+
+impl User {
+    fn environment(&self) -> BTreeMap<String, String> {
+        self.environment.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Queues a frame for the running session; without one it is dropped, since a new session is told everything.
+    fn send(&self, outgoing: Outgoing) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sender) = queue.as_ref() else { return };
+        if sender.try_send(outgoing).is_err() {
+            // The session notices that its queue is gone and kills a worker that does not read.
+            *queue = None;
+        }
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        context: String,
+        kubeconfig: Vec<String>,
+        question: Question,
+    ) -> Result<Answers, Failure> {
+        let (id, answers) = self.questions.open(self.clone())?;
+        let query = wire::Query { id, context, kubeconfig, question: Some(question) };
+        self.running().await?;
+        self.send(encode::query(query).into());
+        Ok(answers)
+    }
+
+    /// Waits until the worker runs.
+    async fn running(&self) -> Result<(), Failure> {
+        let mut trouble = self.trouble.subscribe();
+        loop {
+            if self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                return Ok(());
+            }
+            if let Some(error) = trouble.borrow_and_update().clone() {
+                return Err(Failure::new(
+                    Reason::WorkerUnavailable,
+                    format!("the worker of uid {} cannot be started: {error}", self.uid),
+                )
+                .hint("see the log of kubefwdd: journalctl -u kubefwdd"));
+            }
+            if trouble.changed().await.is_err() {
+                return Err(Failure::new(Reason::WorkerUnavailable, "the daemon is stopping"));
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a worker says, checked: names are parsed, numbers fit, texts are bounded, lists are short.
+//!
+//! A name that Kubernetes could not have is dropped with a reason for the log; nothing here can panic or grow.
+
+use std::time::SystemTime;
+
+use kubefwd_proto::time::system_time;
+use kubefwd_proto::worker::v1 as wire;
+
+use super::limits::{self, clean};
+use crate::core::names::{ContextName, NameError, Namespace, PodName, ServiceName};
+use crate::core::state::{
+    ForwardPhase, ForwardReport, NamespaceKey, ObservedPort, ObservedService, Phase, Problem,
+    Protocol, Traffic,
+};
+
+pub(super) fn namespace_key(
+    uid: u32,
+    context: &str,
+    namespace: &str,
+) -> Result<NamespaceKey, NameError> {
+    Ok(NamespaceKey {
+        uid,
+        context: ContextName::parse(context)?,
+        namespace: Namespace::parse(namespace)?,
+    })
+}
+
+pub(super) fn phase(report: &wire::NamespaceReport) -> Phase {
+    match report.phase() {
+        wire::NamespacePhase::Watching => Phase::Watching,
+        wire::NamespacePhase::Failed => {
+            let failure = report.failure.clone().unwrap_or_default();
+            Phase::Failed(Problem {
+                reason: failure.reason,
+                message: clean(&failure.message, limits::TEXT),
+                hint: clean(&failure.hint, limits::TEXT),
+            })
+        }
+        wire::NamespacePhase::Unspecified | wire::NamespacePhase::Connecting => Phase::Connecting,
+    }
+}
+
+pub(super) fn notes(report: &wire::NamespaceReport) -> Vec<String> {
+    let mut notes: Vec<String> =
+        report.notes.iter().take(limits::NOTES).map(|note| clean(note, limits::TEXT)).collect();
+    // Something degraded that works all the same.
+    if let (Some(failure), wire::NamespacePhase::Watching) = (&report.failure, report.phase()) {
+        notes.push(clean(&failure.message, limits::TEXT));
+    }
+    notes
+}
+
+pub(super) fn service(
+    service: wire::ObservedService,
+) -> Result<(ServiceName, ObservedService), NameError> {
+    let name = ServiceName::parse(&service.name)?;
+    let too_many = service.ports.len() > limits::PORTS;
+    let unsupported = match too_many {
+        true => Some(format!("it has more than {} ports", limits::PORTS)),
+        false => Some(clean(&service.unsupported, limits::TEXT)).filter(|why| !why.is_empty()),
+    };
+    let pods = service.pods.iter().take(limits::PODS).filter_map(|pod| PodName::parse(pod).ok());
+    let observed = ObservedService {
+        headless: service.headless,
+        ports: service.ports.into_iter().take(limits::PORTS).filter_map(port).collect(),
+        unsupported,
+        pods: pods.collect(),
+        ready_pods: service.ready_pods,
+        total_pods: service.total_pods,
+        selected: service.selected,
+    };
+    Ok((name, observed))
+}
+
+fn port(port: wire::ObservedPort) -> Option<ObservedPort> {
+    let number = u16::try_from(port.port).ok().filter(|number| *number != 0)?;
+    let protocol = match port.protocol.as_str() {
+        "TCP" | "" => Protocol::Tcp,
+        other => Protocol::Other(clean(other, limits::NAME)),
+    };
+    Some(ObservedPort {
+        port: number,
+        name: clean(&port.name, limits::NAME),
+        protocol,
+        target: clean(&port.target, limits::NAME),
+    })
+}
+
+pub(super) fn forward(report: &wire::ForwardReport) -> ForwardReport {
+    let phase = match report.phase() {
+        wire::ForwardPhase::Active => ForwardPhase::Active,
+        wire::ForwardPhase::Error => ForwardPhase::Error(clean(&report.error, limits::TEXT)),
+        wire::ForwardPhase::Unspecified | wire::ForwardPhase::Pending => ForwardPhase::Pending,
+    };
+    ForwardReport {
+        phase,
+        pod: PodName::parse(&report.pod).map(String::from).unwrap_or_default(),
+        container: clean(&report.container, limits::NAME),
+        pod_port: u16::try_from(report.pod_port).unwrap_or_default(),
+        transport: clean(&report.transport, limits::NAME),
+    }
+}
+
+pub(super) fn traffic(traffic: &wire::Traffic) -> Traffic {
+    let now = SystemTime::now();
+    Traffic {
+        bytes_in: traffic.bytes_in,
+        bytes_out: traffic.bytes_out,
+        active: traffic.active,
+        opened: traffic.opened,
+        failed: traffic.failed,
+        first_byte_us: traffic.first_byte_us_sum,
+        first_bytes: traffic.first_byte_count,
+        last_active: traffic.last_active.as_ref().map(|time| system_time(time).min(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn names_that_could_break_a_hosts_line_are_refused() {
+        for name in ["a b", "a\n127.0.0.1 bank", "", "A", &"x".repeat(64)] {
+            let observed = wire::ObservedService { name: name.to_owned(), ..Default::default() };
+            assert!(service(observed).is_err(), "{name:?}");
+        }
+        assert!(namespace_key(1, "a\nb", "n").is_err());
+        assert!(namespace_key(1, "c", "n.m").is_err());
+    }
+
+    #[test]
+    fn ports_out_of_range_are_dropped() {
+        let ports = [0, 80, 65_535, 65_536, u32::MAX]
+            .map(|port| wire::ObservedPort { port, ..Default::default() });
+        let observed =
+            wire::ObservedService { name: "a".into(), ports: ports.into(), ..Default::default() };
+        let (_, observed) = service(observed).unwrap();
+        assert_eq!(observed.ports.iter().map(|p| p.port).collect::<Vec<_>>(), [80, 65_535]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_that_decode_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(observed) = wire::ObservedService::decode(&*bytes)
+                && let Ok((_, observed)) = service(observed)
+            {
+                prop_assert!(observed.ports.len() <= limits::PORTS && observed.pods.len() <= limits::PODS);
+            }
+            if let Ok(report) = wire::ForwardReport::decode(&*bytes) {
+                prop_assert!(forward(&report).container.len() <= limits::NAME);
+            }
+            if let Ok(report) = wire::NamespaceReport::decode(&*bytes) {
+                prop_assert!(notes(&report).len() <= limits::NOTES + 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the daemon tells a worker, in the form of the worker protocol.
+
+use std::collections::BTreeMap;
+
+use kubefwd_proto::common::v1 as common;
+use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
+
+use crate::core::names::PodName;
+use crate::core::state::{Balance, Desired, ListenerId, Selection, ServiceKey};
+
+pub(super) fn welcome(tuning: wire::Tuning) -> wire::ToWorker {
+    let protocol = kubefwd_proto::worker::PROTOCOL;
+    frame(Frame::Welcome(wire::Welcome { protocol, tuning: Some(tuning) }))
+}
+
+pub(super) fn environment(variables: BTreeMap<String, String>) -> wire::ToWorker {
+    let variables = variables.into_iter().collect();
+    frame(Frame::Environment(wire::Environment { variables }))
+}
+
+pub(super) fn shutdown() -> wire::ToWorker {
+    frame(Frame::Shutdown(wire::Shutdown {}))
+}
+
+pub(super) fn query(query: wire::Query) -> wire::ToWorker {
+    frame(Frame::Query(query))
+}
+
+pub(super) fn cancel_query(id: u64) -> wire::ToWorker {
+    frame(Frame::CancelQuery(wire::CancelQuery { id }))
+}
+
+pub(super) fn revoke(listener: ListenerId) -> wire::ToWorker {
+    frame(Frame::Revoke(wire::Revoke { listener: listener.0 }))
+}
+
+pub(super) fn grant(
+    listener: ListenerId,
+    service: &ServiceKey,
+    pod: Option<PodName>,
+    service_port: u16,
+) -> wire::ToWorker {
+    frame(Frame::Grant(wire::Grant {
+        listener: listener.0,
+        service: Some(service_ref(service)),
+        pod: pod.map(String::from).unwrap_or_default(),
+        service_port: service_port.into(),
+    }))
+}
+
+pub(super) fn reconnect(id: u64, services: &[ServiceKey]) -> wire::ToWorker {
+    let services = services.iter().map(service_ref).collect();
+    frame(Frame::Reconnect(wire::Reconnect { id, services }))
+}
+
+pub(super) fn resync(services: &[ServiceKey]) -> wire::ToWorker {
+    let services = services.iter().map(service_ref).collect();
+    frame(Frame::Resync(wire::Resync { services }))
+}
+
+pub(super) fn desired(desired: Desired) -> wire::ToWorker {
+    let contexts = desired.contexts.into_iter().map(|context| wire::DesiredContext {
+        name: context.name,
+        kubeconfig: context.kubeconfig,
+        namespaces: context
+            .namespaces
+            .into_iter()
+            .map(|namespace| wire::DesiredNamespace {
+                name: namespace.name,
+                selection: namespace.selection.map(selection),
+                balance: balance(namespace.balance).into(),
+                services: namespace
+                    .services
+                    .into_iter()
+                    .map(|(name, how)| wire::DesiredService { name, balance: balance(how).into() })
+                    .collect(),
+            })
+            .collect(),
+    });
+    frame(Frame::Desired(wire::Desired { contexts: contexts.collect() }))
+}
+
+/// The selection on the wire.
+pub(crate) fn selection(selection: Selection) -> common::Selection {
+    let Selection { labels, fields, include, exclude } = selection;
+    common::Selection { label_selector: labels, field_selector: fields, include, exclude }
+}
+
+fn balance(balance: Balance) -> common::Balance {
+    match balance {
+        Balance::Primary => common::Balance::Primary,
+        Balance::RoundRobin => common::Balance::RoundRobin,
+        Balance::LeastConnections => common::Balance::LeastConnections,
+    }
+}
+
+fn service_ref(key: &ServiceKey) -> wire::ServiceRef {
+    wire::ServiceRef {
+        context: key.context.to_string(),
+        namespace: key.namespace.to_string(),
+        service: key.service.to_string(),
+    }
+}
+
+fn frame(frame: Frame) -> wire::ToWorker {
+    wire::ToWorker { frame: Some(frame) }
+}

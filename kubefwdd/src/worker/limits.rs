@@ -1,0 +1,72 @@
+//! What one worker may make the daemon keep or do. A worker that asks for more is cut short, never the daemon.
+
+use std::time::{Duration, Instant};
+
+/// The longest text that is kept of a message, bytes.
+pub(super) const TEXT: usize = 4096;
+/// The longest of a name of a port, container or protocol, bytes.
+pub(super) const NAME: usize = 256;
+/// Ports of one service.
+pub(super) const PORTS: usize = 256;
+/// Ready pods of one headless service that get an address each.
+pub(super) const PODS: usize = 2_000;
+/// Notes on one namespace.
+pub(super) const NOTES: usize = 16;
+/// Listings that may be under way at a time.
+pub(super) const LISTINGS: usize = 1_024;
+/// Questions that may be open at a time.
+pub(super) const QUESTIONS: usize = 64;
+/// Frames a second, over any ten seconds: a listing of 100,000 services is about a thousand.
+const FRAMES_PER_SECOND: u32 = 20_000;
+const BURST: u32 = 10 * FRAMES_PER_SECOND;
+
+/// A token bucket over the frames of one worker.
+pub(super) struct FrameBudget {
+    left: f64,
+    last: Instant,
+}
+
+// === impl FrameBudget ===
+
+impl FrameBudget {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { left: f64::from(BURST), last: now }
+    }
+
+    /// Takes one frame; how long to wait before the next is read, when the budget is used up.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Duration> {
+        let earned = now.duration_since(self.last).as_secs_f64() * f64::from(FRAMES_PER_SECOND);
+        self.left = (self.left + earned).min(f64::from(BURST)) - 1.0;
+        self.last = now;
+        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / f64::from(FRAMES_PER_SECOND)))
+    }
+}
+
+/// A text of a worker, cut to a length and freed of control characters, fit for logs, terminals and JSON.
+pub(super) fn clean(text: &str, limit: usize) -> String {
+    let mut cut = text.len().min(limit);
+    while !text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    text[..cut].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_a_flood_waits() {
+        let start = Instant::now();
+        let mut budget = FrameBudget::new(start);
+        assert!((0..BURST).all(|_| budget.take(start).is_none()));
+        let pause = budget.take(start).unwrap();
+        assert!(budget.take(start + pause + Duration::from_secs(1)).is_none());
+    }
+
+    #[test]
+    fn texts_are_cut_at_characters_and_freed_of_controls() {
+        assert_eq!(clean("a\nb\u{1b}[31m", 100), "a b [31m");
+        assert_eq!(clean("ööö", 3), "ö");
+    }
+}

@@ -1,0 +1,374 @@
+//! One run of one worker: the two directions of its channel, and the questions that are open.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kubefwd_proto::channel::{Accepts, ChannelError, Receiver, Sender, channel};
+use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, from_worker::Frame};
+use kubefwd_proto::{Failure, Reason};
+use tokio::sync::mpsc;
+
+use super::limits::{self, FrameBudget, clean};
+use super::{QUEUE, Shared, User, decode, encode};
+use crate::core::names::ServiceName;
+use crate::core::state::{ListenerId, NamespaceKey};
+use crate::owner::Stopping;
+
+/// A new worker that says nothing for so long is killed.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// A frame, and the listener that travels with it.
+pub struct Outgoing {
+    pub(super) frame: wire::ToWorker,
+    pub(super) socket: Option<Arc<TcpListener>>,
+}
+
+impl From<wire::ToWorker> for Outgoing {
+    fn from(frame: wire::ToWorker) -> Self {
+        Self { frame, socket: None }
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("it said nothing for {} s after its start", HELLO.as_secs())]
+    Silent,
+    #[error("its first frame was no hello")]
+    NoHello,
+    #[error("it speaks protocol {theirs}, this daemon {ours}: install both from the same package")]
+    Protocol { theirs: u32, ours: u32 },
+    #[error("it closed its channel")]
+    Closed,
+    #[error("it does not read what it is sent")]
+    NotReading,
+    #[error("its channel broke")]
+    Channel(#[from] ChannelError),
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+/// Speaks with a worker until it ends or breaks the protocol.
+pub(super) async fn run(
+    shared: &Shared,
+    user: &Arc<User>,
+    socket: UnixStream,
+    pid: u32,
+) -> SessionError {
+    match converse(shared, user, socket, pid).await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+async fn converse(
+    shared: &Shared,
+    user: &Arc<User>,
+    socket: UnixStream,
+    pid: u32,
+) -> Result<std::convert::Infallible, SessionError> {
+    let (mut sender, mut receiver) =
+        channel::<wire::ToWorker, wire::FromWorker>(socket, Accepts::Frames)
+            .map_err(ChannelError::from)?;
+    sender.send(&encode::welcome(shared.settings.tuning), None).await?;
+    sender.send(&encode::environment(user.environment()), None).await?;
+    hello(&mut receiver, pid).await?;
+
+    let (queue, outgoing) = mpsc::channel(QUEUE);
+    *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+    user.trouble.send_replace(None);
+    let uid = user.uid;
+    shared.owner.report(move |state, _| state.worker_ready(uid)).await?;
+
+    let mut reader = Reader {
+        shared,
+        user,
+        budget: FrameBudget::new(Instant::now()),
+        listings: BTreeMap::new(),
+        warned: false,
+    };
+    tokio::select! {
+        result = write(&mut sender, outgoing) => Err(result),
+        result = reader.read(&mut receiver) => result,
+    }
+}
+
+async fn hello(receiver: &mut Receiver<wire::FromWorker>, pid: u32) -> Result<(), SessionError> {
+    let first = tokio::time::timeout(HELLO, receiver.receive()).await;
+    let (first, _) =
+        first.map_err(|_| SessionError::Silent)??.ok_or(SessionError::Closed)?;
+    let Some(Frame::Hello(hello)) = first.frame else { return Err(SessionError::NoHello) };
+    let ours = kubefwd_proto::worker::PROTOCOL;
+    if hello.protocol != ours {
+        return Err(SessionError::Protocol { theirs: hello.protocol, ours });
+    }
+    tracing::debug!(pid, version = clean(&hello.version, limits::NAME), "worker says hello");
+    Ok(())
+}
+
+async fn write(
+    sender: &mut Sender<wire::ToWorker>,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+) -> SessionError {
+    while let Some(Outgoing { frame, socket }) = outgoing.recv().await {
+        if let Err(error) = sender.send(&frame, socket.as_ref().map(|s| s.as_fd())).await {
+            return error.into();
+        }
+    }
+    // The queue overflowed: whoever noticed took its sending end away.
+    SessionError::NotReading
+}
+
+struct Reader<'a> {
+    shared: &'a Shared,
+    user: &'a Arc<User>,
+    budget: FrameBudget,
+    /// Listings of which more frames are to come.
+    listings: BTreeMap<NamespaceKey, BTreeSet<ServiceName>>,
+    warned: bool,
+}
+
+impl Reader<'_> {
+    async fn read(
+        &mut self,
+        receiver: &mut Receiver<wire::FromWorker>,
+    ) -> Result<std::convert::Infallible, SessionError> {
+        loop {
+            let (frame, _) = receiver.receive().await?.ok_or(SessionError::Closed)?;
+            if let Some(pause) = self.budget.take(Instant::now()) {
+                self.warn("it sends more frames than allowed; they are read more slowly now");
+                tokio::time::sleep(pause).await;
+            }
+            if let Some(frame) = frame.frame {
+                self.handle(frame).await?;
+            }
+        }
+    }
+
+    async fn handle(&mut self, frame: Frame) -> Result<(), SessionError> {
+        let uid = self.user.uid;
+        let owner = &self.shared.owner;
+        match frame {
+            Frame::Hello(_) => self.warn("it said hello twice"),
+            Frame::Namespace(report) => {
+                match decode::namespace_key(uid, &report.context, &report.namespace) {
+                    Ok(key) => {
+                        let (phase, notes) = (decode::phase(&report), decode::notes(&report));
+                        owner.report(move |s, _| s.namespace_reported(&key, phase, notes)).await?;
+                    }
+                    Err(error) => self.warn(&error.to_string()),
+                }
+            }
+            Frame::Services(report) => self.services(report).await?,
+            Frame::Held(held) => {
+                let error = Some(clean(&held.error, limits::TEXT)).filter(|e| !e.is_empty());
+                let listener = ListenerId(held.listener);
+                owner.report(move |state, _| state.held(uid, listener, error)).await?;
+            }
+            Frame::Forward(report) => {
+                let listener = ListenerId(report.listener);
+                let report = decode::forward(&report);
+                owner.report(move |s, _| s.forward_reported(uid, listener, report)).await?;
+            }
+            Frame::Traffic(report) => {
+                let traffic: Vec<_> = report
+                    .traffic
+                    .iter()
+                    .map(|traffic| (ListenerId(traffic.listener), decode::traffic(traffic)))
+                    .collect();
+                owner
+                    .report(move |state, _| {
+                        for (listener, traffic) in traffic {
+                            state.traffic_reported(uid, listener, traffic);
+                        }
+                    })
+                    .await?;
+            }
+            Frame::Answer(answer) => self.user.questions.answer(answer),
+            Frame::Log(log) => self.log(&log),
+            Frame::Http(report) => self.shared.telemetry.http_reported(uid, report),
+            Frame::Reconnected(report) => self.shared.telemetry.reconnected(uid, report),
+        }
+        Ok(())
+    }
+
+    async fn services(&mut self, report: wire::ServicesReport) -> Result<(), SessionError> {
+        let key = match decode::namespace_key(self.user.uid, &report.context, &report.namespace) {
+            Ok(key) => key,
+            Err(error) => {
+                self.warn(&error.to_string());
+                return Ok(());
+            }
+        };
+        let mut found = Vec::with_capacity(report.services.len());
+        for service in report.services {
+            match decode::service(service) {
+                Ok(service) => found.push(service),
+                Err(error) => self.warn(&error.to_string()),
+            }
+        }
+        let removed: Vec<_> =
+            report.removed.iter().filter_map(|name| ServiceName::parse(name).ok()).collect();
+        if report.first && (self.listings.len() < limits::LISTINGS || self.listings.contains_key(&key)) {
+            self.listings.insert(key.clone(), BTreeSet::new());
+        }
+        let listed = match self.listings.get_mut(&key) {
+            None => None,
+            Some(listing) => {
+                listing.extend(found.iter().map(|(name, _)| name.clone()));
+                if report.complete { self.listings.remove(&key) } else { None }
+            }
+        };
+        let owner = &self.shared.owner;
+        let uid = self.user.uid;
+        owner
+            .report(move |state, _| {
+                if let Err(error) = state.services_reported(&key, found, &removed) {
+                    tracing::warn!(uid, %key, %error, "services were left out");
+                }
+                if let Some(listed) = listed {
+                    state.services_listed(&key, &listed);
+                }
+            })
+            .await?;
+        Ok(())
+    }
+
+    fn log(&self, log: &wire::Log) {
+        let uid = self.user.uid;
+        let message = clean(&log.message, limits::TEXT);
+        let service = log
+            .service
+            .as_ref()
+            .map(|s| clean(&format!("{}.{}.{}", s.service, s.namespace, s.context), limits::TEXT));
+        let service = service.as_deref();
+        match log.level() {
+            wire::LogLevel::Error => tracing::error!(target: "worker", uid, service, "{message}"),
+            wire::LogLevel::Warn => tracing::warn!(target: "worker", uid, service, "{message}"),
+            wire::LogLevel::Info => tracing::info!(target: "worker", uid, service, "{message}"),
+            wire::LogLevel::Unspecified | wire::LogLevel::Debug => {
+                tracing::debug!(target: "worker", uid, service, "{message}");
+            }
+        }
+    }
+
+    /// Once per session in full: a hostile worker must not fill the log.
+    fn warn(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(uid = self.user.uid, "worker: {what} (further complaints are not logged)");
+        }
+    }
+}
+
+/// The questions that one worker has not answered in full.
+#[derive(Default)]
+pub(super) struct Questions {
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    askers: HashMap<u64, mpsc::Sender<Result<Content, Failure>>>,
+}
+
+/// The answers to one question, as they come. Dropping it cancels the question.
+pub struct Answers {
+    id: u64,
+    user: Arc<User>,
+    answers: mpsc::Receiver<Result<Content, Failure>>,
+}
+
+// === impl Questions ===
+
+impl Questions {
+    pub(super) fn open(&self, user: Arc<User>) -> Result<(u64, Answers), Failure> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.askers.len() >= limits::QUESTIONS {
+            let message = format!("{} questions to the cluster are open already", limits::QUESTIONS);
+            return Err(Failure::new(Reason::LimitExceeded, message).hint("try again in a moment"));
+        }
+        open.next += 1;
+        let id = open.next;
+        let (sender, answers) = mpsc::channel(64);
+        open.askers.insert(id, sender);
+        Ok((id, Answers { id, user, answers }))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).askers.is_empty()
+    }
+
+    /// Passes an answer on; one that nobody waits for is dropped. An asker that does not keep up loses the question.
+    fn answer(&self, answer: wire::Answer) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(asker) = open.askers.get(&answer.id) else { return };
+        let content = match answer.answer {
+            Some(Content::Failure(failure)) => {
+                let mut failure = Failure::from(failure);
+                failure.message = clean(&failure.message, limits::TEXT);
+                failure.hint = clean(&failure.hint, limits::TEXT);
+                Some(Err(failure))
+            }
+            other => other.map(Ok),
+        };
+        let lost = content.is_some_and(|content| asker.try_send(content).is_err());
+        if answer.last || lost {
+            open.askers.remove(&answer.id);
+        }
+    }
+
+    /// The worker ended: every open question fails.
+    pub(super) fn fail_all(&self, why: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, asker) in open.askers.drain() {
+            let message = format!("the worker ended while it was asked: {why}");
+            let failure = Failure::new(Reason::WorkerUnavailable, message);
+            let _ = asker.try_send(Err(failure.hint("it is started again; try again in a moment")));
+        }
+    }
+
+    fn close(&self, id: u64) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).askers.remove(&id).is_some()
+    }
+}
+
+// === impl Answers ===
+
+impl Answers {
+    /// The next part of the answer; `None` after the last.
+    ///
+    /// # Errors
+    /// What the worker could not do, or that it ended.
+    pub async fn next(&mut self) -> Option<Result<Content, Failure>> {
+        self.answers.recv().await
+    }
+
+    /// The only answer.
+    ///
+    /// # Errors
+    /// What the worker could not do, that it ended, or that it did not answer within `limit`.
+    pub async fn only(mut self, limit: Duration) -> Result<Content, Failure> {
+        match tokio::time::timeout(limit, self.next()).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(Failure::new(Reason::Internal, "the worker gave no answer")),
+            Err(_) => {
+                let message = format!("the cluster did not answer within {} s", limit.as_secs());
+                Err(Failure::new(Reason::Timeout, message)
+                    .hint("check the network, the VPN and the credential plugin of the context"))
+            }
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if self.user.questions.close(self.id) {
+            self.user.send(encode::cancel_query(self.id).into());
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Starts a worker as its user: groups, gid, uid, in that order, then asserted; a clean environment; no descriptor but
+//! the channel.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use kubefwd_proto::environment;
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+use tokio::process::{Child, Command};
+
+use crate::sys::{self, Identity};
+
+/// Where a user's programs are looked for when no client said otherwise.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/// Why a worker cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SpawnError {
+    #[error("uid {0} is not in the user database")]
+    NoUser(u32),
+    #[error("the user database cannot be read: {0}")]
+    Database(nix::Error),
+    #[error("uid {uid} cannot be served: the daemon runs as uid {own}; run it as root to serve other users")]
+    NotRoot { uid: u32, own: u32 },
+    #[error("no socketpair could be made: {0}")]
+    Socket(io::Error),
+    #[error("{} cannot be run: {error}", program.display())]
+    Run { program: PathBuf, error: io::Error },
+}
+
+/// A worker that was started.
+pub(super) struct Spawned {
+    pub(super) child: Child,
+    /// The daemon's end of its channel.
+    pub(super) socket: UnixStream,
+    /// The user's name.
+    pub(super) user: String,
+}
+
+/// Starts `program` as `uid`.
+pub(super) fn spawn(
+    program: &Path,
+    uid: u32,
+    environment: &BTreeMap<String, String>,
+) -> Result<Spawned, SpawnError> {
+    let user = User::from_uid(Uid::from_raw(uid))
+        .map_err(SpawnError::Database)?
+        .ok_or(SpawnError::NoUser(uid))?;
+    let own = geteuid();
+    if !own.is_root() && own.as_raw() != uid {
+        return Err(SpawnError::NotRoot { uid, own: own.as_raw() });
+    }
+    // The daemon's own user has nothing to drop; and in a user namespace it could not.
+    let identity = if own.as_raw() == uid { None } else { Some(identity(&user)?) };
+    let (ours, theirs) = UnixStream::pair().map_err(SpawnError::Socket)?;
+
+    let mut command = Command::new(program);
+    command
+        .arg("--channel-fd")
+        .arg(sys::CHANNEL_FD.to_string())
+        .env_clear()
+        .envs(worker_environment(&user, environment))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    if uid == 0 {
+        command.arg("--allow-root");
+    }
+    sys::become_user_on_exec(command.as_std_mut(), identity, theirs.as_raw_fd(), home(&user)?);
+    let child = command
+        .spawn()
+        .map_err(|error| SpawnError::Run { program: program.to_owned(), error })?;
+    Ok(Spawned { child, socket: ours, user: user.name })
+}
+
+fn identity(user: &User) -> Result<Identity, SpawnError> {
+    let name = CString::new(user.name.as_str()).map_err(|_| SpawnError::NoUser(user.uid.as_raw()))?;
+    let mut groups: Vec<Gid> = getgrouplist(&name, user.gid).map_err(SpawnError::Database)?;
+    // macOS takes the effective group from the front of the list.
+    groups.retain(|group| *group != user.gid);
+    groups.insert(0, user.gid);
+    Ok(Identity { uid: user.uid, gid: user.gid, groups })
+}
+
+fn home(user: &User) -> Result<CString, SpawnError> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(user.dir.as_os_str().as_bytes()).map_err(|_| SpawnError::NoUser(user.uid.as_raw()))
+}
+
+/// What the worker's plugins see: who the user is, from the user database, and what the user's client sent.
+fn worker_environment(
+    user: &User,
+    sent: &BTreeMap<String, String>,
+) -> BTreeMap<String, std::ffi::OsString> {
+    let mut variables: BTreeMap<String, std::ffi::OsString> =
+        environment::filter(sent.clone()).into_iter().map(|(k, v)| (k, v.into())).collect();
+    variables.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
+    variables.entry("HOME".into()).or_insert_with(|| user.dir.clone().into());
+    variables.insert("USER".into(), user.name.clone().into());
+    variables.insert("LOGNAME".into(), user.name.clone().into());
+    variables.insert("SHELL".into(), user.shell.clone().into());
+    if let Some(level) = std::env::var_os("KUBEFWD_WORKER_LOG") {
+        variables.insert("KUBEFWD_WORKER_LOG".into(), level);
+    }
+    variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_knows_its_user_and_nothing_that_changes_how_it_is_loaded() {
+        let user = User::from_uid(Uid::current()).unwrap().unwrap();
+        let sent = [("LD_PRELOAD", "/tmp/x.so"), ("AWS_PROFILE", "dev"), ("USER", "other")];
+        let sent = sent.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let environment = worker_environment(&user, &sent);
+        assert!(!environment.contains_key("LD_PRELOAD"));
+        assert_eq!(environment["AWS_PROFILE"], "dev");
+        assert_eq!(environment["USER"], *user.name);
+        assert_eq!(environment["HOME"], *user.dir.as_os_str());
+        assert_eq!(environment["PATH"], DEFAULT_PATH);
+    }
+}

@@ -1,0 +1,139 @@
+//! Keeps one user's worker running: starts it, speaks with it, starts it again after a growing pause.
+//!
+//! Its listeners stay open in the daemon meanwhile, so that connections wait in their queues and are not refused.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Shared, User, encode, session, spawn};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A worker that ran for so long was healthy: the next pause is the first again.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// A worker for questions only ends when none was asked for so long.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a worker may take to end its connections.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Runs until the daemon stops, or until nobody wants this worker any more.
+pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
+    let uid = user.uid;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let started = Instant::now();
+        let end = tokio::select! {
+            end = run_once(&shared, &user) => end,
+            () = nobody_wants(&shared, &user) => End::Idle,
+            () = shared.stop.cancelled() => End::Stop,
+        };
+        *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let error = match end {
+            End::Died(error) => error,
+            End::Idle | End::Stop => {
+                user.questions.fail_all("it is being stopped");
+                let _ = shared.owner.report(move |s, _| s.worker_gone(uid, String::new(), false)).await;
+                return;
+            }
+        };
+        tracing::warn!(uid, %error, pause_ms = pause.as_millis(), "worker ended; it is started again");
+        user.questions.fail_all(&error);
+        user.trouble.send_replace(Some(error.clone()));
+        if shared.owner.report(move |s, _| s.worker_gone(uid, error, true)).await.is_err() {
+            return;
+        }
+        if started.elapsed() > HEALTHY {
+            pause = FIRST_PAUSE;
+        }
+        let jittered = pause.mul_f64(rand::rng().random_range(0.8..1.2));
+        tokio::select! {
+            () = sleep(jittered) => {}
+            () = shared.stop.cancelled() => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        user.trouble.send_replace(None);
+    }
+}
+
+enum End {
+    Died(String),
+    Idle,
+    Stop,
+}
+
+/// One process from start to end. Dropping it (the daemon stops, nobody wants the worker) ends the process too.
+async fn run_once(shared: &Arc<Shared>, user: &Arc<User>) -> End {
+    let spawned = spawn::spawn(&shared.settings.program, user.uid, &user.environment());
+    let spawn::Spawned { child, socket, user: name } = match spawned {
+        Ok(spawned) => spawned,
+        Err(error) => return End::Died(error.to_string()),
+    };
+    let (uid, pid) = (user.uid, child.id().unwrap_or_default());
+    let mut process = Process { child: Some(child), shared: shared.clone(), user: user.clone() };
+    if shared.owner.report(move |state, _| state.worker_started(uid, pid, name)).await.is_err() {
+        return End::Stop;
+    }
+    let error = session::run(shared, user, socket, pid).await;
+    let status = process.kill().await;
+    End::Died(match status {
+        Some(status) if !status.success() => format!("{error}; {status}"),
+        _ => error.to_string(),
+    })
+}
+
+/// Ends when the worker was wanted for questions only, and none was open for a while.
+async fn nobody_wants(shared: &Shared, user: &User) {
+    let mut wanted = user.wanted.subscribe();
+    loop {
+        if *wanted.borrow_and_update() {
+            if wanted.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        match timeout(IDLE, wanted.changed()).await {
+            Ok(_) => {}
+            Err(_) if shared.forget(user) => return,
+            Err(_) => {}
+        }
+    }
+}
+
+/// A running worker. However its supervision ends, the process is told to go, then killed.
+struct Process {
+    child: Option<Child>,
+    shared: Arc<Shared>,
+    user: Arc<User>,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// The worker broke its session: nothing is to be expected of it any more.
+    async fn kill(&mut self) -> Option<std::process::ExitStatus> {
+        let mut child = self.child.take()?;
+        // A worker that ended by itself has a status of its own to tell.
+        if let Ok(Ok(status)) = timeout(Duration::from_millis(100), child.wait()).await {
+            return Some(status);
+        }
+        let _ = child.start_kill();
+        child.wait().await.ok()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        self.user.send(encode::shutdown().into());
+        self.shared.tasks.spawn(async move {
+            if timeout(FAREWELL, child.wait()).await.is_err() {
+                let _ = child.start_kill();
+                let _ = child.wait().await;
+            }
+        });
+    }
+}
