@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/bytes/N` | `N` bytes of the [pattern](crate::pattern) with `Content-Length` |
+//! | `/bytes/N` | `N` bytes of the [pattern] with `Content-Length` |
 //! | `/chunked/N` | the same, chunked |
 //! | `/slow?ms=N` | the ordinary answer, `N` milliseconds later |
 //! | `/status/N` | status `N` |

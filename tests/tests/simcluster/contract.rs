@@ -238,16 +238,14 @@ async fn two_downloads_share_a_connection() {
     let mut checks = [PatternCheck::default(), PatternCheck::default()];
     let mut open = 2;
     while open > 0 {
-        match next(&mut client).await {
-            Frame::Data {
-                id: id @ (3 | 7),
-                fin,
-                payload,
-            } => {
-                checks[usize::from(id == 7)].check(&payload).unwrap();
-                open -= usize::from(fin);
-            }
-            _ => {}
+        if let Frame::Data {
+            id: id @ (3 | 7),
+            fin,
+            payload,
+        } = next(&mut client).await
+        {
+            checks[usize::from(id == 7)].check(&payload).unwrap();
+            open -= usize::from(fin);
         }
     }
     assert!(checks.iter().all(|check| check.offset() == 500_000));
@@ -368,18 +366,16 @@ async fn fragmented_tunnels_carry_bulk_data_whole() {
         tunnel.send(&pair(1, 80, true)).await;
         let mut check = PatternCheck::default();
         loop {
-            match tunnel.next().await.unwrap() {
-                Frame::Data {
-                    id: 3,
-                    fin,
-                    payload,
-                } => {
-                    check.check(&payload).unwrap();
-                    if fin {
-                        break;
-                    }
+            if let Frame::Data {
+                id: 3,
+                fin,
+                payload,
+            } = tunnel.next().await.unwrap()
+            {
+                check.check(&payload).unwrap();
+                if fin {
+                    break;
                 }
-                _ => {}
             }
         }
         assert_eq!(check.offset(), 1_000_000);

@@ -67,10 +67,10 @@ async fn without_a_version_a_watch_begins_with_what_is_there() {
 async fn a_streaming_list_ends_its_initial_events_with_a_bookmark() {
     let cluster = recorded_cluster().await;
     let recorded = capture::read("watch-list-pods-sendInitialEvents.jsonl");
-    let marks = recorded
+    let mut marks = recorded
         .lines()
         .filter(|line| line.contains("initial-events-end"));
-    let mut real: Value = serde_json::from_str(marks.last().unwrap()).unwrap();
+    let mut real: Value = serde_json::from_str(marks.next_back().unwrap()).unwrap();
     let path = "/api/v1/namespaces/demo/pods?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan";
     let mut watch = Watch::begin(&cluster, path).await;
     for _ in 0..4 {

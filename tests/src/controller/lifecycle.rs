@@ -1,0 +1,130 @@
+//! Pods over time: rollouts, replacements, scaling.
+
+use std::sync::Arc;
+
+use super::{begin_deletion, create_pod, end_process, record_event, remove_pod, set_ready, start};
+use crate::ids;
+use crate::spec::{PodHealth, WorkloadKind};
+use crate::state::State;
+use crate::store::Key;
+
+/// Replaces all pods of a workload as its controller does, one after the other, and returns when the last old pod is
+/// gone. False when there is no such workload.
+pub(crate) async fn rollout(state: &Arc<State>, workload: &Key) -> bool {
+    let old: Vec<Key> = {
+        let mut world = state.world.lock();
+        let Some(record) = world.workloads.get_mut(workload) else {
+            return false;
+        };
+        record.hash = ids::suffix(9);
+        let owned = world.owned(workload);
+        owned.into_iter().map(|pod| pod.key.clone()).collect()
+    };
+    let kind = state.world.lock().workloads[workload].spec.kind;
+    match kind {
+        WorkloadKind::Deployment => {
+            let mut ending = Vec::new();
+            for key in old {
+                let fresh = create_pod(state, workload, 0);
+                bring_up(state, &fresh).await;
+                ending.push(tokio::spawn(take_down(Arc::clone(state), key)));
+            }
+            for task in ending {
+                // A panic in it would be a fault of this program and is reported by its own thread.
+                let _ended = task.await;
+            }
+        }
+        WorkloadKind::StatefulSet => {
+            for (ordinal, key) in old.into_iter().enumerate().rev() {
+                take_down(Arc::clone(state), key).await;
+                let fresh = create_pod(state, workload, ordinal);
+                bring_up(state, &fresh).await;
+            }
+        }
+        WorkloadKind::Pod => {}
+    }
+    true
+}
+
+/// Deletes a pod; its controller replaces it. Returns when both are done. False when there is no such pod.
+pub(crate) async fn replace_pod(state: &Arc<State>, key: &Key) -> bool {
+    let (owner, ordinal) = {
+        let world = state.world.lock();
+        let Some(pod) = world.pods.get(key) else {
+            return false;
+        };
+        let index = pod.labels.get("apps.kubernetes.io/pod-index");
+        (
+            pod.owner.clone(),
+            index.and_then(|i| i.parse().ok()).unwrap_or(0),
+        )
+    };
+    let Some(owner) = owner else {
+        take_down(Arc::clone(state), key.clone()).await;
+        return true;
+    };
+    let stateful = state
+        .world
+        .lock()
+        .workloads
+        .get(&owner)
+        .map(|w| w.spec.kind)
+        == Some(WorkloadKind::StatefulSet);
+    if stateful {
+        take_down(Arc::clone(state), key.clone()).await;
+        let fresh = create_pod(state, &owner, ordinal);
+        bring_up(state, &fresh).await;
+    } else {
+        let fresh = create_pod(state, &owner, ordinal);
+        tokio::join!(
+            take_down(Arc::clone(state), key.clone()),
+            bring_up(state, &fresh)
+        );
+    }
+    true
+}
+
+/// Brings a workload to that number of pods. False when there is no such workload.
+pub(crate) async fn scale(state: &Arc<State>, workload: &Key, replicas: usize) -> bool {
+    let old: Vec<Key> = {
+        let mut world = state.world.lock();
+        let Some(record) = world.workloads.get_mut(workload) else {
+            return false;
+        };
+        record.spec.replicas = replicas;
+        let owned = world.owned(workload);
+        owned.into_iter().map(|pod| pod.key.clone()).collect()
+    };
+    for ordinal in old.len()..replicas {
+        let fresh = create_pod(state, workload, ordinal);
+        bring_up(state, &fresh).await;
+    }
+    for key in old.into_iter().skip(replicas) {
+        take_down(Arc::clone(state), key).await;
+    }
+    true
+}
+
+/// A new pod's way to readiness.
+async fn bring_up(state: &State, key: &Key) {
+    let step = state.timing.pod_step;
+    record_event(state, key, "Scheduled", "Successfully assigned to sim-node");
+    tokio::time::sleep(step).await;
+    start(state, key);
+    record_event(state, key, "Started", "Started container");
+    tokio::time::sleep(step).await;
+    let health = state.world.lock().pods.get(key).map(|p| p.template.health);
+    if health == Some(PodHealth::Ready) {
+        set_ready(state, key, true);
+    }
+}
+
+/// An old pod's way out: terminating but serving, then without process, then gone.
+async fn take_down(state: Arc<State>, key: Key) {
+    let step = state.timing.pod_step;
+    begin_deletion(&state, &key);
+    tokio::time::sleep(step * 2).await;
+    end_process(&state, &key);
+    tokio::time::sleep(step).await;
+    remove_pod(&state, &key);
+}
