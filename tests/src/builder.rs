@@ -186,6 +186,8 @@ impl ClusterBuilder {
         for namespace in self.namespaces {
             populate(&state, namespace);
         }
+        // A cluster that is just being watched for the first time has no history either, and this one saves memory.
+        state.store.compact();
         let tls = state.authority.server_config(self.address.ip())?;
         let listen = |source| StartError::Listen {
             address: self.address,

@@ -66,14 +66,34 @@ pub(crate) fn create_workload(state: &State, namespace: &str, spec: Workload) {
         },
     );
     for ordinal in 0..replicas {
-        let pod = create_pod(state, &key, ordinal);
-        settle(state, &pod);
+        let mut world = state.world.lock();
+        let mut pod = new_pod(&mut world, &key, ordinal);
+        match pod.template.health {
+            PodHealth::Ready => {
+                start_processes(&mut pod);
+                pod.phase = PodPhase::Ready;
+            }
+            PodHealth::NotReady | PodHealth::CrashLoop => start_processes(&mut pod),
+            PodHealth::Pending => {}
+        }
+        let (pod_key, labels) = (pod.key.clone(), pod.labels.clone());
+        world.add_pod(pod);
+        store_pod(state, &world, &pod_key);
+        sync_services_of(state, &mut world, &labels, namespace);
     }
 }
 
 /// Creates a pod of a workload in its first state (pending) and returns its key.
-pub(crate) fn create_pod(state: &State, workload: &Key, ordinal: usize) -> Key {
+fn create_pod(state: &State, workload: &Key, ordinal: usize) -> Key {
     let mut world = state.world.lock();
+    let pod = new_pod(&mut world, workload, ordinal);
+    let key = pod.key.clone();
+    world.add_pod(pod);
+    store_pod(state, &world, &key);
+    key
+}
+
+fn new_pod(world: &mut Inner, workload: &Key, ordinal: usize) -> PodRecord {
     let ip = world.pod_ip();
     let record = &world.workloads[workload];
     let spec = &record.spec;
@@ -102,7 +122,7 @@ pub(crate) fn create_pod(state: &State, workload: &Key, ordinal: usize) -> Key {
         Arc::clone(&spec.template.behaviours),
         false,
     );
-    let pod = PodRecord {
+    PodRecord {
         key: (workload.0.clone(), name),
         uid,
         ip,
@@ -116,44 +136,24 @@ pub(crate) fn create_pod(state: &State, workload: &Key, ordinal: usize) -> Key {
         created: Timestamp::now(),
         sandbox: Arc::new(sandbox),
         logs: Arc::new(LogBook::default()),
-    };
-    let key = pod.key.clone();
-    world.add_pod(pod);
-    store_pod(state, &world, &key);
-    key
-}
-
-/// Lets a pod start and come into the state its template says.
-pub(crate) fn settle(state: &State, key: &Key) {
-    let health = state
-        .world
-        .lock()
-        .pods
-        .get(key)
-        .map(|pod| pod.template.health);
-    match health {
-        Some(PodHealth::Ready) => {
-            start(state, key);
-            set_ready(state, key, true);
-        }
-        Some(PodHealth::NotReady | PodHealth::CrashLoop) => start(state, key),
-        Some(PodHealth::Pending) | None => {}
     }
 }
 
 /// Starts a pod's container.
 pub(crate) fn start(state: &State, key: &Key) {
-    change_pod(state, key, |pod| {
-        pod.phase = PodPhase::Started;
-        if pod.template.health == PodHealth::CrashLoop {
-            pod.restarts = pod.restarts.max(1);
-        } else {
-            pod.sandbox.set_running(true);
-        }
-        for line in &pod.template.log_lines {
-            pod.logs.push(line);
-        }
-    });
+    change_pod(state, key, start_processes);
+}
+
+fn start_processes(pod: &mut PodRecord) {
+    pod.phase = PodPhase::Started;
+    if pod.template.health == PodHealth::CrashLoop {
+        pod.restarts = pod.restarts.max(1);
+    } else {
+        pod.sandbox.set_running(true);
+    }
+    for line in &pod.template.log_lines {
+        pod.logs.push(line);
+    }
 }
 
 /// The readiness probe of a pod succeeds or fails from now on.
