@@ -176,14 +176,10 @@ async fn a_server_that_is_not_trusted_is_told() {
 async fn a_refused_plugin_is_asked_again_and_the_request_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let server = server("127.0.0.1", "good").await;
-    // The first token is refused; it looks old, because the plugin says that it was good for an hour.
     let script = "echo '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"token\":\"'$(cat token)'\"}}'";
-    std::fs::write(
-        folder.path().join("plugin"),
-        format!("cd {}\n{script}\n", folder.path().display()),
-    )
-    .unwrap();
-    std::fs::write(folder.path().join("token"), "bad").unwrap();
+    let text = format!("cd {}\n{script}\n", folder.path().display());
+    std::fs::write(folder.path().join("plugin"), text).unwrap();
+    std::fs::write(folder.path().join("token"), "stale").unwrap();
     let user = format!(
         "exec: {{apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: ['{}'], env: [{{name: PATH, value: '/usr/bin:/bin'}}]}}",
         folder.path().join("plugin").display()
@@ -195,15 +191,68 @@ async fn a_refused_plugin_is_asked_again_and_the_request_repeated() {
         &user,
     );
     let clusters = Clusters::new(Environment::new());
+    // Refused as soon as it was fetched: asking the plugin again would not help.
     let failure = ask(&clusters, &files).await.unwrap_err();
     assert_eq!(failure.reason, Reason::CredentialsNeeded, "{failure}");
-    assert!(
-        failure
-            .message
-            .contains("refused what the credential plugin printed"),
-        "{failure}"
-    );
+    let text = "refused what the credential plugin printed";
+    assert!(failure.message.contains(text), "{failure}");
     assert_eq!(server.asked.load(Ordering::Relaxed), 1);
+
+    std::fs::write(folder.path().join("token"), "good").unwrap();
+    let cluster = clusters.get("", &files).await.unwrap();
+    let minute = jiff::SignedDuration::from_secs(60);
+    cluster.credentials.make_older(minute);
+    assert_eq!(ask(&clusters, &files).await.unwrap(), "v1.36.2");
+    assert_eq!(server.asked.load(Ordering::Relaxed), 3);
+}
+
+/// An HTTP proxy that lets in who gives this password, and the requests that it saw.
+async fn proxy(login: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counter = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            if !head.contains(login) {
+                let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+                client.write_all(refusal).await.unwrap();
+                continue;
+            }
+            let target = head.split(' ').nth(1).unwrap().to_owned();
+            let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            tokio::spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn a_cluster_is_reached_through_a_proxy_with_a_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server("127.0.0.1", "good").await;
+    // user:p@ss
+    let (address, seen) = proxy("Basic dXNlcjpwQHNz").await;
+    let ask_with = async |login: &str| {
+        let lines = format!("certificate-authority: ca.crt, proxy-url: 'http://{login}@{address}'");
+        let files = kubeconfig(folder.path(), &server, &lines, "token: good");
+        ask(&Clusters::new(Environment::new()), &files).await
+    };
+    assert_eq!(ask_with("user:p%40ss").await.unwrap(), "v1.36.2");
+    assert_eq!(seen.load(Ordering::Relaxed), 1);
+    let failure = ask_with("user:hunter2").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::ClusterUnreachable);
+    assert!(failure.message.contains(&format!("the proxy {address}")), "{failure}");
+    assert!(!failure.to_string().contains("hunter2"), "{failure}");
 }
 
 #[tokio::test]

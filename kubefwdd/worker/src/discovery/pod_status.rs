@@ -183,6 +183,25 @@ mod tests {
         json!({"name": name, "ready": ready, "restartCount": 2, "image": "", "imageID": "", "state": state})
     }
 
+    /// A cluster's own answers: its pods, and the table that it made of them for kubectl.
+    #[test]
+    fn the_columns_are_those_of_a_real_cluster() {
+        let pods = include_str!("../../../../tests/fixtures/captures/demo-pods.json");
+        let table = include_str!("../../../../tests/fixtures/captures/demo-pods-table.json");
+        let pods: Value = serde_json::from_str(pods).unwrap();
+        let table: Value = serde_json::from_str(table).unwrap();
+        let (pods, rows) = (pods["items"].as_array().unwrap(), table["rows"].as_array().unwrap());
+        assert!(pods.len() == rows.len() && !rows.is_empty());
+        for (pod, row) in pods.iter().zip(rows) {
+            let cell = |index: usize| row["cells"][index].as_str().unwrap();
+            assert_eq!(pod["metadata"]["name"], cell(0));
+            let (status, ready, restarts) = columns(pod.clone());
+            assert_eq!((ready.as_str(), status.as_str()), (cell(1), cell(2)), "{}", cell(0));
+            // "1 (8m12s ago)"
+            assert_eq!(restarts.to_string(), cell(3).split(' ').next().unwrap());
+        }
+    }
+
     #[test]
     fn the_columns_are_those_of_kubectl() {
         let running = || container("a", true, json!({"running": {}}));

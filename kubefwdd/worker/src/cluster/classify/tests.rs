@@ -70,6 +70,29 @@ fn every_status_has_its_reason() {
     }
 }
 
+/// The Status in a captured answer, and what is made of it.
+fn captured(answer: &str) -> Failure {
+    let body = &answer[answer.find("\r\n\r\n").or(answer.find("\n\n")).unwrap()..];
+    let body = &body[body.find('{').unwrap()..];
+    classify_status(&serde_json::from_str(body).unwrap())
+}
+
+#[test]
+fn answers_of_a_real_cluster_are_understood() {
+    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-401-bad-token.txt"));
+    assert_eq!(failure.reason, Reason::CredentialsNeeded);
+    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-404-service.txt"));
+    assert_eq!(failure.reason, Reason::ServiceNotFound);
+    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-403-viewer-portforward-post.txt"));
+    assert!(failure.message.starts_with("permission denied: cannot create pods/portforward in demo"), "{failure}");
+    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-403-anonymous.txt"));
+    assert!(failure.message.contains("(as system:anonymous)"), "{failure}");
+    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-410-list-old-exact.txt"));
+    assert_eq!(failure.reason, Reason::Conflict);
+    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-504-list-future-resourceversion.txt"));
+    assert_eq!(failure.reason, Reason::Timeout);
+}
+
 #[test]
 fn what_does_not_exist_is_named() {
     let missing = |kind: &str| {

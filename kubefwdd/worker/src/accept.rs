@@ -1,0 +1,345 @@
+//! One thread that accepts for every listener: an idle listener costs its descriptor and an entry in a table.
+//!
+//! Accepted sockets go through a bounded queue. While it is full nothing is accepted, so that new connections wait in
+//! the kernel's backlog instead of in this process's memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use tokio::sync::mpsc;
+
+/// Accepted connections that wait for a task.
+const QUEUE: usize = 256;
+/// Connections that one listener may hand over before others have their turn.
+const TURN: usize = 64;
+/// How long to wait when the process or the system is out of descriptors.
+const STARVED: Duration = Duration::from_millis(100);
+const WAKE: Token = Token(usize::MAX);
+
+/// Accepts for listeners; `T` says what a listener is for and comes back with each connection.
+pub struct Acceptor<T> {
+    registry: Registry,
+    shared: Arc<Shared<T>>,
+}
+
+/// The accepted connections.
+pub struct Accepted<T> {
+    queue: mpsc::Receiver<(T, TcpStream)>,
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    listeners: Mutex<HashMap<usize, Arc<Entry<T>>>>,
+    waker: Waker,
+    /// The thread waits for room in the queue.
+    stalled: AtomicBool,
+    stop: AtomicBool,
+}
+
+struct Entry<T> {
+    listener: TcpListener,
+    owner: T,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// When the system has no descriptors or threads left.
+pub fn start<T: Clone + Send + Sync + 'static>() -> io::Result<(Acceptor<T>, Accepted<T>)> {
+    let poll = Poll::new()?;
+    let registry = poll.registry().try_clone()?;
+    let shared = Arc::new(Shared {
+        listeners: Mutex::new(HashMap::new()),
+        waker: Waker::new(poll.registry(), WAKE)?,
+        stalled: AtomicBool::new(false),
+        stop: AtomicBool::new(false),
+    });
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let thread = Thread {
+        poll,
+        shared: shared.clone(),
+        queue: sender,
+        ready: VecDeque::new(),
+    };
+    std::thread::Builder::new()
+        .name("accept".to_owned())
+        .spawn(move || thread.run())?;
+    let accepted = Accepted {
+        queue,
+        shared: shared.clone(),
+    };
+    Ok((Acceptor { registry, shared }, accepted))
+}
+
+// === impl Acceptor ===
+
+impl<T> Acceptor<T> {
+    /// Accepts from a listening socket from now on.
+    ///
+    /// # Errors
+    /// When the descriptor is no listener that can be polled.
+    pub fn add(&self, id: u64, listener: OwnedFd, owner: T) -> io::Result<()> {
+        let listener = std::net::TcpListener::from(listener);
+        listener.set_nonblocking(true)?;
+        let entry = Arc::new(Entry {
+            listener: TcpListener::from_std(listener),
+            owner,
+        });
+        let token = token(id)?;
+        // In the table first: the thread may see its first event before this returns.
+        self.shared.lock().insert(token.0, entry.clone());
+        let registered = register(&self.registry, &entry.listener, token);
+        if registered.is_err() {
+            self.shared.lock().remove(&token.0);
+        }
+        registered
+    }
+
+    /// Accepts no more from this listener; connections that were accepted before may still arrive.
+    pub fn remove(&self, id: u64) {
+        // Closing the descriptor would not end the polling: the daemon has the same socket open.
+        if let Ok(token) = token(id)
+            && let Some(entry) = self.shared.lock().remove(&token.0)
+            && let Err(error) = deregister(&self.registry, &entry.listener)
+        {
+            tracing::debug!(listener = id, %error, "cannot stop polling a listener");
+        }
+    }
+}
+
+impl<T> Drop for Acceptor<T> {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake();
+    }
+}
+
+fn token(id: u64) -> io::Result<Token> {
+    usize::try_from(id)
+        .ok()
+        .filter(|id| *id != WAKE.0)
+        .map(Token)
+        .ok_or_else(|| io::Error::other("the listener's number is too large"))
+}
+
+/// Through the descriptor: the table shares the listener with the thread, which accepts from it meanwhile.
+fn register(registry: &Registry, listener: &TcpListener, token: Token) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let fd = listener.as_raw_fd();
+    registry.register(&mut mio::unix::SourceFd(&fd), token, Interest::READABLE)
+}
+
+fn deregister(registry: &Registry, listener: &TcpListener) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let fd = listener.as_raw_fd();
+    registry.deregister(&mut mio::unix::SourceFd(&fd))
+}
+
+// === impl Accepted ===
+
+impl<T> Accepted<T> {
+    /// The next connection; `None` once the [`Acceptor`] is gone.
+    pub async fn next(&mut self) -> Option<(T, TcpStream)> {
+        let next = self.queue.recv().await;
+        if self.shared.stalled.swap(false, Ordering::AcqRel) {
+            self.shared.wake();
+        }
+        next
+    }
+}
+
+// === impl Shared ===
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Entry<T>>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "cannot wake the thread that accepts connections");
+        }
+    }
+}
+
+// === the thread ===
+
+struct Thread<T> {
+    poll: Poll,
+    shared: Arc<Shared<T>>,
+    queue: mpsc::Sender<(T, TcpStream)>,
+    /// Listeners that may have connections waiting: readiness is told once only.
+    ready: VecDeque<usize>,
+}
+
+/// How accepting from one listener went.
+enum Turn {
+    /// Nothing waits any more, or the listener is gone.
+    Done,
+    /// More may wait.
+    More,
+    /// The queue is full: the reader wakes us.
+    Full,
+    /// Out of descriptors or memory.
+    Starved,
+    /// Nobody reads the queue any more.
+    Closed,
+}
+
+impl<T: Clone> Thread<T> {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut wait = None;
+        loop {
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "connections are not accepted any more");
+                    return;
+                }
+            }
+            if self.shared.stop.load(Ordering::Acquire) {
+                return;
+            }
+            let ready = events.iter().map(|event| event.token());
+            self.ready.extend(ready.filter(|token| *token != WAKE).map(|token| token.0));
+            wait = match self.accept_ready() {
+                Turn::Closed => return,
+                Turn::Starved => Some(STARVED),
+                Turn::Done | Turn::More | Turn::Full => None,
+            };
+        }
+    }
+
+    fn accept_ready(&mut self) -> Turn {
+        while let Some(token) = self.ready.pop_front() {
+            let entry = self.shared.lock().get(&token).cloned();
+            let Some(entry) = entry else {
+                continue;
+            };
+            match self.accept(&entry) {
+                Turn::Done => {}
+                Turn::More => self.ready.push_back(token),
+                turn @ (Turn::Full | Turn::Starved) => {
+                    self.ready.push_front(token);
+                    return turn;
+                }
+                Turn::Closed => return Turn::Closed,
+            }
+        }
+        Turn::Done
+    }
+
+    fn accept(&self, entry: &Entry<T>) -> Turn {
+        for _ in 0..TURN {
+            // A place in the queue first: what is accepted cannot be put back.
+            let room = match self.room() {
+                Ok(room) => room,
+                Err(turn) => return turn,
+            };
+            match entry.listener.accept() {
+                Ok((stream, _)) => room.send((entry.owner.clone(), stream.into())),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Turn::Done,
+                    // The client went away before it was accepted.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                    _ => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        return Turn::Starved;
+                    }
+                },
+            }
+        }
+        Turn::More
+    }
+
+    fn room(&self) -> Result<mpsc::Permit<'_, (T, TcpStream)>, Turn> {
+        use mpsc::error::TrySendError;
+        match self.queue.try_reserve() {
+            Ok(room) => return Ok(room),
+            Err(TrySendError::Closed(())) => return Err(Turn::Closed),
+            Err(TrySendError::Full(())) => self.shared.stalled.store(true, Ordering::Release),
+        }
+        // The reader may have made room before it could see the flag.
+        match self.queue.try_reserve() {
+            Ok(room) => Ok(room),
+            Err(TrySendError::Closed(())) => Err(Turn::Closed),
+            Err(TrySendError::Full(())) => Err(Turn::Full),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::{SocketAddr, TcpListener as StdListener};
+
+    use super::*;
+
+    fn listen() -> (OwnedFd, SocketAddr) {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener.into(), address)
+    }
+
+    #[tokio::test]
+    async fn connections_come_with_what_their_listener_is_for() {
+        let (acceptor, mut accepted) = start::<&'static str>().unwrap();
+        let (web, web_address) = listen();
+        let (db, db_address) = listen();
+        acceptor.add(1, web, "web").unwrap();
+        acceptor.add(2, db, "db").unwrap();
+        for (address, wanted) in [(db_address, "db"), (web_address, "web"), (db_address, "db")] {
+            let client = TcpStream::connect(address).unwrap();
+            let (owner, stream) = accepted.next().await.unwrap();
+            assert_eq!(owner, wanted);
+            assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_leaves_connections_in_the_backlog_and_loses_none() {
+        let (acceptor, mut accepted) = start::<()>().unwrap();
+        let (listener, address) = listen();
+        acceptor.add(1, listener, ()).unwrap();
+        let count = QUEUE + 100;
+        let clients: Vec<_> = (0..count).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut seen = BTreeSet::new();
+        for _ in 0..count {
+            let (_, stream) = accepted.next().await.unwrap();
+            seen.insert(stream.peer_addr().unwrap());
+        }
+        let all: BTreeSet<_> = clients.iter().map(|c| c.local_addr().unwrap()).collect();
+        assert_eq!(seen, all);
+    }
+
+    #[tokio::test]
+    async fn what_was_removed_is_not_accepted_from() {
+        let (acceptor, mut accepted) = start::<u8>().unwrap();
+        let (first, first_address) = listen();
+        // The daemon keeps the socket open, so that the port does not refuse.
+        let _kept = first.try_clone().unwrap();
+        let (second, second_address) = listen();
+        acceptor.add(1, first, 1).unwrap();
+        acceptor.add(2, second, 2).unwrap();
+        acceptor.remove(1);
+        let _ignored = TcpStream::connect(first_address).unwrap();
+        let _taken = TcpStream::connect(second_address).unwrap();
+        assert_eq!(accepted.next().await.unwrap().0, 2);
+    }
+
+    #[tokio::test]
+    async fn the_queue_ends_with_the_acceptor() {
+        let (acceptor, mut accepted) = start::<()>().unwrap();
+        drop(acceptor);
+        assert!(accepted.next().await.is_none());
+    }
+}

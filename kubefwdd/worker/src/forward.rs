@@ -1,0 +1,233 @@
+//! One listener of the daemon and what becomes of the connections that arrive at it.
+
+use std::net::TcpStream as StdTcpStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kubefwd_proto::worker::v1::{ForwardPhase, ForwardReport, Traffic};
+use tokio::net::TcpStream;
+
+use crate::index::object::Name;
+use crate::index::select::PodPort;
+use crate::tunnel::{Backend, Backends, Counters, Outcome, Transport};
+use route::Route;
+
+pub mod route;
+pub mod traffic;
+
+/// A listener, the service's port behind it, and what went through.
+pub struct Forward {
+    listener: u64,
+    route: Arc<Route>,
+    port: u16,
+    /// A pod of a headless service; `None`: any.
+    pod: Option<Box<str>>,
+    counters: Arc<Counters>,
+    /// Connections that are being served, whether or not a tunnel has them yet.
+    open: AtomicUsize,
+    /// Connections that were reset before there was a cluster to carry them to.
+    refused: AtomicU64,
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    /// What the daemon knows.
+    report: Option<ForwardReport>,
+    /// Why the last connection failed, until one succeeds or other pods stand behind the service.
+    failure: Option<String>,
+}
+
+impl Forward {
+    /// Forwards connections of `listener` to `port` of a service, or of one of its pods.
+    pub fn new(listener: u64, route: Arc<Route>, port: u16, pod: Option<&str>) -> Arc<Self> {
+        let forward = Arc::new(Self {
+            listener,
+            route,
+            port,
+            pod: pod.map(Into::into),
+            counters: Arc::default(),
+            open: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            said: Mutex::default(),
+        });
+        forward.route.attach(&forward);
+        forward
+    }
+
+    /// The daemon's number of the listener.
+    pub fn listener(&self) -> u64 {
+        self.listener
+    }
+
+    /// Its state, if that is not what was reported last.
+    pub fn report(&self) -> Option<ForwardReport> {
+        let mut said = self.said();
+        let report = self.state(said.failure.as_deref());
+        if said.report.as_ref() == Some(&report) {
+            return None;
+        }
+        said.report = Some(report.clone());
+        Some(report)
+    }
+
+    /// Other pods stand behind the service: what failed before says nothing about them.
+    fn pods_changed(&self) -> Option<ForwardReport> {
+        self.said().failure = None;
+        self.report()
+    }
+
+    /// A connection was answered.
+    fn answered(&self) {
+        self.said().failure = None;
+    }
+
+    /// Carries one connection to its end; returns the forward's state if that changed.
+    async fn serve(&self, local: StdTcpStream) -> Option<ForwardReport> {
+        let local = match local.set_nonblocking(true).and_then(|()| TcpStream::from_std(local)) {
+            Ok(local) => local,
+            Err(error) => {
+                tracing::warn!(listener = self.listener, %error, "a connection was lost");
+                return None;
+            }
+        };
+        let Some(tunnels) = self.route.slot().tunnels_in_time().await else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            reset(local);
+            self.said().failure = Some("the cluster of this service cannot be used".to_owned());
+            return self.report();
+        };
+        let backends = Connection {
+            forward: self,
+            current: Mutex::new(None),
+        };
+        match tunnels.forward(local, &backends, &self.counters).await {
+            Outcome::Closed => self.answered(),
+            Outcome::Failed(failure) => {
+                tracing::debug!(listener = self.listener, %failure, "a connection failed");
+                self.said().failure = Some(failure.message);
+            }
+        }
+        self.report()
+    }
+
+    fn state(&self, failure: Option<&str>) -> ForwardReport {
+        let Some(chosen) = self.route.peek(self.port, self.pod.as_deref()) else {
+            return ForwardReport {
+                listener: self.listener,
+                phase: ForwardPhase::Pending.into(),
+                error: self.nothing_ready(),
+                ..ForwardReport::default()
+            };
+        };
+        let used = self.counters.values().opened > 0;
+        let transport = self.route.slot().transport().filter(|_| used);
+        ForwardReport {
+            listener: self.listener,
+            phase: match failure {
+                None => ForwardPhase::Active.into(),
+                Some(_) => ForwardPhase::Error.into(),
+            },
+            pod: chosen.pod.name.to_string(),
+            container: chosen.container.as_deref().unwrap_or_default().to_owned(),
+            pod_port: chosen.port.into(),
+            error: failure.unwrap_or_default().to_owned(),
+            transport: transport.map_or("", transport_name).to_owned(),
+        }
+    }
+
+    fn nothing_ready(&self) -> String {
+        match &self.pod {
+            Some(pod) => format!("pod {pod} is not ready"),
+            None => format!("no pod of service {} is ready", self.route.service()),
+        }
+    }
+
+    /// Totals since the listener was taken, without a time.
+    fn traffic(&self) -> Traffic {
+        let values = self.counters.values();
+        let refused = self.refused.load(Ordering::Relaxed);
+        Traffic {
+            listener: self.listener,
+            bytes_in: values.bytes_in,
+            bytes_out: values.bytes_out,
+            active: values.active,
+            opened: values.opened + refused,
+            failed: values.failed + refused,
+            first_byte_us_sum: u64::try_from(values.first_byte_total.as_micros())
+                .unwrap_or(u64::MAX),
+            first_byte_count: values.answered,
+            last_active: None,
+        }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The pods that one connection may go to.
+struct Connection<'a> {
+    forward: &'a Forward,
+    /// The pod that it counts for.
+    current: Mutex<Option<Name>>,
+}
+
+impl Backends for Connection<'_> {
+    fn pick(&self, tried: &[String]) -> Option<Backend> {
+        let forward = self.forward;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let pod = forward.pod.as_deref();
+        let PodPort { pod, port, .. } =
+            forward
+                .route
+                .pick(forward.port, pod, tried, current.as_ref())?;
+        let backend = Backend {
+            namespace: forward.route.namespace().to_owned(),
+            pod: pod.name.to_string(),
+            pod_uid: pod.uid.to_string(),
+            port,
+        };
+        *current = Some(pod.uid);
+        Some(backend)
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        // Subscribed now, not when the future is first polled.
+        let mut endpoints = self.forward.route.subscribe();
+        async move {
+            // The route lives as long as the forward: its sender cannot be gone.
+            let _ = endpoints.changed().await;
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        let current = self.current.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(uid) = current.take() {
+            self.forward.route.closed(&uid);
+        }
+    }
+}
+
+/// Ends a connection with RST: a clean end would look like an empty answer.
+fn reset(local: TcpStream) {
+    if let Err(error) = socket2::SockRef::from(&local).set_linger(Some(std::time::Duration::ZERO)) {
+        tracing::debug!(%error, "a connection is closed instead of reset");
+    }
+}
+
+fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Spdy => "spdy",
+        Transport::WebSocket => "websocket",
+        Transport::Channel => "websocket-v4",
+    }
+}
+
+#[cfg(test)]
+mod tests;

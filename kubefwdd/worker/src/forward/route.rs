@@ -1,0 +1,280 @@
+//! From a service to its pods: written by the namespace's watch, read by every connection.
+//!
+//! A route exists only for services that have listeners. It outlives the service and the watch: while there is no news a
+//! connection goes where the last news said, and a listener whose service is gone waits for it to come back.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use kubefwd_proto::common::v1::Balance;
+use kubefwd_proto::worker::v1::ForwardReport;
+use kubefwd_proto::{Failure, Reason};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use super::Forward;
+use crate::index::object::Name;
+use crate::index::select::{Chooser, Endpoints, PodPort};
+use crate::tunnel::{Transport, Tunnels};
+
+/// How long a connection waits for a cluster that is not known yet.
+const WAIT_FOR_CLUSTER: Duration = Duration::from_secs(5);
+
+/// The tunnels of one context, once its cluster is known.
+#[derive(Default)]
+pub struct Slot {
+    tunnels: watch::Sender<Option<Arc<Tunnels>>>,
+}
+
+/// The routes of one namespace.
+pub struct Routes {
+    namespace: Name,
+    slot: Arc<Slot>,
+    state: Mutex<State>,
+    wanted: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    routes: HashMap<Name, Arc<Route>>,
+    /// Routes that were made since the watch last looked.
+    new: BTreeSet<Name>,
+}
+
+/// One service's pods.
+pub struct Route {
+    namespace: Name,
+    service: Name,
+    slot: Arc<Slot>,
+    endpoints: watch::Sender<Arc<Endpoints>>,
+    chooser: Mutex<Chooser>,
+    balance: AtomicI32,
+    forwards: Mutex<Vec<Weak<Forward>>>,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// The cluster is known, or another one than before. Connections that are under way stay with the tunnels they have.
+    pub fn set(&self, tunnels: Option<Arc<Tunnels>>) {
+        self.tunnels.send_replace(tunnels);
+    }
+
+    /// The tunnels now.
+    pub fn tunnels(&self) -> Option<Arc<Tunnels>> {
+        self.tunnels.borrow().clone()
+    }
+
+    /// The transport that the cluster accepted last.
+    pub fn transport(&self) -> Option<Transport> {
+        self.tunnels.borrow().as_ref()?.transport()
+    }
+
+    pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
+        let mut tunnels = self.tunnels.subscribe();
+        let known = timeout(WAIT_FOR_CLUSTER, tunnels.wait_for(Option::is_some)).await;
+        known.ok()?.ok()?.clone()
+    }
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// No routes yet.
+    pub fn new(namespace: &str, slot: Arc<Slot>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            slot,
+            state: Mutex::default(),
+            wanted: Notify::new(),
+        }
+    }
+
+    /// The route of a service, made if there is none.
+    pub fn get_or_make(&self, service: &str, balance: Balance) -> Arc<Route> {
+        let mut state = self.state();
+        if let Some(route) = state.routes.get(service) {
+            return route.clone();
+        }
+        let name = Name::from(service);
+        let route = Arc::new(Route {
+            namespace: self.namespace.clone(),
+            service: name.clone(),
+            slot: self.slot.clone(),
+            endpoints: watch::Sender::default(),
+            chooser: Mutex::default(),
+            balance: AtomicI32::new(balance.into()),
+            forwards: Mutex::default(),
+        });
+        state.routes.insert(name.clone(), route.clone());
+        state.new.insert(name);
+        drop(state);
+        self.wanted.notify_one();
+        route
+    }
+
+    /// The route of a service, if something listens for it.
+    pub fn get(&self, service: &str) -> Option<Arc<Route>> {
+        self.state().routes.get(service).cloned()
+    }
+
+    /// All routes.
+    pub fn all(&self) -> Vec<Arc<Route>> {
+        self.state().routes.values().cloned().collect()
+    }
+
+    /// Waits until routes were made that nobody has filled, and returns the services.
+    pub async fn wanted(&self) -> BTreeSet<Name> {
+        loop {
+            let notified = self.wanted.notified();
+            let new = std::mem::take(&mut self.state().new);
+            if !new.is_empty() {
+                return new;
+            }
+            notified.await;
+        }
+    }
+
+    /// Forgets the route of a service, if no listener uses it any more.
+    pub fn release(&self, service: &str) {
+        let mut state = self.state();
+        if state.routes.get(service).is_some_and(|route| !route.is_used()) {
+            state.routes.remove(service);
+        }
+    }
+
+    /// Forgets routes that no listener uses; returns whether none is left.
+    pub fn sweep(&self) -> bool {
+        let mut state = self.state();
+        state.routes.retain(|_, route| route.is_used());
+        state.routes.is_empty()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// The service's name.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// The service's namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// How new connections choose among ready pods.
+    pub fn set_balance(&self, balance: Balance) {
+        self.balance.store(balance.into(), Ordering::Relaxed);
+    }
+
+    /// Takes what the cluster says now; returns what the daemon should know of the forwards.
+    pub fn publish(&self, endpoints: Endpoints) -> Vec<ForwardReport> {
+        let endpoints = Arc::new(endpoints);
+        let before = self.endpoints.send_replace(endpoints.clone());
+        if *before == *endpoints {
+            return self.each(Forward::report);
+        }
+        if let Some(tunnels) = self.slot.tunnels() {
+            for uid in &before.uids {
+                if endpoints.uids.binary_search(uid).is_err() {
+                    tunnels.pod_gone(uid);
+                }
+            }
+        }
+        self.each(Forward::pods_changed)
+    }
+
+    /// Nothing is known of the service any more, because nobody watches it.
+    pub fn forget(&self) -> Vec<ForwardReport> {
+        self.endpoints.send_replace(Arc::default());
+        self.each(Forward::report)
+    }
+
+    /// Opens new connections to the pods behind the service; those that carry something end when that ends.
+    ///
+    /// # Errors
+    /// Why a pod cannot be reached.
+    pub async fn reconnect(&self) -> Result<(), Failure> {
+        let uids: Vec<String> = {
+            let endpoints = self.endpoints.borrow();
+            endpoints.uids.iter().map(ToString::to_string).collect()
+        };
+        match self.slot.tunnels() {
+            Some(tunnels) => tunnels.reconnect(&uids).await,
+            None => Err(Failure::new(
+                Reason::ClusterUnreachable,
+                "the cluster of this service cannot be used",
+            )
+            .hint("`kubefwdctl ns ls` says why")),
+        }
+    }
+
+    pub(super) fn attach(&self, forward: &Arc<Forward>) {
+        let mut forwards = self.forwards();
+        forwards.retain(|forward| forward.strong_count() > 0);
+        forwards.push(Arc::downgrade(forward));
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Endpoints>> {
+        self.endpoints.subscribe()
+    }
+
+    /// Where the next connection would go.
+    pub(super) fn peek(&self, port: u16, pod: Option<&str>) -> Option<PodPort> {
+        let endpoints = self.endpoints.borrow().clone();
+        self.chooser().peek(&endpoints, port, pod)
+    }
+
+    /// Where a connection goes that counted for the pod `before`; it counts for the new one from now on.
+    pub(super) fn pick(
+        &self,
+        port: u16,
+        pod: Option<&str>,
+        tried: &[String],
+        before: Option<&Name>,
+    ) -> Option<PodPort> {
+        let endpoints = self.endpoints.borrow().clone();
+        let balance = Balance::try_from(self.balance.load(Ordering::Relaxed)).unwrap_or_default();
+        let mut chooser = self.chooser();
+        let chosen = chooser.pick(&endpoints, balance, port, pod, tried)?;
+        if let Some(before) = before {
+            chooser.closed(before);
+        }
+        chooser.opened(&chosen.pod.uid);
+        Some(chosen)
+    }
+
+    /// A connection that counted for this pod has ended.
+    pub(super) fn closed(&self, uid: &Name) {
+        self.chooser().closed(uid);
+    }
+
+    fn is_used(&self) -> bool {
+        self.forwards().iter().any(|f| f.strong_count() > 0)
+    }
+
+    fn each(&self, report: fn(&Forward) -> Option<ForwardReport>) -> Vec<ForwardReport> {
+        let forwards: Vec<_> = self.forwards().iter().filter_map(Weak::upgrade).collect();
+        forwards.iter().filter_map(|f| report(f)).collect()
+    }
+
+    fn chooser(&self) -> MutexGuard<'_, Chooser> {
+        self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forwards(&self) -> MutexGuard<'_, Vec<Weak<Forward>>> {
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

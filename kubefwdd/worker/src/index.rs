@@ -1,0 +1,257 @@
+//! What is known of one namespace, reduced to what forwarding needs.
+//!
+//! The index is fed with lists and changes of three kinds of objects and answers two questions: what should the daemon be
+//! told that it does not know yet ([`NamespaceIndex::take_changes`]), and which pods stand behind a service
+//! ([`NamespaceIndex::endpoints`]). It is a pure state machine: no clock, no runtime, no client. Any order of events that
+//! ends in the same objects ends in the same answers.
+
+use std::collections::{BTreeSet, HashMap};
+
+use kubefwd_proto::worker::v1::ObservedService;
+
+pub mod filter;
+pub mod object;
+mod observe;
+mod pods;
+pub mod select;
+mod slices;
+#[cfg(test)]
+mod tests;
+
+use filter::{Filter, Membership};
+use object::{Name, Pod, Service, Slice};
+use pods::Pods;
+use select::Endpoints;
+use slices::Slices;
+
+/// News of one kind of objects.
+#[derive(Clone, Debug)]
+pub enum Change<T> {
+    /// All objects that exist now.
+    Listed(Vec<T>),
+    /// One object was added or changed.
+    Applied(T),
+    /// One object does not exist any more, or does not match the watch's selector any more.
+    Deleted(Name),
+}
+
+/// Everything known of one namespace.
+pub struct NamespaceIndex {
+    filter: Filter,
+    services: HashMap<Name, Entry>,
+    listed: Membership,
+    backing: Backing,
+    dirty: BTreeSet<Name>,
+    reported: HashMap<Name, ObservedService>,
+    announced: bool,
+}
+
+struct Entry {
+    service: Service,
+    membership: Membership,
+}
+
+/// Where the pods behind services are read from.
+enum Backing {
+    Slices(Slices),
+    Pods(Pods),
+    /// The cluster allows neither: services are known, their pods are not.
+    Unavailable,
+}
+
+/// What the daemon does not know yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// `services` is all there is.
+    pub complete: bool,
+    /// New and changed services.
+    pub services: Vec<ObservedService>,
+    /// Services that are gone.
+    pub removed: Vec<String>,
+    /// Services whose pods may have changed, whether or not the daemon has to know.
+    pub touched: Vec<Name>,
+}
+
+impl NamespaceIndex {
+    /// An empty index that reads pods from EndpointSlices and knows nothing until everything was listed once.
+    pub fn new(filter: Filter) -> Self {
+        Self {
+            filter,
+            services: HashMap::new(),
+            listed: Membership::NONE,
+            backing: Backing::Slices(Slices::default()),
+            dirty: BTreeSet::new(),
+            reported: HashMap::new(),
+            announced: false,
+        }
+    }
+
+    /// Takes news of services from a watch that decides about `covers`.
+    pub fn services(&mut self, covers: Membership, change: Change<Service>) {
+        match change {
+            Change::Listed(services) => {
+                let present: BTreeSet<Name> = services.iter().map(|s| s.name.clone()).collect();
+                let absent: Vec<Name> = self
+                    .services
+                    .iter()
+                    .filter(|(name, entry)| {
+                        entry.membership.intersects(covers) && !present.contains(*name)
+                    })
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                for name in absent {
+                    self.leave(&name, covers);
+                }
+                for service in services {
+                    self.apply_service(covers, service);
+                }
+                self.listed = self.listed.with(covers);
+            }
+            Change::Applied(service) => self.apply_service(covers, service),
+            Change::Deleted(name) => self.leave(&name, covers),
+        }
+    }
+
+    /// Takes news of EndpointSlices; ignored once pods are read instead.
+    pub fn slices(&mut self, change: Change<Slice>) {
+        if let Backing::Slices(slices) = &mut self.backing {
+            slices.apply(change, &mut self.dirty);
+        }
+    }
+
+    /// Reads pods by selector from now on, because EndpointSlices are not to be had.
+    pub fn use_pods(&mut self) {
+        let mut pods = Pods::default();
+        for entry in self.services.values() {
+            pods.service_applied(&entry.service);
+        }
+        self.replace_backing(Backing::Pods(pods));
+    }
+
+    /// Gives up on knowing pods, because neither EndpointSlices nor pods are to be had.
+    pub fn use_nothing(&mut self) {
+        self.replace_backing(Backing::Unavailable);
+    }
+
+    /// Takes news of pods; ignored unless [`use_pods`](Self::use_pods) was called.
+    pub fn pods(&mut self, change: Change<Pod>) {
+        if let Backing::Pods(pods) = &mut self.backing {
+            pods.apply(change, &mut self.dirty);
+        }
+    }
+
+    /// Whether every kind of object was listed at least once.
+    pub fn is_synced(&self) -> bool {
+        let backed = match &self.backing {
+            Backing::Slices(slices) => slices.listed,
+            Backing::Pods(pods) => pods.listed,
+            Backing::Unavailable => true,
+        };
+        backed && self.listed.contains(self.filter.needs())
+    }
+
+    /// How many services there are.
+    pub fn len(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Whether there are no services.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// What changed since the last call; `None` when nothing did, or when not everything was listed yet.
+    pub fn take_changes(&mut self) -> Option<Changes> {
+        if !self.is_synced() || (self.announced && self.dirty.is_empty()) {
+            return None;
+        }
+        let mut changes = Changes {
+            complete: !self.announced,
+            ..Changes::default()
+        };
+        self.announced = true;
+        for name in std::mem::take(&mut self.dirty) {
+            match self.observe(&name) {
+                Some(observed) if self.reported.get(&name) != Some(&observed) => {
+                    self.reported.insert(name.clone(), observed.clone());
+                    changes.services.push(observed);
+                }
+                Some(_) => {}
+                None => {
+                    if self.reported.remove(&name).is_some() {
+                        changes.removed.push(name.to_string());
+                    }
+                }
+            }
+            changes.touched.push(name);
+        }
+        Some(changes)
+    }
+
+    /// The pods that stand behind a service, by port; nothing for a service that does not exist.
+    pub fn endpoints(&self, service: &str) -> Endpoints {
+        let Some(entry) = self.services.get(service) else {
+            return Endpoints::default();
+        };
+        match &self.backing {
+            Backing::Slices(slices) => slices.endpoints(&entry.service),
+            Backing::Pods(pods) => pods.endpoints(&entry.service),
+            Backing::Unavailable => Endpoints::default(),
+        }
+    }
+
+    fn observe(&self, name: &str) -> Option<ObservedService> {
+        let entry = self.services.get(name)?;
+        let known = !matches!(self.backing, Backing::Unavailable);
+        let endpoints = known.then(|| self.endpoints(name));
+        let selected = entry.membership.intersects(Membership::SELECTED);
+        Some(observe::observe(
+            &entry.service,
+            endpoints.as_ref(),
+            selected,
+        ))
+    }
+
+    fn apply_service(&mut self, covers: Membership, service: Service) {
+        let member = self.filter.membership(&service.name).and(covers);
+        let before = self
+            .services
+            .get(&service.name)
+            .map_or(Membership::NONE, |entry| entry.membership);
+        let membership = before.without(covers).with(member);
+        if membership.is_none() {
+            self.leave(&service.name, covers);
+            return;
+        }
+        if let Backing::Pods(pods) = &mut self.backing {
+            pods.service_applied(&service);
+        }
+        self.dirty.insert(service.name.clone());
+        self.services.insert(
+            service.name.clone(),
+            Entry {
+                service,
+                membership,
+            },
+        );
+    }
+
+    fn leave(&mut self, name: &Name, covers: Membership) {
+        let Some(entry) = self.services.get_mut(name) else {
+            return;
+        };
+        self.dirty.insert(name.clone());
+        entry.membership = entry.membership.without(covers);
+        if entry.membership.is_none() {
+            self.services.remove(name);
+            if let Backing::Pods(pods) = &mut self.backing {
+                pods.service_deleted(name);
+            }
+        }
+    }
+
+    fn replace_backing(&mut self, backing: Backing) {
+        self.backing = backing;
+        self.dirty.extend(self.services.keys().cloned());
+    }
+}

@@ -1,0 +1,187 @@
+//! Which services of a namespace are wanted: by selection, by name, or both.
+
+use std::collections::BTreeSet;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use kubefwd_proto::common::v1::Selection;
+use kubefwd_proto::{Failure, Reason};
+
+/// Why a service is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership(u8);
+
+/// Decides the [`Membership`] of services by their names; labels and fields are the API server's to decide.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    selection: Option<Globs>,
+    names: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Globs {
+    /// Empty: every name.
+    include: GlobSet,
+    exclude: GlobSet,
+}
+
+impl Membership {
+    /// Not wanted.
+    pub const NONE: Self = Self(0);
+    /// The namespace's selection matches it.
+    pub const SELECTED: Self = Self(1);
+    /// It is wanted by name.
+    pub const NAMED: Self = Self(2);
+    /// Both of the above.
+    pub const BOTH: Self = Self(3);
+
+    /// Whether this is [`Self::NONE`].
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether all of `other` is in this.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether some of `other` is in this.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// This and `other`.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This without `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// What this and `other` have in common.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl Filter {
+    /// Wants the services that `selection` matches (all of them when it is empty, none when it is absent), and those named.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidArgument`] for a glob that cannot be parsed.
+    pub fn new<I>(selection: Option<&Selection>, names: I) -> Result<Self, Failure>
+    where
+        I: IntoIterator<Item = String>,
+    {
+        let selection = selection
+            .map(|selection| {
+                Ok::<_, Failure>(Globs {
+                    include: globs(&selection.include)?,
+                    exclude: globs(&selection.exclude)?,
+                })
+            })
+            .transpose()?;
+        Ok(Self {
+            selection,
+            names: names.into_iter().collect(),
+        })
+    }
+
+    /// The kinds of membership that this filter can give.
+    pub fn needs(&self) -> Membership {
+        let selected = match self.selection {
+            Some(_) => Membership::SELECTED,
+            None => Membership::NONE,
+        };
+        let named = if self.names.is_empty() {
+            Membership::NONE
+        } else {
+            Membership::NAMED
+        };
+        selected.with(named)
+    }
+
+    /// The services wanted by name.
+    pub fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
+    /// Why a service of this name is wanted.
+    pub fn membership(&self, name: &str) -> Membership {
+        let selected = self.selection.as_ref().is_some_and(|globs| {
+            (globs.include.is_empty() || globs.include.is_match(name))
+                && !globs.exclude.is_match(name)
+        });
+        let mut membership = Membership::NONE;
+        if selected {
+            membership = membership.with(Membership::SELECTED);
+        }
+        if self.names.contains(name) {
+            membership = membership.with(Membership::NAMED);
+        }
+        membership
+    }
+}
+
+fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
+    let invalid = |error: globset::Error| {
+        Failure::new(
+            Reason::InvalidArgument,
+            format!("the name pattern cannot be used: {error}"),
+        )
+        .hint("patterns are globs over service names, such as api-* or {web,db}")
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern).map_err(invalid)?);
+    }
+    set.build().map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(include: &[&str], exclude: &[&str]) -> Selection {
+        Selection {
+            include: include.iter().map(|&s| s.to_owned()).collect(),
+            exclude: exclude.iter().map(|&s| s.to_owned()).collect(),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn globs_include_then_exclude_and_names_always_count() {
+        let filter = Filter::new(
+            Some(&selection(&["api-*", "web"], &["*-canary"])),
+            ["api-canary".to_owned()],
+        )
+        .unwrap();
+        assert_eq!(filter.membership("api-v1"), Membership::SELECTED);
+        assert_eq!(filter.membership("web"), Membership::SELECTED);
+        assert_eq!(filter.membership("db"), Membership::NONE);
+        assert_eq!(filter.membership("api-canary"), Membership::NAMED);
+        assert_eq!(filter.needs(), Membership::BOTH);
+    }
+
+    #[test]
+    fn an_empty_selection_matches_all_and_an_absent_one_nothing() {
+        let all = Filter::new(Some(&Selection::default()), ["db".to_owned()]).unwrap();
+        assert_eq!(all.membership("x"), Membership::SELECTED);
+        assert_eq!(all.membership("db"), Membership::BOTH);
+        let none = Filter::new(None, ["db".to_owned()]).unwrap();
+        assert_eq!(none.membership("x"), Membership::NONE);
+        assert_eq!(none.needs(), Membership::NAMED);
+    }
+
+    #[test]
+    fn a_broken_glob_is_named() {
+        let failure = Filter::new(Some(&selection(&["a[", "b"], &[])), []).unwrap_err();
+        assert_eq!(failure.reason, Reason::InvalidArgument);
+        assert!(failure.message.contains("a["), "{failure}");
+    }
+}

@@ -1,0 +1,218 @@
+//! The pods behind one service, and which of them a new connection goes to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use kubefwd_proto::common::v1::Balance;
+
+use super::object::{Condition, Name, PodRef};
+
+/// The pods behind one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// By the service's port; only ports and pods that take connections.
+    ports: BTreeMap<u16, Box<[PodPort]>>,
+    /// Pods that are ready, in a stable order.
+    pub ready: Box<[Name]>,
+    /// The uids of all pods, ready or not, sorted.
+    pub uids: Box<[Name]>,
+    /// Endpoints that are no pods.
+    pub foreign: usize,
+}
+
+/// A port of a pod that takes connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPort {
+    /// The pod.
+    pub pod: PodRef,
+    /// The port of the pod.
+    pub port: u16,
+    /// The container that declares the port, where that is known.
+    pub container: Option<Name>,
+    /// Whether the pod is terminating and only serves because nothing else is there.
+    pub draining: bool,
+}
+
+/// Chooses pods for the connections of one service: remembers what it chose.
+#[derive(Debug, Default)]
+pub struct Chooser {
+    /// The pod that connections go to while it is ready.
+    primary: Option<Name>,
+    /// Where round-robin goes on.
+    next: usize,
+    /// Open connections by the pod's uid; only pods that have some.
+    open: HashMap<Name, usize>,
+}
+
+/// Collects [`Endpoints`].
+#[derive(Default)]
+pub(super) struct EndpointsBuilder {
+    pods: BTreeMap<Order, (PodRef, Condition)>,
+    ports: BTreeMap<u16, BTreeMap<Order, PodPort>>,
+    foreign: usize,
+}
+
+/// `db-9` stands before `db-10`; the uid tells apart two pods that had the same name one after the other.
+type Order = (usize, Name, Name);
+
+impl Endpoints {
+    /// The pods that answer on a port of the service: ready ones, or else those that drain; `pod` narrows to one by name.
+    pub fn usable<'a>(
+        &'a self,
+        port: u16,
+        pod: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a PodPort> {
+        let matching = self
+            .ports
+            .get(&port)
+            .into_iter()
+            .flatten()
+            .filter(move |candidate| pod.is_none_or(|name| *candidate.pod.name == *name));
+        // Those that drain stand behind the ready ones.
+        let some_ready = matching.clone().next().is_some_and(|first| !first.draining);
+        matching.filter(move |candidate| !(some_ready && candidate.draining))
+    }
+}
+
+impl Chooser {
+    /// The pod for a new connection to `port`, leaving out the uids in `tried`; remembers the choice. `None`: nothing is
+    /// ready, or everything was tried.
+    pub fn pick(
+        &mut self,
+        endpoints: &Endpoints,
+        balance: Balance,
+        port: u16,
+        pod: Option<&str>,
+        tried: &[String],
+    ) -> Option<PodPort> {
+        let mut candidates = endpoints
+            .usable(port, pod)
+            .filter(|candidate| !tried.iter().any(|uid| **uid == *candidate.pod.uid));
+        match balance {
+            Balance::Unspecified | Balance::Primary => {
+                let chosen = self.primary_of(candidates)?;
+                // A pod that was asked for by name says nothing about the others. One that was tried in vain is no
+                // longer the primary, although the cluster still calls it ready.
+                if pod.is_none() && self.primary.as_ref() != Some(&chosen.pod.uid) {
+                    self.primary = Some(chosen.pod.uid.clone());
+                }
+                Some(chosen.clone())
+            }
+            Balance::RoundRobin => {
+                let candidates: Vec<_> = candidates.collect();
+                let chosen = *candidates.get(self.next % candidates.len().max(1))?;
+                self.next = self.next.wrapping_add(1);
+                Some(chosen.clone())
+            }
+            Balance::LeastConnections => {
+                // The first of equals is always the same: rotate, so that idle pods share what comes one by one.
+                let first = candidates.next()?;
+                let all: Vec<_> = std::iter::once(first).chain(candidates).collect();
+                let start = self.next % all.len();
+                self.next = self.next.wrapping_add(1);
+                let chosen = (0..all.len())
+                    .map(|offset| all[(start + offset) % all.len()])
+                    .min_by_key(|candidate| self.open.get(&candidate.pod.uid).unwrap_or(&0));
+                chosen.cloned()
+            }
+        }
+    }
+
+    /// The pod that a connection would go to now if it were the next; changes nothing.
+    pub fn peek(&self, endpoints: &Endpoints, port: u16, pod: Option<&str>) -> Option<PodPort> {
+        self.primary_of(endpoints.usable(port, pod)).cloned()
+    }
+
+    /// A connection to this pod was opened.
+    pub fn opened(&mut self, uid: &Name) {
+        *self.open.entry(uid.clone()).or_default() += 1;
+    }
+
+    /// A connection to this pod has ended.
+    pub fn closed(&mut self, uid: &Name) {
+        if let Some(open) = self.open.get_mut(uid) {
+            *open -= 1;
+            if *open == 0 {
+                self.open.remove(uid);
+            }
+        }
+    }
+
+    fn primary_of<'a>(
+        &self,
+        mut candidates: impl Iterator<Item = &'a PodPort>,
+    ) -> Option<&'a PodPort> {
+        let first = candidates.next()?;
+        let is_primary = |candidate: &PodPort| self.primary.as_ref() == Some(&candidate.pod.uid);
+        if is_primary(first) {
+            return Some(first);
+        }
+        Some(candidates.find(|c| is_primary(c)).unwrap_or(first))
+    }
+}
+
+impl EndpointsBuilder {
+    /// Counts a pod. A pod of a dual-stack service is in two slices: the better condition counts.
+    pub(super) fn pod(&mut self, pod: &PodRef, condition: Condition) {
+        let known = self
+            .pods
+            .entry(order(pod))
+            .or_insert_with(|| (pod.clone(), condition));
+        known.1 = known.1.max(condition);
+    }
+
+    /// Counts an endpoint that is no pod.
+    pub(super) fn foreign(&mut self) {
+        self.foreign += 1;
+    }
+
+    /// Says which port of a pod stands behind a port of the service.
+    pub(super) fn port(
+        &mut self,
+        service_port: u16,
+        pod: &PodRef,
+        condition: Condition,
+        port: u16,
+        container: Option<Name>,
+    ) {
+        if condition == Condition::NotReady {
+            return;
+        }
+        let pod_port = PodPort {
+            pod: pod.clone(),
+            port,
+            container,
+            draining: condition == Condition::Draining,
+        };
+        let ports = self.ports.entry(service_port).or_default();
+        let known = ports.entry(order(pod)).or_insert_with(|| pod_port.clone());
+        if known.draining && !pod_port.draining {
+            *known = pod_port;
+        }
+    }
+
+    pub(super) fn build(self) -> Endpoints {
+        let ready: Vec<Name> = self
+            .pods
+            .values()
+            .filter(|(_, condition)| *condition == Condition::Ready)
+            .map(|(pod, _)| pod.name.clone())
+            .collect();
+        let mut uids: Vec<Name> = self.pods.into_values().map(|(pod, _)| pod.uid).collect();
+        uids.sort_unstable();
+        let ports = self.ports.into_iter().map(|(port, pods)| {
+            let mut pods: Vec<PodPort> = pods.into_values().collect();
+            pods.sort_by_key(|pod| pod.draining);
+            (port, pods.into_boxed_slice())
+        });
+        Endpoints {
+            ports: ports.collect(),
+            ready: ready.into_boxed_slice(),
+            uids: uids.into(),
+            foreign: self.foreign,
+        }
+    }
+}
+
+fn order(pod: &PodRef) -> Order {
+    (pod.name.len(), pod.name.clone(), pod.uid.clone())
+}

@@ -1,0 +1,146 @@
+//! What the worker asks of the operating system at its start. The only file with `unsafe`.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::unistd::{getegid, geteuid, getgid, getuid};
+
+/// What macOS allows a process whose hard limit is "unlimited".
+const FALLBACK_LIMIT: u64 = 10_240;
+
+/// Why the worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no channel to a daemon.
+    #[error(
+        "descriptor {0} is not a channel to kubefwdd: this program is started by kubefwdd and is of no use by itself; \
+         run `kubefwdctl status` to see whether the daemon runs"
+    )]
+    NoChannel(RawFd),
+    /// It runs as root without having been told that this is meant.
+    #[error(
+        "refusing to run as root: kubefwd-worker runs as the user whose kubeconfig it reads; kubefwdd passes --allow-root \
+         when that user is root"
+    )]
+    Root,
+    /// It holds more rights than the user has.
+    #[error("refusing to run with more rights than the user has: {0}")]
+    Privileged(String),
+    /// The operating system did not say.
+    #[error("cannot find out what rights this process has")]
+    Unknown(#[source] io::Error),
+}
+
+/// Takes over the daemon's channel, which was inherited at this number, and keeps it from being inherited further.
+///
+/// # Errors
+/// [`StartError::NoChannel`] when there is no stream socket at this number.
+pub fn adopt_channel(fd: RawFd) -> Result<UnixStream, StartError> {
+    let is_socket = std::fs::metadata(format!("/dev/fd/{fd}"))
+        .is_ok_and(|metadata| metadata.file_type().is_socket());
+    if fd <= 2 || !is_socket {
+        return Err(StartError::NoChannel(fd));
+    }
+    // SAFETY: the descriptor is open, as was just seen; it was inherited for this purpose and nothing else in this
+    // process knows of it: this runs before any thread or runtime is started.
+    #[expect(unsafe_code, reason = "adopting an inherited descriptor has no safe form")]
+    let channel = unsafe { OwnedFd::from_raw_fd(fd) };
+    let is_stream = getsockopt(&channel, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
+    let closes = fcntl(&channel, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).is_ok();
+    if is_stream && closes {
+        Ok(UnixStream::from(channel))
+    } else {
+        Err(StartError::NoChannel(fd))
+    }
+}
+
+/// Refuses to go on with more rights than a user of this machine has.
+///
+/// # Errors
+/// When it runs as root without `allow_root`, or as a user with capabilities or a second identity.
+pub fn check_privilege(allow_root: bool) -> Result<(), StartError> {
+    let (user, group) = (getuid(), getgid());
+    if user != geteuid() || group != getegid() {
+        return Err(StartError::Privileged(format!(
+            "real and effective identity differ ({user}/{}, {group}/{})",
+            geteuid(),
+            getegid()
+        )));
+    }
+    if user.is_root() {
+        return if allow_root {
+            Ok(())
+        } else {
+            Err(StartError::Root)
+        };
+    }
+    check_capabilities()
+}
+
+#[cfg(target_os = "linux")]
+fn check_capabilities() -> Result<(), StartError> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(StartError::Unknown)?;
+    match held_capabilities(&status) {
+        None => Ok(()),
+        Some(line) => Err(StartError::Privileged(format!("it has capabilities ({line})"))),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn check_capabilities() -> Result<(), StartError> {
+    Ok(())
+}
+
+/// The first line of proc_pid_status(5) that shows a capability that is, or could be made, effective.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "read on Linux only"))]
+fn held_capabilities(status: &str) -> Option<&str> {
+    status.lines().find(|line| {
+        line.split_once(':').is_some_and(|(name, value)| {
+            matches!(name, "CapEff" | "CapPrm" | "CapAmb") && value.trim().trim_matches('0') != ""
+        })
+    })
+}
+
+/// Allows as many descriptors as the hard limit: one for each service and two for each connection. Returns the limit.
+pub fn raise_descriptor_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 0;
+    };
+    [hard, FALLBACK_LIMIT]
+        .into_iter()
+        .filter(|wanted| *wanted > soft)
+        .find(|wanted| setrlimit(Resource::RLIMIT_NOFILE, *wanted, hard).is_ok())
+        .unwrap_or(soft)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+
+    use super::*;
+
+    #[test]
+    fn only_a_stream_socket_is_a_channel() {
+        assert!(matches!(adopt_channel(1), Err(StartError::NoChannel(1))));
+        assert!(adopt_channel(9_999).is_err());
+        let file = std::fs::File::open("/dev/null").unwrap().into_raw_fd();
+        assert!(adopt_channel(file).is_err());
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let adopted = adopt_channel(ours.into_raw_fd()).unwrap();
+        let flags = fcntl(&adopted, FcntlArg::F_GETFD).unwrap();
+        assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
+    }
+
+    #[test]
+    fn capabilities_are_seen() {
+        let status = "Name:\tx\nCapInh:\t0000000000000400\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n";
+        assert_eq!(held_capabilities(status), None);
+        let status = "CapPrm:\t0000000000000400\n";
+        assert_eq!(held_capabilities(status), Some("CapPrm:\t0000000000000400"));
+    }
+}

@@ -1,0 +1,64 @@
+//! How long to wait before the next try.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+/// Decorrelated jitter: every wait is chosen at random between the floor and three times the one before, up to a
+/// ceiling, so that many watches that failed together do not come back together.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    floor: Duration,
+    ceiling: Duration,
+    last: Duration,
+}
+
+impl Backoff {
+    /// For requests to an API server: 0.2 s to 30 s.
+    pub fn new() -> Self {
+        Self::between(Duration::from_millis(200), Duration::from_secs(30))
+    }
+
+    /// Waits between `floor` and `ceiling`.
+    pub fn between(floor: Duration, ceiling: Duration) -> Self {
+        Self {
+            floor,
+            ceiling,
+            last: floor,
+        }
+    }
+
+    /// How long to wait now.
+    pub fn next(&mut self) -> Duration {
+        let longest = (self.last * 3).min(self.ceiling);
+        self.last = rand::rng().random_range(self.floor..=longest.max(self.floor));
+        self.last
+    }
+
+    /// It works again: the next wait is a short one.
+    pub fn reset(&mut self) {
+        self.last = self.floor;
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_stay_within_their_bounds_and_start_short_again() {
+        let (floor, ceiling) = (Duration::from_millis(200), Duration::from_secs(30));
+        let mut backoff = Backoff::new();
+        let waits: Vec<_> = (0..200).map(|_| backoff.next()).collect();
+        assert!(waits.iter().all(|wait| (floor..=ceiling).contains(wait)));
+        assert!(waits.iter().any(|wait| *wait > Duration::from_secs(3)));
+        backoff.reset();
+        assert!(backoff.next() <= floor * 3);
+    }
+}

@@ -1,0 +1,95 @@
+//! Whether a namespace exists.
+//!
+//! The API server answers a list or a watch in a namespace that does not exist with 200 and no items, so that an empty
+//! answer alone does not tell a quiet namespace from a misspelt one.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::core::Request;
+use kube::core::params::GetParams;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::backoff::Backoff;
+use super::trouble::WatchError;
+
+const ANSWER: Duration = Duration::from_secs(90);
+/// How often a namespace that is not there is looked for.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// What is known of a namespace itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existence {
+    /// It is there, or the user may not ask.
+    Present,
+    /// It is being deleted.
+    Terminating,
+    /// It is not there.
+    Missing,
+}
+
+/// Says what is known, and again whenever that changes, until the namespace is there and stays.
+pub(super) async fn run<E: Send + 'static>(
+    client: Client,
+    namespace: String,
+    news: mpsc::Sender<E>,
+    wrap: fn(Existence) -> E,
+) {
+    let mut backoff = Backoff::between(AGAIN.0, AGAIN.1);
+    let mut said = None;
+    loop {
+        // Whatever keeps the API server from answering is said by the watches.
+        if let Ok(existence) = look(&client, &namespace).await {
+            if said != Some(existence) && news.send(wrap(existence)).await.is_err() {
+                return;
+            }
+            if existence == Existence::Present {
+                return;
+            }
+            said = Some(existence);
+        }
+        tokio::select! {
+            () = sleep(backoff.next()) => {}
+            () = news.closed() => return,
+        }
+    }
+}
+
+async fn look(client: &Client, namespace: &str) -> Result<Existence, WatchError> {
+    let request = Request::new("/api/v1/namespaces")
+        .get(namespace, &GetParams::default())
+        .map_err(kube::Error::BuildRequest)?;
+    let answer = timeout(ANSWER, client.request_text(request)).await;
+    match answer.map_err(|_| WatchError::Timeout)? {
+        Ok(text) => {
+            let object: Object = serde_json::from_str(&text)?;
+            Ok(if object.status.phase == "Terminating" {
+                Existence::Terminating
+            } else {
+                Existence::Present
+            })
+        }
+        Err(error) => {
+            let error = WatchError::Kube(error);
+            match error.code() {
+                Some(404) => Ok(Existence::Missing),
+                Some(403) => Ok(Existence::Present),
+                _ => Err(error),
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    phase: String,
+}

@@ -1,0 +1,358 @@
+//! The task of one namespace: owns its index, feeds it, and tells the daemon and the routes what changed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::Client;
+use kubefwd_proto::Failure;
+use kubefwd_proto::common::v1::Selection;
+use kubefwd_proto::worker::v1::from_worker::Frame;
+use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::check::{self, Existence};
+use super::phase::Status;
+use super::stream::{self, News, Source};
+use super::trouble::Trouble;
+use super::wire::{Wire, WirePod, WireService, WireSlice};
+use crate::forward::route::Routes;
+use crate::index::filter::{Filter, Membership};
+use crate::index::object::{Pod, Service, Slice};
+use crate::index::{Change, NamespaceIndex};
+use crate::link::{Closed, Outbox, services_reports};
+
+/// News that wait for the task.
+const QUEUE: usize = 64;
+/// News that are taken in before what they changed is told.
+const BATCH: usize = 1024;
+
+/// Which services of which namespace are wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The context's name, for reports.
+    pub context: String,
+    /// The namespace.
+    pub namespace: String,
+    /// `None`: only `names`.
+    pub selection: Option<Selection>,
+    /// Services wanted by name.
+    pub names: BTreeSet<String>,
+}
+
+/// What a namespace's task works with.
+pub struct Namespace {
+    /// What is wanted.
+    pub spec: Spec,
+    /// The cluster.
+    pub client: Client,
+    /// Where connections find their pods.
+    pub routes: Arc<Routes>,
+    /// Notified (all waiters) when failing requests should be tried at once.
+    pub retry: Arc<Notify>,
+    /// Notified when requests fail: the kubeconfig may have changed.
+    pub suspect: Arc<Notify>,
+    /// To the daemon.
+    pub outbox: Outbox,
+}
+
+/// Watches a namespace and reports until the daemon is gone. Cancel it by dropping.
+pub async fn run(namespace: Namespace) {
+    let context = namespace.spec.context.clone();
+    let name = namespace.spec.namespace.clone();
+    let filter = Filter::new(
+        namespace.spec.selection.as_ref(),
+        namespace.spec.names.iter().cloned(),
+    );
+    let outbox = namespace.outbox.clone();
+    let ended = match filter {
+        Ok(filter) => Task::new(namespace, filter).run().await,
+        Err(failure) => outbox.send(failed(&context, &name, failure)).await,
+    };
+    if let Err(Closed) = ended {
+        tracing::debug!(context, namespace = name, "nobody to report to");
+    }
+}
+
+/// The report that a namespace cannot be watched.
+pub fn failed(context: &str, namespace: &str, failure: Failure) -> Frame {
+    Frame::Namespace(NamespaceReport {
+        context: context.to_owned(),
+        namespace: namespace.to_owned(),
+        phase: NamespacePhase::Failed.into(),
+        failure: Some(failure.into()),
+        notes: Vec::new(),
+    })
+}
+
+enum Event {
+    Selected(News<Service>),
+    Named(News<Service>),
+    All(News<Service>),
+    Slices(News<Slice>),
+    Pods(News<Pod>),
+    Existence(Existence),
+}
+
+struct Task {
+    namespace: Namespace,
+    index: NamespaceIndex,
+    status: Status,
+    said: NamespaceReport,
+    sender: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+    tasks: JoinSet<()>,
+    slices: Option<AbortHandle>,
+    check: Option<AbortHandle>,
+}
+
+impl Task {
+    fn new(namespace: Namespace, filter: Filter) -> Self {
+        let (sender, events) = mpsc::channel(QUEUE);
+        Self {
+            said: NamespaceReport {
+                context: namespace.spec.context.clone(),
+                namespace: namespace.spec.namespace.clone(),
+                // Who starts the task says so.
+                phase: NamespacePhase::Connecting.into(),
+                ..NamespaceReport::default()
+            },
+            namespace,
+            index: NamespaceIndex::new(filter),
+            status: Status::default(),
+            sender,
+            events,
+            tasks: JoinSet::new(),
+            slices: None,
+            check: None,
+        }
+    }
+
+    async fn run(mut self) -> Result<(), Closed> {
+        self.start_watches();
+        loop {
+            tokio::select! {
+                event = self.events.recv() => {
+                    let mut next = event;
+                    let mut taken = 0;
+                    while let Some(event) = next {
+                        self.take(event);
+                        taken += 1;
+                        next = if taken < BATCH { self.events.try_recv().ok() } else { None };
+                    }
+                    self.tell().await?;
+                }
+                Some(Err(error)) = self.tasks.join_next() => {
+                    if error.is_panic() {
+                        tracing::error!(%error, "a watch broke down");
+                    }
+                }
+                new = self.namespace.routes.wanted() => {
+                    for service in new {
+                        self.publish(&service).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    // === watches ===
+
+    /// One watch of services, or two where labels or fields select some and others are wanted by name.
+    fn start_watches(&mut self) {
+        let Spec {
+            selection, names, ..
+        } = &self.namespace.spec;
+        let names = names.clone();
+        match selection.clone() {
+            Some(selection) if has_selectors(&selection) => {
+                let source = Source {
+                    labels: not_empty(selection.label_selector),
+                    fields: not_empty(selection.field_selector),
+                    ..self.source()
+                };
+                self.watch::<WireService>(source, Event::Selected);
+                if !names.is_empty() {
+                    self.watch::<WireService>(self.named(&names), Event::Named);
+                }
+            }
+            Some(_) => {
+                self.watch::<WireService>(self.source(), Event::All);
+            }
+            None => {
+                self.watch::<WireService>(self.named(&names), Event::Named);
+            }
+        }
+        self.slices = Some(self.watch::<WireSlice>(self.source(), Event::Slices));
+    }
+
+    fn source(&self) -> Source {
+        Source {
+            client: self.namespace.client.clone(),
+            namespace: self.namespace.spec.namespace.as_str().into(),
+            labels: None,
+            fields: None,
+            retry: self.namespace.retry.clone(),
+        }
+    }
+
+    /// A field selector takes one name only.
+    fn named(&self, names: &BTreeSet<String>) -> Source {
+        let mut names = names.iter();
+        let only = names.next().filter(|_| names.next().is_none());
+        Source {
+            fields: only.map(|name| format!("metadata.name={name}")),
+            ..self.source()
+        }
+    }
+
+    fn watch<W: Wire>(&mut self, source: Source, wrap: fn(News<W::Compact>) -> Event) -> AbortHandle {
+        let watch = stream::run::<W, Event>(source, self.sender.clone(), wrap);
+        self.tasks.spawn(watch)
+    }
+
+    /// Reads pods where EndpointSlices are not to be had.
+    fn fall_back(&mut self, failure: Failure) {
+        if let Some(slices) = self.slices.take() {
+            slices.abort();
+        }
+        self.status.fallback = Some(failure);
+        self.status.backing = None;
+        self.index.use_pods();
+        self.watch::<WirePod>(self.source(), Event::Pods);
+    }
+
+    /// Asks whether the namespace exists, while there is no service to prove it.
+    fn look_for_namespace(&mut self) {
+        self.status.inhabited = !self.index.is_empty();
+        if self.status.inhabited {
+            self.status.existence = Some(Existence::Present);
+            if let Some(check) = self.check.take() {
+                check.abort();
+            }
+        } else if self.index.is_synced() && self.check.is_none() {
+            let check = check::run(
+                self.namespace.client.clone(),
+                self.namespace.spec.namespace.clone(),
+                self.sender.clone(),
+                Event::Existence,
+            );
+            self.check = Some(self.tasks.spawn(check));
+        }
+    }
+
+    // === news ===
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Selected(news) => self.services(0, Membership::SELECTED, news),
+            Event::Named(news) => self.services(1, Membership::NAMED, news),
+            Event::All(news) => self.services(0, Membership::BOTH, news),
+            Event::Slices(News::Change(change)) => self.index.slices(change),
+            Event::Pods(News::Change(change)) => self.index.pods(change),
+            Event::Slices(News::Healthy) | Event::Pods(News::Healthy) => self.status.backing = None,
+            Event::Slices(News::Failed(trouble)) => {
+                let failure = self.failure(&trouble);
+                if trouble.is_forbidden() || trouble.is_unknown_kind() {
+                    if self.slices.is_some() {
+                        self.fall_back(failure);
+                    }
+                } else {
+                    self.status.backing = Some(failure);
+                }
+            }
+            Event::Pods(News::Failed(trouble)) => {
+                if trouble.is_forbidden() && trouble.verb == "list" {
+                    self.index.use_nothing();
+                }
+                self.status.backing = Some(self.failure(&trouble));
+            }
+            Event::Existence(existence) => {
+                self.status.existence = Some(existence);
+            }
+        }
+    }
+
+    fn services(&mut self, watch: usize, covers: Membership, news: News<Service>) {
+        match news {
+            News::Change(change) => {
+                if let Change::Listed(services) = &change {
+                    tracing::debug!(
+                        context = self.namespace.spec.context,
+                        namespace = self.namespace.spec.namespace,
+                        services = services.len(),
+                        "listed"
+                    );
+                }
+                self.index.services(covers, change);
+            }
+            News::Healthy => self.status.services[watch] = None,
+            News::Failed(trouble) => self.status.services[watch] = Some(self.failure(&trouble)),
+        }
+    }
+
+    fn failure(&self, trouble: &Trouble) -> Failure {
+        if !trouble.is_forbidden() {
+            self.namespace.suspect.notify_one();
+        }
+        trouble.failure(&self.namespace.spec.namespace)
+    }
+
+    // === what changed ===
+
+    async fn tell(&mut self) -> Result<(), Closed> {
+        if let Some(changes) = self.index.take_changes() {
+            let touched = if changes.complete {
+                // Routes may know pods of services that are gone since another task watched.
+                let routes = self.namespace.routes.all().into_iter();
+                routes.map(|route| route.service().into()).collect()
+            } else {
+                changes.touched.clone()
+            };
+            let Spec {
+                context, namespace, ..
+            } = &self.namespace.spec;
+            for report in services_reports(context, namespace, changes) {
+                self.namespace.outbox.send(Frame::Services(report)).await?;
+            }
+            for service in touched {
+                self.publish(&service).await?;
+            }
+        }
+        self.look_for_namespace();
+        self.status.synced = self.index.is_synced();
+        let report = NamespaceReport {
+            context: self.said.context.clone(),
+            namespace: self.said.namespace.clone(),
+            ..self.status.report()
+        };
+        if report != self.said {
+            self.said = report.clone();
+            self.namespace.outbox.send(Frame::Namespace(report)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells a service's route, if it has one, where its pods are.
+    async fn publish(&self, service: &str) -> Result<(), Closed> {
+        // Before everything was listed the route keeps what an earlier watch told it.
+        if !self.index.is_synced() {
+            return Ok(());
+        }
+        let Some(route) = self.namespace.routes.get(service) else {
+            return Ok(());
+        };
+        for report in route.publish(self.index.endpoints(service)) {
+            self.namespace.outbox.send(Frame::Forward(report)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn has_selectors(selection: &Selection) -> bool {
+    !selection.label_selector.is_empty() || !selection.field_selector.is_empty()
+}
+
+fn not_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,127 @@
+//! How a namespace is doing, as the daemon is told: a pure function of what its watches said.
+
+use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
+use kubefwd_proto::{Failure, Reason};
+
+use super::check::Existence;
+
+/// What the watches of one namespace said last.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    /// By the watches of services; the first failure counts.
+    pub(super) services: [Option<Failure>; 2],
+    /// By the watch of EndpointSlices or pods.
+    pub(super) backing: Option<Failure>,
+    /// Why pods are read instead of EndpointSlices.
+    pub(super) fallback: Option<Failure>,
+    /// `None`: not asked yet.
+    pub(super) existence: Option<Existence>,
+    /// Everything was listed.
+    pub(super) synced: bool,
+    /// There is a service: the namespace exists, whatever else was heard.
+    pub(super) inhabited: bool,
+}
+
+impl Status {
+    /// The report to the daemon; its context and namespace are left to the caller.
+    pub(super) fn report(&self) -> NamespaceReport {
+        let (phase, failure) = self.phase();
+        NamespaceReport {
+            phase: phase.into(),
+            failure: failure.map(Into::into),
+            notes: self.notes(),
+            ..NamespaceReport::default()
+        }
+    }
+
+    fn phase(&self) -> (NamespacePhase, Option<Failure>) {
+        if !self.inhabited && self.existence == Some(Existence::Missing) {
+            let failure = Failure::new(
+                Reason::NamespaceNotFound,
+                "the cluster has no namespace of this name",
+            )
+            .hint("check the spelling; when it is created, its services are forwarded at once");
+            return (NamespacePhase::Failed, Some(failure));
+        }
+        let failure = self
+            .services
+            .iter()
+            .flatten()
+            .chain(&self.backing)
+            .next();
+        if let Some(failure) = failure {
+            return (NamespacePhase::Failed, Some(failure.clone()));
+        }
+        if self.synced && (self.inhabited || self.existence.is_some()) {
+            (NamespacePhase::Watching, None)
+        } else {
+            (NamespacePhase::Connecting, None)
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(failure) = &self.fallback {
+            notes.push(format!(
+                "pods are found by the selectors of services, because EndpointSlices cannot be read ({})",
+                failure.message
+            ));
+        }
+        if self.existence == Some(Existence::Terminating) {
+            notes.push("the namespace is being deleted".to_owned());
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(status: &Status) -> (NamespacePhase, Option<Reason>) {
+        let (phase, failure) = status.phase();
+        (phase, failure.map(|failure| failure.reason))
+    }
+
+    #[test]
+    fn an_empty_namespace_is_watched_only_once_it_is_known_to_exist() {
+        let mut status = Status {
+            synced: true,
+            ..Status::default()
+        };
+        assert_eq!(phase(&status), (NamespacePhase::Connecting, None));
+        status.existence = Some(Existence::Missing);
+        assert_eq!(
+            phase(&status),
+            (NamespacePhase::Failed, Some(Reason::NamespaceNotFound))
+        );
+        status.existence = Some(Existence::Present);
+        assert_eq!(phase(&status), (NamespacePhase::Watching, None));
+    }
+
+    #[test]
+    fn a_service_proves_that_the_namespace_exists() {
+        let status = Status {
+            synced: true,
+            inhabited: true,
+            existence: Some(Existence::Missing),
+            ..Status::default()
+        };
+        assert_eq!(phase(&status), (NamespacePhase::Watching, None));
+    }
+
+    #[test]
+    fn failures_win_over_progress_and_notes_stay() {
+        let forbidden = Failure::new(Reason::ForbiddenByCluster, "permission denied");
+        let status = Status {
+            services: [None, Some(forbidden.clone())],
+            fallback: Some(forbidden),
+            ..Status::default()
+        };
+        assert_eq!(
+            phase(&status),
+            (NamespacePhase::Failed, Some(Reason::ForbiddenByCluster))
+        );
+        assert!(status.report().notes[0].contains("permission denied"));
+    }
+}

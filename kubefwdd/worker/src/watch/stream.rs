@@ -1,0 +1,286 @@
+//! One list and one watch after the other, for one kind of objects, for as long as someone listens.
+//!
+//! After <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>: list in pages,
+//! watch from the list's resource version, keep up with bookmarks, take up a watch that ended where it was, and list
+//! again only when the server no longer remembers that far back.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kube::Client;
+use kube::core::{Request, WatchEvent};
+use kube::core::params::{ListParams, WatchParams};
+use rand::Rng;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout};
+
+use super::backoff::Backoff;
+use super::trouble::{Trouble, WatchError};
+use super::wire::{Page, Wire};
+use crate::index::Change;
+
+const PAGE: u32 = 500;
+/// Credentials may have to be fetched by a plugin that asks a person: longer than its own time limit.
+const ANSWER: Duration = Duration::from_secs(90);
+/// API servers send a bookmark about once a minute: a watch that is silent for longer is dead.
+const SILENCE: Duration = Duration::from_secs(150);
+/// What is asked of the server, at random, so that watches do not all end at once.
+const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 240..=360;
+/// A watch that lasted this long was a healthy one.
+const HEALTHY: Duration = Duration::from_secs(5);
+/// Failures in a row after which a watch that should be taken up is given up for a list.
+const GIVE_UP: u32 = 4;
+/// How long refusals that only a person can mend are left alone.
+const LASTING: Duration = Duration::from_secs(5);
+
+/// What to watch.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) client: Client,
+    pub(super) namespace: Arc<str>,
+    pub(super) labels: Option<String>,
+    pub(super) fields: Option<String>,
+    /// Something changed that may make a failing request succeed: try at once.
+    pub(super) retry: Arc<Notify>,
+}
+
+/// What a watch has to say.
+pub(super) enum News<T> {
+    Change(Change<T>),
+    /// It is connected.
+    Healthy,
+    /// It failed and will try again.
+    Failed(Trouble),
+}
+
+/// The listener is gone.
+struct Closed;
+
+enum Ended {
+    Closed,
+    Failed(WatchError),
+    /// The server ended the watch, as it does after the time that was asked for.
+    Done,
+}
+
+impl From<Closed> for Ended {
+    fn from(Closed: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl From<WatchError> for Ended {
+    fn from(error: WatchError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<kube::Error> for Ended {
+    fn from(error: kube::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<serde_json::Error> for Ended {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Watches until `news` is closed.
+pub(super) async fn run<W: Wire, E: Send + 'static>(
+    source: Source,
+    news: mpsc::Sender<E>,
+    wrap: fn(News<W::Compact>) -> E,
+) {
+    let mut watch = Watch::<W, E> {
+        request: Request::new(format!("{}/namespaces/{}/{}", W::API, source.namespace, W::RESOURCE)),
+        source,
+        news,
+        wrap,
+        version: None,
+        connected: None,
+        backoff: Backoff::new(),
+        failures: 0,
+    };
+    // Ends when nobody listens any more.
+    while watch.once().await.is_ok() {}
+}
+
+struct Watch<W: Wire, E> {
+    source: Source,
+    request: Request,
+    news: mpsc::Sender<E>,
+    wrap: fn(News<W::Compact>) -> E,
+    /// Where to go on; `None`: list first.
+    version: Option<String>,
+    /// Since when the watch that runs, or ran last, was connected.
+    connected: Option<Instant>,
+    backoff: Backoff,
+    /// In a row.
+    failures: u32,
+}
+
+impl<W: Wire, E: Send + 'static> Watch<W, E> {
+    /// One list or one watch, and the wait after it if it failed.
+    async fn once(&mut self) -> Result<(), Closed> {
+        self.connected = None;
+        let (verb, ended) = match self.version.take() {
+            None => ("list", self.list().await),
+            Some(version) => ("watch", self.follow(version).await),
+        };
+        let was_healthy = self.connected.is_some_and(|since| since.elapsed() >= HEALTHY);
+        if was_healthy {
+            self.healthy();
+        }
+        let wait = match ended {
+            Ok(()) => return Ok(()),
+            Err(Ended::Closed) => return Err(Closed),
+            Err(Ended::Done) if was_healthy => Duration::ZERO,
+            // Never many watches in a row without a pause: a broken server would make it a storm.
+            Err(Ended::Done) => self.backoff.next(),
+            Err(Ended::Failed(error)) => {
+                let trouble = Trouble {
+                    verb,
+                    resource: W::RESOURCE,
+                    error,
+                };
+                if self.failed(trouble).await? {
+                    self.backoff.next().max(LASTING)
+                } else {
+                    self.backoff.next()
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.source.retry.notified() => Ok(()),
+            () = self.news.closed() => Err(Closed),
+        }
+    }
+
+    /// Says what failed, unless it may be over with the next try; returns whether it will last.
+    async fn failed(&mut self, trouble: Trouble) -> Result<bool, Closed> {
+        tracing::debug!(
+            namespace = &*self.source.namespace,
+            resource = trouble.resource,
+            verb = trouble.verb,
+            error = &trouble.error as &dyn std::error::Error,
+            "request failed"
+        );
+        self.failures = self.failures.saturating_add(1);
+        if trouble.is_gone() {
+            self.version = None;
+            return Ok(false);
+        }
+        if self.failures >= GIVE_UP {
+            self.version = None;
+        }
+        let lasting = trouble.is_lasting();
+        if lasting || self.failures > 1 {
+            self.say(News::Failed(trouble)).await?;
+        }
+        Ok(lasting)
+    }
+
+    fn healthy(&mut self) {
+        self.failures = 0;
+        self.backoff.reset();
+    }
+
+    async fn list(&mut self) -> Result<(), Ended> {
+        let mut parameters = ListParams {
+            label_selector: self.source.labels.clone(),
+            field_selector: self.source.fields.clone(),
+            ..ListParams::default()
+        }
+        .limit(PAGE);
+        let mut objects = Vec::new();
+        let version = loop {
+            let request = self.request.list(&parameters).map_err(kube::Error::BuildRequest)?;
+            let text = in_time(self.source.client.request_text(request)).await??;
+            let page: Page<W> = serde_json::from_str(&text)?;
+            let items = page.items.into_iter().flatten();
+            objects.extend(items.filter_map(W::compact));
+            if page.metadata.continue_token.is_empty() {
+                break page.metadata.resource_version;
+            }
+            parameters.continue_token = Some(page.metadata.continue_token);
+        };
+        self.say(News::Change(Change::Listed(objects))).await?;
+        self.version = Some(version);
+        Ok(())
+    }
+
+    /// Watches from `version` on; what it reached is kept in `self.version` however it ends.
+    async fn follow(&mut self, version: String) -> Result<(), Ended> {
+        self.version = Some(version);
+        let parameters = WatchParams {
+            label_selector: self.source.labels.clone(),
+            field_selector: self.source.fields.clone(),
+            timeout: Some(rand::rng().random_range(WATCH_SECONDS)),
+            ..WatchParams::default()
+        };
+        let version = self.version.as_deref().unwrap_or_default();
+        let request = self
+            .request
+            .watch(&parameters, version)
+            .map_err(kube::Error::BuildRequest)?;
+        let events = in_time(self.source.client.request_events::<W>(request)).await??;
+        let mut events = std::pin::pin!(events);
+        self.say(News::Healthy).await?;
+        self.connected = Some(Instant::now());
+        loop {
+            let next = tokio::select! {
+                next = timeout(SILENCE, events.next()) => next,
+                // The machine woke up or its network changed: this connection may be dead without knowing it.
+                () = self.source.retry.notified() => return Err(Ended::Done),
+                () = self.news.closed() => return Err(Ended::Closed),
+            };
+            let event = match next {
+                Err(_) => return Err(WatchError::Timeout.into()),
+                Ok(None) => return Err(Ended::Done),
+                Ok(Some(event)) => event?,
+            };
+            if !matches!(event, WatchEvent::Error(_)) {
+                self.healthy();
+            }
+            self.take(event).await?;
+        }
+    }
+
+    async fn take(&mut self, event: WatchEvent<W>) -> Result<(), Ended> {
+        let change = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                self.version = Some(object.metadata().resource_version.clone());
+                let name = object.metadata().name.as_str().into();
+                match object.compact() {
+                    Some(compact) => Change::Applied(compact),
+                    // It was of use before, maybe.
+                    None => Change::Deleted(name),
+                }
+            }
+            WatchEvent::Deleted(object) => {
+                self.version = Some(object.metadata().resource_version.clone());
+                Change::Deleted(object.metadata().name.as_str().into())
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                self.version = Some(bookmark.metadata.resource_version);
+                return Ok(());
+            }
+            WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+        };
+        self.say(News::Change(change)).await?;
+        Ok(())
+    }
+
+    async fn say(&self, news: News<W::Compact>) -> Result<(), Closed> {
+        self.news.send((self.wrap)(news)).await.map_err(|_| Closed)
+    }
+}
+
+async fn in_time<F: Future>(future: F) -> Result<F::Output, WatchError> {
+    timeout(ANSWER, future).await.map_err(|_| WatchError::Timeout)
+}

@@ -1,0 +1,115 @@
+//! What a failed request means for a namespace.
+
+use kube::Error;
+use kubefwd_proto::{Failure, Reason};
+
+/// A request that failed.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// `list`, `watch` or `get`.
+    pub(super) verb: &'static str,
+    /// `services`, `endpointslices` or `pods`.
+    pub(super) resource: &'static str,
+    pub(super) error: WatchError,
+}
+
+/// Why a list or a watch failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WatchError {
+    /// The API server or the way to it.
+    #[error(transparent)]
+    Kube(#[from] Error),
+    /// An answer that is not what Kubernetes documents.
+    #[error("the API server sent an answer that cannot be read: {0}")]
+    Decode(#[from] serde_json::Error),
+    /// No answer in time.
+    #[error("the API server did not answer in time")]
+    Timeout,
+}
+
+impl WatchError {
+    /// The HTTP status that the API server answered with.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+}
+
+impl Trouble {
+    /// The resource version or the page is too old: only a list helps (410 Gone, Kubernetes API concepts).
+    pub(super) fn is_gone(&self) -> bool {
+        self.error.code() == Some(410)
+    }
+
+    /// The user's roles do not allow it.
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.error.code() == Some(403)
+    }
+
+    /// The cluster does not have this kind of objects.
+    pub(super) fn is_unknown_kind(&self) -> bool {
+        self.error.code() == Some(404)
+    }
+
+    /// It will fail again unless someone does something: said at once and not tried often.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self.error.code(), Some(400..=404))
+    }
+
+    /// As a person should read it.
+    pub(super) fn failure(&self, namespace: &str) -> Failure {
+        let Self {
+            verb,
+            resource,
+            error,
+        } = self;
+        if self.is_forbidden() {
+            return Failure::new(
+                Reason::ForbiddenByCluster,
+                format!("permission denied: cannot {verb} {resource} in {namespace}"),
+            )
+            .hint(format!(
+                "ask for a role in {namespace} that allows `get`, `list` and `watch` on `{resource}`"
+            ));
+        }
+        match error {
+            WatchError::Kube(error) => crate::cluster::classify(error),
+            WatchError::Decode(_) => Failure::new(
+                Reason::Unsupported,
+                format!("cannot {verb} {resource} in {namespace}: {error}"),
+            )
+            .hint("check that `server` in the kubeconfig is a Kubernetes API server"),
+            WatchError::Timeout => Failure::new(
+                Reason::ClusterUnreachable,
+                format!("cannot {verb} {resource} in {namespace}: {error}"),
+            )
+            .hint("check that the cluster runs and that this machine's network or VPN reaches it"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_is_forbidden_is_named() {
+        let status = Status::failure("services is forbidden: User \"u\" ...", "Forbidden");
+        let trouble = Trouble {
+            verb: "list",
+            resource: "services",
+            error: WatchError::Kube(Error::Api(Box::new(status.with_code(403)))),
+        };
+        let failure = trouble.failure("staging");
+        assert_eq!(failure.reason, Reason::ForbiddenByCluster);
+        assert_eq!(
+            failure.message,
+            "permission denied: cannot list services in staging"
+        );
+        assert!(trouble.is_lasting() && !trouble.is_gone());
+    }
+}

@@ -1,0 +1,452 @@
+//! The objects as the API server sends them, decoded no further than needed, and their compact forms.
+//!
+//! Fields are those of Service and Pod (core/v1) and EndpointSlice (discovery.k8s.io/v1); what is not named here is
+//! skipped by the decoder and never takes memory.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::index::object::{
+    Condition, ContainerPort, Label, Name, Pod, PodRef, Protocol, Service, ServicePort, Slice,
+    SliceEndpoint, SlicePort, Target,
+};
+
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// A kind of object that is watched.
+pub(super) trait Wire: DeserializeOwned + Clone + Send + 'static {
+    /// What is kept of it.
+    type Compact: Send + 'static;
+    /// The resource's name in paths and in role rules.
+    const RESOURCE: &'static str;
+    /// The path in front of `namespaces/`.
+    const API: &'static str;
+
+    fn metadata(&self) -> &Metadata;
+    /// `None`: nothing that forwarding could use.
+    fn compact(self) -> Option<Self::Compact>;
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub(super) struct Page<T> {
+    pub(super) metadata: PageMetadata,
+    /// `null` where a server has nothing to list.
+    pub(super) items: Option<Vec<T>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PageMetadata {
+    #[serde(default)]
+    pub(super) resource_version: String,
+    #[serde(default, rename = "continue")]
+    pub(super) continue_token: String,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) resource_version: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct WireService {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: ServiceSpec,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ServiceSpec {
+    r#type: String,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: String,
+    external_name: String,
+    publish_not_ready_addresses: bool,
+    selector: Option<BTreeMap<String, String>>,
+    ports: Option<Vec<WireServicePort>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireServicePort {
+    #[serde(default)]
+    name: String,
+    port: u16,
+    #[serde(default)]
+    protocol: String,
+    target_port: Option<IntOrString>,
+    #[serde(default)]
+    app_protocol: String,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum IntOrString {
+    Int(u16),
+    String(String),
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct WireSlice {
+    metadata: Metadata,
+    #[serde(default)]
+    endpoints: Option<Vec<WireEndpoint>>,
+    #[serde(default)]
+    ports: Option<Vec<WireEndpointPort>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEndpoint {
+    #[serde(default)]
+    conditions: EndpointConditions,
+    target_ref: Option<TargetRef>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct EndpointConditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct TargetRef {
+    kind: String,
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct WireEndpointPort {
+    name: Option<String>,
+    port: Option<u16>,
+    protocol: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct WirePod {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: PodSpec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSpec {
+    containers: Vec<Container>,
+    /// Sidecars are init containers that keep running.
+    init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Clone, Deserialize)]
+struct Container {
+    name: String,
+    #[serde(default)]
+    ports: Option<Vec<WireContainerPort>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireContainerPort {
+    #[serde(default)]
+    name: String,
+    container_port: u16,
+    #[serde(default)]
+    protocol: String,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    phase: String,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    conditions: Option<Vec<PodCondition>>,
+}
+
+#[derive(Clone, Deserialize)]
+struct PodCondition {
+    r#type: String,
+    status: String,
+}
+
+impl Wire for WireService {
+    type Compact = Service;
+    const RESOURCE: &'static str = "services";
+    const API: &'static str = "/api/v1";
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn compact(self) -> Option<Service> {
+        let spec = self.spec;
+        let ports = spec.ports.unwrap_or_default().into_iter();
+        Some(Service {
+            name: self.metadata.name.into(),
+            external_name: (spec.r#type == "ExternalName").then(|| spec.external_name.into()),
+            headless: spec.cluster_ip == "None",
+            publish_not_ready: spec.publish_not_ready_addresses,
+            selector: labels(spec.selector),
+            ports: ports
+                .map(|port| ServicePort {
+                    target: match port.target_port {
+                        Some(IntOrString::Int(number)) if number != 0 => Target::Number(number),
+                        Some(IntOrString::String(name)) if !name.is_empty() => {
+                            Target::Name(name.into())
+                        }
+                        _ => Target::Number(port.port),
+                    },
+                    name: port.name.into(),
+                    port: port.port,
+                    protocol: protocol(&port.protocol),
+                    app_protocol: port.app_protocol.into(),
+                })
+                .collect(),
+        })
+    }
+}
+
+impl Wire for WireSlice {
+    type Compact = Slice;
+    const RESOURCE: &'static str = "endpointslices";
+    const API: &'static str = "/apis/discovery.k8s.io/v1";
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn compact(self) -> Option<Slice> {
+        let service = self.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+        let namespace = &self.metadata.namespace;
+        Some(Slice {
+            service: service.as_str().into(),
+            ports: self
+                .ports
+                .into_iter()
+                .flatten()
+                .filter_map(|port| {
+                    Some(SlicePort {
+                        name: port.name.unwrap_or_default().into(),
+                        port: port.port?,
+                        protocol: protocol(&port.protocol.unwrap_or_default()),
+                    })
+                })
+                .collect(),
+            endpoints: self
+                .endpoints
+                .into_iter()
+                .flatten()
+                .map(|endpoint| SliceEndpoint {
+                    condition: endpoint.conditions.condition(),
+                    pod: endpoint
+                        .target_ref
+                        .filter(|target| {
+                            let elsewhere =
+                                !target.namespace.is_empty() && target.namespace != *namespace;
+                            target.kind == "Pod" && !elsewhere && !target.name.is_empty()
+                        })
+                        .map(|target| PodRef {
+                            name: target.name.into(),
+                            uid: target.uid.into(),
+                        }),
+                })
+                .collect(),
+            name: self.metadata.name.into(),
+        })
+    }
+}
+
+impl EndpointConditions {
+    /// Absent means ready; `serving` is absent on old clusters and then the same as `ready`.
+    fn condition(&self) -> Condition {
+        let ready = self.ready.unwrap_or(true);
+        let serving = self.serving.unwrap_or(ready);
+        match (ready, serving, self.terminating.unwrap_or(false)) {
+            (true, ..) => Condition::Ready,
+            (false, true, true) => Condition::Draining,
+            (false, ..) => Condition::NotReady,
+        }
+    }
+}
+
+impl Wire for WirePod {
+    type Compact = Pod;
+    const RESOURCE: &'static str = "pods";
+    const API: &'static str = "/api/v1";
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn compact(self) -> Option<Pod> {
+        let status = self.status;
+        let ready = |condition: &PodCondition| {
+            condition.r#type == "Ready" && condition.status == "True"
+        };
+        let containers = self.spec.containers.into_iter();
+        let sidecars = self.spec.init_containers.into_iter().flatten();
+        Some(Pod {
+            name: self.metadata.name.into(),
+            uid: self.metadata.uid.into(),
+            labels: labels(self.metadata.labels),
+            ready: status.conditions.iter().flatten().any(ready),
+            terminating: self.metadata.deletion_timestamp.is_some(),
+            running: !status.pod_ip.is_empty()
+                && !matches!(status.phase.as_str(), "Succeeded" | "Failed"),
+            ports: containers.chain(sidecars).flat_map(ports_of).collect(),
+        })
+    }
+}
+
+fn ports_of(container: Container) -> impl Iterator<Item = ContainerPort> {
+    let name = Name::from(container.name);
+    let ports = container.ports.unwrap_or_default().into_iter();
+    ports
+        .filter(|port| protocol(&port.protocol) == Protocol::Tcp)
+        .map(move |port| ContainerPort {
+            name: port.name.into(),
+            port: port.container_port,
+            container: name.clone(),
+        })
+}
+
+fn labels(labels: Option<BTreeMap<String, String>>) -> Box<[Label]> {
+    let mut labels: Vec<Label> = labels
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| Label::from(format!("{key}={value}")))
+        .collect();
+    labels.sort_unstable();
+    labels.into()
+}
+
+fn protocol(text: &str) -> Protocol {
+    match text {
+        "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(json: serde_json::Value) -> Service {
+        let wire: WireService = serde_json::from_value(json).unwrap();
+        wire.compact().unwrap()
+    }
+
+    #[test]
+    fn a_service_keeps_what_forwarding_needs() {
+        let service = service(serde_json::json!({
+            "metadata": {"name": "web", "managedFields": [{"manager": "x"}]},
+            "spec": {
+                "type": "ClusterIP", "clusterIP": "None", "selector": {"app": "web", "a": "b"},
+                "publishNotReadyAddresses": true,
+                "ports": [
+                    {"name": "http", "port": 80, "targetPort": "web", "protocol": "TCP", "appProtocol": "h2c"},
+                    {"name": "dns", "port": 53, "targetPort": 5353, "protocol": "UDP"},
+                    {"name": "plain", "port": 81},
+                ],
+            },
+        }));
+        assert!(service.headless && service.publish_not_ready);
+        assert_eq!(&*service.selector, ["a=b".into(), "app=web".into()]);
+        assert_eq!(service.ports[0].target, Target::Name("web".into()));
+        assert_eq!(service.ports[1].protocol, Protocol::Udp);
+        assert_eq!(service.ports[2].target, Target::Number(81));
+        assert_eq!(service.tcp_ports().count(), 2);
+    }
+
+    #[test]
+    fn an_external_name_has_no_selector_and_no_ports() {
+        let service = service(serde_json::json!({
+            "metadata": {"name": "db"},
+            "spec": {"type": "ExternalName", "externalName": "db.example.com"},
+        }));
+        assert_eq!(service.external_name.as_deref(), Some("db.example.com"));
+        assert!(service.ports.is_empty() && service.selector.is_empty());
+    }
+
+    #[test]
+    fn slices_tell_ready_from_draining_and_pods_from_other_addresses() {
+        let slice = |endpoints: serde_json::Value| {
+            let wire: WireSlice = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "web-1", "namespace": "demo", "labels": {SERVICE_NAME_LABEL: "web"}},
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": [{"name": "", "port": 8080, "protocol": "TCP"}, {"name": "any", "port": null}],
+            }))
+            .unwrap();
+            wire.compact().unwrap()
+        };
+        let pod = |name: &str| serde_json::json!({"kind": "Pod", "namespace": "demo", "name": name, "uid": "u"});
+        let slice = slice(serde_json::json!([
+            {"addresses": ["10.0.0.1"], "targetRef": pod("a")},
+            {"addresses": ["10.0.0.2"], "targetRef": pod("b"), "conditions": {"ready": false, "serving": true, "terminating": true}},
+            {"addresses": ["10.0.0.3"], "targetRef": pod("c"), "conditions": {"ready": false, "serving": false, "terminating": false}},
+            {"addresses": ["10.0.0.4"], "conditions": {"ready": true}},
+            {"addresses": ["10.0.0.5"], "targetRef": {"kind": "Pod", "namespace": "other", "name": "d", "uid": "u"}},
+        ]));
+        let conditions: Vec<_> = slice.endpoints.iter().map(|e| e.condition).collect();
+        assert_eq!(
+            conditions[..3],
+            [Condition::Ready, Condition::Draining, Condition::NotReady]
+        );
+        let pods: Vec<_> = slice.endpoints.iter().map(|e| e.pod.is_some()).collect();
+        assert_eq!(pods, [true, true, true, false, false]);
+        assert_eq!(slice.ports.len(), 1);
+    }
+
+    #[test]
+    fn a_slice_of_no_service_is_left_out_and_empty_lists_may_be_null() {
+        let wire: WireSlice =
+            serde_json::from_str(r#"{"metadata":{"name":"x"},"endpoints":null,"ports":null}"#)
+                .unwrap();
+        assert!(wire.compact().is_none());
+        let page: Page<WireSlice> =
+            serde_json::from_str(r#"{"metadata":{"resourceVersion":"7"},"items":null}"#).unwrap();
+        assert!(page.items.is_none() && page.metadata.continue_token.is_empty());
+    }
+
+    #[test]
+    fn a_pod_is_running_until_it_ends() {
+        let pod = |phase: &str| {
+            let wire: WirePod = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "a", "uid": "u", "labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "main", "ports": [
+                    {"name": "web", "containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"},
+                ]}]},
+                "status": {"phase": phase, "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+            }))
+            .unwrap();
+            wire.compact().unwrap()
+        };
+        assert!(pod("Running").running && pod("Running").ready);
+        assert!(!pod("Succeeded").running);
+        assert_eq!(pod("Running").ports.len(), 1);
+    }
+}

@@ -1,0 +1,285 @@
+//! The task that owns the worker's state: takes frames from the daemon one by one and makes what runs match what is wanted.
+//!
+//! It never waits for the daemon to read: frames of its own wait in a list until the queue to the daemon has room, so that
+//! two ends that both write cannot block each other.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kubefwd_proto::channel::{ChannelError, Receiver};
+use kubefwd_proto::common::v1::Balance;
+use kubefwd_proto::worker::PROTOCOL;
+use kubefwd_proto::worker::v1::from_worker::Frame;
+use kubefwd_proto::worker::v1::to_worker::Frame as Order;
+use kubefwd_proto::worker::v1::{
+    Environment, Grant, Held, Hello, Reconnect, ReconnectedReport, Resync, ServiceRef, ToWorker,
+    Tuning, Welcome,
+};
+use kubefwd_proto::{environment, time};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::{self, Acceptor};
+use crate::cluster::Clusters;
+use crate::forward::Forward;
+use crate::forward::traffic::{self, Moving};
+use crate::link::{Closed, Outbox};
+use crate::tunnel::Settings;
+use contexts::{Contexts, Event};
+use queries::Queries;
+
+mod contexts;
+mod machine;
+mod queries;
+
+/// Events of the worker's own tasks that wait for the loop.
+const EVENTS: usize = 64;
+/// How long connections may go on after the daemon asked the worker to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Why the worker ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The daemon broke the protocol, or is another version.
+    #[error("the channel to kubefwdd failed")]
+    Channel(#[from] ChannelError),
+    /// The two programs do not belong together.
+    #[error("kubefwdd speaks protocol {daemon} and this worker {PROTOCOL}: install both from the same release")]
+    Protocol {
+        /// What the daemon speaks.
+        daemon: u32,
+    },
+    /// The operating system gave no thread or descriptor.
+    #[error("cannot start accepting connections")]
+    Accept(#[source] std::io::Error),
+}
+
+/// How the loop goes on.
+enum Next {
+    Go,
+    Stop,
+}
+
+struct Worker {
+    outbox: Outbox,
+    /// Frames that wait for room in the outbox.
+    waiting: VecDeque<Frame>,
+    acceptor: Acceptor<Arc<Forward>>,
+    listeners: HashMap<u64, Listener>,
+    contexts: Contexts,
+    queries: Queries,
+    tasks: TaskTracker,
+}
+
+/// A listener that is accepted from.
+struct Listener {
+    service: ServiceRef,
+    forward: Arc<Forward>,
+}
+
+/// Runs until the daemon asks the worker to end or is gone.
+///
+/// # Errors
+/// When the daemon and the worker do not understand each other.
+pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), WorkerError> {
+    let hello = Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+    };
+    let (acceptor, accepted) = accept::start().map_err(WorkerError::Accept)?;
+    let (sender, mut events) = mpsc::channel(EVENTS);
+    let clusters = Arc::new(Clusters::new(environment::of_this_process()));
+    let tasks = TaskTracker::new();
+    let moving = Arc::new(Moving::default());
+    tokio::spawn(traffic::serve(accepted, tasks.clone(), moving.clone(), outbox.clone()));
+    tokio::spawn(traffic::tell(moving, outbox.clone()));
+    tokio::spawn(machine::watch(sender.clone()));
+    let mut worker = Worker {
+        waiting: VecDeque::from([Frame::Hello(hello)]),
+        acceptor,
+        listeners: HashMap::new(),
+        contexts: Contexts::new(clusters.clone(), outbox.clone(), sender),
+        queries: Queries::new(clusters, outbox.clone(), tasks.clone()),
+        tasks,
+        outbox,
+    };
+    let ended = worker.run(&mut orders, &mut events).await;
+    worker.end().await;
+    ended
+}
+
+impl Worker {
+    async fn run(
+        &mut self,
+        orders: &mut Receiver<ToWorker>,
+        events: &mut mpsc::Receiver<Event>,
+    ) -> Result<(), WorkerError> {
+        let outbox = self.outbox.clone();
+        loop {
+            tokio::select! {
+                order = orders.receive() => {
+                    let Some((order, descriptor)) = order? else {
+                        return Ok(());
+                    };
+                    let Some(order) = order.frame else {
+                        tracing::debug!("a frame of a kind that this version does not know");
+                        continue;
+                    };
+                    match self.obey(order, descriptor)? {
+                        Next::Go => {}
+                        Next::Stop => return Ok(()),
+                    }
+                }
+                Some(event) = events.recv() => {
+                    let frames = self.contexts.take(event);
+                    self.waiting.extend(frames);
+                }
+                room = outbox.reserve(), if !self.waiting.is_empty() => {
+                    let Ok(room) = room else {
+                        return Ok(());
+                    };
+                    if let Some(frame) = self.waiting.pop_front() {
+                        room.send(frame);
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<Next, WorkerError> {
+        match order {
+            Order::Welcome(welcome) => self.welcome(welcome)?,
+            Order::Desired(desired) => {
+                let frames = self.contexts.want(desired);
+                self.waiting.extend(frames);
+            }
+            Order::Grant(grant) => self.grant(grant, descriptor),
+            Order::Revoke(revoke) => {
+                self.acceptor.remove(revoke.listener);
+                if let Some(Listener { service, forward }) = self.listeners.remove(&revoke.listener) {
+                    drop(forward);
+                    self.contexts.release(&service);
+                }
+            }
+            Order::Query(query) => self.queries.ask(query),
+            Order::CancelQuery(cancel) => self.queries.cancel(cancel.id),
+            Order::Reconnect(reconnect) => self.reconnect(reconnect),
+            Order::Probe(_) => self.contexts.probe(),
+            Order::Resync(resync) => self.resync(&resync),
+            Order::Environment(Environment { variables }) => {
+                self.contexts.environment(environment::filter(variables));
+            }
+            Order::Shutdown(_) => return Ok(Next::Stop),
+        }
+        Ok(Next::Go)
+    }
+
+    fn welcome(&mut self, welcome: Welcome) -> Result<(), WorkerError> {
+        if welcome.protocol != PROTOCOL {
+            return Err(WorkerError::Protocol {
+                daemon: welcome.protocol,
+            });
+        }
+        self.contexts.set_tuning(settings(welcome.tuning.as_ref()));
+        Ok(())
+    }
+
+    fn grant(&mut self, grant: Grant, descriptor: Option<OwnedFd>) {
+        let listener = grant.listener;
+        let held = self.hold(grant, descriptor);
+        let error = held.err().unwrap_or_default();
+        if !error.is_empty() {
+            tracing::warn!(listener, error, "a listener cannot be used");
+        }
+        self.waiting.push_back(Frame::Held(Held { listener, error }));
+        let forward = self.listeners.get(&listener).map(|listener| &listener.forward);
+        if let Some(report) = forward.and_then(|forward| forward.report()) {
+            self.waiting.push_back(Frame::Forward(report));
+        }
+    }
+
+    fn hold(&mut self, grant: Grant, descriptor: Option<OwnedFd>) -> Result<(), String> {
+        let descriptor = descriptor.ok_or("no listening socket came with the grant")?;
+        let service = grant.service.ok_or("the grant names no service")?;
+        let port = u16::try_from(grant.service_port).map_err(|_| "the port is out of range")?;
+        let route = self.contexts.route(&service);
+        let pod = Some(grant.pod.as_str()).filter(|pod| !pod.is_empty());
+        let forward = Forward::new(grant.listener, route, port, pod);
+        self.acceptor
+            .add(grant.listener, descriptor, forward.clone())
+            .map_err(|error| format!("cannot accept from the listening socket: {error}"))?;
+        self.listeners
+            .insert(grant.listener, Listener { service, forward });
+        Ok(())
+    }
+
+    fn reconnect(&self, reconnect: Reconnect) {
+        for service in reconnect.services {
+            self.contexts.refresh_credentials(&service.context);
+            let route = self.contexts.existing_route(&service);
+            let outbox = self.outbox.clone();
+            self.tasks.spawn(async move {
+                let began = Instant::now();
+                let result = match &route {
+                    Some(route) => route.reconnect().await.map_err(|failure| failure.to_string()),
+                    None => Err("nothing is forwarded for this service".to_owned()),
+                };
+                let report = ReconnectedReport {
+                    id: reconnect.id,
+                    service: Some(service),
+                    automatic: false,
+                    attempts: 1,
+                    duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    error: result.err().unwrap_or_default(),
+                    time: Some(time::now()),
+                };
+                let _: Result<(), Closed> = outbox.send(Frame::Reconnected(report)).await;
+            });
+        }
+    }
+
+    fn resync(&mut self, resync: &Resync) {
+        for service in &resync.services {
+            self.contexts.resync(&service.context, &service.namespace);
+        }
+    }
+
+    /// Ends: no new connections, and some time for those that are open.
+    async fn end(self) {
+        let Self {
+            acceptor,
+            listeners,
+            contexts,
+            queries,
+            tasks,
+            ..
+        } = self;
+        drop((acceptor, contexts, queries, listeners));
+        tasks.close();
+        if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+            tracing::info!(connections = tasks.len(), "connections are cut");
+        }
+    }
+}
+
+fn settings(tuning: Option<&Tuning>) -> Settings {
+    let mut settings = Settings::default();
+    let Some(tuning) = tuning else {
+        return settings;
+    };
+    if tuning.no_backend_wait_ms > 0 {
+        settings.no_backend_wait = Duration::from_millis(tuning.no_backend_wait_ms.into());
+    }
+    if tuning.half_close_grace_ms > 0 {
+        settings.half_close_grace = Duration::from_millis(tuning.half_close_grace_ms.into());
+    }
+    settings
+}
+
+/// A balance that a newer daemon may send is the default one.
+fn balance(number: i32) -> Balance {
+    Balance::try_from(number).unwrap_or_default()
+}

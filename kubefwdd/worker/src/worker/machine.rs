@@ -1,0 +1,75 @@
+//! Notices that the machine slept: connections may be dead without knowing it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::contexts::Event;
+
+/// How long after waking up it may take to notice.
+const PERIOD: Duration = Duration::from_secs(5);
+/// Clocks are corrected by less.
+const JUMP: Duration = Duration::from_secs(3);
+
+/// Tells the worker each time the machine woke up, until the worker is gone.
+pub(super) async fn watch(events: mpsc::Sender<Event>) {
+    let mut clocks = Clocks::now();
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = events.closed() => return,
+        }
+        let before = std::mem::replace(&mut clocks, Clocks::now());
+        if before.slept_until(&clocks) && events.send(Event::MachineChanged).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The monotonic clock stands still while the machine sleeps (CLOCK_MONOTONIC on Linux, CLOCK_UPTIME_RAW on macOS), the
+/// wall clock does not.
+struct Clocks {
+    running: Instant,
+    wall: SystemTime,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        Self {
+            running: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn slept_until(&self, later: &Self) -> bool {
+        let running = later.running.saturating_duration_since(self.running);
+        // A wall clock that was set back says nothing.
+        let wall = later.wall.duration_since(self.wall).unwrap_or_default();
+        wall > running + JUMP
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleep_is_told_from_waiting_and_from_small_corrections() {
+        let before = Clocks::now();
+        let later = |running: u64, wall: i64| Clocks {
+            running: before.running + Duration::from_secs(running),
+            wall: if wall < 0 {
+                before.wall - Duration::from_secs(wall.unsigned_abs())
+            } else {
+                before.wall + Duration::from_secs(wall.unsigned_abs())
+            },
+        };
+        assert!(!before.slept_until(&later(5, 5)));
+        assert!(!before.slept_until(&later(5, 7)));
+        assert!(!before.slept_until(&later(5, -100)));
+        assert!(before.slept_until(&later(5, 3600)));
+    }
+}
