@@ -5,11 +5,11 @@
 
 #[cfg(any(test, target_os = "macos"))]
 mod pcblist;
-mod users;
 #[cfg_attr(target_os = "linux", path = "peer/tcp_linux.rs")]
 #[cfg_attr(target_os = "macos", path = "peer/tcp_macos.rs")]
 mod tcp;
 mod uds;
+mod users;
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,10 @@ pub use users::{Account, LookupError, account, groups, is_member};
 pub async fn unix_actor(stream: &UnixStream) -> Actor {
     match uds::owner(stream) {
         Some(uid) => actor(uid, Via::UnixSocket).await,
-        None => Actor { user: None, via: Via::UnixSocket },
+        None => Actor {
+            user: None,
+            via: Via::UnixSocket,
+        },
     }
 }
 
@@ -34,14 +37,20 @@ pub async fn unix_actor(stream: &UnixStream) -> Actor {
 /// Ask when the connection is accepted and again before something is changed: a peer that has
 /// closed its socket is nobody any more.
 pub async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
-    spawn_blocking(move || tcp::owner(canonical(peer), canonical(local))).await.ok().flatten()
+    spawn_blocking(move || tcp::owner(canonical(peer), canonical(local)))
+        .await
+        .ok()
+        .flatten()
 }
 
 /// The actor behind a TCP connection, as [`tcp_owner`] finds it.
 pub async fn tcp_actor(peer: SocketAddr, local: SocketAddr) -> Actor {
     match tcp_owner(peer, local).await {
         Some(uid) => actor(uid, Via::TcpPeer).await,
-        None => Actor { user: None, via: Via::TcpPeer },
+        None => Actor {
+            user: None,
+            via: Via::TcpPeer,
+        },
     }
 }
 
@@ -49,8 +58,16 @@ pub async fn tcp_actor(peer: SocketAddr, local: SocketAddr) -> Actor {
 /// same: without a name, and a member of nothing.
 pub async fn actor(uid: u32, via: Via) -> Actor {
     let found = spawn_blocking(move || user(uid)).await;
-    let user = found.unwrap_or(User { uid, gid: uid, name: None, member: false });
-    Actor { user: Some(user), via }
+    let user = found.unwrap_or(User {
+        uid,
+        gid: uid,
+        name: None,
+        member: false,
+    });
+    Actor {
+        user: Some(user),
+        via,
+    }
 }
 
 fn user(uid: u32) -> User {
@@ -60,11 +77,21 @@ fn user(uid: u32) -> User {
                 tracing::warn!(%error, "group membership unknown, taken as none");
                 false
             });
-            User { uid, gid: account.gid, name: Some(account.name), member }
+            User {
+                uid,
+                gid: account.gid,
+                name: Some(account.name),
+                member,
+            }
         }
         Err(error) => {
             tracing::debug!(%error, "a peer without a user name");
-            User { uid, gid: uid, name: None, member: false }
+            User {
+                uid,
+                gid: uid,
+                name: None,
+                member: false,
+            }
         }
     }
 }
@@ -98,7 +125,11 @@ mod tests {
         drop(client);
         // The server has not read the end yet, and its own row would say ESTABLISHED for longer.
         server.readable().await.unwrap();
-        assert_eq!(tcp_owner(peer, local).await, None, "FIN_WAIT2 looks like root");
+        assert_eq!(
+            tcp_owner(peer, local).await,
+            None,
+            "FIN_WAIT2 looks like root"
+        );
         assert_eq!(tcp_actor(peer, local).await.user, None);
     }
 

@@ -15,7 +15,10 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// The file at `path`, readable by its owner alone.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), mode: 0o600 }
+        Self {
+            path: path.into(),
+            mode: 0o600,
+        }
     }
 
     /// The permission bits that the file gets with each [`Self::write`], whatever the umask is.
@@ -31,11 +34,17 @@ impl AtomicFile {
     /// When the directory cannot be written; the old content is still there then.
     pub fn write(&self, content: &[u8]) -> io::Result<()> {
         let directory = directory_of(&self.path);
-        let mut temporary = tempfile::Builder::new().prefix(".kubefwd-").tempfile_in(directory)?;
+        let mut temporary = tempfile::Builder::new()
+            .prefix(".kubefwd-")
+            .tempfile_in(directory)?;
         temporary.write_all(content)?;
-        temporary.as_file().set_permissions(Permissions::from_mode(self.mode))?;
+        temporary
+            .as_file()
+            .set_permissions(Permissions::from_mode(self.mode))?;
         temporary.as_file().sync_all()?;
-        temporary.persist(&self.path).map_err(|failed| failed.error)?;
+        temporary
+            .persist(&self.path)
+            .map_err(|failed| failed.error)?;
         sync_directory(directory)
     }
 }
@@ -82,6 +91,10 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         assert!(AtomicFile::new(&path).write(b"x").is_err());
         assert!(path.is_dir());
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file");
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "no temporary file"
+        );
     }
 }

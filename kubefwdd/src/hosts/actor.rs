@@ -89,7 +89,17 @@ impl HostsActor {
         wanted.mark_unchanged();
         let (status, receiver) = watch::channel(HostsStatus::default());
         let retry = Retry::default();
-        (Self { file, wanted, status, seen: None, is_asked: false, retry }, receiver)
+        (
+            Self {
+                file,
+                wanted,
+                status,
+                seen: None,
+                is_asked: false,
+                retry,
+            },
+            receiver,
+        )
     }
 
     /// Runs until `stop`, or until nobody can want anything any more. The block stays in the file
@@ -143,8 +153,7 @@ impl HostsActor {
         let wanted = self.wanted.borrow_and_update().clone();
         let file = self.file.clone();
         let (entries, revision) = (wanted.entries.len(), wanted.revision);
-        let update =
-            move || file.update(|content| hosts_block::render(content, &wanted.entries));
+        let update = move || file.update(|content| hosts_block::render(content, &wanted.entries));
         match spawn_blocking(update).await {
             Ok(Ok(Updated { now, way })) => {
                 let foreign_names = self.foreign_names(&now).await;
@@ -168,7 +177,11 @@ impl HostsActor {
 
     /// Finds out what another program did to the file.
     async fn look(&mut self) {
-        if self.seen.as_ref().is_some_and(|seen| !self.file.differs_from(seen)) {
+        if self
+            .seen
+            .as_ref()
+            .is_some_and(|seen| !self.file.differs_from(seen))
+        {
             return;
         }
         let file = self.file.clone();
@@ -294,7 +307,13 @@ mod tests {
         let (actor, status) = HostsActor::new(HostsFile::new(path), receiver);
         let stop = CancellationToken::new();
         let task = tokio::spawn(actor.run(stop.clone()));
-        Running { directory, wanted, status, stop, task }
+        Running {
+            directory,
+            wanted,
+            status,
+            stop,
+            task,
+        }
     }
 
     impl Running {
@@ -303,17 +322,22 @@ mod tests {
         }
 
         fn want(&self, revision: u64, names: &[&str]) {
-            let names = names.iter().map(|name| HostName::parse(name).unwrap()).collect();
+            let names = names
+                .iter()
+                .map(|name| HostName::parse(name).unwrap())
+                .collect();
             let entries = HostsEntries::from([(Ipv4Addr::new(127, 1, 27, 1), names)]);
             self.wanted.send_replace(Wanted { revision, entries });
         }
 
         async fn until(&mut self, is_reached: impl FnMut(&HostsStatus) -> bool) -> HostsStatus {
-            let waited = tokio::time::timeout(
-                Duration::from_secs(20),
-                self.status.wait_for(is_reached),
-            );
-            waited.await.expect("the status is reached in time").unwrap().clone()
+            let waited =
+                tokio::time::timeout(Duration::from_secs(20), self.status.wait_for(is_reached));
+            waited
+                .await
+                .expect("the status is reached in time")
+                .unwrap()
+                .clone()
         }
     }
 
@@ -335,7 +359,10 @@ mod tests {
         running.stop.cancel();
         running.task.await.unwrap();
         assert!(cleanup(running.directory.path().join("hosts")).unwrap());
-        assert_eq!(read(&running.directory.path().join("hosts")), "127.0.0.1 localhost\n");
+        assert_eq!(
+            read(&running.directory.path().join("hosts")),
+            "127.0.0.1 localhost\n"
+        );
         assert!(!cleanup(running.directory.path().join("hosts")).unwrap());
     }
 
@@ -346,7 +373,9 @@ mod tests {
             vec![HostName::parse("old").unwrap()],
         )]));
         let mut running = start(&format!("10.0.0.5 mine\n{old}"));
-        let status = running.until(|status| !status.foreign_names.is_empty()).await;
+        let status = running
+            .until(|status| !status.foreign_names.is_empty())
+            .await;
         assert_eq!((status.revision, status.writes), (0, 0));
         assert!(read(&running.path()).contains("127.1.27.9\told"));
         running.want(1, &["api"]);
@@ -367,7 +396,10 @@ mod tests {
         assert_eq!(status.tampered, 1);
         assert!(status.foreign_names.contains("theirs"));
         let content = read(&running.path());
-        assert!(content.starts_with("10.0.0.5 theirs\n# kubefwd begin"), "{content}");
+        assert!(
+            content.starts_with("10.0.0.5 theirs\n# kubefwd begin"),
+            "{content}"
+        );
     }
 
     #[tokio::test]
@@ -377,7 +409,9 @@ mod tests {
         running.until(|status| status.revision == 1).await;
         let content = read(&running.path()) + "10.0.0.5 appended\n";
         std::fs::write(running.path(), content).unwrap();
-        let status = running.until(|status| status.foreign_names.contains("appended")).await;
+        let status = running
+            .until(|status| status.foreign_names.contains("appended"))
+            .await;
         assert_eq!((status.writes, status.tampered), (1, 0));
     }
 

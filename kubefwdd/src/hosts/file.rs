@@ -112,7 +112,13 @@ pub enum Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Identity {
     Missing,
-    File { device: u64, inode: u64, length: u64, modified: (i64, i64), changed: (i64, i64) },
+    File {
+        device: u64,
+        inode: u64,
+        length: u64,
+        modified: (i64, i64),
+        changed: (i64, i64),
+    },
 }
 
 impl HostsFile {
@@ -132,7 +138,8 @@ impl HostsFile {
     /// # Errors
     /// When it cannot be read or is no regular file of sane size.
     pub fn read(&self) -> Result<Snapshot, HostsError> {
-        self.read_target(&self.target()?).map(|(snapshot, _)| snapshot)
+        self.read_target(&self.target()?)
+            .map(|(snapshot, _)| snapshot)
     }
 
     /// Replaces the file by what `edit` makes of it. `edit` is asked again when another program
@@ -149,20 +156,34 @@ impl HostsFile {
         for _ in 0..ATTEMPTS {
             let (before, metadata) = self.read_target(&target)?;
             let Cow::Owned(wanted) = edit(&before.content) else {
-                return Ok(Updated { now: before, way: None });
+                return Ok(Updated {
+                    now: before,
+                    way: None,
+                });
             };
             let Some(way) = self.write_once(&target, metadata.as_ref(), &before, &wanted)? else {
                 continue;
             };
             let identity = identity_of(&target).map_err(|source| self.read_error(source))?;
-            return Ok(Updated { now: Snapshot { content: wanted, identity }, way: Some(way) });
+            return Ok(Updated {
+                now: Snapshot {
+                    content: wanted,
+                    identity,
+                },
+                way: Some(way),
+            });
         }
-        Err(HostsError::Contended { path: self.path.clone() })
+        Err(HostsError::Contended {
+            path: self.path.clone(),
+        })
     }
 
     /// Whether the file is not the one of the snapshot any more.
     pub(super) fn differs_from(&self, snapshot: &Snapshot) -> bool {
-        let now = self.target().ok().and_then(|target| identity_of(&target).ok());
+        let now = self
+            .target()
+            .ok()
+            .and_then(|target| identity_of(&target).ok());
         now != Some(snapshot.identity)
     }
 
@@ -201,7 +222,9 @@ impl HostsFile {
             Ok(target) => Ok(target),
             // Missing, or a link to a file that is missing: that one is created.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let Ok(link) = self.path.read_link() else { return Ok(self.path.clone()) };
+                let Ok(link) = self.path.read_link() else {
+                    return Ok(self.path.clone());
+                };
                 Ok(directory_of(&self.path).join(link))
             }
             Err(source) => Err(self.read_error(source)),
@@ -210,30 +233,53 @@ impl HostsFile {
 
     fn read_target(&self, target: &Path) -> Result<(Snapshot, Option<Metadata>), HostsError> {
         // Without O_NONBLOCK a FIFO in its place would hang us.
-        let opened =
-            OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(target);
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NONBLOCK)
+            .open(target);
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((Snapshot { content: Vec::new(), identity: Identity::Missing }, None));
+                return Ok((
+                    Snapshot {
+                        content: Vec::new(),
+                        identity: Identity::Missing,
+                    },
+                    None,
+                ));
             }
             Err(source) => return Err(self.read_error(source)),
         };
         let metadata = file.metadata().map_err(|source| self.read_error(source))?;
         if !metadata.is_file() {
-            return Err(HostsError::NotAFile { path: self.path.clone() });
+            return Err(HostsError::NotAFile {
+                path: self.path.clone(),
+            });
         }
         let mut content = Vec::new();
-        let read = Read::by_ref(&mut file).take(SIZE_MAX + 1).read_to_end(&mut content);
+        let read = Read::by_ref(&mut file)
+            .take(SIZE_MAX + 1)
+            .read_to_end(&mut content);
         read.map_err(|source| self.read_error(source))?;
         if u64::try_from(content.len()).is_ok_and(|length| length > SIZE_MAX) {
-            return Err(HostsError::TooLarge { path: self.path.clone() });
+            return Err(HostsError::TooLarge {
+                path: self.path.clone(),
+            });
         }
-        Ok((Snapshot { content, identity: Identity::of(&metadata) }, Some(metadata)))
+        Ok((
+            Snapshot {
+                content,
+                identity: Identity::of(&metadata),
+            },
+            Some(metadata),
+        ))
     }
 
     fn read_error(&self, source: io::Error) -> HostsError {
-        HostsError::Read { path: self.path.clone(), source }
+        HostsError::Read {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     fn write_error(&self, source: io::Error) -> HostsError {
@@ -274,7 +320,9 @@ fn replace(
     is_unchanged: impl Fn() -> bool,
 ) -> io::Result<bool> {
     let directory = directory_of(target);
-    let mut temporary = tempfile::Builder::new().prefix(".kubefwd-hosts-").tempfile_in(directory)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".kubefwd-hosts-")
+        .tempfile_in(directory)?;
     temporary.write_all(content)?;
     take_after(&temporary, target, metadata)?;
     temporary.as_file().sync_all()?;
@@ -310,8 +358,16 @@ fn is_worth_in_place(error: &io::Error) -> bool {
     )
 }
 
+/// What the system said, also where the error was wrapped to name a temporary file.
 fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+    let wrapped = || {
+        let source = error.get_ref()?.source()?;
+        source.downcast_ref::<io::Error>()?.raw_os_error()
+    };
+    error
+        .raw_os_error()
+        .or_else(wrapped)
+        .map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 #[cfg(test)]

@@ -20,7 +20,11 @@ use std::path::Path;
 pub(super) fn overwrite(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     let common = old.len().min(new.len());
-    let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let same = old
+        .iter()
+        .zip(new)
+        .take_while(|(old, new)| old == new)
+        .count();
 
     if new.len() > old.len() {
         append(&file, &new[common..], old.len())?;
@@ -38,7 +42,9 @@ pub(super) fn overwrite(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
 
 /// Writes behind the old end; on failure the file ends there again.
 fn append(file: &File, tail: &[u8], old_end: usize) -> io::Result<()> {
-    let written = file.write_all_at(tail, offset(old_end)).and_then(|()| file.sync_all());
+    let written = file
+        .write_all_at(tail, offset(old_end))
+        .and_then(|()| file.sync_all());
     if written.is_err() {
         file.set_len(offset(old_end))?;
     }

@@ -26,7 +26,9 @@ impl FileWatch {
             if let Err(error) = &events {
                 tracing::info!(%error, "no notices of changes to the hosts file, looking every 2 s instead");
             }
-            Self { events: events.ok() }
+            Self {
+                events: events.ok(),
+            }
         }
         #[cfg(not(target_os = "linux"))]
         {

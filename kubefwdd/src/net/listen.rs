@@ -111,7 +111,10 @@ fn explain(address: SocketAddrV4, errno: Errno) -> BindError {
         Errno::EADDRNOTAVAIL => BindError::NotLocal { address },
         Errno::EACCES | Errno::EPERM => BindError::Denied { address },
         Errno::EMFILE | Errno::ENFILE => BindError::TooManyFiles { address },
-        errno => BindError::Other { address, source: errno.into() },
+        errno => BindError::Other {
+            address,
+            source: errno.into(),
+        },
     }
 }
 
@@ -132,7 +135,9 @@ mod tests {
 
     #[test]
     fn a_listener_takes_connections_and_does_not_block() {
-        let listener = Listen::default().tcp(Ipv4Addr::new(127, 200, 0, 1), 0).unwrap();
+        let listener = Listen::default()
+            .tcp(Ipv4Addr::new(127, 200, 0, 1), 0)
+            .unwrap();
         let blocked = listener.accept().unwrap_err();
         assert_eq!(blocked.kind(), io::ErrorKind::WouldBlock);
         std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -144,23 +149,35 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_taken_port_names_the_process() {
         for holder in ["127.200.0.1:0", "0.0.0.0:0", "[::]:0"] {
-            let Ok(holder) = TcpListener::bind(holder) else { continue };
+            let Ok(holder) = TcpListener::bind(holder) else {
+                continue;
+            };
             let port = holder.local_addr().unwrap().port();
-            let error = Listen::default().tcp(Ipv4Addr::new(127, 200, 0, 1), port).unwrap_err();
-            let BindError::InUse { owner: Some(owner), .. } = &error else {
+            let error = Listen::default()
+                .tcp(Ipv4Addr::new(127, 200, 0, 1), port)
+                .unwrap_err();
+            let BindError::InUse {
+                owner: Some(owner), ..
+            } = &error
+            else {
                 panic!("{error}");
             };
             assert_eq!(owner.pid, Some(std::process::id()));
             assert_eq!(owner.address, holder.local_addr().unwrap());
             let text = error.to_string();
-            assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
+            assert!(
+                text.contains(&format!("(pid {})", std::process::id())),
+                "{text}"
+            );
             assert!(text.contains("--port-map"), "{text}");
         }
     }
 
     #[test]
     fn a_foreign_address_is_not_local() {
-        let error = Listen::default().tcp(Ipv4Addr::new(192, 0, 2, 1), 0).unwrap_err();
+        let error = Listen::default()
+            .tcp(Ipv4Addr::new(192, 0, 2, 1), 0)
+            .unwrap_err();
         assert!(matches!(error, BindError::NotLocal { .. }), "{error}");
     }
 }

@@ -66,7 +66,11 @@ impl Loopback {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoopbackError> {
         let journal = path.into();
         let left = read(&journal)?;
-        let mut loopback = Self { journal, log: None, added: left };
+        let mut loopback = Self {
+            journal,
+            log: None,
+            added: left,
+        };
         loopback.clear()?;
         Ok(loopback)
     }
@@ -116,7 +120,11 @@ impl Loopback {
                 true
             }
         });
-        let lines: String = self.added.iter().map(|address| format!("+{address}\n")).collect();
+        let lines: String = self
+            .added
+            .iter()
+            .map(|address| format!("+{address}\n"))
+            .collect();
         self.log = None;
         AtomicFile::new(&self.journal)
             .write(lines.as_bytes())
@@ -127,11 +135,15 @@ impl Loopback {
         let log = match &mut self.log {
             Some(log) => log,
             None => {
-                let opened = OpenOptions::new().append(true).create(true).open(&self.journal);
-                self.log.insert(opened.map_err(|source| LoopbackError::Journal {
-                    path: self.journal.clone(),
-                    source,
-                })?)
+                let opened = OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(&self.journal);
+                self.log
+                    .insert(opened.map_err(|source| LoopbackError::Journal {
+                        path: self.journal.clone(),
+                        source,
+                    })?)
             }
         };
         // Not synced: a crash of this process keeps it, a crash of the machine needs it no more.
@@ -140,7 +152,10 @@ impl Loopback {
     }
 
     fn journal_error(&self, source: io::Error) -> LoopbackError {
-        LoopbackError::Journal { path: self.journal.clone(), source }
+        LoopbackError::Journal {
+            path: self.journal.clone(),
+            source,
+        }
     }
 }
 
@@ -163,11 +178,18 @@ fn read(journal: &Path) -> Result<BTreeSet<Ipv4Addr>, LoopbackError> {
     let text = match std::fs::read(journal) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(source) => return Err(LoopbackError::Journal { path: journal.to_owned(), source }),
+        Err(source) => {
+            return Err(LoopbackError::Journal {
+                path: journal.to_owned(),
+                source,
+            });
+        }
     };
     let mut added = BTreeSet::new();
     for line in String::from_utf8_lossy(&text).split_inclusive('\n') {
-        let Some(entry) = line.strip_suffix('\n') else { break };
+        let Some(entry) = line.strip_suffix('\n') else {
+            break;
+        };
         if let Some(Ok(address)) = entry.strip_prefix('+').map(str::parse) {
             added.insert(address);
         } else if let Some(Ok(address)) = entry.strip_prefix('-').map(str::parse::<Ipv4Addr>) {
@@ -186,8 +208,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("aliases");
         std::fs::write(&path, "+10.0.0.1\n+10.0.0.2\nrubbish\n-10.0.0.1\n+10.0.0.").unwrap();
-        assert_eq!(read(&path).unwrap(), BTreeSet::from([Ipv4Addr::new(10, 0, 0, 2)]));
-        assert_eq!(read(&directory.path().join("none")).unwrap(), BTreeSet::new());
+        assert_eq!(
+            read(&path).unwrap(),
+            BTreeSet::from([Ipv4Addr::new(10, 0, 0, 2)])
+        );
+        assert_eq!(
+            read(&directory.path().join("none")).unwrap(),
+            BTreeSet::new()
+        );
     }
 
     #[test]
@@ -204,7 +232,9 @@ mod tests {
     /// Run by the test below in a network namespace; does nothing otherwise.
     #[test]
     fn helper_in_namespace() {
-        let Some(directory) = std::env::var_os("KUBEFWD_TEST_LOOPBACK") else { return };
+        let Some(directory) = std::env::var_os("KUBEFWD_TEST_LOOPBACK") else {
+            return;
+        };
         let path = PathBuf::from(directory).join("aliases");
         let (first, second) = (Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 99, 0, 2));
         assert!(!is_local(first));
@@ -235,7 +265,10 @@ mod tests {
             command.args(["-Urn", "--", "sh", "-ec", script, "sh"]);
             command
         };
-        if !unshare("ip link set lo up").status().is_ok_and(|status| status.success()) {
+        if !unshare("ip link set lo up")
+            .status()
+            .is_ok_and(|status| status.success())
+        {
             println!("skipped: no user namespaces here");
             return;
         }
@@ -246,6 +279,9 @@ mod tests {
             .env("KUBEFWD_TEST_LOOPBACK", directory.path())
             .output()
             .unwrap();
-        assert!(String::from_utf8_lossy(&output.stdout).contains("outcome: done"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("outcome: done"),
+            "{output:?}"
+        );
     }
 }

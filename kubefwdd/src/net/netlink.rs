@@ -37,7 +37,8 @@ impl Netlink {
     pub(crate) fn open(protocol: SockProtocol) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-        let patience = TimeVal::milliseconds(i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX));
+        let patience =
+            TimeVal::milliseconds(i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX));
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
         // Connected to the kernel: nobody else's messages are taken for its answer.
         connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
@@ -81,7 +82,9 @@ fn parse(answer: &[u8]) -> io::Result<Answer> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     let length = read_u32(answer, 0).and_then(|length| usize::try_from(length).ok());
     let kind = read_u16(answer, 4).ok_or_else(malformed)?;
-    let payload = length.and_then(|length| answer.get(HEADER..length)).ok_or_else(malformed)?;
+    let payload = length
+        .and_then(|length| answer.get(HEADER..length))
+        .ok_or_else(malformed)?;
     match i32::from(kind) {
         libc::NLMSG_ERROR => {
             let code = read_u32(payload, 0).ok_or_else(malformed)?.cast_signed();

@@ -17,9 +17,17 @@ pub struct PortOwner {
 impl fmt::Display for PortOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.program, self.pid) {
-            (Some(program), Some(pid)) => write!(f, "{program} (pid {pid}), which listens on {}", self.address),
+            (Some(program), Some(pid)) => write!(
+                f,
+                "{program} (pid {pid}), which listens on {}",
+                self.address
+            ),
             (None, Some(pid)) => write!(f, "pid {pid}, which listens on {}", self.address),
-            _ => write!(f, "a listener on {} whose process is not visible here", self.address),
+            _ => write!(
+                f,
+                "a listener on {} whose process is not visible here",
+                self.address
+            ),
         }
     }
 }
@@ -46,7 +54,11 @@ pub(super) fn find(address: Ipv4Addr, port: u16) -> Option<PortOwner> {
     let program = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
     // A program may name itself with anything.
     let program = program.map(|name| name.trim_end().replace(char::is_control, "?"));
-    Some(PortOwner { address: row.local, pid, program })
+    Some(PortOwner {
+        address: row.local,
+        pid,
+        program,
+    })
 }
 
 /// The first process that has the socket.
@@ -56,8 +68,12 @@ fn process_of(inode: u64) -> Option<u32> {
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let has_socket = |pid: &u32| {
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
-        let mut links = descriptors.flatten().filter_map(|entry| entry.path().read_link().ok());
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten();
+        let mut links = descriptors
+            .flatten()
+            .filter_map(|entry| entry.path().read_link().ok());
         links.any(|link| link.as_os_str() == wanted.as_str())
     };
     pids.into_iter().find(has_socket)

@@ -22,8 +22,12 @@ pub(crate) struct Row {
 /// All sockets of this network namespace. An IPv4 address in an IPv6 socket is given as IPv4.
 pub(crate) fn rows() -> Vec<Row> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let texts = tables.into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
-    texts.flat_map(|text| text.lines().filter_map(parse).collect::<Vec<_>>()).collect()
+    let texts = tables
+        .into_iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok());
+    texts
+        .flat_map(|text| text.lines().filter_map(parse).collect::<Vec<_>>())
+        .collect()
 }
 
 /// One line; `None` for the headline and for what is no such line.
@@ -36,7 +40,13 @@ fn parse(line: &str) -> Option<Row> {
     let mut fields = fields.skip(3);
     let uid = fields.next()?.parse().ok()?;
     let inode = fields.nth(1)?.parse().ok()?;
-    Some(Row { local, remote, state, uid, inode })
+    Some(Row {
+        local,
+        remote,
+        state,
+        uid,
+        inode,
+    })
 }
 
 /// `0100007F:1F90`: words in the byte order of the machine, the port as a number.
@@ -58,7 +68,10 @@ fn address(text: &str) -> Option<SocketAddr> {
 impl Row {
     /// Whether a listener here keeps `address:port` from being bound.
     pub(crate) fn holds(&self, address: Ipv4Addr, port: u16) -> bool {
-        let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let wildcards = [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ];
         self.state == LISTEN
             && self.local.port() == port
             && (self.local.ip() == address || wildcards.contains(&self.local.ip()))
@@ -87,7 +100,13 @@ mod tests {
 
     #[test]
     fn rubbish_is_no_row() {
-        for line in ["", "sl local_address", "1: x:1 y:2 01", "1: 0100007F 0 0 0 0 0 0 0 0", "1: é00007F:1F90 a"] {
+        for line in [
+            "",
+            "sl local_address",
+            "1: x:1 y:2 01",
+            "1: 0100007F 0 0 0 0 0 0 0 0",
+            "1: é00007F:1F90 a",
+        ] {
             assert_eq!(parse(line), None, "{line}");
         }
     }
@@ -97,7 +116,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let rows = rows();
-        let row = rows.iter().find(|row| row.local == address && row.state == LISTEN).unwrap();
+        let row = rows
+            .iter()
+            .find(|row| row.local == address && row.state == LISTEN)
+            .unwrap();
         assert!(row.holds(Ipv4Addr::LOCALHOST, address.port()));
         assert!(!row.holds(Ipv4Addr::new(127, 9, 9, 9), address.port()));
         assert_ne!(row.inode, 0);

@@ -35,11 +35,16 @@ pub(super) fn owner(list: &[u8], peer: SocketAddr, local: SocketAddr) -> Option<
         match kind {
             KIND_ADDRESSES => {
                 let is_wanted = addresses(record) == Some((peer, local));
-                connection = Connection { is_wanted, uid: None };
+                connection = Connection {
+                    is_wanted,
+                    uid: None,
+                };
             }
             KIND_SOCKET => connection.uid = u32_at(record, 64),
             KIND_TCP if connection.is_wanted => {
-                return connection.uid.filter(|_| u32_at(record, 36) == Some(ESTABLISHED));
+                return connection
+                    .uid
+                    .filter(|_| u32_at(record, 36) == Some(ESTABLISHED));
             }
             _ => {}
         }
@@ -51,7 +56,9 @@ pub(super) fn owner(list: &[u8], peer: SocketAddr, local: SocketAddr) -> Option<
 
 /// The record that the list begins with.
 fn record(list: &[u8]) -> Option<(&[u8], u32)> {
-    let length = usize::try_from(u32_at(list, 0)?).ok().filter(|length| *length >= 8)?;
+    let length = usize::try_from(u32_at(list, 0)?)
+        .ok()
+        .filter(|length| *length >= 8)?;
     Some((list.get(..length)?, u32_at(list, 4)?))
 }
 
@@ -126,7 +133,11 @@ mod tests {
         ]
         .concat();
         assert_eq!(owner(&list, address(1, 5000), address(2, 80)), Some(501));
-        assert_eq!(owner(&list, address(1, 6000), address(2, 80)), None, "closing");
+        assert_eq!(
+            owner(&list, address(1, 6000), address(2, 80)),
+            None,
+            "closing"
+        );
         assert_eq!(owner(&list, address(1, 7000), address(2, 80)), None);
     }
 

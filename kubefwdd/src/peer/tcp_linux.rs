@@ -39,7 +39,11 @@ fn ask(peer: SocketAddr, local: SocketAddr) -> io::Result<Option<u32>> {
 
 /// `struct inet_diag_req_v2` for exactly one connection.
 fn request(peer: SocketAddr, local: SocketAddr) -> Vec<u8> {
-    let family = if peer.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let family = if peer.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
     let mut request = Vec::with_capacity(56);
     request.extend([u8::try_from(family).unwrap_or_default()]);
     request.extend([u8::try_from(libc::IPPROTO_TCP).unwrap_or_default(), 0, 0]);
@@ -68,7 +72,9 @@ fn parse(answer: &[u8]) -> Option<u32> {
 
 fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     let rows = proc_tcp::rows();
-    let row = rows.iter().find(|row| row.local == peer && row.remote == local)?;
+    let row = rows
+        .iter()
+        .find(|row| row.local == peer && row.remote == local)?;
     (row.state == ESTABLISHED && row.inode != 0).then_some(row.uid)
 }
 
@@ -92,7 +98,9 @@ mod tests {
     #[test]
     fn finds_the_owner_of_an_open_connection_only() {
         for listen in ["127.0.0.1:0", "127.2.27.1:0", "[::1]:0"] {
-            let Ok(listener) = TcpListener::bind(listen) else { continue };
+            let Ok(listener) = TcpListener::bind(listen) else {
+                continue;
+            };
             let local = listener.local_addr().unwrap();
             let client = TcpStream::connect(local).unwrap();
             let peer = client.local_addr().unwrap();
@@ -120,8 +128,12 @@ mod tests {
     fn an_ipv6_socket_with_an_ipv4_address_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let local = listener.local_addr().unwrap();
-        let mapped: SocketAddr = format!("[::ffff:127.0.0.1]:{}", local.port()).parse().unwrap();
-        let Ok(client) = TcpStream::connect(mapped) else { return };
+        let mapped: SocketAddr = format!("[::ffff:127.0.0.1]:{}", local.port())
+            .parse()
+            .unwrap();
+        let Ok(client) = TcpStream::connect(mapped) else {
+            return;
+        };
         let peer = client.local_addr().unwrap();
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         assert_eq!(both(peer, local), uid());

@@ -45,10 +45,19 @@ pub enum LookupError {
 /// When there is no such user, or the database does not answer.
 pub fn account(uid: u32) -> Result<Account, LookupError> {
     let found = User::from_uid(Uid::from_raw(uid));
-    let found = found.map_err(|source| LookupError::Database { what: format!("uid {uid}"), source })?;
+    let found = found.map_err(|source| LookupError::Database {
+        what: format!("uid {uid}"),
+        source,
+    })?;
     let user = found.ok_or(LookupError::NoUser(uid))?;
     let (name, home, shell) = (user.name, user.dir, user.shell);
-    Ok(Account { uid, gid: user.gid.as_raw(), name, home, shell })
+    Ok(Account {
+        uid,
+        gid: user.gid.as_raw(),
+        name,
+        home,
+        shell,
+    })
 }
 
 /// All groups of a user as the database has them now, the primary one first. May wait for a
@@ -57,7 +66,10 @@ pub fn account(uid: u32) -> Result<Account, LookupError> {
 /// # Errors
 /// When the database does not answer.
 pub fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
-    let failed = |source| LookupError::Database { what: format!("groups of {}", account.name), source };
+    let failed = |source| LookupError::Database {
+        what: format!("groups of {}", account.name),
+        source,
+    };
     let name = CString::new(account.name.as_str()).map_err(|_| failed(Errno::EINVAL))?;
     let mut groups = sys::group_list(&name, account.gid).map_err(failed)?;
     // The system may give any order; callers take the first for the effective group.
@@ -73,7 +85,10 @@ pub fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
 /// When the database does not answer.
 pub fn is_member(account: &Account, group: &str) -> Result<bool, LookupError> {
     let found = Group::from_name(group);
-    let found = found.map_err(|source| LookupError::Database { what: format!("group {group}"), source })?;
+    let found = found.map_err(|source| LookupError::Database {
+        what: format!("group {group}"),
+        source,
+    })?;
     let Some(group) = found else { return Ok(false) };
     // The list in the group's own entry and the user's list agree in most databases; where one
     // of them is cut short (large directories), either will do.
@@ -100,6 +115,9 @@ mod tests {
     #[test]
     fn an_unknown_user_is_an_error_that_says_so() {
         let error = account(4_000_000_123).unwrap_err();
-        assert!(matches!(error, LookupError::NoUser(4_000_000_123)), "{error}");
+        assert!(
+            matches!(error, LookupError::NoUser(4_000_000_123)),
+            "{error}"
+        );
     }
 }

@@ -99,6 +99,7 @@ pub(super) fn forward(report: &wire::ForwardReport) -> ForwardReport {
         container: clean(&report.container, limits::NAME),
         pod_port: u16::try_from(report.pod_port).unwrap_or_default(),
         transport: clean(&report.transport, limits::NAME),
+        sequence: report.sequence,
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Forward {
 struct Said {
     /// What the daemon knows.
     report: Option<ForwardReport>,
+    /// How many reports there were.
+    sequence: u64,
     /// Why the last connection failed, until one succeeds or other pods stand behind the service.
     failure: Option<String>,
 }
@@ -65,10 +67,13 @@ impl Forward {
     /// Its state, if that is not what was reported last.
     pub fn report(&self) -> Option<ForwardReport> {
         let mut said = self.said();
-        let report = self.state(said.failure.as_deref());
+        let mut report = self.state(said.failure.as_deref());
+        report.sequence = said.sequence;
         if said.report.as_ref() == Some(&report) {
             return None;
         }
+        said.sequence += 1;
+        report.sequence = said.sequence;
         said.report = Some(report.clone());
         Some(report)
     }
@@ -135,6 +140,7 @@ impl Forward {
             pod_port: chosen.port.into(),
             error: failure.unwrap_or_default().to_owned(),
             transport: transport.map_or("", transport_name).to_owned(),
+            sequence: 0,
         }
     }
 

@@ -96,6 +96,8 @@ pub struct ForwardReport {
     pub pod_port: u16,
     /// How the tunnel runs; empty while none was needed.
     pub transport: String,
+    /// Grows with every report on the same listener by the same worker.
+    pub sequence: u64,
 }
 
 /// Whether a pod can be reached.

@@ -199,7 +199,8 @@ impl State {
     pub fn forward_reported(&mut self, uid: u32, listener: ListenerId, report: ForwardReport) {
         let Some(place) = self.place_of(uid, listener) else { return };
         let Some(port) = self.port_mut(&place) else { return };
-        if port.report.as_ref() != Some(&report) {
+        // Reports may overtake each other on their way here.
+        if port.report.as_ref().is_none_or(|last| last.sequence < report.sequence) {
             port.report = Some(report);
             self.changed.services.insert(place.service);
         }

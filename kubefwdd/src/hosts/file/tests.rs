@@ -18,8 +18,9 @@ fn file(directory: &tempfile::TempDir, content: &[u8]) -> HostsFile {
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -36,7 +37,11 @@ fn replaces_the_file_and_keeps_its_mode() {
     let metadata = hosts.path().metadata().unwrap();
     assert_eq!(metadata.mode() & 0o7777, 0o664);
     assert_ne!(metadata.ino(), inode);
-    assert_eq!(names_in(directory.path()), ["hosts"], "no temporary file is left");
+    assert_eq!(
+        names_in(directory.path()),
+        ["hosts"],
+        "no temporary file is left"
+    );
     assert!(!hosts.differs_from(&updated.now));
 }
 
@@ -65,7 +70,10 @@ fn a_link_stays_and_its_target_is_replaced() {
     symlink("made", &dangling).unwrap();
     HostsFile::new(&dangling).update(append("x\n")).unwrap();
     assert!(dangling.is_symlink());
-    assert_eq!(std::fs::read_to_string(directory.path().join("made")).unwrap(), "x\n");
+    assert_eq!(
+        std::fs::read_to_string(directory.path().join("made")).unwrap(),
+        "x\n"
+    );
 }
 
 #[test]
@@ -93,7 +101,10 @@ fn an_edit_by_another_program_is_merged_not_lost() {
             Cow::Owned([content, b"ours\n"].concat())
         })
         .unwrap();
-    assert_eq!(std::fs::read_to_string(hosts.path()).unwrap(), "a\nforeign\nours\n");
+    assert_eq!(
+        std::fs::read_to_string(hosts.path()).unwrap(),
+        "a\nforeign\nours\n"
+    );
 
     let never = hosts.update(|content| {
         edits.set(edits.get() + 1);
@@ -101,7 +112,11 @@ fn an_edit_by_another_program_is_merged_not_lost() {
         Cow::Owned([content, b"ours\n"].concat())
     });
     assert!(matches!(never, Err(HostsError::Contended { .. })));
-    assert!(!std::fs::read_to_string(hosts.path()).unwrap().contains("ours"));
+    assert!(
+        !std::fs::read_to_string(hosts.path())
+            .unwrap()
+            .contains("ours")
+    );
 }
 
 #[test]
@@ -117,19 +132,30 @@ fn a_missing_file_is_created_readable_for_all() {
 fn what_is_no_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let refused = HostsFile::new(directory.path()).update(append("a\n"));
-    assert!(matches!(refused, Err(HostsError::NotAFile { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(HostsError::NotAFile { .. })),
+        "{refused:?}"
+    );
     let fifo = directory.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(matches!(HostsFile::new(&fifo).read(), Err(HostsError::NotAFile { .. })));
+    assert!(matches!(
+        HostsFile::new(&fifo).read(),
+        Err(HostsError::NotAFile { .. })
+    ));
     let large = directory.path().join("large");
     File::create(&large).unwrap().set_len(SIZE_MAX + 1).unwrap();
-    assert!(matches!(HostsFile::new(&large).read(), Err(HostsError::TooLarge { .. })));
+    assert!(matches!(
+        HostsFile::new(&large).read(),
+        Err(HostsError::TooLarge { .. })
+    ));
 }
 
 /// Run by the tests below inside a mount namespace; does nothing otherwise.
 #[test]
 fn helper_update_in_namespace() {
-    let Ok(path) = std::env::var("KUBEFWD_TEST_HOSTS") else { return };
+    let Ok(path) = std::env::var("KUBEFWD_TEST_HOSTS") else {
+        return;
+    };
     match HostsFile::new(path).update(append("ours\n")) {
         Ok(updated) => println!("outcome: {:?}", updated.way),
         Err(error) => println!("outcome: {error}"),
@@ -144,7 +170,10 @@ fn in_namespace(hosts: &Path, prepare: &str) -> Option<String> {
         command.args(["-Urm", "--", "sh", "-ec", script, "sh"]);
         command
     };
-    if !unshare("true").status().is_ok_and(|status| status.success()) {
+    if !unshare("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         println!("skipped: no user namespaces here");
         return None;
     }
@@ -168,7 +197,9 @@ const HELPER: &str = "hosts::file::tests::helper_update_in_namespace";
 fn a_mount_point_is_written_in_place() {
     let directory = tempfile::tempdir().unwrap();
     let hosts = file(&directory, b"a\n");
-    let Some(outcome) = in_namespace(hosts.path(), "mount --bind \"$1\" \"$1\"") else { return };
+    let Some(outcome) = in_namespace(hosts.path(), "mount --bind \"$1\" \"$1\"") else {
+        return;
+    };
     assert_eq!(outcome, "Some(InPlace)");
     assert_eq!(std::fs::read_to_string(hosts.path()).unwrap(), "a\nours\n");
     assert_eq!(names_in(directory.path()), ["hosts"]);
@@ -176,11 +207,28 @@ fn a_mount_point_is_written_in_place() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_writable_file_in_a_read_only_directory_is_written_in_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = file(&directory, b"a\n");
+    let prepare = "d=$(dirname \"$1\"); mount --bind \"$d\" \"$d\"; \
+                   mount --bind \"$1\" \"$1\"; mount -o remount,bind,ro \"$d\"";
+    let Some(outcome) = in_namespace(hosts.path(), prepare) else {
+        return;
+    };
+    assert_eq!(outcome, "Some(InPlace)");
+    assert_eq!(std::fs::read_to_string(hosts.path()).unwrap(), "a\nours\n");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_read_only_file_is_an_error_with_a_next_step() {
     let directory = tempfile::tempdir().unwrap();
     let hosts = file(&directory, b"a\n");
-    let prepare = "d=$(dirname \"$1\"); mount --bind \"$d\" \"$d\"; mount -o remount,bind,ro \"$d\"";
-    let Some(outcome) = in_namespace(hosts.path(), prepare) else { return };
+    let prepare =
+        "d=$(dirname \"$1\"); mount --bind \"$d\" \"$d\"; mount -o remount,bind,ro \"$d\"";
+    let Some(outcome) = in_namespace(hosts.path(), prepare) else {
+        return;
+    };
     assert!(outcome.contains("is read-only"), "{outcome}");
     assert!(outcome.contains("mount it writable"), "{outcome}");
     assert_eq!(std::fs::read_to_string(hosts.path()).unwrap(), "a\n");

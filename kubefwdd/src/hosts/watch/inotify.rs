@@ -42,10 +42,19 @@ impl Events {
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_CLOSE_WRITE;
         let directory = inotify.add_watch(directory_of(&path), in_directory)?;
-        #[expect(deprecated, reason = "sound here: Queue owns its descriptor and never changes it")]
+        #[expect(
+            deprecated,
+            reason = "sound here: Queue owns its descriptor and never changes it"
+        )]
         let queue = AsyncFd::with_interest(Queue(inotify), Interest::READABLE)?;
         let name = path.file_name().map(OsString::from).unwrap_or_default();
-        let mut events = Self { queue, directory, name, path, file: None };
+        let mut events = Self {
+            queue,
+            directory,
+            name,
+            path,
+            file: None,
+        };
         events.watch_file();
         Ok(events)
     }

@@ -1,0 +1,130 @@
+//! Connections: accepted up to a limit, each with the identity of its other end, closed in an orderly way at the end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::identity::Peer;
+use crate::peer;
+
+/// Connections on each socket at a time: streams are connections too.
+const CONNECTIONS: usize = 4_096;
+/// How long the head of a request may take to come.
+const HEAD: Duration = Duration::from_secs(10);
+/// The largest head of a request, bytes.
+const HEAD_BYTES: usize = 32 * 1024;
+/// How long requests that are under way may take when the daemon stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// A descriptor may be free again after so long.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+
+/// Serves a TCP socket until `stop`.
+pub(crate) async fn tcp(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let accept = async || {
+        let (stream, peer) = listener.accept().await?;
+        let local = stream.local_addr()?;
+        stream.set_nodelay(true)?;
+        io::Result::Ok((stream, async move {
+            let accepted = peer::tcp_owner(peer, local).await;
+            Peer::Tcp { peer, local, accepted }
+        }))
+    };
+    serve(accept, router, stop).await;
+}
+
+/// Serves a unix socket until `stop`.
+pub(crate) async fn unix(listener: UnixListener, router: Router, stop: CancellationToken) {
+    let accept = async || {
+        let (stream, _) = listener.accept().await?;
+        let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
+        io::Result::Ok((stream, async move { Peer::Unix { uid } }))
+    };
+    serve(accept, router, stop).await;
+}
+
+async fn serve<S, P>(
+    accept: impl AsyncFn() -> io::Result<(S, P)>,
+    router: Router,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: Future<Output = Peer> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let next = async {
+            // The semaphore is never closed; without a place the kernel's queue is where new connections wait.
+            let place = places.clone().acquire_owned().await.ok()?;
+            Some((place, accept().await))
+        };
+        let next = tokio::select! {
+            () = stop.cancelled() => break,
+            next = next => next,
+        };
+        match next {
+            Some((place, Ok((stream, peer)))) => {
+                connections.spawn(connection(stream, peer, router.clone(), place, stop.clone()));
+            }
+            Some((_, Err(error))) => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(NO_DESCRIPTOR).await;
+            }
+            None => break,
+        }
+    }
+    connections.close();
+    let _ = tokio::time::timeout(FAREWELL, connections.wait()).await;
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: impl Future<Output = Peer>,
+    router: Router,
+    place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
+    let peer = peer.await;
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        let router = router.clone();
+        async move {
+            let answer = router.oneshot(request.map(Body::new)).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::trace!(%error, "a connection ended");
+    }
+    drop(place);
+}

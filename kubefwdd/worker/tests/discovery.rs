@@ -1,0 +1,375 @@
+//! Credentials, client and questions against the simulated cluster, as the worker of a user meets a real one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::query::Question;
+use kubefwd_proto::worker::v1::{
+    CheckAnswer, CheckQuery, EndpointsAnswer, EndpointsQuery, KubePod, KubeService, ListEventsQuery,
+    ListNamespacesQuery, ListPodsQuery, ListServicesQuery, PodLogsQuery, Query,
+};
+use kubefwd_proto::{Failure, Reason};
+use kubefwd_tests::{
+    Cluster, Credential, Kubeconfig, RequestEffect, RequestMatch, Rule, demo, write_exec_plugin,
+};
+use kubefwd_worker::access::kubeconfig::Environment;
+use kubefwd_worker::cluster::{Clusters, classify};
+use kubefwd_worker::discovery::{Answers, answer};
+use tempfile::TempDir;
+
+const VIEWER: &str = "system:serviceaccount:demo:viewer";
+
+/// A user with a kubeconfig, and the questions they ask.
+struct Asker {
+    folder: TempDir,
+    clusters: Arc<Clusters>,
+}
+
+impl Asker {
+    fn new(kubeconfig: &Kubeconfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        kubeconfig.write(&folder.path().join("config")).unwrap();
+        let path = ("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+        Self {
+            folder,
+            clusters: Arc::new(Clusters::new(Environment::from([path]))),
+        }
+    }
+
+    fn kubeconfig(&self) -> Vec<String> {
+        vec![self.folder.path().join("config").display().to_string()]
+    }
+
+    fn ask(&self, question: Question) -> Answers {
+        let query = Query {
+            id: 1,
+            context: String::new(),
+            kubeconfig: self.kubeconfig(),
+            question: Some(question),
+        };
+        answer(self.clusters.clone(), query)
+    }
+
+    /// All answers; a failure must be the last and is the result.
+    async fn all(&self, question: Question) -> Result<Vec<Content>, Failure> {
+        let mut answers: Vec<_> = self.ask(question).collect().await;
+        let lasts: Vec<bool> = answers.iter().map(|answer| answer.last).collect();
+        assert!(lasts.ends_with(&[true]) && !lasts[..lasts.len() - 1].contains(&true), "{lasts:?}");
+        if let Some(Content::Failure(failure)) = &answers[answers.len() - 1].answer {
+            return Err(failure.clone().into());
+        }
+        Ok(answers.drain(..).map(|answer| answer.answer.unwrap()).collect())
+    }
+
+    async fn check(&self, namespace: &str, service: &str) -> Result<CheckAnswer, Failure> {
+        let question = Question::Check(CheckQuery {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            offline: false,
+        });
+        match self.all(question).await?.remove(0) {
+            Content::Check(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn services(&self, namespace: &str) -> Result<Vec<KubeService>, Failure> {
+        let question = Question::Services(ListServicesQuery {
+            namespace: namespace.to_owned(),
+            name: String::new(),
+        });
+        let lists = self.all(question).await?.into_iter().map(|answer| match answer {
+            Content::Services(list) => list.services,
+            other => panic!("{other:?}"),
+        });
+        Ok(lists.flatten().collect())
+    }
+
+    async fn pods(&self, question: ListPodsQuery) -> Result<Vec<KubePod>, Failure> {
+        let lists = self.all(Question::Pods(question)).await?.into_iter().map(|answer| match answer {
+            Content::Pods(list) => list.pods,
+            other => panic!("{other:?}"),
+        });
+        Ok(lists.flatten().collect())
+    }
+
+    async fn endpoints(&self, namespace: &str, service: &str) -> Result<EndpointsAnswer, Failure> {
+        let question = Question::Endpoints(EndpointsQuery {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+        });
+        match self.all(question).await?.remove(0) {
+            Content::Endpoints(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn cluster(services: usize) -> Cluster {
+    demo::cluster(services).start().await.unwrap()
+}
+
+fn admin(cluster: &Cluster) -> Asker {
+    Asker::new(&cluster.kubeconfig("admin").unwrap().namespace("demo"))
+}
+
+fn names<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
+    names.into_iter().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_namespace_is_checked_with_service_and_rights() {
+    let cluster = cluster(0).await;
+    let asker = admin(&cluster);
+    let answer = asker.check("demo", "api").await.unwrap();
+    assert_eq!((answer.context.as_str(), answer.namespace.as_str()), ("sim", "demo"));
+    assert_eq!(answer.server.trim_end_matches('/'), cluster.url().trim_end_matches('/'));
+    assert!(answer.missing_rights.is_empty(), "{answer:?}");
+
+    let missing = asker.check("dmeo", "").await.unwrap_err();
+    assert_eq!(missing.reason, Reason::NamespaceNotFound);
+    assert!(missing.message.contains("\"dmeo\"") && missing.hint.contains("\"demo\""), "{missing}");
+    let missing = asker.check("demo", "grafna").await.unwrap_err();
+    assert_eq!(missing.reason, Reason::ServiceNotFound);
+    assert!(missing.hint.contains("\"grafana\""), "{missing}");
+}
+
+#[tokio::test]
+async fn missing_rights_are_named() {
+    let cluster = cluster(0).await;
+    let viewer = Asker::new(&cluster.kubeconfig(VIEWER).unwrap());
+    let answer = viewer.check("demo", "api").await.unwrap();
+    assert_eq!(answer.missing_rights, ["create pods/portforward"]);
+
+    cluster.set_rules(VIEWER, [Rule::new(["list", "watch"], ["services", "pods"])]);
+    let answer = viewer.check("demo", "api").await.unwrap();
+    assert_eq!(answer.missing_rights, ["create pods/portforward"]);
+
+    let nobody = Asker::new(&cluster.kubeconfig("nobody-user").unwrap());
+    let answer = nobody.check("demo", "").await.unwrap();
+    assert_eq!(answer.missing_rights.len(), 5, "{answer:?}");
+    let failure = nobody.services("demo").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::ForbiddenByCluster);
+    assert_eq!(failure.message, "permission denied: cannot list services in demo (as nobody-user)");
+    let failure = nobody.all(Question::Namespaces(ListNamespacesQuery {})).await.unwrap_err();
+    assert!(failure.message.contains("cannot list namespaces in the whole cluster"), "{failure}");
+}
+
+#[tokio::test]
+async fn services_come_in_pages_and_with_their_ports() {
+    let cluster = cluster(1200).await;
+    let asker = admin(&cluster);
+    assert_eq!(asker.services("many").await.unwrap().len(), 1200);
+    let services = asker.services("demo").await.unwrap();
+    let find = |name: &str| services.iter().find(|service| service.name == name).unwrap();
+    assert_eq!(find("ext").r#type, "ExternalName");
+    assert_eq!(find("store").cluster_ip, "None");
+    let port = &find("api").ports[0];
+    assert_eq!((port.port, port.target_port.as_str(), port.protocol.as_str()), (8080, "http", "TCP"));
+    assert!(find("legacy").selector.is_empty());
+
+    let namespaces = asker.all(Question::Namespaces(ListNamespacesQuery {})).await.unwrap();
+    let Content::Namespaces(list) = &namespaces[0] else {
+        panic!("{namespaces:?}");
+    };
+    let listed = names(list.namespaces.iter().map(|namespace| &namespace.name));
+    assert!(["demo", "edge", "many"].iter().all(|name| listed.contains(name)), "{listed:?}");
+}
+
+#[tokio::test]
+async fn pods_are_shown_as_kubectl_shows_them() {
+    let cluster = cluster(0).await;
+    let asker = admin(&cluster);
+    let in_namespace = |namespace: &str| ListPodsQuery {
+        namespace: namespace.to_owned(),
+        ..ListPodsQuery::default()
+    };
+    let pods = asker.pods(in_namespace("edge")).await.unwrap();
+    let said = |name: &str| {
+        let pod = pods.iter().find(|pod| pod.name == name).unwrap();
+        (pod.status.clone(), pod.ready.clone())
+    };
+    let pair = |status: &str, ready: &str| (status.to_owned(), ready.to_owned());
+    assert_eq!(said("crash"), pair("CrashLoopBackOff", "0/1"));
+    assert_eq!(said("notready"), pair("Running", "0/1"));
+    assert_eq!(said("pending"), pair("Pending", "0/1"));
+
+    let behind = asker
+        .pods(ListPodsQuery {
+            service: "multi".to_owned(),
+            ..in_namespace("demo")
+        })
+        .await
+        .unwrap();
+    assert_eq!(names(behind.iter().map(|pod| &pod.name)), names(&cluster.pods("demo", "web")));
+    let none = asker.pods(ListPodsQuery { service: "legacy".to_owned(), ..in_namespace("demo") });
+    assert!(none.await.unwrap().is_empty());
+
+    cluster.terminate_pod("demo", "store-0");
+    let one = asker.pods(ListPodsQuery { name: "store-0".to_owned(), ..in_namespace("demo") });
+    assert_eq!(one.await.unwrap()[0].status, "Terminating");
+    let gone = asker.pods(ListPodsQuery { name: "no-such".to_owned(), ..in_namespace("demo") });
+    assert_eq!(gone.await.unwrap_err().reason, Reason::NotFound);
+}
+
+#[tokio::test]
+async fn endpoints_come_from_slices_or_from_endpoints() {
+    let cluster = cluster(0).await;
+    let viewer = Asker::new(&cluster.kubeconfig(VIEWER).unwrap());
+    let pods = |answer: &EndpointsAnswer| {
+        let all = answer.subsets.iter().flat_map(|subset| &subset.addresses);
+        let mut pods: Vec<String> = all.map(|address| address.pod.clone()).collect();
+        pods.sort();
+        pods
+    };
+    let mut wanted = cluster.pods("demo", "api");
+    wanted.sort();
+    let from_slices = viewer.endpoints("demo", "api").await.unwrap();
+    assert_eq!(pods(&from_slices), wanted);
+    cluster.deny(Rule::new(["list"], ["endpointslices"]));
+    let from_endpoints = viewer.endpoints("demo", "api").await.unwrap();
+    assert_eq!(pods(&from_endpoints), wanted);
+    cluster.deny(Rule::new(["get"], ["endpoints"]));
+    let denied = viewer.endpoints("demo", "api").await.unwrap_err();
+    assert!(denied.message.contains("cannot list endpointslices"), "{denied}");
+    cluster.clear_denials();
+
+    let notready = viewer.endpoints("edge", "notready").await.unwrap();
+    assert_eq!(notready.subsets[0].not_ready_addresses[0].pod, "notready");
+    assert!(viewer.endpoints("edge", "nomatch").await.is_ok());
+    let missing = viewer.endpoints("edge", "no-such").await.unwrap_err();
+    assert_eq!(missing.reason, Reason::ServiceNotFound);
+}
+
+#[tokio::test]
+async fn a_followed_log_goes_on_until_nobody_listens() {
+    let cluster = cluster(0).await;
+    let asker = admin(&cluster);
+    let pod = cluster.pods("demo", "web").remove(0);
+    let logs = |follow: bool, tail: u32| {
+        Question::Logs(PodLogsQuery {
+            namespace: "demo".to_owned(),
+            pod: pod.clone(),
+            follow,
+            tail_lines: tail,
+            ..PodLogsQuery::default()
+        })
+    };
+    let all = asker.all(logs(false, 1)).await.unwrap();
+    let Content::Logs(frame) = &all[all.len() - 1] else {
+        panic!("{all:?}");
+    };
+    assert_eq!(frame.lines, ["web listens on :8080"]);
+    assert!(!frame.container.is_empty());
+
+    let mut followed = asker.ask(logs(true, 1));
+    let mut lines = Vec::new();
+    while lines.len() < 2 {
+        let answer = followed.next().await.unwrap();
+        assert!(!answer.last);
+        let Some(Content::Logs(frame)) = answer.answer else {
+            panic!("another answer");
+        };
+        if lines.is_empty() {
+            assert!(cluster.log("demo", &pod, "while it is followed"));
+        }
+        lines.extend(frame.lines);
+    }
+    assert_eq!(lines[1], "while it is followed");
+}
+
+#[tokio::test]
+async fn events_are_sorted_and_limited() {
+    let cluster = cluster(0).await;
+    let asker = admin(&cluster);
+    let question = Question::Events(ListEventsQuery {
+        namespace: "demo".to_owned(),
+        limit: 3,
+        ..ListEventsQuery::default()
+    });
+    let answers = asker.all(question).await.unwrap();
+    let Content::Events(list) = &answers[0] else {
+        panic!("{answers:?}");
+    };
+    eprintln!("EVENTS {}", list.events.len());
+    assert!(list.events.len() <= 3);
+    let times: Vec<_> = list.events.iter().map(|event| event.last_time.unwrap().seconds).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_runs_once_for_all_and_not_for_each_refusal() {
+    let cluster = cluster(0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("plugin");
+    let first = cluster.token("admin", None).unwrap();
+    let credential = write_exec_plugin(&plugin, &first, None).unwrap();
+    let asker = Asker::new(&cluster.kubeconfig_with(credential));
+    asker.services("demo").await.unwrap();
+    asker.check("demo", "").await.unwrap();
+    let runs = || std::fs::read_to_string(folder.path().join("plugin.log")).unwrap().lines().count();
+    assert_eq!(runs(), 1);
+
+    // Refused at once after it was fetched, it is not fetched again: the plugin could do no better.
+    cluster.revoke_token(&first);
+    let failure = asker.check("demo", "").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::CredentialsNeeded, "{failure}");
+    assert_eq!(runs(), 1);
+}
+
+#[tokio::test]
+async fn every_kind_of_credential_is_accepted() {
+    let cluster = cluster(0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let pair = cluster.client_certificate("admin", Duration::from_secs(3600)).unwrap();
+    std::fs::write(path("crt"), &pair.certificate_pem).unwrap();
+    std::fs::write(path("key"), &pair.key_pem).unwrap();
+    let token = cluster.token("admin", None).unwrap();
+    std::fs::write(path("token"), &token).unwrap();
+    for credential in [
+        Credential::Certificate(pair),
+        Credential::CertificateFiles { certificate: path("crt"), key: path("key") },
+        Credential::Token(token.clone()),
+        Credential::TokenFile(path("token")),
+        write_exec_plugin(&path("plugin"), &token, Some(Duration::from_secs(600))).unwrap(),
+    ] {
+        let asker = Asker::new(&cluster.kubeconfig_with(credential.clone()));
+        asker.services("demo").await.unwrap_or_else(|failure| panic!("{credential:?}: {failure}"));
+    }
+
+    let expired = cluster.client_certificate("admin", Duration::ZERO).unwrap();
+    let asker = Asker::new(&cluster.kubeconfig_with(Credential::Certificate(expired)));
+    let failure = asker.check("demo", "").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::CredentialsNeeded);
+    assert!(failure.message.contains("expired at"), "{failure}");
+    let asker = Asker::new(&cluster.kubeconfig_with(Credential::Token("rubbish".to_owned())));
+    let failure = asker.services("demo").await.unwrap_err();
+    assert!(failure.message.contains("refused the token"), "{failure}");
+    let asker = Asker::new(&cluster.kubeconfig_with(Credential::Anonymous));
+    let failure = asker.services("demo").await.unwrap_err();
+    assert_eq!(failure.reason, Reason::ForbiddenByCluster, "{failure}");
+}
+
+#[tokio::test]
+async fn trouble_of_the_api_server_is_explained() {
+    let cluster = cluster(0).await;
+    let asker = admin(&cluster);
+    for (code, reason) in [
+        (429, Reason::LimitExceeded),
+        (500, Reason::ClusterUnreachable),
+        (503, Reason::ClusterUnreachable),
+    ] {
+        let effect = RequestEffect::Answer(code);
+        cluster.fail_requests(RequestMatch::any().resource("services"), effect, Some(1));
+        let failure = asker.services("demo").await.unwrap_err();
+        assert_eq!(failure.reason, reason, "{code}: {failure}");
+    }
+    let known = asker.clusters.get("", &asker.kubeconfig()).await.unwrap();
+    cluster.stop_api_server().await;
+    let error = known.client().apiserver_version().await.unwrap_err();
+    let failure = classify(&error);
+    assert_eq!(failure.reason, Reason::ClusterUnreachable, "{failure}");
+}
