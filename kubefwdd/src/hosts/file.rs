@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use tempfile::NamedTempFile;
 
 use super::in_place;
@@ -221,7 +220,7 @@ impl HostsFile {
         match self.path.canonicalize() {
             Ok(target) => Ok(target),
             // Missing, or a link to a file that is missing: that one is created.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let Ok(link) = self.path.read_link() else {
                     return Ok(self.path.clone());
                 };
@@ -239,7 +238,7 @@ impl HostsFile {
             .open(target);
         let mut file = match opened {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok((
                     Snapshot {
                         content: Vec::new(),
@@ -284,8 +283,10 @@ impl HostsFile {
 
     fn write_error(&self, source: io::Error) -> HostsError {
         let path = self.path.clone();
-        match errno(&source) {
-            Errno::EROFS | Errno::EPERM | Errno::EACCES => HostsError::ReadOnly { path, source },
+        match source.kind() {
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+                HostsError::ReadOnly { path, source }
+            }
             _ => HostsError::Write { path, source },
         }
     }
@@ -306,7 +307,7 @@ impl Identity {
 fn identity_of(target: &Path) -> io::Result<Identity> {
     match target.metadata() {
         Ok(metadata) => Ok(Identity::of(&metadata)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Identity::Missing),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Identity::Missing),
         Err(error) => Err(error),
     }
 }
@@ -353,21 +354,12 @@ fn take_after(new: &NamedTempFile, old: &Path, metadata: Option<&Metadata>) -> i
 /// directory is read-only or on a full quota of names, or we may not give files away.
 fn is_worth_in_place(error: &io::Error) -> bool {
     matches!(
-        errno(error),
-        Errno::EBUSY | Errno::EXDEV | Errno::EROFS | Errno::EACCES | Errno::EPERM
+        error.kind(),
+        ErrorKind::ResourceBusy
+            | ErrorKind::CrossesDevices
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::PermissionDenied
     )
-}
-
-/// What the system said, also where the error was wrapped to name a temporary file.
-fn errno(error: &io::Error) -> Errno {
-    let wrapped = || {
-        let source = error.get_ref()?.source()?;
-        source.downcast_ref::<io::Error>()?.raw_os_error()
-    };
-    error
-        .raw_os_error()
-        .or_else(wrapped)
-        .map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 #[cfg(test)]
