@@ -7,6 +7,8 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+#[cfg(target_os = "macos")]
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -101,10 +103,20 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: a system call on numbers.
     let result = unsafe {
-        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            first as libc::c_uint,
+            libc::c_uint::MAX,
+            CLOSE_RANGE_CLOEXEC,
+        )
     };
     // Kernels before 5.11 do not know the flag: everything the daemon opens is close-on-exec from its start anyway.
-    if result == 0 || matches!(io::Error::last_os_error().raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) {
+    if result == 0
+        || matches!(
+            io::Error::last_os_error().raw_os_error(),
+            Some(libc::EINVAL | libc::ENOSYS)
+        )
+    {
         return Ok(());
     }
     Err(io::Error::last_os_error())
@@ -133,13 +145,26 @@ pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
         let mut value = [0u8; 64 << 10];
         // SAFETY: the name ends in NUL, the pointer and length are those of a buffer that lives through the call.
         let length = unsafe {
-            libc::fgetxattr(old.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+            libc::fgetxattr(
+                old.as_raw_fd(),
+                name.as_ptr(),
+                value.as_mut_ptr().cast(),
+                value.len(),
+            )
         };
         // Negative: the file has no such label, or its file system has none at all.
-        let Ok(length) = usize::try_from(length) else { continue };
+        let Ok(length) = usize::try_from(length) else {
+            continue;
+        };
         // SAFETY: as above; the system only reads `length` bytes, which it has just written there.
         let result = unsafe {
-            libc::fsetxattr(new.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), length, 0)
+            libc::fsetxattr(
+                new.as_raw_fd(),
+                name.as_ptr(),
+                value.as_ptr().cast(),
+                length,
+                0,
+            )
         };
         if result != 0 {
             return Err(io::Error::last_os_error());
@@ -157,9 +182,18 @@ pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
     let flags = libc::COPYFILE_ACL | libc::COPYFILE_XATTR;
     // SAFETY: two descriptors that live through the call, and no state object.
     let result = unsafe {
-        libc::fcopyfile(old.as_raw_fd(), new.as_raw_fd(), std::ptr::null_mut(), flags)
+        libc::fcopyfile(
+            old.as_raw_fd(),
+            new.as_raw_fd(),
+            std::ptr::null_mut(),
+            flags,
+        )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The groups of a user, as the user database has them.
@@ -184,7 +218,12 @@ pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
         let mut count = libc::c_int::try_from(capacity).map_err(|_| Errno::EINVAL)?;
         // SAFETY: the name ends in NUL; the system writes at most `count` numbers into a buffer of that many.
         let result = unsafe {
-            libc::getgrouplist(user.as_ptr(), primary.cast_signed(), groups.as_mut_ptr(), &mut count)
+            libc::getgrouplist(
+                user.as_ptr(),
+                primary.cast_signed(),
+                groups.as_mut_ptr(),
+                &mut count,
+            )
         };
         if result == 0 {
             groups.truncate(usize::try_from(count).unwrap_or_default());
@@ -213,7 +252,10 @@ pub fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>>
         return Ok(Vec::new());
     }
     let names = variable("LISTEN_FDNAMES");
-    let names = names.split(':').map(str::to_owned).chain(std::iter::repeat(String::new()));
+    let names = names
+        .split(':')
+        .map(str::to_owned)
+        .chain(std::iter::repeat(String::new()));
     let adopt = |(descriptor, name): (RawFd, String)| {
         // SAFETY: a system call on a number; one that is no descriptor is refused.
         if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
@@ -276,12 +318,20 @@ static SOCKETS_TAKEN: AtomicBool = AtomicBool::new(false);
 pub fn add_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
     /// `_IOW('i', 26, struct ifaliasreq)` of sys/sockio.h.
     const SIOCAIFADDR: libc::c_ulong = 0x8040_691a;
-    const { assert!(size_of::<libc::ifaliasreq>() == 0x40) };
-    let request = libc::ifaliasreq {
-        ifra_name: loopback_name(),
-        ifra_addr: socket_address(address),
-        ifra_broadaddr: socket_address(address),
-        ifra_mask: socket_address(Ipv4Addr::BROADCAST),
+    /// `struct ifaliasreq` of net/if.h; the one of libc cannot be made outside of it.
+    #[repr(C)]
+    struct Request {
+        name: [libc::c_char; libc::IFNAMSIZ],
+        address: libc::sockaddr,
+        broadcast: libc::sockaddr,
+        mask: libc::sockaddr,
+    }
+    const { assert!(size_of::<Request>() == 0x40) };
+    let request = Request {
+        name: loopback_name(),
+        address: socket_address(address),
+        broadcast: socket_address(address),
+        mask: socket_address(Ipv4Addr::BROADCAST),
     };
     loopback_request(SIOCAIFADDR, &request)
 }
@@ -301,7 +351,10 @@ pub fn remove_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
         address: libc::sockaddr,
     }
     const { assert!(size_of::<Request>() == 0x20) };
-    let request = Request { name: loopback_name(), address: socket_address(address) };
+    let request = Request {
+        name: loopback_name(),
+        address: socket_address(address),
+    };
     loopback_request(SIOCDIFADDR, &request)
 }
 
@@ -310,7 +363,11 @@ fn loopback_request<T>(request: libc::c_ulong, argument: &T) -> io::Result<()> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     // SAFETY: the callers pass the structure whose size is part of the request's number; the system only reads it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, std::ptr::from_ref(argument)) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(target_os = "macos")]
@@ -329,7 +386,11 @@ fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
     for (to, from) in data[2..].iter_mut().zip(address.octets()) {
         *to = from.cast_signed();
     }
-    libc::sockaddr { sa_len: 16, sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+    libc::sockaddr {
+        sa_len: 16,
+        sa_family: libc::AF_INET as libc::sa_family_t,
+        sa_data: data,
+    }
 }
 
 /// The kernel's list of TCP connections, for `peer::pcblist` to read.
@@ -342,7 +403,8 @@ pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
     let ask = |buffer: *mut libc::c_void, length: &mut usize| {
         // SAFETY: the name ends in NUL; the buffer is null or has `length` bytes, of which the system writes at most
         // that many and stores how many.
-        match unsafe { libc::sysctlbyname(NAME.as_ptr(), buffer, length, std::ptr::null_mut(), 0) } {
+        match unsafe { libc::sysctlbyname(NAME.as_ptr(), buffer, length, std::ptr::null_mut(), 0) }
+        {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -355,4 +417,50 @@ pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
     ask(list.as_mut_ptr().cast(), &mut length)?;
     list.truncate(length);
     Ok(list)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    const HELPER: &str = "sys::tests::helper_with_inherited_sockets";
+
+    /// Run by the test below with a descriptor to inherit; does nothing otherwise.
+    #[test]
+    fn helper_with_inherited_sockets() {
+        if std::env::var_os("LISTEN_FDNAMES").is_none() {
+            return;
+        }
+        let mut found = inherited_sockets(&[]).unwrap();
+        let (name, descriptor) = found.pop().unwrap();
+        assert!(found.is_empty());
+        let mut text = String::new();
+        File::from(descriptor).read_to_string(&mut text).unwrap();
+        println!("outcome: {name} {text}");
+        assert!(
+            inherited_sockets(&[]).unwrap().is_empty(),
+            "they are given once"
+        );
+    }
+
+    #[test]
+    fn descriptors_of_the_service_manager_are_taken_if_they_are_for_us() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        io::Write::write_all(&mut file, b"content").unwrap();
+        let run = |pid: &str| {
+            let script = format!(
+                "LISTEN_PID={pid} LISTEN_FDS=1 LISTEN_FDNAMES=control exec \"$0\" --exact {HELPER} --nocapture 3<\"$1\""
+            );
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", &script])
+                .arg(std::env::current_exe().unwrap())
+                .arg(file.path());
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        assert!(run("$$").contains("outcome: control content"));
+        assert!(!run("1").contains("outcome"), "somebody else's");
+    }
 }

@@ -3,7 +3,7 @@
 //! - [`HostName`], [`DnsLabel`], [`Namespace`], [`ServiceName`], [`PodName`], [`ContextName`] are
 //!   parsed once at the edge and cannot hold nonsense afterwards; [`UnitKey`] is made of them.
 //! - [`ContextLabels`] gives each context the one DNS label that stands for it in names.
-//! - [`candidates`] lists every name of a service, or of a pod of a headless service.
+//! - [`candidates()`] lists every name of a service, or of a pod of a headless service.
 //! - [`NameRules`] says which names nobody may have; [`Refusal`] says why and what allows it.
 //! - [`NameRegistry`] decides between claimants, incrementally and independent of the order in
 //!   which claims arrive.
