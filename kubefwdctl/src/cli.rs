@@ -181,7 +181,6 @@ mod tests {
             "ns add demo --wait=soon",
             "ns add demo --port-map 80",
             "ns add demo --balance fair",
-            "ns add demo --attach --defer",
             "svc add db",
             "svc add demo/db:http",
             "svc add demo/db --local-ip nowhere",

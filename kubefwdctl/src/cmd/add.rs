@@ -35,11 +35,17 @@ pub(crate) struct AddSettings {
     /// Also answer to SERVICE.DOMAIN
     #[arg(long, value_name = "DOMAIN", help_heading = "Forwarding")]
     domain: Option<String>,
-    /// How new connections choose among ready pods [default: primary]
-    #[arg(long, value_enum, value_name = "HOW", help_heading = "Forwarding")]
+    /// How new connections choose among ready pods: primary, round-robin or least-connections [default: primary]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        hide_possible_values = true,
+        help_heading = "Forwarding"
+    )]
     balance: Option<BalanceChoice>,
     /// Accept it even if the cluster cannot be asked now or does not have it yet
-    #[arg(long, help_heading = "Forwarding", conflicts_with = "attach")]
+    #[arg(long, help_heading = "Forwarding")]
     defer: bool,
     /// Wait until every service is active; exits with 3 when that takes longer [default time: 30s]
     #[arg(
@@ -122,7 +128,11 @@ pub(crate) async fn run(
     }
     // Opened before the change, so that nothing of it can be missed.
     let follow = match settings.wait {
-        Some(limit) => Some((Follow::open(&mut daemon, Filter::default()).await?, limit)),
+        Some(limit) => {
+            let what = format!("cannot forward {}", wishes.names());
+            let follow = Follow::open(&mut daemon, Filter::default(), &what).await?;
+            Some((follow, limit))
+        }
         None => None,
     };
     let mut addition = Addition::new(session.out);
@@ -147,6 +157,7 @@ async fn wait(
     let mut interrupts = Interrupts::new()?;
     let deadline = Instant::now() + limit;
     let keys = targets.keys();
+    follow.what = format!("cannot wait for {keys}");
     let mut progress = Progress::new(targets, &follow.mirror);
     let mut lines = ServiceLines::new(*out, Series::Once);
     let known: Vec<Id> = progress.ids().cloned().collect();

@@ -35,9 +35,10 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let out = &session.out;
     let mut interrupts = Interrupts::new()?;
-    let mut follow = Follow::open(&mut daemon, Filter::default()).await?;
-    let before = keys(&follow.mirror);
     let what = format!("cannot forward {}", wishes.names());
+    let mut follow = Follow::open(&mut daemon, Filter::default(), &what).await?;
+    follow.what = "the forwards ended".to_owned();
+    let before = keys(&follow.mirror);
     let (stream, targets) = tokio::select! {
         begun = begin(&mut daemon, wishes, &what) => begun?,
         () = interrupts.next() => return Err(CliError::Interrupted),

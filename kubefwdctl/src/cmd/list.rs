@@ -39,14 +39,13 @@ pub(crate) async fn run<T: Viewed>(
     if_none: &str,
 ) -> Result<(), CliError> {
     let mut daemon = session.connect().await?;
+    let what = format!("cannot list the {}", T::PLURAL);
     if !watch {
         let request = ListRequest {
             filter: Some(filter),
         };
         let answer = daemon.control.list(request).await;
-        let list = answer.map_err(|status| {
-            CliError::from_status(format!("cannot list the {}", T::PLURAL), &status)
-        })?;
+        let list = answer.map_err(|status| CliError::from_status(what, &status))?;
         let mut mirror = Mirror::default();
         mirror.apply(WatchResponse {
             revision: 0,
@@ -54,7 +53,8 @@ pub(crate) async fn run<T: Viewed>(
         });
         return listing::print(&session.out, &T::all(&mirror), if_none);
     }
-    let mut follow = Follow::open(&mut daemon, filter).await?;
+    let mut follow = Follow::open(&mut daemon, filter, &what).await?;
+    follow.what = format!("cannot go on with the {}", T::PLURAL);
     let mut follower = Follower::new(session.out);
     follower.replace(T::all(&follow.mirror))?;
     loop {

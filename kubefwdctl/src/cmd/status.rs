@@ -111,7 +111,7 @@ async fn watch(out: &Output, daemon: &mut Daemon) -> Result<(), CliError> {
         all_users: true,
         ..Filter::default()
     };
-    let mut follow = Follow::open(daemon, all).await?;
+    let mut follow = Follow::open(daemon, all, "cannot go on with the status").await?;
     let mut table = Table::new(out.is_coloured());
     let mut shown: Option<Status> = None;
     loop {

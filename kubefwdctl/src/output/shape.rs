@@ -213,7 +213,10 @@ pub(crate) fn forwards(service: &proto::Service) -> Vec<Forward> {
         first_byte_micros: forward.first_byte_us,
         protocol: "TCP",
     };
-    service.forwards.iter().map(forward).collect()
+    let mut forwards: Vec<&proto::Forward> = service.forwards.iter().collect();
+    // The service's own ports first, ascending; then those of single pods.
+    forwards.sort_by_key(|forward| (forward.pod_address, forward.local_port, &forward.key));
+    forwards.into_iter().map(forward).collect()
 }
 
 /// Something that happened.

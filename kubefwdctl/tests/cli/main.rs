@@ -1,0 +1,10 @@
+//! The real program against a daemon that follows a script: what is asked, what is printed, how it ends.
+
+mod adding;
+mod asking;
+mod failing;
+mod fake;
+mod following;
+mod help;
+mod program;
+mod samples;
