@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 use kubefwd_proto::{Failure, Reason};
+use serde_json::Value;
 
 use crate::access::Credentials;
 use crate::access::kubeconfig::{Context, Environment, Listed, Merged};
@@ -109,8 +110,8 @@ struct State {
 }
 
 struct Known {
-    /// Cluster and user as the kubeconfig had them.
-    content: String,
+    /// Cluster and user as the kubeconfig had them. Not as text: parts of it are maps, whose order differs each time.
+    content: Value,
     cluster: Arc<Cluster>,
 }
 
@@ -195,14 +196,14 @@ impl Clusters {
     }
 }
 
-fn content(context: &Context) -> Result<String, Failure> {
+fn content(context: &Context) -> Result<Value, Failure> {
     let parts = (
         &context.namespace,
         &context.user_name,
         &context.cluster,
         &context.user,
     );
-    serde_json::to_string(&parts).map_err(|error| {
+    serde_json::to_value(parts).map_err(|error| {
         Failure::new(
             Reason::KubeconfigInvalid,
             format!("context {:?} cannot be understood: {error}", context.name),

@@ -135,6 +135,32 @@ async fn a_cluster_is_reached_with_its_authority_and_token() {
 }
 
 #[tokio::test]
+async fn the_same_kubeconfig_is_the_same_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server("127.0.0.1", "good").await;
+    let user = "exec: {apiVersion: client.authentication.k8s.io/v1, command: x, env: [{name: A, value: b}]}";
+    let files = kubeconfig(
+        folder.path(),
+        &server,
+        "insecure-skip-tls-verify: true",
+        user,
+    );
+    let clusters = Clusters::new(Environment::new());
+    let first = clusters.get("", &files).await.unwrap();
+    for _ in 0..20 {
+        assert!(Arc::ptr_eq(
+            &first,
+            &clusters.get("", &files).await.unwrap()
+        ));
+    }
+    clusters.replace_environment(Environment::from([("A".to_owned(), "b".to_owned())]));
+    assert!(!Arc::ptr_eq(
+        &first,
+        &clusters.get("", &files).await.unwrap()
+    ));
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_trusted_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let real = server("127.0.0.1", "good").await;
@@ -251,7 +277,10 @@ async fn a_cluster_is_reached_through_a_proxy_with_a_password() {
     assert_eq!(seen.load(Ordering::Relaxed), 1);
     let failure = ask_with("user:hunter2").await.unwrap_err();
     assert_eq!(failure.reason, Reason::ClusterUnreachable);
-    assert!(failure.message.contains(&format!("the proxy {address}")), "{failure}");
+    assert!(
+        failure.message.contains(&format!("the proxy {address}")),
+        "{failure}"
+    );
     assert!(!failure.to_string().contains("hunter2"), "{failure}");
 }
 

@@ -1,5 +1,7 @@
 //! Events of a namespace, newest first.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
@@ -32,9 +34,7 @@ pub(super) async fn events(
     };
     let mut newest = Vec::new();
     while let Some((events, _)) = pages.next().await? {
-        newest.extend(events.into_iter().map(|event| (last_seen(&event), event)));
-        newest.sort_by_key(|(seen, _)| std::cmp::Reverse(*seen));
-        newest.truncate(limit);
+        keep_newest(&mut newest, events, limit);
     }
     let events = newest
         .into_iter()
@@ -42,6 +42,13 @@ pub(super) async fn events(
         .collect();
     let wrap = |events| Content::Events(ListEventsAnswer { events });
     outlet.send_items(events, true, wrap).await
+}
+
+/// Adds a page and keeps the newest, so that a namespace with very many events costs no more than what is asked for.
+fn keep_newest(newest: &mut Vec<(Option<Timestamp>, Event)>, page: Vec<Event>, limit: usize) {
+    newest.extend(page.into_iter().map(|event| (last_seen(&event), event)));
+    newest.sort_by_key(|(seen, _)| Reverse(*seen));
+    newest.truncate(limit);
 }
 
 fn params(question: &ListEventsQuery) -> Result<ListParams, Stop> {
@@ -118,6 +125,24 @@ mod tests {
 
     fn event(value: serde_json::Value) -> Event {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_newest_of_all_pages_are_kept_in_order() {
+        let at = |hour: u32| {
+            event(json!({
+                "metadata": {"name": hour.to_string()}, "involvedObject": {},
+                "lastTimestamp": format!("2026-11-23T{hour:02}:00:00Z"),
+            }))
+        };
+        let timeless = event(json!({"metadata": {"name": "none"}, "involvedObject": {}}));
+        let mut newest = Vec::new();
+        keep_newest(&mut newest, vec![at(3), timeless, at(9)], 3);
+        keep_newest(&mut newest, vec![at(1), at(12)], 3);
+        let names = newest
+            .iter()
+            .map(|(_, event)| event.metadata.name.clone().unwrap());
+        assert_eq!(names.collect::<Vec<_>>(), ["12", "9", "3"]);
     }
 
     #[test]

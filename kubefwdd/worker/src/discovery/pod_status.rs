@@ -190,13 +190,21 @@ mod tests {
         let table = include_str!("../../../../tests/fixtures/captures/demo-pods-table.json");
         let pods: Value = serde_json::from_str(pods).unwrap();
         let table: Value = serde_json::from_str(table).unwrap();
-        let (pods, rows) = (pods["items"].as_array().unwrap(), table["rows"].as_array().unwrap());
+        let (pods, rows) = (
+            pods["items"].as_array().unwrap(),
+            table["rows"].as_array().unwrap(),
+        );
         assert!(pods.len() == rows.len() && !rows.is_empty());
         for (pod, row) in pods.iter().zip(rows) {
             let cell = |index: usize| row["cells"][index].as_str().unwrap();
             assert_eq!(pod["metadata"]["name"], cell(0));
             let (status, ready, restarts) = columns(pod.clone());
-            assert_eq!((ready.as_str(), status.as_str()), (cell(1), cell(2)), "{}", cell(0));
+            assert_eq!(
+                (ready.as_str(), status.as_str()),
+                (cell(1), cell(2)),
+                "{}",
+                cell(0)
+            );
             // "1 (8m12s ago)"
             assert_eq!(restarts.to_string(), cell(3).split(' ').next().unwrap());
         }

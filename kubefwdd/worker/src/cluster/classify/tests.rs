@@ -79,17 +79,37 @@ fn captured(answer: &str) -> Failure {
 
 #[test]
 fn answers_of_a_real_cluster_are_understood() {
-    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-401-bad-token.txt"));
+    let failure = captured(include_str!(
+        "../../../../../tests/fixtures/captures/status-401-bad-token.txt"
+    ));
     assert_eq!(failure.reason, Reason::CredentialsNeeded);
-    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-404-service.txt"));
+    let failure = captured(include_str!(
+        "../../../../../tests/fixtures/captures/status-404-service.txt"
+    ));
     assert_eq!(failure.reason, Reason::ServiceNotFound);
-    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-403-viewer-portforward-post.txt"));
-    assert!(failure.message.starts_with("permission denied: cannot create pods/portforward in demo"), "{failure}");
-    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-403-anonymous.txt"));
-    assert!(failure.message.contains("(as system:anonymous)"), "{failure}");
-    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-410-list-old-exact.txt"));
+    let failure = captured(include_str!(
+        "../../../../../tests/fixtures/captures/status-403-viewer-portforward-post.txt"
+    ));
+    assert!(
+        failure
+            .message
+            .starts_with("permission denied: cannot create pods/portforward in demo"),
+        "{failure}"
+    );
+    let failure = captured(include_str!(
+        "../../../../../tests/fixtures/captures/status-403-anonymous.txt"
+    ));
+    assert!(
+        failure.message.contains("(as system:anonymous)"),
+        "{failure}"
+    );
+    let failure = captured(include_str!(
+        "../../../../../tests/fixtures/captures/status-410-list-old-exact.txt"
+    ));
     assert_eq!(failure.reason, Reason::Conflict);
-    let failure = captured(include_str!("../../../../../tests/fixtures/captures/status-504-list-future-resourceversion.txt"));
+    let failure = captured(include_str!(
+        "../../../../../tests/fixtures/captures/status-504-list-future-resourceversion.txt"
+    ));
     assert_eq!(failure.reason, Reason::Timeout);
 }
 
