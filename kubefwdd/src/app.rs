@@ -253,13 +253,17 @@ async fn follow_hosts(
     let mut settled = 0;
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();
-        if now.revision > settled || now.error.is_some() {
+        let told = match now.error {
             // Where the file cannot be written there is nothing to wait for.
-            let revision = if now.error.is_some() { u64::MAX - 1 } else { now.revision };
-            settled = now.revision;
-            if owner.report(move |state, _| state.hosts_settled(revision)).await.is_err() {
-                return;
+            Some(_) => owner.report(|state, _| state.hosts_failed()).await,
+            None if now.revision > settled => {
+                settled = now.revision;
+                owner.report(move |state, _| state.hosts_settled(now.revision)).await
             }
+            None => Ok(()),
+        };
+        if told.is_err() {
+            return;
         }
         let hosts_lines = (*now.foreign_names).clone();
         let rules = NameRules { hosts_lines, ..rules.clone() };

@@ -75,6 +75,8 @@ pub struct State {
     /// Taken away, by the version of the hosts file that no longer names them.
     closing: BTreeMap<u64, Vec<Retired>>,
     hosts_revision: u64,
+    /// The version that the hosts file is known to have.
+    hosts_settled: u64,
     changed: Changed,
     view: View,
     effects: Vec<Effect>,
@@ -132,6 +134,7 @@ impl State {
             retiring: Vec::new(),
             closing: BTreeMap::new(),
             hosts_revision: 0,
+            hosts_settled: 0,
             changed: Changed::default(),
             view: View::default(),
             effects: Vec::new(),
@@ -212,7 +215,7 @@ impl State {
     pub fn hosts_entries(&self) -> HostsEntries {
         let mut entries = HostsEntries::new();
         for (key, runtime) in &self.services {
-            for (pod, unit) in runtime.units.iter().filter(|(_, unit)| unit.published) {
+            for (pod, unit) in runtime.units.iter().filter(|(_, unit)| unit.named_in.is_some()) {
                 let names: Vec<_> = self.names.held(&key.unit(pod.clone())).cloned().collect();
                 if !names.is_empty() {
                     entries.insert(unit.address, names);

@@ -141,7 +141,7 @@ impl State {
                 Ok(address) => {
                     self.bury_address(address);
                     let Some(runtime) = self.services.get_mut(key) else { return };
-                    let unit = Unit { address, published: false, ports: BTreeMap::new() };
+                    let unit = Unit { address, named_in: None, ports: BTreeMap::new() };
                     runtime.units.insert(pod.cloned(), unit);
                     self.changed.persist = true;
                 }
@@ -170,7 +170,7 @@ impl State {
         self.changed.persist = true;
         let listeners = unit.ports.into_values().map(|port| port.listener).collect();
         let retired = Retired { uid: key.uid, address: unit.address, listeners };
-        if unit.published {
+        if unit.named_in.is_some() {
             self.changed.hosts = true;
             self.retiring.push(retired);
         } else {

@@ -23,8 +23,8 @@ pub(super) struct ServiceRuntime {
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) address: Ipv4Addr,
-    /// Its names may be written: a listener behind it was held at least once.
-    pub(super) published: bool,
+    /// The version of the hosts file that has its names: set when a listener behind it is held for the first time.
+    pub(super) named_in: Option<u64>,
     /// By local port.
     pub(super) ports: BTreeMap<u16, Port>,
 }

@@ -116,9 +116,19 @@ impl State {
             .iter()
             .flat_map(|(pod, unit)| {
                 let names = self.hostnames(key, pod.as_ref(), unit);
+                let named = self.is_named(unit);
                 unit.ports
                     .iter()
-                    .map(move |(local, port)| forward(key, pod.as_ref(), unit, *local, port, &names))
+                    .map(move |(local, port)| {
+                        let view = forward(key, pod.as_ref(), unit, *local, port, &names);
+                        // Usable means by name: until then it is being set up.
+                        match view.state {
+                            ForwardState::Active if !named => {
+                                ForwardView { state: ForwardState::Connecting, ..view }
+                            }
+                            _ => view,
+                        }
+                    })
             })
             .collect();
         let skipped_ports = self.skipped_ports(key);
@@ -141,8 +151,12 @@ impl State {
         })
     }
 
+    fn is_named(&self, unit: &Unit) -> bool {
+        unit.named_in.is_some_and(|revision| revision <= self.hosts_settled)
+    }
+
     fn hostnames(&self, key: &ServiceKey, pod: Option<&PodName>, unit: &Unit) -> Vec<String> {
-        if !unit.published {
+        if !self.is_named(unit) {
             return Vec::new();
         }
         self.names.held(&key.unit(pod.cloned())).map(ToString::to_string).collect()

@@ -178,8 +178,9 @@ impl State {
         match error {
             None if port.phase == PortPhase::Bound => {
                 port.phase = PortPhase::Held;
-                if !unit.published {
-                    unit.published = true;
+                if unit.named_in.is_none() {
+                    // The version that the next settling asks for.
+                    unit.named_in = Some(self.hosts_revision + 1);
                     self.changed.hosts = true;
                 }
             }
@@ -224,8 +225,19 @@ impl State {
         self.changed.services.insert(place.service);
     }
 
-    /// The hosts file holds this version of the entries (or cannot be written, and there is nothing to wait for).
+    /// The hosts file cannot be written: nothing waits for it.
+    pub fn hosts_failed(&mut self) {
+        self.hosts_settled(self.hosts_revision);
+    }
+
+    /// The hosts file holds this version of the entries.
     pub fn hosts_settled(&mut self, revision: u64) {
+        let fresh = self.hosts_settled + 1..=revision;
+        self.hosts_settled = self.hosts_settled.max(revision);
+        let named = self.services.iter().filter(|(_, runtime)| {
+            runtime.units.values().any(|u| u.named_in.is_some_and(|r| fresh.contains(&r)))
+        });
+        self.changed.services.extend(named.map(|(key, _)| key.clone()));
         let later = self.closing.split_off(&(revision + 1));
         let due: BTreeMap<_, _> = std::mem::replace(&mut self.closing, later);
         for retired in due.into_values().flatten() {
