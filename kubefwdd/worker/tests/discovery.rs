@@ -1,9 +1,6 @@
-    clippy::unwrap_used,
-
-#![expect(
-    reason = "a test ends where something is not as it must be"
-)]
 //! Credentials, client and questions against the simulated cluster, as the worker of a user meets a real one.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
 
 use std::sync::Arc;
 use std::time::Duration;
