@@ -298,11 +298,13 @@ fn unknown_key(table: &toml::Table) -> Option<String> {
 }
 
 fn nearest(key: &str) -> &'static str {
-    let distance = |known: &&&str| {
+    // Jaro-Winkler forgives a missing end: `hosts` is most like `hosts_file`.
+    let likeness = |known: &str| {
         let last = known.rsplit('.').next().unwrap_or(known);
-        strsim::damerau_levenshtein(key, known).min(strsim::damerau_levenshtein(key, last) + 1)
+        strsim::jaro_winkler(key, known).max(strsim::jaro_winkler(key, last) - 0.01)
     };
-    KEYS.iter().min_by_key(distance).copied().unwrap_or_default()
+    let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    best.copied().unwrap_or_default()
 }
 
 #[cfg(test)]
