@@ -26,7 +26,11 @@ pub mod common {
 pub mod control {
     /// Version 1.
     pub mod v1 {
-        #![expect(missing_docs, reason = "generated; documented in the .proto files")]
+        #![expect(
+            missing_docs,
+            clippy::allow_attributes,
+            reason = "generated; documented in the .proto files"
+        )]
         tonic::include_proto!("kubefwd.control.v1");
     }
     /// Level of the protocol: grows when calls or fields are added, so that either side can say that the other is older.
