@@ -101,7 +101,7 @@ fn check_capabilities() -> Result<(), StartError> {
 fn held_capabilities(status: &str) -> Option<&str> {
     status.lines().find(|line| {
         line.split_once(':').is_some_and(|(name, value)| {
-            matches!(name, "CapEff" | "CapPrm" | "CapAmb") && value.trim().trim_matches('0') != ""
+            matches!(name, "CapEff" | "CapPrm" | "CapAmb") && !value.trim().trim_matches('0').is_empty()
         })
     })
 }

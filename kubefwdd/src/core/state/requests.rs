@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::effect::{Effect, Event, EventKind};
 use super::keys::{Lease, NamespaceKey, ServiceKey};
-use super::observed::ObservedNamespace;
 use super::wishes::{ContextWishes, NamespaceWish, Options, Selection, ServiceWish, Terms};
 use super::State;
 use crate::core::addresses::{Reservation, ReserveError, Target};
@@ -324,7 +323,7 @@ impl State {
     fn wishes_changed(&mut self, key: &NamespaceKey) {
         self.wishes.prune(key.uid);
         if self.wishes.namespace(key).is_some() {
-            self.observed.entry(key.clone()).or_insert_with(ObservedNamespace::default);
+            self.observed.entry(key.clone()).or_default();
         } else {
             self.observed.remove(key);
             let left = self.wishes.namespaces().any(|(other, _)| other.context == key.context);

@@ -239,8 +239,8 @@ impl View {
 
     /// The sums that summaries show, over the objects that `visible` lets through.
     pub fn counts(&self, visible: impl Fn(u32) -> bool) -> Counts {
-        let mut counts = Counts::default();
-        counts.namespaces = self.namespaces.keys().filter(|key| visible(key.uid)).count();
+        let namespaces = self.namespaces.keys().filter(|key| visible(key.uid)).count();
+        let mut counts = Counts { namespaces, ..Counts::default() };
         for (_, service) in self.services.iter().filter(|(key, _)| visible(key.uid)) {
             counts.add(service);
         }

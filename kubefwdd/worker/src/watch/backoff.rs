@@ -29,7 +29,7 @@ impl Backoff {
     }
 
     /// How long to wait now.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let longest = (self.last * 3).min(self.ceiling);
         self.last = rand::rng().random_range(self.floor..=longest.max(self.floor));
         self.last
@@ -55,10 +55,10 @@ mod tests {
     fn waits_stay_within_their_bounds_and_start_short_again() {
         let (floor, ceiling) = (Duration::from_millis(200), Duration::from_secs(30));
         let mut backoff = Backoff::new();
-        let waits: Vec<_> = (0..200).map(|_| backoff.next()).collect();
+        let waits: Vec<_> = (0..200).map(|_| backoff.pause()).collect();
         assert!(waits.iter().all(|wait| (floor..=ceiling).contains(wait)));
         assert!(waits.iter().any(|wait| *wait > Duration::from_secs(3)));
         backoff.reset();
-        assert!(backoff.next() <= floor * 3);
+        assert!(backoff.pause() <= floor * 3);
     }
 }

@@ -51,7 +51,7 @@ pub(super) async fn run<E: Send + 'static>(
             said = Some(existence);
         }
         tokio::select! {
-            () = sleep(backoff.next()) => {}
+            () = sleep(backoff.pause()) => {}
             () = news.closed() => return,
         }
     }

@@ -140,7 +140,7 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             Err(Ended::Closed) => return Err(Closed),
             Err(Ended::Done) if was_healthy => Duration::ZERO,
             // Never many watches in a row without a pause: a broken server would make it a storm.
-            Err(Ended::Done) => self.backoff.next(),
+            Err(Ended::Done) => self.backoff.pause(),
             Err(Ended::Failed(error)) => {
                 let trouble = Trouble {
                     verb,
@@ -148,9 +148,9 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
                     error,
                 };
                 if self.failed(trouble).await? {
-                    self.backoff.next().max(LASTING)
+                    self.backoff.pause().max(LASTING)
                 } else {
-                    self.backoff.next()
+                    self.backoff.pause()
                 }
             }
         };

@@ -487,7 +487,7 @@ impl Opener {
             }
             tokio::select! {
                 () = self.reread.notified() => {}
-                () = sleep(backoff.next()) => {}
+                () = sleep(backoff.pause()) => {}
             }
         }
     }
