@@ -20,8 +20,7 @@ const FILE: &str = "state.json";
 #[derive(Serialize, Deserialize)]
 struct Versioned {
     version: u32,
-    #[serde(flatten)]
-    saved: Saved,
+    state: Saved,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +57,7 @@ fn parse(text: &[u8]) -> Result<Saved, String> {
         serde_json::from_slice(text).map_err(|error| format!("is damaged: {error}"))?;
     match version {
         VERSION => serde_json::from_slice::<Versioned>(text)
-            .map(|versioned| versioned.saved)
+            .map(|versioned| versioned.state)
             .map_err(|error| format!("is damaged: {error}")),
         newer => Err(format!(
             "has version {newer}, and this kubefwdd knows version {VERSION}: install the newer kubefwdd again to use it"
@@ -143,7 +142,7 @@ impl Writer {
 }
 
 fn write(path: &Path, saved: Saved) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(&Versioned { version: VERSION, saved })?;
+    let text = serde_json::to_vec_pretty(&Versioned { version: VERSION, state: saved })?;
     AtomicFile::new(path).mode(0o600).write(&text)
 }
 
@@ -157,6 +156,7 @@ mod tests {
         let (storage, writer) = storage(directory.path());
         let mut saved = Saved::default();
         saved.wishes.next_order = 7;
+        saved.wishes.users.entry(1000).or_default().environment.insert("LANG".into(), "C".into());
         let (sender, done) = oneshot::channel();
         storage.save(saved.clone(), vec![sender]);
         drop(storage);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_bad_file_is_kept_and_said() {
-        for (text, why) in [("{\"version\":1,\"wishes\"", "damaged"), ("{\"version\":99}", "version 99")] {
+        for (text, why) in [("{\"version\":1,\"state\"", "damaged"), ("{\"version\":99}", "version 99")] {
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join(FILE), text).unwrap();
             let loaded = load(directory.path());
