@@ -26,8 +26,6 @@ pub const KEYS: &[&str] = &[
     "addresses.reserve",
     "forwarding.no_backend_wait",
     "forwarding.half_close_grace",
-    "capture.http",
-    "capture.queries",
     "limits.services_per_user",
 ];
 
@@ -53,8 +51,6 @@ pub struct Config {
     pub addresses: Addresses,
     /// Connections.
     pub forwarding: Forwarding,
-    /// HTTP capture.
-    pub capture: Capture,
     /// Limits.
     pub limits: Limits,
 }
@@ -101,16 +97,6 @@ pub struct Forwarding {
     pub no_backend_wait: Option<f64>,
     /// How long the end of the client's input is held back while answers flow, seconds.
     pub half_close_grace: Option<f64>,
-}
-
-/// `[capture]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Capture {
-    /// Record HTTP requests of every forward.
-    pub http: bool,
-    /// Keep query strings.
-    pub queries: bool,
 }
 
 /// `[limits]`

@@ -51,8 +51,6 @@ pub(super) fn tuning(config: &Config) -> Result<Tuning> {
     Ok(Tuning {
         no_backend_wait_ms: millis(config.no_backend_wait()?),
         half_close_grace_ms: millis(config.half_close_grace()?),
-        capture_http: config.capture.http,
-        capture_queries: config.capture.queries,
     })
 }
 

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kubefwd_proto::environment;
-use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+use nix::unistd::{Gid, Uid, geteuid};
 use tokio::process::{Child, Command};
 
+use crate::peer::{self, Account, LookupError};
 use crate::sys::{self, Identity};
 
 /// Where a user's programs are looked for when no client said otherwise.
@@ -21,10 +22,10 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sb
 /// Why a worker cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpawnError {
-    #[error("uid {0} is not in the user database")]
-    NoUser(u32),
-    #[error("the user database cannot be read: {0}")]
-    Database(nix::Error),
+    #[error(transparent)]
+    User(#[from] LookupError),
+    #[error("the home directory of {0} is no path")]
+    Home(String),
     #[error("uid {uid} cannot be served: the daemon runs as uid {own}; run it as root to serve other users")]
     NotRoot { uid: u32, own: u32 },
     #[error("no socketpair could be made: {0}")]
@@ -48,9 +49,7 @@ pub(super) fn spawn(
     uid: u32,
     environment: &BTreeMap<String, String>,
 ) -> Result<Spawned, SpawnError> {
-    let user = User::from_uid(Uid::from_raw(uid))
-        .map_err(SpawnError::Database)?
-        .ok_or(SpawnError::NoUser(uid))?;
+    let user = peer::account(uid)?;
     let own = geteuid();
     if !own.is_root() && own.as_raw() != uid {
         return Err(SpawnError::NotRoot { uid, own: own.as_raw() });
@@ -79,29 +78,25 @@ pub(super) fn spawn(
     Ok(Spawned { child, socket: ours, user: user.name })
 }
 
-fn identity(user: &User) -> Result<Identity, SpawnError> {
-    let name = CString::new(user.name.as_str()).map_err(|_| SpawnError::NoUser(user.uid.as_raw()))?;
-    let mut groups: Vec<Gid> = getgrouplist(&name, user.gid).map_err(SpawnError::Database)?;
-    // macOS takes the effective group from the front of the list.
-    groups.retain(|group| *group != user.gid);
-    groups.insert(0, user.gid);
-    Ok(Identity { uid: user.uid, gid: user.gid, groups })
+fn identity(user: &Account) -> Result<Identity, SpawnError> {
+    let groups = peer::groups(user)?.into_iter().map(Gid::from_raw).collect();
+    Ok(Identity { uid: Uid::from_raw(user.uid), gid: Gid::from_raw(user.gid), groups })
 }
 
-fn home(user: &User) -> Result<CString, SpawnError> {
+fn home(user: &Account) -> Result<CString, SpawnError> {
     use std::os::unix::ffi::OsStrExt;
-    CString::new(user.dir.as_os_str().as_bytes()).map_err(|_| SpawnError::NoUser(user.uid.as_raw()))
+    CString::new(user.home.as_os_str().as_bytes()).map_err(|_| SpawnError::Home(user.name.clone()))
 }
 
 /// What the worker's plugins see: who the user is, from the user database, and what the user's client sent.
 fn worker_environment(
-    user: &User,
+    user: &Account,
     sent: &BTreeMap<String, String>,
 ) -> BTreeMap<String, std::ffi::OsString> {
     let mut variables: BTreeMap<String, std::ffi::OsString> =
         environment::filter(sent.clone()).into_iter().map(|(k, v)| (k, v.into())).collect();
     variables.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
-    variables.entry("HOME".into()).or_insert_with(|| user.dir.clone().into());
+    variables.entry("HOME".into()).or_insert_with(|| user.home.clone().into());
     variables.insert("USER".into(), user.name.clone().into());
     variables.insert("LOGNAME".into(), user.name.clone().into());
     variables.insert("SHELL".into(), user.shell.clone().into());
@@ -117,14 +112,14 @@ mod tests {
 
     #[test]
     fn a_worker_knows_its_user_and_nothing_that_changes_how_it_is_loaded() {
-        let user = User::from_uid(Uid::current()).unwrap().unwrap();
+        let user = peer::account(Uid::current().as_raw()).unwrap();
         let sent = [("LD_PRELOAD", "/tmp/x.so"), ("AWS_PROFILE", "dev"), ("USER", "other")];
         let sent = sent.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let environment = worker_environment(&user, &sent);
         assert!(!environment.contains_key("LD_PRELOAD"));
         assert_eq!(environment["AWS_PROFILE"], "dev");
         assert_eq!(environment["USER"], *user.name);
-        assert_eq!(environment["HOME"], *user.dir.as_os_str());
+        assert_eq!(environment["HOME"], *user.home.as_os_str());
         assert_eq!(environment["PATH"], DEFAULT_PATH);
     }
 }
