@@ -234,6 +234,3 @@ fn transport_name(transport: Transport) -> &'static str {
         Transport::Channel => "websocket-v4",
     }
 }
-
-#[cfg(test)]
-mod tests;

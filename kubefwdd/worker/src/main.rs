@@ -1,60 +1,78 @@
-//! `kubefwd-worker`: takes the daemon's channel, makes sure of its rights, runs until the daemon is done with it.
+//! `kubefwd-worker`: started by kubefwdd as the user, with a channel to it.
 
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use clap::Parser;
 use kubefwd_worker::cli::Args;
-use kubefwd_worker::link::{self, log::LogLayer};
+use kubefwd_worker::link::log::LogLayer;
+use kubefwd_worker::link::{self, Outbox, Outgoing};
 use kubefwd_worker::{sys, worker};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
-/// Threads for bytes and watches; accepting has one of its own.
+/// `EX_USAGE` of sysexits.h: not started by kubefwdd, or with more rights than the user has.
+const USAGE: u8 = 64;
+/// Connections are bytes in flight, hardly any computation; the accepting thread is another one.
 const THREADS: usize = 2;
-/// What standard error shows; the daemon passes this variable on.
-const LOG: &str = "KUBEFWD_WORKER_LOG";
 
-#[expect(clippy::print_stderr, reason = "why it cannot start, when nothing else could say it")]
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let (outbox, outgoing) = link::queue();
+    init_tracing(outbox.clone());
+    let channel = match start(&args) {
+        Ok(channel) => channel,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(channel, outbox, outgoing) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kubefwd-worker: {error:#}");
+            tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &Args) -> Result<()> {
+/// Everything that must happen before there is a second thread.
+fn start(args: &Args) -> Result<UnixStream, sys::StartError> {
     let channel = sys::adopt_channel(args.channel_fd)?;
     sys::check_privilege(args.allow_root)?;
-    let (outbox, outgoing) = link::queue();
-    let stderr = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_filter(EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new("off")));
-    tracing_subscriber::registry()
-        .with(stderr)
-        .with(LogLayer::new(outbox.clone()))
-        .try_init()
-        .context("cannot set up logging")?;
-    let descriptors = sys::raise_descriptor_limit();
-    tracing::debug!(descriptors, "started");
+    let limit = sys::raise_descriptor_limit();
+    tracing::debug!(limit, "descriptors");
+    Ok(channel)
+}
+
+fn run(channel: UnixStream, outbox: Outbox, outgoing: Outgoing) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
-        let (sender, receiver) = link::open(channel).context("cannot use the channel")?;
+        let (sender, orders) = link::open(channel).context("cannot use the channel to kubefwdd")?;
         let sending = tokio::spawn(outgoing.drain_into(sender));
-        let ended = worker::run(receiver, outbox).await;
-        // Frames that are queued go nowhere any more: the daemon is gone or done with this worker.
+        let ended = worker::run(orders, outbox).await;
         sending.abort();
-        Ok::<_, anyhow::Error>(ended?)
+        anyhow::Ok(ended?)
     });
-    // A look-up or plugin that hangs must not keep the process.
+    // Whatever is left may be waiting for a plugin or a name server: nobody waits for it.
     runtime.shutdown_background();
     ended
+}
+
+fn init_tracing(outbox: Outbox) {
+    let filter = EnvFilter::try_from_env("KUBEFWD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time();
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(stderr)
+        .with(LogLayer::new(outbox))
+        .init();
 }

@@ -164,7 +164,7 @@ impl Worker {
                     self.contexts.release(&service);
                 }
             }
-            Order::Query(query) => self.queries.ask(query),
+            Order::Query(query) => self.waiting.extend(self.queries.ask(query)),
             Order::CancelQuery(cancel) => self.queries.cancel(cancel.id),
             Order::Reconnect(reconnect) => self.reconnect(reconnect),
             Order::Probe(_) => self.contexts.probe(),

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kubefwd_proto::worker::v1::from_worker::Frame;
-use kubefwd_proto::worker::v1::{Answer, Query, answer};
-use kubefwd_proto::{Failure, Reason};
 use futures_util::StreamExt;
+use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::from_worker::Frame;
+use kubefwd_proto::worker::v1::{Answer, Query};
+use kubefwd_proto::{Failure, Reason};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::Clusters;
 use crate::discovery;
-use crate::link::Outbox;
+use crate::link::{Closed, Outbox};
 
 /// Questions under way at once; each may hold a connection to the cluster.
 const AT_ONCE: usize = 32;
@@ -21,8 +22,10 @@ pub(super) struct Queries {
     clusters: Arc<Clusters>,
     outbox: Outbox,
     tasks: TaskTracker,
-    running: Arc<Mutex<HashMap<u64, CancellationToken>>>,
+    running: Running,
 }
+
+type Running = Arc<Mutex<HashMap<u64, CancellationToken>>>;
 
 impl Queries {
     pub(super) fn new(clusters: Arc<Clusters>, outbox: Outbox, tasks: TaskTracker) -> Self {
@@ -30,46 +33,30 @@ impl Queries {
             clusters,
             outbox,
             tasks,
-            running: Arc::default(),
+            running: Running::default(),
         }
     }
 
-    /// Starts to answer.
-    pub(super) fn ask(&self, query: Query) {
+    /// Starts to answer; returns the refusal when too much is asked at once.
+    pub(super) fn ask(&self, query: Query) -> Option<Frame> {
         let id = query.id;
-        let cancelled = CancellationToken::new();
-        let admitted = {
-            let mut all = lock(&self.running);
-            all.len() < AT_ONCE && all.insert(id, cancelled.clone()).is_none()
+        let Some(entry) = Entry::new(&self.running, id) else {
+            return Some(refusal(id));
         };
         let (clusters, outbox) = (self.clusters.clone(), self.outbox.clone());
-        if !admitted {
-            self.tasks.spawn(async move {
-                // A daemon that is gone needs no answer.
-                let _ = outbox.send(Frame::Answer(refusal(id))).await;
-            });
-            return;
-        }
-        let running = Running { id, all: self.running.clone() };
         self.tasks.spawn(async move {
-            let _running = running;
-            let mut answers = discovery::answer(clusters, query);
-            loop {
-                let answer = tokio::select! {
-                    () = cancelled.cancelled() => return,
-                    answer = answers.next() => answer,
-                };
-                let Some(answer) = answer else { return };
-                if outbox.send(Frame::Answer(answer)).await.is_err() {
-                    return;
-                }
+            tokio::select! {
+                () = entry.cancelled.cancelled() => {}
+                // A daemon that is gone needs no answer.
+                _ = answer(clusters, query, &outbox) => {}
             }
         });
+        None
     }
 
     /// Nobody waits for the answer any more.
     pub(super) fn cancel(&self, id: u64) {
-        if let Some(query) = lock(&self.running).remove(&id) {
+        if let Some(query) = lock(&self.running).get(&id) {
             query.cancel();
         }
     }
@@ -77,29 +64,64 @@ impl Queries {
 
 impl Drop for Queries {
     fn drop(&mut self) {
-        for (_, query) in lock(&self.running).drain() {
+        for query in lock(&self.running).values() {
             query.cancel();
         }
     }
 }
 
-struct Running {
-    id: u64,
-    all: Arc<Mutex<HashMap<u64, CancellationToken>>>,
+async fn answer(clusters: Arc<Clusters>, query: Query, outbox: &Outbox) -> Result<(), Closed> {
+    let mut answers = discovery::answer(clusters, query);
+    while let Some(answer) = answers.next().await {
+        outbox.send(Frame::Answer(answer)).await?;
+    }
+    Ok(())
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        lock(&self.all).remove(&self.id);
+fn refusal(id: u64) -> Frame {
+    let failure = Failure::new(
+        Reason::LimitExceeded,
+        format!("{AT_ONCE} questions about clusters are being answered already"),
+    )
+    .hint("try again in a moment");
+    Frame::Answer(Answer {
+        id,
+        last: true,
+        answer: Some(Content::Failure(failure.into())),
+    })
+}
+
+/// A question that is being answered.
+struct Entry {
+    id: u64,
+    running: Running,
+    cancelled: CancellationToken,
+}
+
+impl Entry {
+    /// `None` when there are too many, or this one is there already.
+    fn new(running: &Running, id: u64) -> Option<Self> {
+        let mut all = lock(running);
+        if all.len() >= AT_ONCE || all.contains_key(&id) {
+            return None;
+        }
+        let cancelled = CancellationToken::new();
+        all.insert(id, cancelled.clone());
+        drop(all);
+        Some(Self {
+            id,
+            running: running.clone(),
+            cancelled,
+        })
     }
 }
 
-fn refusal(id: u64) -> Answer {
-    let message = format!("{AT_ONCE} questions to clusters are under way already");
-    let failure = Failure::new(Reason::LimitExceeded, message).hint("try again in a moment");
-    Answer { id, last: true, answer: Some(answer::Answer::Failure(failure.into())) }
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.running).remove(&self.id);
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(running: &Running) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
