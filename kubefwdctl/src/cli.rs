@@ -76,7 +76,7 @@ pub(crate) struct GlobalArgs {
         hide_possible_values = true
     )]
     pub(crate) color: ColorChoice,
-    /// No warnings and no remarks
+    /// No warnings, no remarks, and not a word where something works
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Remarks also where standard error is no terminal

@@ -71,14 +71,14 @@ impl Output {
         self.coloured_stdout
     }
 
-    /// Whether what a change did is said on standard output: only people read tables.
-    pub(crate) fn is_for_people(&self) -> bool {
+    /// Whether the format is one for people.
+    pub(crate) fn is_table(&self) -> bool {
         matches!(self.format, Format::Table | Format::Wide)
     }
 
-    /// Whether `--quiet` was given.
-    pub(crate) fn is_quiet(&self) -> bool {
-        !self.warnings
+    /// Whether it is said in words what a change did: to people, unless `--quiet` was given.
+    pub(crate) fn confirms(&self) -> bool {
+        self.is_table() && self.warnings
     }
 
     /// Prints data and flushes, so that a reader sees each change when it happens.

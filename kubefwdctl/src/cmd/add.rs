@@ -177,7 +177,7 @@ async fn wait(
             }
         }
     }
-    if out.is_for_people() && !keys.is_empty() {
+    if out.confirms() && !keys.is_empty() {
         out.data(&format!("{}\n", progress.summary()))?;
     }
     Ok(())
@@ -299,10 +299,9 @@ impl Addition {
 
     fn say(&self, key: &str) -> Result<(), CliError> {
         match self.out.format {
-            Format::Table | Format::Wide if self.out.is_quiet() => Ok(()),
-            Format::Table | Format::Wide => self.out.data(&format!("{key} added\n")),
             Format::Name => self.out.data(&format!("{key}\n")),
-            Format::Json | Format::Yaml => Ok(()),
+            _ if self.out.confirms() => self.out.data(&format!("{key} added\n")),
+            _ => Ok(()),
         }
     }
 
@@ -389,6 +388,7 @@ impl ServiceLines {
                 continue;
             };
             let row = row(service);
+            self.table.measure(&row);
             let is_news = match self.printed.get(id) {
                 Some(before) => *before != row,
                 None => matches!(
@@ -401,11 +401,11 @@ impl ServiceLines {
             }
             self.printed.insert(id.clone(), row.clone());
             match self.out.format {
-                Format::Table | Format::Wide => rows.push(row),
                 Format::Json | Format::Yaml if self.series == Series::Live => {
                     self.out.item(&shape::Service::from(service))?;
                 }
-                Format::Json | Format::Yaml | Format::Name => {}
+                _ if self.out.confirms() => rows.push(row),
+                _ => {}
             }
         }
         self.out.data(&self.table.render(&rows))

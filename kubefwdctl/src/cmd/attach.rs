@@ -117,7 +117,7 @@ async fn hold(
     loop {
         if !told && progress.is_complete(&follow.mirror) {
             told = true;
-            if out.is_for_people() {
+            if out.confirms() {
                 out.data(&format!("{}\n", progress.summary()))?;
             }
             out.note("forwarding until this command ends (Ctrl-C)");

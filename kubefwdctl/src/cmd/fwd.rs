@@ -84,8 +84,10 @@ async fn reconnect(session: &Session, args: ReconnectArgs) -> Result<(), CliErro
             out.note("there was nothing to reconnect");
             Ok(())
         }
-        Format::Table | Format::Wide if out.is_quiet() => Ok(()),
-        Format::Table | Format::Wide => out.data(&lines(&services, " reconnects")),
+        Format::Table | Format::Wide if out.confirms() => {
+            out.data(&lines(&services, " reconnects"))
+        }
+        Format::Table | Format::Wide => Ok(()),
     }
 }
 

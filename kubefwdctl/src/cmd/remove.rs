@@ -103,25 +103,17 @@ impl Removal {
                 }
             },
         };
-        match self.out.format {
-            Format::Table | Format::Wide if self.out.is_quiet() => {}
-            Format::Table | Format::Wide => {
-                self.out.data(
-                    &removed
-                        .iter()
-                        .map(|key| format!("{key} removed\n"))
-                        .collect::<String>(),
-                )?;
-            }
-            Format::Name => {
-                self.out.data(
-                    &removed
-                        .iter()
-                        .map(|key| format!("{key}\n"))
-                        .collect::<String>(),
-                )?;
-            }
-            Format::Json | Format::Yaml => {}
+        let ending = match self.out.format {
+            Format::Name => Some(""),
+            _ if self.out.confirms() => Some(" removed"),
+            _ => None,
+        };
+        if let Some(ending) = ending {
+            let lines: String = removed
+                .iter()
+                .map(|key| format!("{key}{ending}\n"))
+                .collect();
+            self.out.data(&lines)?;
         }
         self.removed.extend(removed);
         Ok(())

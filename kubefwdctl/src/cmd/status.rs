@@ -257,7 +257,7 @@ fn text(status: &Status, coloured: bool, now: Timestamp) -> String {
     rows.push((
         "Hosts file",
         with_error(
-            format!("{}, {} names", hosts.path, hosts.entries),
+            format!("{}, {} entries", hosts.path, hosts.entries),
             &hosts.error,
         ),
     ));

@@ -159,7 +159,7 @@ impl<T: Listed + PartialEq> Follower<T> {
     /// [`CliError::Output`].
     pub(crate) fn replace(&mut self, items: Vec<T>) -> Result<(), CliError> {
         let first = !std::mem::replace(&mut self.started, true);
-        if first && self.out.is_for_people() {
+        if first && self.out.is_table() {
             let wide = self.out.format == Format::Wide;
             // Measured with the first rows, printed above them even if there are none.
             let mut rows = vec![header::<T>(wide)];

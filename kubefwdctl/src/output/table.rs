@@ -77,7 +77,8 @@ impl Table {
         rows.iter().map(|row| self.line(row)).collect()
     }
 
-    fn measure(&mut self, row: &[Cell]) {
+    /// Makes room for a row that is printed later, or never.
+    pub(crate) fn measure(&mut self, row: &[Cell]) {
         if self.widths.len() < row.len() {
             self.widths.resize(row.len(), 0);
         }

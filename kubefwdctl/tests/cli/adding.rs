@@ -138,6 +138,13 @@ async fn wait_prints_each_service_as_it_comes_up() {
 }
 
 #[tokio::test]
+async fn a_quiet_wait_only_ends() {
+    let fake = Fake::start(coming_up());
+    let outcome = run(&fake.socket(), "-q ns add demo --wait").await;
+    assert_eq!(outcome.text(), "exit 0\n");
+}
+
+#[tokio::test]
 async fn wait_ends_in_one_value_for_programs() {
     let fake = Fake::start(coming_up());
     let outcome = run(&fake.socket(), "ns add demo --wait -o json").await;
