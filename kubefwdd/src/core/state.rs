@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::addresses::{AddressPool, AddressRange, Reservation, SavedAddresses};
 use crate::core::hosts_block::HostsEntries;
-use crate::core::names::{ContextLabels, NameChange, NameRegistry, NameRules};
+use crate::core::names::{
+    ContextLabels, ContextName, NameChange, NameRegistry, NameRules, Namespace,
+};
 
 pub use effect::{Desired, DesiredContext, DesiredNamespace, Effect, Event, EventKind};
 pub use forwards::BindProblem;
@@ -65,6 +67,7 @@ pub struct State {
     services: BTreeMap<ServiceKey, ServiceRuntime>,
     listeners: BTreeMap<ListenerId, Place>,
     next_listener: u64,
+    next_generation: u64,
     addresses: AddressPool,
     names: NameRegistry,
     labels: ContextLabels,
@@ -126,6 +129,7 @@ impl State {
             services: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_listener: 1,
+            next_generation: 1,
             addresses,
             names: NameRegistry::new(rules),
             labels,
@@ -142,7 +146,7 @@ impl State {
         let namespaces: Vec<NamespaceKey> = state.wishes.namespaces().map(|(key, _)| key).collect();
         for key in namespaces {
             state.changed.namespaces.insert(key.clone());
-            state.observed.insert(key, ObservedNamespace::default());
+            state.observe(&key);
         }
         for (key, service) in services {
             if let Some(namespace) = state.observed.get_mut(&key.namespace_key()) {
@@ -228,8 +232,8 @@ impl State {
     /// All that is wanted of one user's worker.
     pub fn desired(&self, uid: u32) -> Desired {
         let Some(user) = self.wishes.users.get(&uid) else { return Desired::default() };
-        let contexts = user.contexts.iter().map(|(name, context)| DesiredContext {
-            name: name.to_string(),
+        let contexts = user.contexts.iter().map(|(context_name, context)| DesiredContext {
+            name: context_name.to_string(),
             kubeconfig: context.kubeconfig.clone(),
             namespaces: context
                 .namespaces
@@ -243,6 +247,7 @@ impl State {
                         .iter()
                         .map(|(name, wish)| (name.to_string(), wish.options.balance))
                         .collect(),
+                    generation: self.generation(uid, context_name, name),
                 })
                 .collect(),
         });
@@ -283,6 +288,23 @@ impl State {
             }
         }
         self.changed.hosts |= !moved.is_empty();
+    }
+
+    /// Begins to know something of a namespace, if nothing is known yet.
+    fn observe(&mut self, key: &NamespaceKey) {
+        let generation = self.next_generation;
+        let observed = self.observed.entry(key.clone()).or_insert_with(|| ObservedNamespace {
+            generation,
+            ..ObservedNamespace::default()
+        });
+        if observed.generation == generation {
+            self.next_generation += 1;
+        }
+    }
+
+    fn generation(&self, uid: u32, context: &ContextName, namespace: &Namespace) -> u64 {
+        let key = NamespaceKey { uid, context: context.clone(), namespace: namespace.clone() };
+        self.observed.get(&key).map_or(0, |observed| observed.generation)
     }
 
     fn observed_service(&self, key: &ServiceKey) -> Option<&ObservedService> {

@@ -74,6 +74,7 @@ pub(super) fn desired(desired: Desired) -> wire::ToWorker {
                     .into_iter()
                     .map(|(name, how)| wire::DesiredService { name, balance: balance(how).into() })
                     .collect(),
+                generation: namespace.generation,
             })
             .collect(),
     });

@@ -150,6 +150,8 @@ pub struct DesiredNamespace {
     pub balance: Balance,
     /// Services wanted by name.
     pub services: Vec<(String, Balance)>,
+    /// Differs when what was known of the namespace was forgotten: everything has to be told again.
+    pub generation: u64,
 }
 
 // === impl EventKind ===

@@ -17,6 +17,8 @@ pub(super) struct ObservedNamespace {
     pub notes: Vec<String>,
     /// Its services.
     pub services: BTreeMap<ServiceName, ObservedService>,
+    /// Which life of the namespace this is: one that was removed and added again has to be told of anew.
+    pub generation: u64,
 }
 
 /// How far the worker is with a namespace.

@@ -169,7 +169,12 @@ impl State {
             (lost.name.to_string(), why)
         });
         let refused =
-            outcome.refused.into_iter().map(|refusal| (refusal.name.to_string(), refusal.to_string()));
+            outcome.refused.into_iter().map(|refusal| {
+                let text = refusal.to_string();
+                // The name is shown beside it.
+                let why = text.split_once("refused: ").map_or(text.as_str(), |(_, why)| why);
+                (refusal.name.to_string(), why.to_owned())
+            });
         lost.chain(refused).collect()
     }
 }

@@ -323,7 +323,7 @@ impl State {
     fn wishes_changed(&mut self, key: &NamespaceKey) {
         self.wishes.prune(key.uid);
         if self.wishes.namespace(key).is_some() {
-            self.observed.entry(key.clone()).or_default();
+            self.observe(key);
         } else {
             self.observed.remove(key);
             let left = self.wishes.namespaces().any(|(other, _)| other.context == key.context);
@@ -340,10 +340,10 @@ impl State {
         self.changed.namespaces.insert(key.clone());
         self.changed.persist = true;
         let uid = key.uid;
-        self.effects.push(match self.wishes.users.contains_key(&uid) {
-            true => Effect::Tell { uid },
-            false => Effect::StopWorker { uid },
-        });
+        self.effects.push(Effect::Tell { uid });
+        if !self.wishes.users.contains_key(&uid) {
+            self.effects.push(Effect::StopWorker { uid });
+        }
     }
 
     fn announce(&mut self, time: SystemTime, kind: EventKind, key: &NamespaceKey, message: String) {

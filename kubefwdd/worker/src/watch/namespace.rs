@@ -38,6 +38,8 @@ pub struct Spec {
     pub selection: Option<Selection>,
     /// Services wanted by name.
     pub names: BTreeSet<String>,
+    /// Which life of the namespace this is: another one is told of from the beginning.
+    pub generation: u64,
 }
 
 /// What a namespace's task works with.

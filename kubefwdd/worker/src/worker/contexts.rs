@@ -410,6 +410,7 @@ impl Watched {
                 namespace: wanted.name,
                 selection: wanted.selection,
                 names: wanted.services.into_iter().map(|s| s.name).collect(),
+                generation: wanted.generation,
             },
             watch: None,
         }
