@@ -95,8 +95,8 @@ fn identity() {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(field("Uid:"), [ALICE.to_string(); 4].map(String::from));
-    assert_eq!(field("Gid:"), [ALICE.to_string(); 4].map(String::from));
+    assert_eq!(field("Uid:"), vec![ALICE.to_string(); 4]);
+    assert_eq!(field("Gid:"), vec![ALICE.to_string(); 4]);
     let mut groups = field("Groups:");
     groups.sort();
     assert_eq!(groups, ["64001", "64100"]);
