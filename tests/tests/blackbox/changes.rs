@@ -84,7 +84,7 @@ fn later_namespace() {
     system.fails(&["ns", "add", "later"], 6, &["namespace \"later\" does not exist"]);
     system.ok(&["ns", "add", "later", "--context", "sim", "--defer"]);
     system.until("it is said to be missing", |system| {
-        system.namespace("later").is_some_and(|n| n.to_string().contains("does not exist"))
+        system.namespace("later").is_some_and(|n| n.to_string().contains("has no namespace of this name"))
     });
     sim.cluster.create_namespace("later");
     sim.cluster.create_workload(
@@ -100,7 +100,7 @@ fn deleted_namespace() {
     let system = sim.forwarding();
     sim.cluster.delete_namespace("demo");
     system.until("it is said to be missing", |system| {
-        system.namespace("demo").is_some_and(|n| n.to_string().contains("does not exist"))
+        system.namespace("demo").is_some_and(|n| n.to_string().contains("has no namespace of this name"))
     });
     assert!(!system.hosts_have("web"), "no name leads nowhere");
 }

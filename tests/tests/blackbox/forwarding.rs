@@ -105,7 +105,7 @@ fn transfers() {
     sink.write_all(&bytes).unwrap();
     let mut verdict = [0; 3];
     sink.read_exact(&mut verdict).unwrap();
-    assert_eq!(&verdict, b"ok\n");
+    assert_eq!(&verdict, b"ok ", "the pod found every byte right");
 }
 
 fn server_first() {

@@ -121,7 +121,7 @@ fn reservations() {
     system.ok(&["reserve", "add", "web.demo", "127.77.1.1"]);
     system.ok(&["ns", "add", "demo", "--wait"]);
     assert_eq!(system.service("web").unwrap()["localIP"], "127.77.1.1");
-    system.fails(&["reserve", "add", "echo.demo", "127.77.1.1"], 1, &["127.77.1.1", "has it"]);
+    system.fails(&["reserve", "add", "echo.demo", "127.77.1.1"], 1, &["127.77.1.1 is already reserved for web.demo"]);
     system.fails(&["reserve", "add", "echo.demo", "10.0.0.1"], 1, &["outside the address range"]);
     system.fails(&["reserve", "add", "echo.demo", "127.2.27.1"], 1, &["127.2.27.1 cannot be reserved"]);
     system.stop_daemon();

@@ -235,6 +235,7 @@ impl Drop for System {
                 eprintln!("--- log of kubefwdd\n{}", daemon.log());
             }
         }
+        sandbox::unbind(Path::new("/etc/hosts"));
     }
 }
 
