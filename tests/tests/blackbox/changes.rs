@@ -102,7 +102,7 @@ fn deleted_namespace() {
     system.until("it is said to be missing", |system| {
         system.namespace("demo").is_some_and(|n| n.to_string().contains("has no namespace of this name"))
     });
-    assert!(!system.hosts_have("web"), "no name leads nowhere");
+    system.until("no name leads nowhere", |system| !system.hosts_have("web"));
 }
 
 fn api_server() {
