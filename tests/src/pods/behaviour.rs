@@ -26,9 +26,9 @@ pub enum Behaviour {
     H2c,
     /// Reads and forgets.
     Discard,
-    /// Sends this many bytes of the [pattern](crate::pattern), or endlessly, then closes.
+    /// Sends this many bytes of the [`crate::pattern`], or endlessly, then closes.
     Source(Option<u64>),
-    /// Reads an 8-byte big-endian length and that many bytes of the [pattern](crate::pattern), answers `ok LENGTH` or
+    /// Reads an 8-byte big-endian length and that many bytes of the [`crate::pattern`], answers `ok LENGTH` or
     /// `bad OFFSET` and a newline, and begins again.
     Sink,
     /// Sends everything back and closes after that many received bytes.
