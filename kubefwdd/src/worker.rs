@@ -1,8 +1,8 @@
 //! The users' workers: one supervised process for each user with forwards or questions.
 //!
 //! [`Workers`] is the registry that the owner of the state and the control layer speak to; a task per user
-//! ([`supervise`]) starts the process ([`spawn`]), speaks with it ([`session`]) and starts it again when it dies.
-//! Everything that comes from a worker is hostile until [`decode`] has checked it.
+//! (`supervise`) starts the process (`spawn`), speaks with it (`session`) and starts it again when it dies.
+//! Everything that comes from a worker is hostile until `decode` has checked it.
 
 mod decode;
 mod encode;

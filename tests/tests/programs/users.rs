@@ -14,10 +14,26 @@ use crate::target::Sim;
 use crate::{Case, Needs, case, sandbox};
 
 pub(crate) const CASES: &[Case] = &[
-    case("users::a_worker_is_its_user_and_nothing_more", Needs::Users, identity),
-    case("users::a_plugin_runs_as_the_user_with_the_user_s_environment", Needs::Users, plugin),
-    case("users::files_that_only_root_may_read_are_refused", Needs::Users, files),
-    case("users::who_is_not_in_the_group_stays_out", Needs::Users, outsider),
+    case(
+        "users::a_worker_is_its_user_and_nothing_more",
+        Needs::Users,
+        identity,
+    ),
+    case(
+        "users::a_plugin_runs_as_the_user_with_the_user_s_environment",
+        Needs::Users,
+        plugin,
+    ),
+    case(
+        "users::files_that_only_root_may_read_are_refused",
+        Needs::Users,
+        files,
+    ),
+    case(
+        "users::who_is_not_in_the_group_stays_out",
+        Needs::Users,
+        outsider,
+    ),
     case("users::two_users_do_not_meet", Needs::Users, two),
 ];
 
@@ -33,7 +49,10 @@ fn users(system: &System) {
     };
     let home = system.dir.path().display();
     let line = |name: &str, uid: u32| format!("{name}:x:{uid}:{uid}::{home}/{name}:/bin/sh\n");
-    add("/etc/passwd", &(line("alice", ALICE) + &line("bob", BOB) + &line("mallory", 64_003)));
+    add(
+        "/etc/passwd",
+        &(line("alice", ALICE) + &line("bob", BOB) + &line("mallory", 64_003)),
+    );
     add("/etc/group", "kubefwd:x:64100:alice,bob\n");
     for (name, uid) in [("alice", ALICE), ("bob", BOB)] {
         let home = system.dir.path().join(name);
@@ -85,7 +104,13 @@ fn own(system: &System, name: &str, content: &str, uid: u32, mode: u32) -> std::
 fn identity() {
     let (sim, system) = sim_and_system();
     let kubeconfig = own(&system, "alice.kubeconfig", &sim.kubeconfig(), ALICE, 0o600);
-    let added = ctl_as(&system, ALICE, "alice", &kubeconfig, &["ns", "add", "demo", "--wait"]);
+    let added = ctl_as(
+        &system,
+        ALICE,
+        "alice",
+        &kubeconfig,
+        &["ns", "add", "demo", "--wait"],
+    );
     assert_eq!(added.code, 0, "{added:?}");
     assert!(crate::net::get("web", 80, "/").contains("pod: web-"));
     let workers = system.workers();
@@ -93,18 +118,28 @@ fn identity() {
     let status = fs::read_to_string(format!("/proc/{}/status", workers[0])).unwrap();
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        line.split_whitespace()
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(field("Uid:"), vec![ALICE.to_string(); 4]);
     assert_eq!(field("Gid:"), vec![ALICE.to_string(); 4]);
     let mut groups = field("Groups:");
     groups.sort();
     assert_eq!(groups, ["64001", "64100"]);
-    assert_eq!(field("NoNewPrivs:"), ["0"], "plugins may be setuid programs");
+    assert_eq!(
+        field("NoNewPrivs:"),
+        ["0"],
+        "plugins may be setuid programs"
+    );
     assert_eq!(field("CapEff:"), ["0000000000000000"]);
     // Standard streams, the channel, and what the worker opened itself; no file of the daemon's.
     let state = system.dir.path().join("state");
-    for link in fs::read_dir(format!("/proc/{}/fd", workers[0])).unwrap().flatten() {
+    for link in fs::read_dir(format!("/proc/{}/fd", workers[0]))
+        .unwrap()
+        .flatten()
+    {
         let target = fs::read_link(link.path()).unwrap_or_default();
         assert!(!target.starts_with(&state), "{target:?}");
     }
@@ -121,22 +156,40 @@ fn plugin() {
         "#!/bin/sh\n{{ id -u; echo \"$HOME\"; echo \"$AWS_PROFILE\"; echo \"preload:$LD_PRELOAD\"; }} > {}\necho '{answer}'\n",
         seen.display()
     );
-    let command = own(&system, "plugin.sh", &script, ALICE, 0o755).display().to_string();
-    let credential = Credential::Exec { command, args: Vec::new(), env: Vec::new() };
+    let command = own(&system, "plugin.sh", &script, ALICE, 0o755)
+        .display()
+        .to_string();
+    let credential = Credential::Exec {
+        command,
+        args: Vec::new(),
+        env: Vec::new(),
+    };
     let yaml = sim.cluster.kubeconfig_with(credential).yaml();
     let kubeconfig = own(&system, "alice.kubeconfig", &yaml, ALICE, 0o600);
-    let added = ctl_as(&system, ALICE, "alice", &kubeconfig, &["ns", "add", "demo", "--wait"]);
+    let added = ctl_as(
+        &system,
+        ALICE,
+        "alice",
+        &kubeconfig,
+        &["ns", "add", "demo", "--wait"],
+    );
     assert_eq!(added.code, 0, "{added:?}");
     let home = system.dir.path().join("alice").display().to_string();
     let seen = fs::read_to_string(seen).unwrap();
-    assert_eq!(seen.lines().collect::<Vec<_>>(), [&ALICE.to_string(), &home, "of-alice", "preload:"]);
+    assert_eq!(
+        seen.lines().collect::<Vec<_>>(),
+        [&ALICE.to_string(), &home, "of-alice", "preload:"]
+    );
 }
 
 fn files() {
     let (sim, system) = sim_and_system();
     let secret = own(&system, "root-only", "secret\n", 0, 0o600);
     let token = Credential::TokenFile(secret.clone());
-    let certificate = Credential::CertificateFiles { certificate: secret.clone(), key: secret.clone() };
+    let certificate = Credential::CertificateFiles {
+        certificate: secret.clone(),
+        key: secret.clone(),
+    };
     for (name, credential) in [("token", token), ("key", certificate)] {
         let yaml = sim.cluster.kubeconfig_with(credential).yaml();
         let kubeconfig = own(&system, name, &yaml, ALICE, 0o600);
@@ -151,8 +204,20 @@ fn files() {
 fn outsider() {
     let (sim, system) = sim_and_system();
     let kubeconfig = own(&system, "m", &sim.kubeconfig(), 64_003, 0o600);
-    let refused = ctl_as(&system, 64_003, "mallory", &kubeconfig, &["ns", "add", "demo"]);
-    refused.failed_with(4, &["mallory is not root and not in group kubefwd", "usermod -aG kubefwd mallory"]);
+    let refused = ctl_as(
+        &system,
+        64_003,
+        "mallory",
+        &kubeconfig,
+        &["ns", "add", "demo"],
+    );
+    refused.failed_with(
+        4,
+        &[
+            "mallory is not root and not in group kubefwd",
+            "usermod -aG kubefwd mallory",
+        ],
+    );
     let version = ctl_as(&system, 64_003, "mallory", &kubeconfig, &["version"]);
     assert_eq!(version.code, 0, "{version:?}");
 }
@@ -160,8 +225,20 @@ fn outsider() {
 fn two() {
     let (sim, system) = sim_and_system();
     for (name, uid) in [("alice", ALICE), ("bob", BOB)] {
-        let kubeconfig = own(&system, &format!("{name}.kubeconfig"), &sim.kubeconfig(), uid, 0o600);
-        let added = ctl_as(&system, uid, name, &kubeconfig, &["ns", "add", "demo", "--wait"]);
+        let kubeconfig = own(
+            &system,
+            &format!("{name}.kubeconfig"),
+            &sim.kubeconfig(),
+            uid,
+            0o600,
+        );
+        let added = ctl_as(
+            &system,
+            uid,
+            name,
+            &kubeconfig,
+            &["ns", "add", "demo", "--wait"],
+        );
         assert_eq!(added.code, 0, "{added:?}");
     }
     assert_eq!(system.workers().len(), 2);
@@ -169,8 +246,17 @@ fn two() {
     let removed = ctl_as(&system, BOB, "bob", &kubeconfig, &["ns", "rm", "demo"]);
     assert_eq!(removed.code, 0, "{removed:?}");
     let listing = ctl_as(&system, ALICE, "alice", &kubeconfig, &["svc", "ls"]);
-    assert!(listing.out.contains("web") && listing.out.contains("active"), "{listing:?}");
-    let listing = ctl_as(&system, BOB, "bob", &kubeconfig, &["svc", "ls", "-o", "name"]);
+    assert!(
+        listing.out.contains("web") && listing.out.contains("active"),
+        "{listing:?}"
+    );
+    let listing = ctl_as(
+        &system,
+        BOB,
+        "bob",
+        &kubeconfig,
+        &["svc", "ls", "-o", "name"],
+    );
     assert_eq!(listing.out, "", "bob sees only his own");
     assert!(crate::net::get("web", 80, "/").contains("pod: web-"));
 }

@@ -10,15 +10,51 @@ use crate::target::{Sim, Target};
 use crate::{Case, Needs, case};
 
 pub(crate) const CASES: &[Case] = &[
-    case("changes::a_replaced_pod_keeps_name_and_address", Needs::AnyCluster, replaced_pod),
-    case("changes::a_rollout_fails_no_new_connection", Needs::Simulated, rollout),
-    case("changes::services_come_change_and_go", Needs::Simulated, services),
-    case("changes::a_namespace_may_come_later", Needs::Simulated, later_namespace),
-    case("changes::a_deleted_namespace_is_said_and_comes_back", Needs::Simulated, deleted_namespace),
-    case("changes::the_api_server_may_go_away_and_come_back", Needs::Simulated, api_server),
-    case("changes::watches_may_be_cut_and_history_lost", Needs::Simulated, watches),
-    case("changes::forbidden_verbs_are_named", Needs::Simulated, forbidden),
-    case("changes::pods_are_watched_where_endpointslices_are_forbidden", Needs::Simulated, no_slices),
+    case(
+        "changes::a_replaced_pod_keeps_name_and_address",
+        Needs::AnyCluster,
+        replaced_pod,
+    ),
+    case(
+        "changes::a_rollout_fails_no_new_connection",
+        Needs::Simulated,
+        rollout,
+    ),
+    case(
+        "changes::services_come_change_and_go",
+        Needs::Simulated,
+        services,
+    ),
+    case(
+        "changes::a_namespace_may_come_later",
+        Needs::Simulated,
+        later_namespace,
+    ),
+    case(
+        "changes::a_deleted_namespace_is_said_and_comes_back",
+        Needs::Simulated,
+        deleted_namespace,
+    ),
+    case(
+        "changes::the_api_server_may_go_away_and_come_back",
+        Needs::Simulated,
+        api_server,
+    ),
+    case(
+        "changes::watches_may_be_cut_and_history_lost",
+        Needs::Simulated,
+        watches,
+    ),
+    case(
+        "changes::forbidden_verbs_are_named",
+        Needs::Simulated,
+        forbidden,
+    ),
+    case(
+        "changes::pods_are_watched_where_endpointslices_are_forbidden",
+        Needs::Simulated,
+        no_slices,
+    ),
 ];
 
 fn replaced_pod() {
@@ -26,7 +62,10 @@ fn replaced_pod() {
     let system = target.system();
     target.add(&system);
     let before = system.service("echo").unwrap();
-    let pod = before["forwards"][0]["podName"].as_str().unwrap().to_owned();
+    let pod = before["forwards"][0]["podName"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     target.delete_pod(&pod);
     system.until("another pod serves", |system| {
         let now = system.service("echo").unwrap();
@@ -37,7 +76,10 @@ fn replaced_pod() {
     assert_eq!(after["localIP"], before["localIP"]);
     assert_eq!(after["hostnames"], before["hostnames"]);
     let events = system.ok(&["events"]);
-    assert!(events.contains("pod.removed") && events.contains("pod.added"), "{events}");
+    assert!(
+        events.contains("pod.removed") && events.contains("pod.added"),
+        "{events}"
+    );
 }
 
 fn rollout() {
@@ -64,34 +106,55 @@ fn rollout() {
 fn services() {
     let sim = Sim::demo();
     let system = sim.forwarding();
-    sim.cluster.put_service("demo", Service::new("web").port(ServicePort::tcp(8081).target("http")));
-    system.until("the new port answers", |_| try_get("web", 8081, "/").is_ok());
+    sim.cluster.put_service(
+        "demo",
+        Service::new("web").port(ServicePort::tcp(8081).target("http")),
+    );
+    system.until("the new port answers", |_| {
+        try_get("web", 8081, "/").is_ok()
+    });
     assert!(try_get("web", 80, "/").is_err(), "the old port is closed");
     sim.cluster.create_workload(
         "demo",
         Workload::deployment("late").listen("http", 8080, Behaviour::Http),
     );
-    sim.cluster.put_service("demo", Service::new("late").port(ServicePort::tcp(80).target(8080)));
-    system.until("a new service answers", |_| try_get("late", 80, "/").is_ok());
+    sim.cluster.put_service(
+        "demo",
+        Service::new("late").port(ServicePort::tcp(80).target(8080)),
+    );
+    system.until("a new service answers", |_| {
+        try_get("late", 80, "/").is_ok()
+    });
     assert!(sim.cluster.delete_service("demo", "web"));
-    system.until("its names are gone", |system| !system.hosts_have("web.demo"));
+    system.until("its names are gone", |system| {
+        !system.hosts_have("web.demo")
+    });
     assert!(system.service("web").is_none());
 }
 
 fn later_namespace() {
     let sim = Sim::demo();
     let system = System::start(&sim.kubeconfig());
-    system.fails(&["ns", "add", "later"], 6, &["namespace \"later\" does not exist"]);
+    system.fails(
+        &["ns", "add", "later"],
+        6,
+        &["namespace \"later\" does not exist"],
+    );
     system.ok(&["ns", "add", "later", "--context", "sim", "--defer"]);
     system.until("it is said to be missing", |system| {
-        system.namespace("later").is_some_and(|n| n.to_string().contains("has no namespace of this name"))
+        system
+            .namespace("later")
+            .is_some_and(|n| n.to_string().contains("has no namespace of this name"))
     });
     sim.cluster.create_namespace("later");
     sim.cluster.create_workload(
         "later",
         Workload::deployment("api").listen("http", 8080, Behaviour::Http),
     );
-    sim.cluster.put_service("later", Service::new("api").port(ServicePort::tcp(80).target(8080)));
+    sim.cluster.put_service(
+        "later",
+        Service::new("api").port(ServicePort::tcp(80).target(8080)),
+    );
     system.until("it came alive", |_| try_get("api.later", 80, "/").is_ok());
 }
 
@@ -100,7 +163,9 @@ fn deleted_namespace() {
     let system = sim.forwarding();
     sim.cluster.delete_namespace("demo");
     system.until("it is said to be missing", |system| {
-        system.namespace("demo").is_some_and(|n| n.to_string().contains("has no namespace of this name"))
+        system
+            .namespace("demo")
+            .is_some_and(|n| n.to_string().contains("has no namespace of this name"))
     });
     system.until("no name leads nowhere", |system| !system.hosts_have("web"));
 }
@@ -112,9 +177,14 @@ fn api_server() {
     sim.runtime.block_on(sim.cluster.stop_api_server());
     system.stop_daemon();
     system.start_daemon();
-    assert!(system.hosts_have("web"), "names are there before the cluster answers");
+    assert!(
+        system.hosts_have("web"),
+        "names are there before the cluster answers"
+    );
     assert_eq!(system.service("web").unwrap()["localIP"], address);
-    sim.runtime.block_on(sim.cluster.start_api_server()).unwrap();
+    sim.runtime
+        .block_on(sim.cluster.start_api_server())
+        .unwrap();
     system.until("it answers again", |_| try_get("web", 80, "/").is_ok());
 }
 
@@ -125,7 +195,10 @@ fn watches() {
         sim.cluster.cut_watches();
         sim.cluster.compact();
         let port = 9000 + n;
-        sim.cluster.put_service("demo", Service::new("web").port(ServicePort::tcp(port).target("http")));
+        sim.cluster.put_service(
+            "demo",
+            Service::new("web").port(ServicePort::tcp(port).target("http")),
+        );
         system.until("the change arrives", |_| try_get("web", port, "/").is_ok());
     }
 }
@@ -140,7 +213,9 @@ fn forbidden() {
     assert_ne!(printed.code, 0);
     system.ok(&["ns", "add", "demo", "--context", "sim", "--defer"]);
     system.until("the namespace says so too", |system| {
-        system.namespace("demo").is_some_and(|n| n.to_string().contains("cannot list services"))
+        system
+            .namespace("demo")
+            .is_some_and(|n| n.to_string().contains("cannot list services"))
     });
     sim.cluster.clear_denials();
     system.until("it came alive", |_| try_get("web", 80, "/").is_ok());
@@ -148,7 +223,8 @@ fn forbidden() {
 
 fn no_slices() {
     let sim = Sim::demo();
-    sim.cluster.deny(Rule::new(["list", "watch", "get"], ["endpointslices"]));
+    sim.cluster
+        .deny(Rule::new(["list", "watch", "get"], ["endpointslices"]));
     let system = System::start(&sim.kubeconfig());
     system.ok(&["ns", "add", "demo", "--wait"]);
     assert!(get("web", 80, "/").contains("pod: web-"));

@@ -9,15 +9,51 @@ use crate::target::{Sim, Target};
 use crate::{Case, Needs, case};
 
 pub(crate) const CASES: &[Case] = &[
-    case("forwarding::services_answer_by_name_and_leave_no_trace", Needs::AnyCluster, main_job),
-    case("forwarding::pods_of_a_headless_service_have_names", Needs::AnyCluster, headless),
-    case("forwarding::many_connections_keep_their_bytes", Needs::AnyCluster, many_connections),
-    case("forwarding::large_transfers_keep_every_byte", Needs::Simulated, transfers),
-    case("forwarding::a_server_may_speak_first_and_close", Needs::Simulated, server_first),
-    case("forwarding::what_cannot_be_forwarded_is_listed_with_the_reason", Needs::Simulated, unsupported),
-    case("forwarding::services_by_name_ports_and_address", Needs::Simulated, single_services),
-    case("forwarding::selectors_and_globs_choose", Needs::Simulated, selection),
-    case("forwarding::a_thousand_services_are_few_writes", Needs::Simulated, thousand),
+    case(
+        "forwarding::services_answer_by_name_and_leave_no_trace",
+        Needs::AnyCluster,
+        main_job,
+    ),
+    case(
+        "forwarding::pods_of_a_headless_service_have_names",
+        Needs::AnyCluster,
+        headless,
+    ),
+    case(
+        "forwarding::many_connections_keep_their_bytes",
+        Needs::AnyCluster,
+        many_connections,
+    ),
+    case(
+        "forwarding::large_transfers_keep_every_byte",
+        Needs::Simulated,
+        transfers,
+    ),
+    case(
+        "forwarding::a_server_may_speak_first_and_close",
+        Needs::Simulated,
+        server_first,
+    ),
+    case(
+        "forwarding::what_cannot_be_forwarded_is_listed_with_the_reason",
+        Needs::Simulated,
+        unsupported,
+    ),
+    case(
+        "forwarding::services_by_name_ports_and_address",
+        Needs::Simulated,
+        single_services,
+    ),
+    case(
+        "forwarding::selectors_and_globs_choose",
+        Needs::Simulated,
+        selection,
+    ),
+    case(
+        "forwarding::a_thousand_services_are_few_writes",
+        Needs::Simulated,
+        thousand,
+    ),
 ];
 
 fn main_job() {
@@ -26,18 +62,32 @@ fn main_job() {
     let before = system.hosts();
     target.add(&system);
     let namespace = target.namespace();
-    for name in ["web", &format!("web.{namespace}"), &format!("web.{namespace}.svc.cluster.local")] {
+    for name in [
+        "web",
+        &format!("web.{namespace}"),
+        &format!("web.{namespace}.svc.cluster.local"),
+    ] {
         assert!(get(name, 80, "/").contains("pod: "), "{name}");
     }
     echo("echo", 7, 100_000);
     let listing = system.ok(&["svc", "ls"]);
-    assert!(listing.contains("web") && listing.contains("active"), "{listing}");
+    assert!(
+        listing.contains("web") && listing.contains("active"),
+        "{listing}"
+    );
     let key = format!("{namespace}.{}", target.context());
-    assert_eq!(system.ok(&["ns", "rm", namespace]), format!("{key} removed\n"));
+    assert_eq!(
+        system.ok(&["ns", "rm", namespace]),
+        format!("{key} removed\n")
+    );
     system.until("names are gone", |system| system.hosts() == before);
     target.add(&system);
     system.stop_daemon();
-    assert_eq!(system.hosts(), before, "the hosts file is as it was, byte for byte");
+    assert_eq!(
+        system.hosts(),
+        before,
+        "the hosts file is as it was, byte for byte"
+    );
 }
 
 fn headless() {
@@ -46,7 +96,10 @@ fn headless() {
     target.add(&system);
     for pod in ["store-0", "store-1"] {
         let name = format!("{pod}.store.{}.svc", target.namespace());
-        assert!(get(&name, 8080, "/").contains(&format!("pod: {pod}")), "{name}");
+        assert!(
+            get(&name, 8080, "/").contains(&format!("pod: {pod}")),
+            "{name}"
+        );
     }
     assert!(get("store", 8080, "/").contains("pod: store-"));
 }
@@ -66,7 +119,10 @@ fn many_connections() {
     });
     // Counters follow once a second.
     system.until("connections are counted", |system| {
-        let forwards = system.service("echo").map(|echo| echo["forwards"].clone()).unwrap_or_default();
+        let forwards = system
+            .service("echo")
+            .map(|echo| echo["forwards"].clone())
+            .unwrap_or_default();
         forwards[0]["totalConnections"].as_u64() >= Some(128)
     });
 }
@@ -110,7 +166,11 @@ fn transfers() {
 
 fn server_first() {
     let namespace = Namespace::new("demo")
-        .workload(Workload::deployment("hello").listen("hi", 25, Behaviour::Bye("220 ready\r\n".into())))
+        .workload(Workload::deployment("hello").listen(
+            "hi",
+            25,
+            Behaviour::Bye("220 ready\r\n".into()),
+        ))
         .service(Service::new("hello").port(ServicePort::tcp(25)));
     let sim = Sim::with([namespace]);
     let _system = sim.forwarding();
@@ -122,44 +182,85 @@ fn server_first() {
 fn unsupported() {
     let namespace = demo_and(|n| {
         n.service(Service::new("alias").external_name("db.example.org"))
-            .service(Service::new("legacy").port(ServicePort::tcp(80)).without_selector([]))
+            .service(
+                Service::new("legacy")
+                    .port(ServicePort::tcp(80))
+                    .without_selector([]),
+            )
             .workload(Workload::deployment("dns").udp("dns", 53))
             .service(Service::new("dns").port(ServicePort::udp(53)))
     });
     let sim = Sim::with([namespace]);
     let system = sim.forwarding();
-    for (name, why) in [("alias", "ExternalName"), ("legacy", "no selector"), ("dns", "UDP")] {
+    for (name, why) in [
+        ("alias", "ExternalName"),
+        ("legacy", "no selector"),
+        ("dns", "UDP"),
+    ] {
         let service = system.service(name).unwrap();
         assert_eq!(service["status"], "unsupported", "{service}");
-        assert!(service["statusReason"].as_str().unwrap().contains(why), "{service}");
+        assert!(
+            service["statusReason"].as_str().unwrap().contains(why),
+            "{service}"
+        );
     }
 }
 
 fn single_services() {
     let sim = Sim::demo();
     let system = crate::system::System::start(&sim.kubeconfig());
-    system.ok(&["svc", "add", "demo/web", "--local-ip", "127.9.8.7", "--port-map", "80:8888", "--wait"]);
+    system.ok(&[
+        "svc",
+        "add",
+        "demo/web",
+        "--local-ip",
+        "127.9.8.7",
+        "--port-map",
+        "80:8888",
+        "--wait",
+    ]);
     assert_eq!(system.service("web").unwrap()["localIP"], "127.9.8.7");
     assert!(get("web", 8888, "/").contains("pod: web-"));
     assert!(system.service("echo").is_none(), "only what was asked for");
-    system.fails(&["svc", "add", "demo/web"], 1, &["is forwarded already", "remove it first"]);
+    system.fails(
+        &["svc", "add", "demo/web"],
+        1,
+        &["is forwarded already", "remove it first"],
+    );
     assert_eq!(system.ok(&["svc", "rm", "web"]), "web.demo.sim removed\n");
     system.until("the service is gone", |system| !system.hosts_have("web"));
 }
 
 fn selection() {
     let namespace = demo_and(|n| {
-        n.service(Service::new("web-canary").label("track", "canary").selects("app", "web").port(ServicePort::tcp(80).target("http")))
+        n.service(
+            Service::new("web-canary")
+                .label("track", "canary")
+                .selects("app", "web")
+                .port(ServicePort::tcp(80).target("http")),
+        )
     });
     let sim = Sim::with([namespace]);
     let system = crate::system::System::start(&sim.kubeconfig());
     let names = |system: &crate::system::System| {
-        let mut names: Vec<String> =
-            system.ok(&["svc", "ls", "-o", "name"]).lines().map(str::to_owned).collect();
+        let mut names: Vec<String> = system
+            .ok(&["svc", "ls", "-o", "name"])
+            .lines()
+            .map(str::to_owned)
+            .collect();
         names.sort();
         names
     };
-    system.ok(&["ns", "add", "demo", "--include", "web*", "--exclude", "*-canary", "--wait"]);
+    system.ok(&[
+        "ns",
+        "add",
+        "demo",
+        "--include",
+        "web*",
+        "--exclude",
+        "*-canary",
+        "--wait",
+    ]);
     assert_eq!(names(&system), ["web.demo.sim"]);
     system.ok(&["ns", "rm", "demo"]);
     system.ok(&["ns", "add", "demo", "-l", "track=canary", "--wait"]);
@@ -177,16 +278,24 @@ fn thousand() {
     let listing = system.ok(&["svc", "ls", "-o", "name"]);
     assert_eq!(listing.lines().count(), 1000);
     let hosts = system.hosts();
-    let lines = String::from_utf8(hosts).unwrap().lines().filter(|l| l.starts_with("127.1")).count();
+    let lines = String::from_utf8(hosts)
+        .unwrap()
+        .lines()
+        .filter(|l| l.starts_with("127.1"))
+        .count();
     assert!(lines >= 1000, "{lines} lines");
 }
 
 /// A number by its key, wherever it stands.
 fn find(value: &serde_json::Value, key: &str) -> Option<u64> {
     match value {
-        serde_json::Value::Object(fields) => fields
-            .iter()
-            .find_map(|(name, value)| if name == key { value.as_u64() } else { find(value, key) }),
+        serde_json::Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            if name == key {
+                value.as_u64()
+            } else {
+                find(value, key)
+            }
+        }),
         _ => None,
     }
 }

@@ -19,7 +19,9 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// For listing tests only.
     pub(crate) fn none() -> Self {
-        Self { is_root: geteuid().is_root() }
+        Self {
+            is_root: geteuid().is_root(),
+        }
     }
 
     /// Enters the namespaces. Must be called before any thread is started. A real cluster is reached over the machine's
@@ -27,7 +29,10 @@ impl Sandbox {
     pub(crate) fn enter(real: bool) -> Self {
         let (uid, gid) = (geteuid(), getegid());
         let is_root = uid.is_root();
-        assert!(is_root || !real, "against a real cluster this suite has to run as root");
+        assert!(
+            is_root || !real,
+            "against a real cluster this suite has to run as root"
+        );
         let mut flags = CloneFlags::CLONE_NEWNS;
         if !real {
             flags |= CloneFlags::CLONE_NEWNET;
@@ -45,8 +50,13 @@ impl Sandbox {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(none, Path::new("/"), none, private, none).expect("mounts can be made private");
         if !real {
-            let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-            assert!(up.is_ok_and(|up| up.success()), "ip (package iproute2) has to bring lo up");
+            let up = Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status();
+            assert!(
+                up.is_ok_and(|up| up.success()),
+                "ip (package iproute2) has to bring lo up"
+            );
         }
         Self { is_root }
     }
@@ -55,7 +65,8 @@ impl Sandbox {
 /// Puts `file` in the place of `target` for this process and its children.
 pub(crate) fn bind_over(file: &Path, target: &Path) {
     let none: Option<&Path> = None;
-    mount(Some(file), target, none, MsFlags::MS_BIND, none).expect("a file can be mounted over another");
+    mount(Some(file), target, none, MsFlags::MS_BIND, none)
+        .expect("a file can be mounted over another");
 }
 
 /// Makes what is mounted at `target` read-only, for root too.

@@ -12,14 +12,42 @@ use crate::target::{Sim, Target};
 use crate::{Case, Needs, case};
 
 pub(crate) const CASES: &[Case] = &[
-    case("lifecycle::hosts_files_of_every_shape_come_back_byte_for_byte", Needs::Simulated, hosts_shapes),
-    case("lifecycle::a_restart_brings_everything_back", Needs::Simulated, restart),
-    case("lifecycle::connections_wait_while_a_worker_is_started_again", Needs::Simulated, dead_worker),
+    case(
+        "lifecycle::hosts_files_of_every_shape_come_back_byte_for_byte",
+        Needs::Simulated,
+        hosts_shapes,
+    ),
+    case(
+        "lifecycle::a_restart_brings_everything_back",
+        Needs::Simulated,
+        restart,
+    ),
+    case(
+        "lifecycle::connections_wait_while_a_worker_is_started_again",
+        Needs::Simulated,
+        dead_worker,
+    ),
     case("lifecycle::a_crash_is_cleaned_up", Needs::Simulated, crash),
-    case("lifecycle::a_crash_is_taken_over_by_the_next_daemon", Needs::Simulated, takeover),
-    case("lifecycle::an_attached_namespace_goes_with_its_client", Needs::AnyCluster, attach),
-    case("lifecycle::reservations_hold", Needs::Simulated, reservations),
-    case("lifecycle::every_output_can_be_read_by_programs", Needs::Simulated, outputs),
+    case(
+        "lifecycle::a_crash_is_taken_over_by_the_next_daemon",
+        Needs::Simulated,
+        takeover,
+    ),
+    case(
+        "lifecycle::an_attached_namespace_goes_with_its_client",
+        Needs::AnyCluster,
+        attach,
+    ),
+    case(
+        "lifecycle::reservations_hold",
+        Needs::Simulated,
+        reservations,
+    ),
+    case(
+        "lifecycle::every_output_can_be_read_by_programs",
+        Needs::Simulated,
+        outputs,
+    ),
 ];
 
 fn hosts_shapes() {
@@ -38,9 +66,17 @@ fn hosts_shapes() {
         system.ok(&["ns", "add", "demo", "--wait"]);
         assert!(system.hosts_have("web"));
         let now = system.hosts();
-        assert!(now.windows(shape.len().max(1)).any(|w| w == shape) || shape.is_empty(), "foreign bytes stay together");
+        assert!(
+            now.windows(shape.len().max(1)).any(|w| w == shape) || shape.is_empty(),
+            "foreign bytes stay together"
+        );
         system.stop_daemon();
-        assert_eq!(system.hosts(), shape, "{:?}", String::from_utf8_lossy(shape));
+        assert_eq!(
+            system.hosts(),
+            shape,
+            "{:?}",
+            String::from_utf8_lossy(shape)
+        );
     }
 }
 
@@ -63,8 +99,13 @@ fn dead_worker() {
     let workers = system.workers();
     assert_eq!(workers.len(), 1);
     kill(workers[0], Signal::SIGKILL).unwrap();
-    assert!(get("web", 80, "/").contains("pod: web-"), "the connection waited");
-    system.until("its state is back", |s| s.service("web").unwrap()["status"] == "active");
+    assert!(
+        get("web", 80, "/").contains("pod: web-"),
+        "the connection waited"
+    );
+    system.until("its state is back", |s| {
+        s.service("web").unwrap()["status"] == "active"
+    });
     assert_ne!(system.workers(), workers);
     let status = system.ctl(&["status"]).out;
     assert!(status.contains("1 restart"), "{status}");
@@ -80,7 +121,9 @@ fn crash() {
     system.crash_daemon();
     assert!(system.hosts_have("web"));
     let mut cleanup = std::process::Command::new(crate::system::program("kubefwdd"));
-    cleanup.args(["cleanup", "--hosts-file", "/etc/hosts", "--state-dir"]).arg(system.dir.path().join("state"));
+    cleanup
+        .args(["cleanup", "--hosts-file", "/etc/hosts", "--state-dir"])
+        .arg(system.dir.path().join("state"));
     assert!(cleanup.status().unwrap().success());
     assert_eq!(system.hosts(), before);
     system.until("workers do not outlive their daemon", |_| {
@@ -102,16 +145,36 @@ fn attach() {
     let target = Target::start();
     let system = target.system();
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
-        let arguments = ["ns", "add", target.namespace(), "--context", target.context(), "--attach"];
-        let mut client =
-            system.ctl_command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let arguments = [
+            "ns",
+            "add",
+            target.namespace(),
+            "--context",
+            target.context(),
+            "--attach",
+        ];
+        let mut client = system
+            .ctl_command(&arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
-        assert!(lines.by_ref().map_while(Result::ok).any(|line| line.contains("web")), "it says what came up");
-        system.until("it is forwarded", |s| s.service("web").is_some_and(|w| w["status"] == "active"));
+        assert!(
+            lines
+                .by_ref()
+                .map_while(Result::ok)
+                .any(|line| line.contains("web")),
+            "it says what came up"
+        );
+        system.until("it is forwarded", |s| {
+            s.service("web").is_some_and(|w| w["status"] == "active")
+        });
         assert!(get("web", 80, "/").contains("pod: "));
         kill(Pid::from_raw(client.id().cast_signed()), signal).unwrap();
         client.wait().unwrap();
-        system.until("it went with its client", |s| s.namespace(target.namespace()).is_none() && !s.hosts_have("web"));
+        system.until("it went with its client", |s| {
+            s.namespace(target.namespace()).is_none() && !s.hosts_have("web")
+        });
     }
 }
 
@@ -121,9 +184,21 @@ fn reservations() {
     system.ok(&["reserve", "add", "web.demo", "127.77.1.1"]);
     system.ok(&["ns", "add", "demo", "--wait"]);
     assert_eq!(system.service("web").unwrap()["localIP"], "127.77.1.1");
-    system.fails(&["reserve", "add", "echo.demo", "127.77.1.1"], 1, &["127.77.1.1 is already reserved for web.demo"]);
-    system.fails(&["reserve", "add", "echo.demo", "10.0.0.1"], 1, &["outside the address range"]);
-    system.fails(&["reserve", "add", "echo.demo", "127.2.27.1"], 1, &["127.2.27.1 cannot be reserved"]);
+    system.fails(
+        &["reserve", "add", "echo.demo", "127.77.1.1"],
+        1,
+        &["127.77.1.1 is already reserved for web.demo"],
+    );
+    system.fails(
+        &["reserve", "add", "echo.demo", "10.0.0.1"],
+        1,
+        &["outside the address range"],
+    );
+    system.fails(
+        &["reserve", "add", "echo.demo", "127.2.27.1"],
+        1,
+        &["127.2.27.1 cannot be reserved"],
+    );
     system.stop_daemon();
     system.start_daemon();
     assert!(system.ok(&["reserve", "ls"]).contains("127.77.1.1"));
@@ -134,7 +209,15 @@ fn reservations() {
 fn outputs() {
     let sim = Sim::demo();
     let system = sim.forwarding();
-    for noun in [&["ns", "ls"][..], &["svc", "ls"], &["fwd", "ls"], &["status"], &["hosts"], &["context", "ls"], &["version"]] {
+    for noun in [
+        &["ns", "ls"][..],
+        &["svc", "ls"],
+        &["fwd", "ls"],
+        &["status"],
+        &["hosts"],
+        &["context", "ls"],
+        &["version"],
+    ] {
         for form in ["json", "yaml"] {
             let mut arguments = noun.to_vec();
             arguments.extend(["-o", form]);

@@ -46,7 +46,11 @@ pub(crate) fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let folder = own.ancestors().nth(2).unwrap();
     let program = folder.join(name);
-    assert!(program.exists(), "{} is missing: run `make build`", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing: run `make build`",
+        program.display()
+    );
     program
 }
 
@@ -62,7 +66,10 @@ impl System {
 
     /// As [`System::start`], with the daemon not started yet.
     pub(crate) fn prepare(kubeconfig: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("kubefwd-test").tempdir().unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("kubefwd-test")
+            .tempdir()
+            .unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(dir.path(), mode).unwrap();
         let hosts = dir.path().join("hosts");
@@ -71,7 +78,13 @@ impl System {
         let path = dir.path().join("kubeconfig");
         fs::write(&path, kubeconfig).unwrap();
         let hosts = PathBuf::from("/etc/hosts");
-        Self { dir, daemon: None, kubeconfig: path, flags: Vec::new(), hosts }
+        Self {
+            dir,
+            daemon: None,
+            kubeconfig: path,
+            flags: Vec::new(),
+            hosts,
+        }
     }
 
     /// Another hosts file than the one that programs resolve with.
@@ -88,7 +101,11 @@ impl System {
     }
 
     pub(crate) fn start_daemon(&mut self) {
-        let mut process = self.daemon_command().stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = self
+            .daemon_command()
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let errors = BufReader::new(process.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -97,7 +114,11 @@ impl System {
                 let _ = sender.send(line);
             }
         });
-        let mut daemon = Daemon { process, lines, log: String::new() };
+        let mut daemon = Daemon {
+            process,
+            lines,
+            log: String::new(),
+        };
         daemon.wait_for("kubefwdd is ready");
         self.daemon = Some(daemon);
     }
@@ -136,7 +157,11 @@ impl System {
         kill(self.daemon_pid(), Signal::SIGTERM).unwrap();
         let mut daemon = self.daemon.take().unwrap();
         let status = daemon.process.wait().unwrap();
-        assert!(status.success(), "kubefwdd ended with {status}: {}", daemon.log());
+        assert!(
+            status.success(),
+            "kubefwdd ended with {status}: {}",
+            daemon.log()
+        );
     }
 
     /// The daemon dies without a chance to do anything.
@@ -179,14 +204,20 @@ impl System {
     pub(crate) fn service(&self, name: &str) -> Option<Value> {
         let listing: Value = serde_json::from_str(&self.ok(&["svc", "ls", "-o", "json"])).unwrap();
         let services = listing["services"].as_array().unwrap();
-        services.iter().find(|service| service["serviceName"] == name).cloned()
+        services
+            .iter()
+            .find(|service| service["serviceName"] == name)
+            .cloned()
     }
 
     /// The daemon's view of a namespace.
     pub(crate) fn namespace(&self, name: &str) -> Option<Value> {
         let listing: Value = serde_json::from_str(&self.ok(&["ns", "ls", "-o", "json"])).unwrap();
         let namespaces = listing["namespaces"].as_array().unwrap();
-        namespaces.iter().find(|namespace| namespace["namespace"] == name).cloned()
+        namespaces
+            .iter()
+            .find(|namespace| namespace["namespace"] == name)
+            .cloned()
     }
 
     /// Waits until something is so.
@@ -194,7 +225,12 @@ impl System {
         let end = Instant::now() + PATIENCE;
         while !so(self) {
             let listing = || self.ctl(&["svc", "ls", "-o", "wide"]).out;
-            assert!(Instant::now() < end, "not so in time: {what}\n{}\n{}", listing(), self.ctl(&["ns", "ls"]).out);
+            assert!(
+                Instant::now() < end,
+                "not so in time: {what}\n{}\n{}",
+                listing(),
+                self.ctl(&["ns", "ls"]).out
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -206,7 +242,8 @@ impl System {
     pub(crate) fn hosts_have(&self, name: &str) -> bool {
         let text = self.hosts();
         let text = String::from_utf8_lossy(&text);
-        text.lines().any(|line| line.split_whitespace().skip(1).any(|word| word == name))
+        text.lines()
+            .any(|line| line.split_whitespace().skip(1).any(|word| word == name))
     }
 
     /// The processes that the daemon started.
@@ -216,7 +253,10 @@ impl System {
         let children = tasks
             .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
             .collect::<String>();
-        children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+        children
+            .split_whitespace()
+            .map(|pid| Pid::from_raw(pid.parse().unwrap()))
+            .collect()
     }
 
     pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
@@ -229,7 +269,10 @@ impl System {
 impl Drop for System {
     fn drop(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            let _ = kill(Pid::from_raw(daemon.process.id().cast_signed()), Signal::SIGTERM);
+            let _ = kill(
+                Pid::from_raw(daemon.process.id().cast_signed()),
+                Signal::SIGTERM,
+            );
             let _ = daemon.process.wait();
             if std::thread::panicking() {
                 eprintln!("--- log of kubefwdd\n{}", daemon.log());

@@ -28,7 +28,9 @@ impl Sim {
     /// A cluster with these namespaces.
     pub(crate) fn with(namespaces: impl IntoIterator<Item = Namespace>) -> Self {
         let runtime = Runtime::new().unwrap();
-        let builder = namespaces.into_iter().fold(Cluster::builder(), |b, n| b.namespace(n));
+        let builder = namespaces
+            .into_iter()
+            .fold(Cluster::builder(), |b, n| b.namespace(n));
         let cluster = runtime.block_on(builder.start()).unwrap();
         Self { cluster, runtime }
     }
@@ -53,18 +55,34 @@ impl Sim {
 /// `web` (HTTP, 2 pods), `echo`, and the headless `store` with two pods.
 pub(crate) fn demo() -> Namespace {
     Namespace::new("demo")
-        .workload(Workload::deployment("web").replicas(2).listen("http", 8080, Behaviour::Http))
+        .workload(
+            Workload::deployment("web")
+                .replicas(2)
+                .listen("http", 8080, Behaviour::Http),
+        )
         .service(Service::new("web").port(ServicePort::tcp(80).target("http")))
         .workload(Workload::deployment("echo").listen("echo", 7000, Behaviour::Echo))
         .service(Service::new("echo").port(ServicePort::tcp(7).target("echo")))
-        .workload(Workload::stateful_set("store").replicas(2).listen("http", 8080, Behaviour::Http))
-        .service(Service::new("store").headless().port(ServicePort::tcp(8080).target("http")))
+        .workload(
+            Workload::stateful_set("store")
+                .replicas(2)
+                .listen("http", 8080, Behaviour::Http),
+        )
+        .service(
+            Service::new("store")
+                .headless()
+                .port(ServicePort::tcp(8080).target("http")),
+        )
 }
 
 /// The same workloads on whatever cluster this run is for.
 pub(crate) enum Target {
     Sim(Sim),
-    Real { kubeconfig: String, context: String, namespace: String },
+    Real {
+        kubeconfig: String,
+        context: String,
+        namespace: String,
+    },
 }
 
 // === impl Target ===
@@ -77,7 +95,11 @@ impl Target {
         let kubeconfig = std::env::var(KUBECONFIG).unwrap();
         let context = std::env::var(CONTEXT).expect("KUBEFWD_TEST_CONTEXT names the context");
         let namespace = format!("kubefwd-test-{}", std::process::id());
-        let target = Self::Real { kubeconfig, context, namespace };
+        let target = Self::Real {
+            kubeconfig,
+            context,
+            namespace,
+        };
         target.kubectl(&["create", "namespace", target.namespace()], None);
         target.kubectl(&["apply", "-f", "-"], Some(&manifest()));
         for workload in ["deployment/web", "deployment/echo", "statefulset/store"] {
@@ -111,7 +133,14 @@ impl Target {
 
     /// Adds the namespace and waits until everything is up.
     pub(crate) fn add(&self, system: &System) {
-        system.ok(&["ns", "add", self.namespace(), "--context", self.context(), "--wait=120s"]);
+        system.ok(&[
+            "ns",
+            "add",
+            self.namespace(),
+            "--context",
+            self.context(),
+            "--wait=120s",
+        ]);
     }
 
     /// Deletes a pod; its workload makes another.
@@ -127,9 +156,23 @@ impl Target {
     }
 
     fn kubectl(&self, arguments: &[&str], input: Option<&str>) {
-        let Self::Real { kubeconfig, context, namespace } = self else { return };
+        let Self::Real {
+            kubeconfig,
+            context,
+            namespace,
+        } = self
+        else {
+            return;
+        };
         let mut child = Command::new("kubectl")
-            .args(["--kubeconfig", kubeconfig, "--context", context, "-n", namespace])
+            .args([
+                "--kubeconfig",
+                kubeconfig,
+                "--context",
+                context,
+                "-n",
+                namespace,
+            ])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -159,7 +202,11 @@ fn manifest() -> String {
     let http = "mkdir /www; echo pod: $HOSTNAME > /www/index.html; exec httpd -f -p 8080 -h /www";
     let echo = "exec nc -lk -p 7000 -e cat";
     let workload = |kind: &str, name: &str, replicas: u32, port: u16, script: &str| {
-        let service = if kind == "StatefulSet" { format!("\n  serviceName: {name}") } else { String::new() };
+        let service = if kind == "StatefulSet" {
+            format!("\n  serviceName: {name}")
+        } else {
+            String::new()
+        };
         format!(
             "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}{service}\n  \
              selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
