@@ -26,16 +26,16 @@ use crate::net::Listen;
 use crate::owner::{Owner, OwnerHandle, World, owner};
 use crate::paths::Paths;
 use crate::storage::{self, Writer};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{self, Telemetry, logs::LogRing};
 use crate::worker::{WorkerSettings, Workers};
 use crate::grpc;
 
 /// How long everything together may take to end; then it is left to the kernel.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Logs to standard error; `filter` in the syntax of `EnvFilter`, `info` without one.
-pub fn log_to_stderr(filter: Option<&str>) {
-    machine::init_log(filter);
+/// Logs to standard error and into a ring; `filter` in the syntax of `EnvFilter`, `info` without one.
+pub fn init_log(filter: Option<&str>) -> Arc<LogRing> {
+    machine::init_log(filter)
 }
 
 /// Says that the configuration is good.
@@ -62,7 +62,7 @@ pub fn cleanup(paths: &Paths) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot start; nothing was changed then.
-pub fn run(config: &Config, paths: Paths) -> Result<()> {
+pub fn run(config: &Config, paths: Paths, logs: Arc<LogRing>) -> Result<()> {
     machine::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -70,7 +70,7 @@ pub fn run(config: &Config, paths: Paths) -> Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let app = App::build(config, paths)?;
+        let app = App::build(config, paths, logs)?;
         app.run().await
     })
 }
@@ -107,7 +107,7 @@ struct Stop {
 // === impl App ===
 
 impl App {
-    fn build(config: &Config, paths: Paths) -> Result<Self> {
+    fn build(config: &Config, paths: Paths, logs: Arc<LogRing>) -> Result<Self> {
         let state_dir = &paths.state_dir;
         fs::create_dir_all(state_dir)
             .with_context(|| format!("cannot make {}", state_dir.display()))?;
@@ -130,7 +130,7 @@ impl App {
         let loopback = machine::loopback(state_dir)?;
 
         let stop = Stop::default();
-        let telemetry = Arc::new(Telemetry::default());
+        let telemetry = Arc::new(Telemetry::new(logs));
         let (owner, handle) = owner(state);
         let workers = Workers::new(
             WorkerSettings { program: paths.worker.clone(), tuning: machine::tuning(config)? },
@@ -196,6 +196,7 @@ impl App {
         } = self;
         let mut signals = Signals::new()?;
         let wanted = world.hosts.clone();
+        let telemetry = world.telemetry.clone();
         let hosts_stop = CancellationToken::new();
         let hosts = tokio::spawn(hosts.run(hosts_stop.clone()));
         let writer = tokio::spawn(writer.run());
@@ -204,6 +205,8 @@ impl App {
         let owner =
             tokio::spawn(owner.run(world, stop.owner.clone(), move || alive.owner_is_alive()));
         stop.tasks.spawn(follow_hosts(hosts_status.clone(), handle.clone(), rules));
+        let observe = telemetry::observe(telemetry, handle.watch(), stop.owner.clone());
+        stop.tasks.spawn(observe);
         stop.tasks.spawn(watchdog.keep_asking(handle.clone(), stop.owner.clone()));
         first_names_are_written(hosts_status.clone(), &wanted).await;
 

@@ -18,9 +18,9 @@ fn main() -> ExitCode {
         Ok(resolved) => resolved,
         Err(error) => return fail(&error.into(), EXIT_CONFIG),
     };
-    app::log_to_stderr(flags.log.as_deref().or(config.log.as_deref()));
+    let logs = app::init_log(flags.log.as_deref().or(config.log.as_deref()));
     let result = match &command {
-        Command::Run(_) => app::run(&config, paths),
+        Command::Run(_) => app::run(&config, paths, logs),
         Command::Cleanup(_) => app::cleanup(&paths),
         Command::CheckConfig(_) => app::report_config(&paths),
     };

@@ -4,30 +4,47 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kubefwd_proto::worker::v1::Tuning;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Config;
 use crate::core::hosts_block;
 use crate::core::names::{HostName, NameRules};
 use crate::net::Loopback;
+use crate::telemetry::{self, logs::LogRing};
 
-pub(super) fn init_log(filter: Option<&str>) {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
+/// What is logged when nobody said otherwise.
+const DEFAULT_LOG: &str = "info";
+
+/// Logs to standard error and to the ring that people read through the daemon.
+pub(super) fn init_log(filter: Option<&str>) -> Arc<LogRing> {
+    let (ring, layer) = telemetry::log_ring();
+    let wanted = filter.unwrap_or(DEFAULT_LOG);
+    let parsed = EnvFilter::try_new(wanted);
+    let problem = parsed.as_ref().err().map(ToString::to_string);
+    let filter = parsed.unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // Under a service manager each line has its time already.
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let initialised = match std::env::var_os("JOURNAL_STREAM") {
-        Some(_) => builder.without_time().with_ansi(false).try_init(),
-        None => builder.try_init(),
+    let lines = match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => lines.without_time().with_ansi(false).boxed(),
+        None => lines.boxed(),
     };
+    let initialised = tracing_subscriber::registry().with(filter).with(lines).with(layer).try_init();
     if let Err(error) = initialised {
         tracing::debug!(%error, "logging was set up before");
     }
+    if let Some(problem) = problem {
+        tracing::warn!("the log filter {wanted:?} cannot be used, {DEFAULT_LOG} is: {problem}");
+    }
+    ring
 }
 
 /// Every service needs a descriptor: as many as the hard limit lets us have.
