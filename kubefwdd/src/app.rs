@@ -28,7 +28,7 @@ use crate::paths::Paths;
 use crate::storage::{self, Writer};
 use crate::telemetry::{self, Telemetry, logs::LogRing};
 use crate::worker::{WorkerSettings, Workers};
-use crate::grpc;
+use crate::{grpc, rest};
 
 /// How long everything together may take to end; then it is left to the kernel.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -53,7 +53,9 @@ pub fn report_config(paths: &Paths) -> Result<()> {
 /// When the hosts file cannot be written.
 pub fn cleanup(paths: &Paths) -> Result<()> {
     let removed = hosts::cleanup(&paths.hosts)?;
-    machine::loopback(&paths.state_dir)?.clear().context("cannot take addresses back")?;
+    machine::loopback(&paths.state_dir)?
+        .clear()
+        .context("cannot take addresses back")?;
     tracing::info!(removed, hosts = %paths.hosts.display(), "cleaned up");
     Ok(())
 }
@@ -62,7 +64,12 @@ pub fn cleanup(paths: &Paths) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot start; nothing was changed then.
-pub fn run(config: &Config, paths: Paths, logs: Arc<LogRing>) -> Result<()> {
+pub fn run(
+    config: &Config,
+    paths: Paths,
+    rest_listen: Option<&str>,
+    logs: Arc<LogRing>,
+) -> Result<()> {
     machine::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -70,7 +77,7 @@ pub fn run(config: &Config, paths: Paths, logs: Arc<LogRing>) -> Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let app = App::build(config, paths, logs)?;
+        let app = App::build(config, paths, rest_listen, logs)?;
         app.run().await
     })
 }
@@ -85,6 +92,8 @@ struct App {
     writer: Writer,
     control: Control,
     control_socket: socket::Bound,
+    rest: rest::Server,
+    rest_socket: socket::Bound,
     rules: NameRules,
     stop: Stop,
     paths: Paths,
@@ -107,13 +116,25 @@ struct Stop {
 // === impl App ===
 
 impl App {
-    fn build(config: &Config, paths: Paths, logs: Arc<LogRing>) -> Result<Self> {
+    fn build(
+        config: &Config,
+        paths: Paths,
+        rest_listen: Option<&str>,
+        logs: Arc<LogRing>,
+    ) -> Result<Self> {
         let state_dir = &paths.state_dir;
         fs::create_dir_all(state_dir)
             .with_context(|| format!("cannot make {}", state_dir.display()))?;
         let lock = machine::Lock::take(state_dir)?;
         let control_socket = socket::Bound::new(&paths.socket)?;
-        let (_, rest_status) = watch::channel(RestStatus::Off);
+        let rest_socket = socket::Bound::new(&paths.rest_socket)?;
+        let (rest, rest_status) = rest::Server::new(&config.rest, rest_listen)?;
+        if let RestStatus::Failed(why) = &*rest_status.borrow() {
+            tracing::warn!(
+                "REST is served on {} only: {why}",
+                paths.rest_socket.display()
+            );
+        }
 
         let loaded = storage::load(state_dir);
         let rules = machine::name_rules(&paths.hosts, config.allowed_suffixes()?);
@@ -133,7 +154,10 @@ impl App {
         let telemetry = Arc::new(Telemetry::new(logs));
         let (owner, handle) = owner(state);
         let workers = Workers::new(
-            WorkerSettings { program: paths.worker.clone(), tuning: machine::tuning(config)? },
+            WorkerSettings {
+                program: paths.worker.clone(),
+                tuning: machine::tuning(config)?,
+            },
             handle.clone(),
             telemetry.clone(),
             stop.workers.clone(),
@@ -159,10 +183,17 @@ impl App {
             },
             stop.tasks.clone(),
         );
-        let name_api = false;
+        let name_api = rest.has_api_address();
         let listen = Listen::default();
-        let world =
-            World { workers, hosts: wanted, storage, telemetry, loopback, listen, name_api };
+        let world = World {
+            workers,
+            hosts: wanted,
+            storage,
+            telemetry,
+            loopback,
+            listen,
+            name_api,
+        };
         Ok(Self {
             owner,
             handle,
@@ -172,6 +203,8 @@ impl App {
             writer,
             control,
             control_socket,
+            rest,
+            rest_socket,
             rules,
             stop,
             paths,
@@ -189,6 +222,8 @@ impl App {
             writer,
             control,
             control_socket,
+            rest,
+            rest_socket,
             rules,
             stop,
             paths,
@@ -204,14 +239,22 @@ impl App {
         let alive = watchdog.clone();
         let owner =
             tokio::spawn(owner.run(world, stop.owner.clone(), move || alive.owner_is_alive()));
-        stop.tasks.spawn(follow_hosts(hosts_status.clone(), handle.clone(), rules));
+        stop.tasks
+            .spawn(follow_hosts(hosts_status.clone(), handle.clone(), rules));
         let observe = telemetry::observe(telemetry, handle.watch(), stop.owner.clone());
         stop.tasks.spawn(observe);
-        stop.tasks.spawn(watchdog.keep_asking(handle.clone(), stop.owner.clone()));
+        stop.tasks
+            .spawn(watchdog.keep_asking(handle.clone(), stop.owner.clone()));
         first_names_are_written(hosts_status.clone(), &wanted).await;
 
-        let grpc = grpc::serve(control_socket.listener()?, control.clone(), stop.faces.clone());
+        let grpc = grpc::serve(
+            control_socket.listener()?,
+            control.clone(),
+            stop.faces.clone(),
+        );
+        let rest = rest.serve(rest_socket.listener()?, control.clone(), stop.faces.clone());
         let grpc = tokio::spawn(grpc);
+        let rest = tokio::spawn(rest);
         notify::ready(&control);
         tracing::info!(socket = %paths.socket.display(), hosts = %paths.hosts.display(), "kubefwdd is ready");
 
@@ -221,11 +264,15 @@ impl App {
         let farewell = async {
             stop.faces.cancel();
             report("gRPC", grpc.await);
+            report("REST", rest.await);
             // A name never points at nothing: names go first.
             stop.owner.cancel();
             let ended = owner.await.ok();
             let revision = wanted.borrow().revision + 1;
-            wanted.send_replace(Wanted { revision, entries: HostsEntries::new() });
+            wanted.send_replace(Wanted {
+                revision,
+                entries: HostsEntries::new(),
+            });
             hosts_stop.cancel();
             let _ = hosts.await;
             stop.workers.cancel();
@@ -261,7 +308,9 @@ async fn follow_hosts(
             Some(_) => owner.report(|state, _| state.hosts_failed()).await,
             None if now.revision > settled => {
                 settled = now.revision;
-                owner.report(move |state, _| state.hosts_settled(now.revision)).await
+                owner
+                    .report(move |state, _| state.hosts_settled(now.revision))
+                    .await
             }
             None => Ok(()),
         };
@@ -269,8 +318,15 @@ async fn follow_hosts(
             return;
         }
         let hosts_lines = (*now.foreign_names).clone();
-        let rules = NameRules { hosts_lines, ..rules.clone() };
-        if owner.report(move |state, _| state.set_name_rules(rules)).await.is_err() {
+        let rules = NameRules {
+            hosts_lines,
+            ..rules.clone()
+        };
+        if owner
+            .report(move |state, _| state.set_name_rules(rules))
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -282,9 +338,14 @@ async fn first_names_are_written(
     wanted: &watch::Sender<Wanted>,
 ) {
     let mut asked = wanted.subscribe();
-    let first = asked.wait_for(|wanted| wanted.revision > 0).await.map(|wanted| wanted.revision);
+    let first = asked
+        .wait_for(|wanted| wanted.revision > 0)
+        .await
+        .map(|wanted| wanted.revision);
     let Ok(first) = first else { return };
-    let _ = status.wait_for(|status| status.revision >= first || status.error.is_some()).await;
+    let _ = status
+        .wait_for(|status| status.revision >= first || status.error.is_some())
+        .await;
 }
 
 fn report(face: &str, result: Result<std::io::Result<()>, tokio::task::JoinError>) {
@@ -326,6 +387,8 @@ impl Signals {
 
 /// Makes the directory of a file, open to everybody to enter.
 fn make_parent(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
     fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))
 }

@@ -159,7 +159,12 @@ impl Config {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !asked_for => String::new(),
-            Err(error) => return Err(ConfigError::Read { path: path.to_owned(), error }),
+            Err(error) => {
+                return Err(ConfigError::Read {
+                    path: path.to_owned(),
+                    error,
+                });
+            }
         };
         Self::parse(path, &text)
     }
@@ -169,11 +174,18 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let syntax = |error| ConfigError::Syntax { path: path.to_owned(), error: Box::new(error) };
+        let syntax = |error| ConfigError::Syntax {
+            path: path.to_owned(),
+            error: Box::new(error),
+        };
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
         if let Some(key) = unknown_key(&table) {
             let nearest = nearest(&key);
-            return Err(ConfigError::UnknownKey { path: path.to_owned(), key, nearest });
+            return Err(ConfigError::UnknownKey {
+                path: path.to_owned(),
+                key,
+                nearest,
+            });
         }
         let config: Self = toml::from_str(text).map_err(syntax)?;
         config.range()?;
@@ -190,11 +202,20 @@ impl Config {
     /// When the value is no usable range.
     pub fn range(&self) -> Result<AddressRange, ConfigError> {
         let value = &self.addresses.range;
-        let bad = |why: String| ConfigError::Value { key: "addresses.range", value: value.clone(), why };
-        let (base, prefix) =
-            value.split_once('/').ok_or_else(|| bad("write it as 127.0.0.0/8".to_owned()))?;
-        let base = base.parse().map_err(|error| bad(format!("{base:?}: {error}")))?;
-        let prefix = prefix.parse().map_err(|error| bad(format!("{prefix:?}: {error}")))?;
+        let bad = |why: String| ConfigError::Value {
+            key: "addresses.range",
+            value: value.clone(),
+            why,
+        };
+        let (base, prefix) = value
+            .split_once('/')
+            .ok_or_else(|| bad("write it as 127.0.0.0/8".to_owned()))?;
+        let base = base
+            .parse()
+            .map_err(|error| bad(format!("{base:?}: {error}")))?;
+        let prefix = prefix
+            .parse()
+            .map_err(|error| bad(format!("{prefix:?}: {error}")))?;
         AddressRange::new(base, prefix).map_err(|error| bad(error.to_string()))
     }
 
@@ -219,7 +240,11 @@ impl Config {
             let target = HostName::parse(name)
                 .map(Target::Name)
                 .map_err(|error| bad_name("addresses.reserve", name, &error))?;
-            Ok(Reservation { owner: None, target, address: *address })
+            Ok(Reservation {
+                owner: None,
+                target,
+                address: *address,
+            })
         };
         self.addresses.reserve.iter().map(parse).collect()
     }
@@ -229,7 +254,10 @@ impl Config {
     /// # Errors
     /// When the value is no time between 0 and an hour.
     pub fn no_backend_wait(&self) -> Result<Option<Duration>, ConfigError> {
-        seconds("forwarding.no_backend_wait", self.forwarding.no_backend_wait)
+        seconds(
+            "forwarding.no_backend_wait",
+            self.forwarding.no_backend_wait,
+        )
     }
 
     /// How long the end of the client's input is held back.
@@ -237,26 +265,39 @@ impl Config {
     /// # Errors
     /// When the value is no time between 0 and an hour.
     pub fn half_close_grace(&self) -> Result<Option<Duration>, ConfigError> {
-        seconds("forwarding.half_close_grace", self.forwarding.half_close_grace)
+        seconds(
+            "forwarding.half_close_grace",
+            self.forwarding.half_close_grace,
+        )
     }
 }
 
 impl Default for Rest {
     fn default() -> Self {
         let (listen, identity) = ("127.2.27.1:80".to_owned(), "peer-uid".to_owned());
-        Self { listen, socket: None, identity, token_file: None }
+        Self {
+            listen,
+            socket: None,
+            identity,
+            token_file: None,
+        }
     }
 }
 
 impl Default for Addresses {
     fn default() -> Self {
-        Self { range: "127.0.0.0/8".to_owned(), reserve: Default::default() }
+        Self {
+            range: "127.0.0.0/8".to_owned(),
+            reserve: Default::default(),
+        }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { services_per_user: 20_000 }
+        Self {
+            services_per_user: 20_000,
+        }
     }
 }
 
@@ -266,16 +307,26 @@ fn seconds(key: &'static str, value: Option<f64>) -> Result<Option<Duration>, Co
         return Ok(Some(Duration::from_secs_f64(value)));
     }
     let why = "it must be between 0 and 3600 seconds".to_owned();
-    Err(ConfigError::Value { key, value: value.to_string(), why })
+    Err(ConfigError::Value {
+        key,
+        value: value.to_string(),
+        why,
+    })
 }
 
 fn bad_name(key: &'static str, value: &str, error: &NameError) -> ConfigError {
-    ConfigError::Value { key, value: value.to_owned(), why: error.to_string() }
+    ConfigError::Value {
+        key,
+        value: value.to_owned(),
+        why: error.to_string(),
+    }
 }
 
 fn unknown_key(table: &toml::Table) -> Option<String> {
     table.iter().find_map(|(name, value)| match value {
-        toml::Value::Table(inner) if KEYS.iter().any(|key| key.starts_with(&format!("{name}."))) => {
+        toml::Value::Table(inner)
+            if KEYS.iter().any(|key| key.starts_with(&format!("{name}."))) =>
+        {
             let keys = inner.keys().map(|key| format!("{name}.{key}"));
             keys.into_iter().find(|key| !KEYS.contains(&key.as_str()))
         }
@@ -289,7 +340,9 @@ fn nearest(key: &str) -> &'static str {
         let last = known.rsplit('.').next().unwrap_or(known);
         strsim::jaro_winkler(key, known).max(strsim::jaro_winkler(key, last) - 0.01)
     };
-    let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let best = KEYS
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     best.copied().unwrap_or_default()
 }
 
@@ -312,7 +365,11 @@ mod tests {
     fn an_unknown_key_names_the_nearest() {
         for (text, key, nearest) in [
             ("sokcet = \"/x\"", "sokcet", "socket"),
-            ("[names]\nallow_sufixes = []", "names.allow_sufixes", "names.allow_suffixes"),
+            (
+                "[names]\nallow_sufixes = []",
+                "names.allow_sufixes",
+                "names.allow_suffixes",
+            ),
             ("[rset]\nlisten = \"off\"", "rset", "rest.listen"),
             ("hosts = \"/x\"", "hosts", "hosts_file"),
         ] {
@@ -332,7 +389,10 @@ mod tests {
             ("[names]\nallow_suffixes = [\"a b\"]", "a b"),
             ("[addresses.reserve]\n\"a b\" = \"127.9.9.9\"", "a b"),
             ("[forwarding]\nno_backend_wait = -1", "between 0 and 3600"),
-            ("[limits]\nservices_per_user = \"many\"", "services_per_user"),
+            (
+                "[limits]\nservices_per_user = \"many\"",
+                "services_per_user",
+            ),
             ("socket = ", "line 1"),
         ] {
             let error = parse(text).unwrap_err().to_string();
@@ -344,10 +404,17 @@ mod tests {
     fn every_known_key_is_a_field() {
         for key in KEYS {
             let (table, name) = key.split_once('.').unwrap_or(("", key));
-            let line = if table.is_empty() { format!("{name} = 1") } else { format!("[{table}]\n{name} = 1") };
+            let line = if table.is_empty() {
+                format!("{name} = 1")
+            } else {
+                format!("[{table}]\n{name} = 1")
+            };
             // A wrong type is fine, an unknown field is not.
             if let Err(error) = parse(&line) {
-                assert!(!error.to_string().contains("unknown field"), "{key}: {error}");
+                assert!(
+                    !error.to_string().contains("unknown field"),
+                    "{key}: {error}"
+                );
             }
         }
     }

@@ -7,6 +7,7 @@ mod add;
 mod ask;
 mod diagnose;
 mod remove;
+mod rest_support;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,8 +107,19 @@ impl Control {
         tasks: TaskTracker,
     ) -> Self {
         let next_lease = AtomicU64::new(1);
-        let shared = Shared { owner, workers, telemetry, hosts, rest, info, tasks, next_lease };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            owner,
+            workers,
+            telemetry,
+            hosts,
+            rest,
+            info,
+            tasks,
+            next_lease,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Facts about this daemon.
@@ -152,13 +164,23 @@ impl Control {
     pub fn health(&self) -> (Health, String) {
         let view = self.view();
         if let Some(error) = &self.shared.hosts.borrow().error {
-            return (Health::Unhealthy, format!("the hosts file cannot be written: {error}"));
+            return (
+                Health::Unhealthy,
+                format!("the hosts file cannot be written: {error}"),
+            );
         }
         if !view.warnings.is_empty() {
             return (Health::Degraded, "the daemon has warnings".to_owned());
         }
-        if view.workers.values().any(|worker| worker.state == WorkerState::Backoff) {
-            return (Health::Degraded, "a worker has died and is started again".to_owned());
+        if view
+            .workers
+            .values()
+            .any(|worker| worker.state == WorkerState::Backoff)
+        {
+            return (
+                Health::Degraded,
+                "a worker has died and is started again".to_owned(),
+            );
         }
         if view.counts(|_| true).errors > 0 {
             return (Health::Degraded, "some forwards do not work".to_owned());
@@ -177,7 +199,10 @@ impl Control {
     /// When the caller may not, or the daemon is stopping.
     pub async fn reservations(&self, actor: &Actor) -> Result<Vec<Reservation>, Failure> {
         self.authorize(actor, Verb::Observe, None)?;
-        let read = self.shared.owner.read(|state| state.addresses().reservations().collect::<Vec<_>>());
+        let read = self
+            .shared
+            .owner
+            .read(|state| state.addresses().reservations().collect::<Vec<_>>());
         let mut reservations = read.await.map_err(stopping)?;
         reservations.retain(|r| r.owner.is_none_or(|owner| actor.sees(owner)));
         Ok(reservations)
@@ -186,7 +211,10 @@ impl Control {
     /// Begins something that ends with its client.
     pub fn attach(&self) -> Attachment {
         let lease = Lease(self.shared.next_lease.fetch_add(1, Ordering::Relaxed));
-        Attachment { control: self.clone(), lease }
+        Attachment {
+            control: self.clone(),
+            lease,
+        }
     }
 
     /// Changes the state on behalf of `actor`, once it is allowed.
@@ -196,7 +224,12 @@ impl Control {
         + Send
         + 'static,
     ) -> Result<R, Failure> {
-        self.shared.owner.request(call).await.map_err(stopping)?.map_err(refused)
+        self.shared
+            .owner
+            .request(call)
+            .await
+            .map_err(stopping)?
+            .map_err(refused)
     }
 }
 
@@ -213,7 +246,9 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         let (owner, lease) = (self.control.shared.owner.clone(), self.lease);
         self.control.shared.tasks.spawn(async move {
-            let _ = owner.request(move |state, now| state.end_lease(lease, now)).await;
+            let _ = owner
+                .request(move |state, now| state.end_lease(lease, now))
+                .await;
         });
     }
 }

@@ -44,7 +44,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let incoming = UnixListenerStream::new(UnixListener::from_std(socket)?);
-    let face = Face { control, stop: stop.clone() };
+    let face = Face {
+        control,
+        stop: stop.clone(),
+    };
     let service = ControlServer::new(face).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
         .concurrency_limit_per_connection(64)
@@ -57,9 +60,15 @@ pub async fn serve(
 
 /// Who asks: whom the kernel says the peer is.
 async fn actor<T: Sync>(request: &Request<T>) -> Result<Actor, Failure> {
-    let credentials = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+    let credentials = request
+        .extensions()
+        .get::<UdsConnectInfo>()
+        .and_then(|info| info.peer_cred);
     let Some(credentials) = credentials else {
-        return Err(Failure::new(Reason::Unauthenticated, "the kernel does not say who asks"));
+        return Err(Failure::new(
+            Reason::Unauthenticated,
+            "the kernel does not say who asks",
+        ));
     };
     Ok(peer::actor(credentials.uid(), Via::UnixSocket).await)
 }

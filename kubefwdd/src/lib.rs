@@ -13,6 +13,7 @@ pub mod owner;
 pub mod paths;
 pub mod peer;
 pub mod persist;
+pub mod rest;
 pub mod storage;
 pub mod sys;
 pub mod telemetry;

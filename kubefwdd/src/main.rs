@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     };
     let logs = app::init_log(flags.log.as_deref().or(config.log.as_deref()));
     let result = match &command {
-        Command::Run(_) => app::run(&config, paths, logs),
+        Command::Run(flags) => app::run(&config, paths, flags.rest_listen.as_deref(), logs),
         Command::Cleanup(_) => app::cleanup(&paths),
         Command::CheckConfig(_) => app::report_config(&paths),
     };
@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of the program, wherever logs go")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of the program, wherever logs go"
+)]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("error: {error:#}");
     ExitCode::from(code)

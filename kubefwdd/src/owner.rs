@@ -82,7 +82,17 @@ pub struct Stopping;
 pub fn owner(state: State) -> (Owner, OwnerHandle) {
     let (sender, commands) = mpsc::channel(QUEUE);
     let (view, receiver) = watch::channel(Arc::new(View::default()));
-    (Owner { state, commands, view }, OwnerHandle { commands: sender, view: receiver })
+    (
+        Owner {
+            state,
+            commands,
+            view,
+        },
+        OwnerHandle {
+            commands: sender,
+            view: receiver,
+        },
+    )
 }
 
 // === impl OwnerHandle ===
@@ -106,7 +116,10 @@ impl OwnerHandle {
         &self,
         call: impl FnOnce(&mut State, SystemTime) + Send + 'static,
     ) -> Result<(), Stopping> {
-        self.commands.send(Command::Report(Box::new(call))).await.map_err(|_| Stopping)
+        self.commands
+            .send(Command::Report(Box::new(call)))
+            .await
+            .map_err(|_| Stopping)
     }
 
     /// Changes the state by a user's request; returns its result when everything that follows is done and saved, and the
@@ -124,7 +137,10 @@ impl OwnerHandle {
             // The caller may have gone away; its request is carried out all the same.
             let _ = result_sender.send(call(state, now));
         });
-        self.commands.send(Command::Request(call, done_sender)).await.map_err(|_| Stopping)?;
+        self.commands
+            .send(Command::Request(call, done_sender))
+            .await
+            .map_err(|_| Stopping)?;
         done.await.map_err(|_| Stopping)?;
         result.await.map_err(|_| Stopping)
     }
@@ -183,7 +199,11 @@ impl Owner {
             hands.finish_round(&self.state, waiting);
             alive();
         }
-        Ended { state: self.state, listeners: hands.listeners, storage: hands.world.storage }
+        Ended {
+            state: self.state,
+            listeners: hands.listeners,
+            storage: hands.world.storage,
+        }
     }
 }
 
@@ -208,12 +228,21 @@ struct Hands {
 
 impl Hands {
     fn new(world: World) -> Self {
-        Self { world, listeners: HashMap::new(), hosts_due: None, save_due: None, bind_due: None }
+        Self {
+            world,
+            listeners: HashMap::new(),
+            hosts_due: None,
+            save_due: None,
+            bind_due: None,
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let hosts = self.hosts_due.map(|(_, at)| at);
-        [hosts, self.save_due, self.bind_due].into_iter().flatten().min()
+        [hosts, self.save_due, self.bind_due]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Carries effects out until there are none, then publishes the snapshot.
@@ -234,12 +263,17 @@ impl Hands {
 
     fn carry_out(&mut self, effect: Effect, state: &mut State) {
         match effect {
-            Effect::Bind { listener, address, port } => {
+            Effect::Bind {
+                listener,
+                address,
+                port,
+            } => {
                 let result = self.listen(address, port).map(|socket| {
                     self.listeners.insert(listener, Arc::new(socket));
                 });
                 if result.is_err() {
-                    self.bind_due.get_or_insert_with(|| Instant::now() + BIND_PAUSE);
+                    self.bind_due
+                        .get_or_insert_with(|| Instant::now() + BIND_PAUSE);
                 }
                 state.bound(listener, result, SystemTime::now());
             }
@@ -251,25 +285,41 @@ impl Hands {
                     tracing::warn!(%address, %error, "an address could not be taken back");
                 }
             }
-            Effect::Grant { uid, listener, service, pod, service_port } => {
+            Effect::Grant {
+                uid,
+                listener,
+                service,
+                pod,
+                service_port,
+            } => {
                 if let Some(socket) = self.listeners.get(&listener) {
-                    self.world.workers.grant(uid, listener, socket, &service, pod, service_port);
+                    self.world
+                        .workers
+                        .grant(uid, listener, socket, &service, pod, service_port);
                 }
             }
             Effect::Revoke { uid, listener } => self.world.workers.revoke(uid, listener),
             Effect::Tell { uid } => self.world.workers.tell(uid, state.desired(uid)),
             Effect::StartWorker { uid } => {
-                let environment =
-                    state.wishes().users.get(&uid).map(|user| user.environment.clone());
-                self.world.workers.start(uid, environment.unwrap_or_default());
+                let environment = state
+                    .wishes()
+                    .users
+                    .get(&uid)
+                    .map(|user| user.environment.clone());
+                self.world
+                    .workers
+                    .start(uid, environment.unwrap_or_default());
             }
             Effect::StopWorker { uid } => self.world.workers.stop(uid),
             Effect::WriteHosts { revision } => {
-                let at = self.hosts_due.map_or_else(|| Instant::now() + HOSTS_PAUSE, |(_, at)| at);
+                let at = self
+                    .hosts_due
+                    .map_or_else(|| Instant::now() + HOSTS_PAUSE, |(_, at)| at);
                 self.hosts_due = Some((revision, at));
             }
             Effect::Persist => {
-                self.save_due.get_or_insert_with(|| Instant::now() + SAVE_PAUSE);
+                self.save_due
+                    .get_or_insert_with(|| Instant::now() + SAVE_PAUSE);
             }
             Effect::Announce(event) => self.world.telemetry.events.push(event),
         }
@@ -278,13 +328,19 @@ impl Hands {
     fn listen(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindProblem> {
         if let Err(error) = self.world.loopback.ensure(address) {
             let hint = "see `kubefwdctl doctor`".to_owned();
-            return Err(BindProblem { message: error.to_string(), hint });
+            return Err(BindProblem {
+                message: error.to_string(),
+                hint,
+            });
         }
         self.world.listen.tcp(address, port).map_err(|error| {
             // The text says what to do after its last semicolon.
             let text = error.to_string();
             let (message, hint) = text.rsplit_once("; ").unwrap_or((&text, ""));
-            BindProblem { message: message.to_owned(), hint: hint.to_owned() }
+            BindProblem {
+                message: message.to_owned(),
+                hint: hint.to_owned(),
+            }
         })
     }
 
@@ -304,7 +360,9 @@ impl Hands {
             let entries = self.hosts_entries(state);
             self.world.hosts.send_replace(Wanted { revision, entries });
         }
-        let due = self.save_due.is_some_and(|at| at <= now || !waiting.is_empty());
+        let due = self
+            .save_due
+            .is_some_and(|at| at <= now || !waiting.is_empty());
         if due {
             self.save_due = None;
             self.world.storage.save(state.save(), waiting);
@@ -329,4 +387,3 @@ impl Hands {
 fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(86_400)
 }
-

@@ -40,14 +40,20 @@ pub fn resolve(flags: &Flags) -> Result<(Config, Paths), ConfigError> {
     let path = flags.config.clone().unwrap_or_else(|| CONFIG.into());
     let config = Config::read(&path, flags.config.is_some())?;
     let pick = |flag: &Option<PathBuf>, set: &Option<PathBuf>, default: &str| {
-        flag.clone().or_else(|| set.clone()).unwrap_or_else(|| default.into())
+        flag.clone()
+            .or_else(|| set.clone())
+            .unwrap_or_else(|| default.into())
     };
     let paths = Paths {
         socket: pick(&flags.socket, &config.socket, DEFAULT_SOCKET),
         rest_socket: pick(&flags.rest_socket, &config.rest.socket, REST_SOCKET),
         state_dir: pick(&flags.state_dir, &config.state_dir, STATE),
         hosts: pick(&flags.hosts_file, &config.hosts_file, HOSTS),
-        worker: flags.worker.clone().or_else(|| config.worker.clone()).unwrap_or_else(worker),
+        worker: flags
+            .worker
+            .clone()
+            .or_else(|| config.worker.clone())
+            .unwrap_or_else(worker),
         config: path,
     };
     Ok((config, paths))
@@ -55,6 +61,10 @@ pub fn resolve(flags: &Flags) -> Result<(Config, Paths), ConfigError> {
 
 /// The worker beside the daemon's own program (a build folder), else where packages put it.
 fn worker() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(WORKER)));
-    beside.filter(|path| path.exists()).unwrap_or_else(|| WORKER_INSTALLED.into())
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join(WORKER)));
+    beside
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| WORKER_INSTALLED.into())
 }

@@ -42,12 +42,18 @@ pub fn load(directory: &Path) -> Loaded {
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Loaded { saved: Saved::default(), warning: None };
+            return Loaded {
+                saved: Saved::default(),
+                warning: None,
+            };
         }
         Err(error) => return unusable(&path, &format!("cannot be read: {error}")),
     };
     match parse(&text) {
-        Ok(saved) => Loaded { saved, warning: None },
+        Ok(saved) => Loaded {
+            saved,
+            warning: None,
+        },
         Err(why) => unusable(&path, &why),
     }
 }
@@ -77,7 +83,10 @@ fn unusable(path: &Path, why: &str) -> Loaded {
         path.display()
     );
     tracing::error!("{warning}");
-    Loaded { saved: Saved::default(), warning: Some(warning) }
+    Loaded {
+        saved: Saved::default(),
+        warning: Some(warning),
+    }
 }
 
 /// One state to save, and who waits for it.
@@ -100,7 +109,13 @@ pub struct Writer {
 /// A queue of states to write, and the task that takes from it.
 pub fn storage(directory: &Path) -> (Storage, Writer) {
     let (sender, jobs) = mpsc::channel(64);
-    (Storage { jobs: sender }, Writer { path: directory.join(FILE), jobs })
+    (
+        Storage { jobs: sender },
+        Writer {
+            path: directory.join(FILE),
+            jobs,
+        },
+    )
 }
 
 // === impl Storage ===
@@ -125,9 +140,13 @@ impl Writer {
     pub async fn run(mut self) {
         let mut jobs = Vec::new();
         while self.jobs.recv_many(&mut jobs, 64).await > 0 {
-            let waiting: Vec<_> =
-                jobs.iter_mut().flat_map(|job| std::mem::take(&mut job.waiting)).collect();
-            let Some(Job { saved, .. }) = jobs.pop() else { continue };
+            let waiting: Vec<_> = jobs
+                .iter_mut()
+                .flat_map(|job| std::mem::take(&mut job.waiting))
+                .collect();
+            let Some(Job { saved, .. }) = jobs.pop() else {
+                continue;
+            };
             jobs.clear();
             let path = self.path.clone();
             let written = tokio::task::spawn_blocking(move || write(&path, saved)).await;
@@ -142,7 +161,10 @@ impl Writer {
 }
 
 fn write(path: &Path, saved: Saved) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(&Versioned { version: VERSION, state: saved })?;
+    let text = serde_json::to_vec_pretty(&Versioned {
+        version: VERSION,
+        state: saved,
+    })?;
     AtomicFile::new(path).mode(0o600).write(&text)
 }
 
@@ -156,7 +178,13 @@ mod tests {
         let (storage, writer) = storage(directory.path());
         let mut saved = Saved::default();
         saved.wishes.next_order = 7;
-        saved.wishes.users.entry(1000).or_default().environment.insert("LANG".into(), "C".into());
+        saved
+            .wishes
+            .users
+            .entry(1000)
+            .or_default()
+            .environment
+            .insert("LANG".into(), "C".into());
         let (sender, done) = oneshot::channel();
         storage.save(saved.clone(), vec![sender]);
         drop(storage);
@@ -168,14 +196,20 @@ mod tests {
 
     #[test]
     fn a_bad_file_is_kept_and_said() {
-        for (text, why) in [("{\"version\":1,\"state\"", "damaged"), ("{\"version\":99}", "version 99")] {
+        for (text, why) in [
+            ("{\"version\":1,\"state\"", "damaged"),
+            ("{\"version\":99}", "version 99"),
+        ] {
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join(FILE), text).unwrap();
             let loaded = load(directory.path());
             assert_eq!(loaded.saved, Saved::default());
             let warning = loaded.warning.unwrap();
             assert!(warning.contains(why), "{warning}");
-            let kept: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().collect();
+            let kept: Vec<_> = std::fs::read_dir(directory.path())
+                .unwrap()
+                .flatten()
+                .collect();
             assert_eq!(std::fs::read_to_string(kept[0].path()).unwrap(), text);
             assert!(kept[0].file_name().to_string_lossy().contains("bad"));
         }

@@ -109,7 +109,8 @@ impl Telemetry {
     pub fn follow(&self, old: &View, new: &View, now: SystemTime) {
         let changes = changes(old, new);
         for key in &changes.removed_services {
-            self.errors.settle(&Holder::Service(key.clone()), Vec::new(), now);
+            self.errors
+                .settle(&Holder::Service(key.clone()), Vec::new(), now);
             self.meters.forget(key);
             if let Some(gone) = old.services.get(key) {
                 self.http.forwards_changed(key.uid, &gone.forwards, &[]);
@@ -117,25 +118,36 @@ impl Telemetry {
         }
         for service in &changes.services {
             let found = errors::of_service(service);
-            self.errors.settle(&Holder::Service(service.key.clone()), found, now);
+            self.errors
+                .settle(&Holder::Service(service.key.clone()), found, now);
             self.meters.sample(service, now);
             let before = old.services.get(&service.key);
-            let before = before.map(|old| old.forwards.as_slice()).unwrap_or_default();
-            self.http.forwards_changed(service.key.uid, before, &service.forwards);
+            let before = before
+                .map(|old| old.forwards.as_slice())
+                .unwrap_or_default();
+            self.http
+                .forwards_changed(service.key.uid, before, &service.forwards);
         }
         for key in &changes.removed_namespaces {
-            self.errors.settle(&Holder::Namespace(key.clone()), Vec::new(), now);
+            self.errors
+                .settle(&Holder::Namespace(key.clone()), Vec::new(), now);
         }
         for namespace in &changes.namespaces {
             let found = errors::of_namespace(namespace);
-            self.errors.settle(&Holder::Namespace(namespace.key.clone()), found, now);
+            self.errors
+                .settle(&Holder::Namespace(namespace.key.clone()), found, now);
         }
-        for uid in old.workers.keys().filter(|uid| !new.workers.contains_key(uid)) {
+        for uid in old
+            .workers
+            .keys()
+            .filter(|uid| !new.workers.contains_key(uid))
+        {
             self.errors.settle(&Holder::Worker(*uid), Vec::new(), now);
         }
         for (uid, worker) in &new.workers {
             if old.workers.get(uid) != Some(worker) {
-                self.errors.settle(&Holder::Worker(*uid), errors::of_worker(worker), now);
+                self.errors
+                    .settle(&Holder::Worker(*uid), errors::of_worker(worker), now);
             }
         }
     }

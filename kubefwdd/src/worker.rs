@@ -28,8 +28,8 @@ use crate::owner::OwnerHandle;
 use crate::telemetry::Telemetry;
 
 pub(crate) use encode::selection;
-pub use session::{Answers, Outgoing};
 use session::Questions;
+pub use session::{Answers, Outgoing};
 
 /// Frames that may wait for one worker: every listener of the largest namespace at once. A worker that does not read
 /// them is killed.
@@ -84,8 +84,17 @@ impl Workers {
         tasks: TaskTracker,
     ) -> Self {
         let users = Mutex::default();
-        let shared = Shared { settings, owner, telemetry, stop, tasks, users };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            settings,
+            owner,
+            telemetry,
+            stop,
+            tasks,
+            users,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Runs a worker for this user until [`Workers::stop`].
@@ -108,7 +117,10 @@ impl Workers {
             return;
         };
         let changed = {
-            let mut current = user.environment.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = user
+                .environment
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let changed = *current != environment;
             current.clone_from(&environment);
             changed
@@ -130,7 +142,10 @@ impl Workers {
     ) {
         if let Some(user) = self.existing(uid) {
             let frame = encode::grant(listener, service, pod, service_port);
-            user.send(Outgoing { frame, socket: Some(socket.clone()) });
+            user.send(Outgoing {
+                frame,
+                socket: Some(socket.clone()),
+            });
         }
     }
 
@@ -180,12 +195,21 @@ impl Workers {
     }
 
     fn existing(&self, uid: u32) -> Option<Arc<User>> {
-        self.shared.users.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
+        self.shared
+            .users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&uid)
+            .cloned()
     }
 
     /// The user's entry; a new one gets its task.
     fn user(&self, uid: u32, environment: BTreeMap<String, String>) -> Arc<User> {
-        let mut users = self.shared.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self
+            .shared
+            .users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(user) = users.get(&uid) {
             return user.clone();
         }
@@ -198,7 +222,9 @@ impl Workers {
             trouble: watch::Sender::new(None),
         });
         users.insert(uid, user.clone());
-        self.shared.tasks.spawn(supervise::supervise(self.shared.clone(), user.clone()));
+        self.shared
+            .tasks
+            .spawn(supervise::supervise(self.shared.clone(), user.clone()));
         user
     }
 }
@@ -221,7 +247,10 @@ impl Shared {
 
 impl User {
     fn environment(&self) -> BTreeMap<String, String> {
-        self.environment.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Queues a frame for the running session; without one it is dropped, since a new session is told everything.
@@ -241,7 +270,12 @@ impl User {
         question: Question,
     ) -> Result<Answers, Failure> {
         let (id, answers) = self.questions.open(self.clone())?;
-        let query = wire::Query { id, context, kubeconfig, question: Some(question) };
+        let query = wire::Query {
+            id,
+            context,
+            kubeconfig,
+            question: Some(question),
+        };
         self.running().await?;
         self.send(encode::query(query).into());
         Ok(answers)
@@ -251,7 +285,12 @@ impl User {
     async fn running(&self) -> Result<(), Failure> {
         let mut trouble = self.trouble.subscribe();
         loop {
-            if self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            if self
+                .queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_some()
+            {
                 return Ok(());
             }
             if let Some(error) = trouble.borrow_and_update().clone() {
@@ -262,7 +301,10 @@ impl User {
                 .hint("see the log of kubefwdd: journalctl -u kubefwdd"));
             }
             if trouble.changed().await.is_err() {
-                return Err(Failure::new(Reason::WorkerUnavailable, "the daemon is stopping"));
+                return Err(Failure::new(
+                    Reason::WorkerUnavailable,
+                    "the daemon is stopping",
+                ));
             }
         }
     }

@@ -37,7 +37,11 @@ pub(super) fn init_log(filter: Option<&str>) -> Arc<LogRing> {
         Some(_) => lines.without_time().with_ansi(false).boxed(),
         None => lines.boxed(),
     };
-    let initialised = tracing_subscriber::registry().with(filter).with(lines).with(layer).try_init();
+    let initialised = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(layer)
+        .try_init();
     if let Err(error) = initialised {
         tracing::debug!(%error, "logging was set up before");
     }
@@ -49,7 +53,9 @@ pub(super) fn init_log(filter: Option<&str>) -> Arc<LogRing> {
 
 /// Every service needs a descriptor: as many as the hard limit lets us have.
 pub(super) fn raise_descriptor_limit() {
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
     if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
@@ -63,7 +69,9 @@ pub(super) fn loopback(state_dir: &Path) -> Result<Loopback> {
 
 pub(super) fn tuning(config: &Config) -> Result<Tuning> {
     let millis = |time: Option<Duration>| {
-        time.map_or(0, |time| u32::try_from(time.as_millis().max(1)).unwrap_or(u32::MAX))
+        time.map_or(0, |time| {
+            u32::try_from(time.as_millis().max(1)).unwrap_or(u32::MAX)
+        })
     };
     Ok(Tuning {
         no_backend_wait_ms: millis(config.no_backend_wait()?),
@@ -73,14 +81,24 @@ pub(super) fn tuning(config: &Config) -> Result<Tuning> {
 
 /// Names that are the machine's own or stand on lines of others in the hosts file.
 pub(super) fn name_rules(hosts: &Path, allowed_suffixes: BTreeSet<HostName>) -> NameRules {
-    let own = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let own = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
     let mut machine_names = BTreeSet::new();
     if let Some(name) = own {
         let short = name.split('.').next().unwrap_or_default().to_owned();
-        machine_names.extend([name, short].iter().filter_map(|name| HostName::parse(name).ok()));
+        machine_names.extend(
+            [name, short]
+                .iter()
+                .filter_map(|name| HostName::parse(name).ok()),
+        );
     }
     let text = std::fs::read(hosts).unwrap_or_default();
-    NameRules { machine_names, hosts_lines: hosts_block::foreign_names(&text), allowed_suffixes }
+    NameRules {
+        machine_names,
+        hosts_lines: hosts_block::foreign_names(&text),
+        allowed_suffixes,
+    }
 }
 
 /// Held by the one daemon that works with a state directory.
@@ -103,7 +121,12 @@ impl Lock {
             .create(true)
             .truncate(false)
             .open(&path)
-            .with_context(|| format!("cannot open {}; run kubefwdd as root, or give --state-dir", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot open {}; run kubefwdd as root, or give --state-dir",
+                    path.display()
+                )
+            })?;
         let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((mut file, _)) => {
@@ -116,7 +139,9 @@ impl Lock {
                 );
             }
         };
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).context("cannot write the lock")?;
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .context("cannot write the lock")?;
         Ok(Self { _file: file })
     }
 }

@@ -39,13 +39,21 @@ pub(super) struct Watchdog {
 impl Watchdog {
     /// As `WATCHDOG_USEC` says.
     pub(super) fn from_environment() -> Self {
-        Self { interval: sd_notify::watchdog_enabled().map(|limit| limit / 4), last: Arc::default() }
+        Self {
+            interval: sd_notify::watchdog_enabled().map(|limit| limit / 4),
+            last: Arc::default(),
+        }
     }
 
     /// Called by the owner after each round; tells the service manager once in a while.
     pub(super) fn owner_is_alive(&self) {
-        let Some(interval) = self.interval else { return };
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(interval) = self.interval else {
+            return;
+        };
+        let mut last = self
+            .last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() >= interval) {
             *last = Some(Instant::now());
             tell(&[NotifyState::Watchdog]);
@@ -54,7 +62,9 @@ impl Watchdog {
 
     /// Gives the owner a round to do when nothing else does.
     pub(super) async fn keep_asking(self, owner: OwnerHandle, stop: CancellationToken) {
-        let Some(interval) = self.interval else { return };
+        let Some(interval) = self.interval else {
+            return;
+        };
         let mut ticks = tokio::time::interval(interval);
         loop {
             tokio::select! {

@@ -42,7 +42,10 @@ impl Bound {
         let listener = bound.with_context(|| format!("cannot listen on {}", path.display()))?;
         fs::set_permissions(path, Permissions::from_mode(0o666))
             .with_context(|| format!("cannot open {} to users", path.display()))?;
-        Ok(Self { path: path.to_owned(), listener })
+        Ok(Self {
+            path: path.to_owned(),
+            listener,
+        })
     }
 
     /// The socket, for a server.

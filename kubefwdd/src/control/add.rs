@@ -84,10 +84,21 @@ impl Control {
         request: NamespaceRequest,
     ) -> Result<NamespaceKey, Failure> {
         let uid = acting_for(actor, None)?;
-        let NamespaceRequest { access, namespace, selection, options, lease, defer } = request;
+        let NamespaceRequest {
+            access,
+            namespace,
+            selection,
+            options,
+            lease,
+            defer,
+        } = request;
         check_selection(&selection)?;
         let checked = self.check(uid, &access, &namespace, "", defer).await?;
-        let key = NamespaceKey { uid, context: checked.context, namespace: checked.namespace };
+        let key = NamespaceKey {
+            uid,
+            context: checked.context,
+            namespace: checked.namespace,
+        };
         let request = AddNamespace {
             key: key.clone(),
             kubeconfig: access.kubeconfig,
@@ -96,7 +107,8 @@ impl Control {
             lease,
             environment: persistent(access.environment),
         };
-        self.change(move |state, now| state.add_namespace(request, now)).await?;
+        self.change(move |state, now| state.add_namespace(request, now))
+            .await?;
         Ok(key)
     }
 
@@ -110,11 +122,25 @@ impl Control {
         request: ServiceRequest,
     ) -> Result<ServiceKey, Failure> {
         let uid = acting_for(actor, None)?;
-        let ServiceRequest { access, namespace, service, ports, address, options, lease, defer } =
-            request;
+        let ServiceRequest {
+            access,
+            namespace,
+            service,
+            ports,
+            address,
+            options,
+            lease,
+            defer,
+        } = request;
         let name = ServiceName::parse(&service).map_err(bad_name)?;
-        let checked = self.check(uid, &access, &namespace, &service, defer).await?;
-        let namespace = NamespaceKey { uid, context: checked.context, namespace: checked.namespace };
+        let checked = self
+            .check(uid, &access, &namespace, &service, defer)
+            .await?;
+        let namespace = NamespaceKey {
+            uid,
+            context: checked.context,
+            namespace: checked.namespace,
+        };
         let key = namespace.service(name);
         let request = AddService {
             key: key.clone(),
@@ -125,7 +151,8 @@ impl Control {
             lease,
             environment: persistent(access.environment),
         };
-        self.change(move |state, now| state.add_service(request, now)).await?;
+        self.change(move |state, now| state.add_service(request, now))
+            .await?;
         Ok(key)
     }
 
@@ -140,8 +167,13 @@ impl Control {
         address: Ipv4Addr,
     ) -> Result<(), Failure> {
         let uid = acting_for(actor, None)?;
-        let reservation = Reservation { owner: Some(uid), target: target(uid, key)?, address };
-        self.change(move |state, _| state.reserve(reservation)).await
+        let reservation = Reservation {
+            owner: Some(uid),
+            target: target(uid, key)?,
+            address,
+        };
+        self.change(move |state, _| state.reserve(reservation))
+            .await
     }
 
     /// Gives up what the caller reserved for this key, name or address.
@@ -163,7 +195,8 @@ impl Control {
             Some(target) => target,
             None => target(uid, what)?,
         };
-        self.change(move |state, _| state.unreserve(Some(uid), &target)).await
+        self.change(move |state, _| state.unreserve(Some(uid), &target))
+            .await
     }
 
     /// Asks the caller's worker whether this can be forwarded, before anything is wished.
@@ -182,7 +215,9 @@ impl Control {
             ContextName::parse(&access.context).map_err(bad_name)?;
         }
         if let Some(path) = access.kubeconfig.iter().find(|path| !path.starts_with('/')) {
-            return Err(invalid(format!("kubeconfig {path:?} is not an absolute path")));
+            return Err(invalid(format!(
+                "kubeconfig {path:?} is not an absolute path"
+            )));
         }
         let question = Question::Check(wire::CheckQuery {
             namespace: namespace.to_owned(),
@@ -191,15 +226,25 @@ impl Control {
         });
         let answers = self.ask_worker(uid, access, question).await?;
         let Content::Check(check) = answers.only(CHECK).await? else {
-            return Err(Failure::new(Reason::Internal, "the worker answered something else"));
+            return Err(Failure::new(
+                Reason::Internal,
+                "the worker answered something else",
+            ));
         };
         if !check.missing_rights.is_empty() && !defer {
             let rights = check.missing_rights.join(", ");
-            let message = format!("context {} lacks rights that forwarding needs: {rights}", check.context);
+            let message = format!(
+                "context {} lacks rights that forwarding needs: {rights}",
+                check.context
+            );
             return Err(Failure::new(Reason::ForbiddenByCluster, message)
                 .hint("ask the cluster's administrator for a role with them"));
         }
-        let namespace = if namespace.is_empty() { check.namespace } else { namespace.to_owned() };
+        let namespace = if namespace.is_empty() {
+            check.namespace
+        } else {
+            namespace.to_owned()
+        };
         Ok(Checked {
             context: ContextName::parse(&check.context).map_err(bad_name)?,
             namespace: Namespace::parse(&namespace).map_err(bad_name)?,
@@ -218,7 +263,9 @@ fn check_selection(selection: &Selection) -> Result<(), Failure> {
     let globs = selection.include.iter().chain(&selection.exclude);
     for text in globs.chain([&selection.labels, &selection.fields]) {
         if text.len() > LONGEST || text.chars().any(char::is_control) {
-            return Err(invalid("a selector or glob is too long or holds control characters"));
+            return Err(invalid(
+                "a selector or glob is too long or holds control characters",
+            ));
         }
     }
     Ok(())
@@ -230,9 +277,12 @@ fn target(uid: u32, key: &str) -> Result<Target, Failure> {
         return Ok(Target::Name(name));
     }
     let mut parts = key.splitn(3, '.');
-    let (Some(service), Some(namespace), Some(context)) = (parts.next(), parts.next(), parts.next())
+    let (Some(service), Some(namespace), Some(context)) =
+        (parts.next(), parts.next(), parts.next())
     else {
-        return Err(invalid(format!("{key:?} is neither a name nor service.namespace.context")));
+        return Err(invalid(format!(
+            "{key:?} is neither a name nor service.namespace.context"
+        )));
     };
     let key = ServiceKey {
         uid,

@@ -27,7 +27,9 @@ impl Control {
         question: Question,
     ) -> Result<Answers, Failure> {
         let Some(uid) = actor.uid() else {
-            return Err(super::denied(Denied::Unknown { verb: Verb::AskCluster }));
+            return Err(super::denied(Denied::Unknown {
+                verb: Verb::AskCluster,
+            }));
         };
         self.authorize(actor, Verb::AskCluster, Some(uid))?;
         self.ask_worker(uid, access, question).await
@@ -43,9 +45,17 @@ impl Control {
         access: &ClusterAccess,
     ) -> Result<Contexts, Failure> {
         let question = Question::Contexts(wire::ListContextsQuery {});
-        match self.ask(actor, access, question).await?.only(OFFLINE).await? {
+        match self
+            .ask(actor, access, question)
+            .await?
+            .only(OFFLINE)
+            .await?
+        {
             Content::Contexts(contexts) => Ok(contexts),
-            _ => Err(Failure::new(Reason::Internal, "the worker answered something else")),
+            _ => Err(Failure::new(
+                Reason::Internal,
+                "the worker answered something else",
+            )),
         }
     }
 
@@ -55,8 +65,15 @@ impl Control {
         access: &ClusterAccess,
         question: Question,
     ) -> Result<Answers, Failure> {
-        let ClusterAccess { context, kubeconfig, environment } = access.clone();
+        let ClusterAccess {
+            context,
+            kubeconfig,
+            environment,
+        } = access.clone();
         let environment = environment.map(kubefwd_proto::environment::filter);
-        self.shared.workers.ask(uid, environment, context, kubeconfig, question).await
+        self.shared
+            .workers
+            .ask(uid, environment, context, kubeconfig, question)
+            .await
     }
 }

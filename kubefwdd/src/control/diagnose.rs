@@ -43,7 +43,12 @@ impl Control {
             if worker.state == WorkerState::Backoff {
                 let message = format!("died and is started again: {}", worker.error);
                 let hint = "journalctl -u kubefwdd";
-                findings.push(finding(Severity::Error, &format!("worker of uid {uid}"), message, hint));
+                findings.push(finding(
+                    Severity::Error,
+                    &format!("worker of uid {uid}"),
+                    message,
+                    hint,
+                ));
             }
         }
         for namespace in view.namespaces.values().filter(|n| actor.sees(n.key.uid)) {
@@ -51,7 +56,12 @@ impl Control {
             if let NamespaceState::Failed(problem) = &namespace.state {
                 findings.push(Finding {
                     since: namespace.failed_since,
-                    ..finding(Severity::Error, &subject, problem.message.clone(), &problem.hint)
+                    ..finding(
+                        Severity::Error,
+                        &subject,
+                        problem.message.clone(),
+                        &problem.hint,
+                    )
                 });
             }
             for note in &namespace.notes {
@@ -76,11 +86,21 @@ impl Control {
                 if let ForwardState::Error { message, hint } = &forward.state
                     && *message != service.reason
                 {
-                    findings.push(finding(Severity::Error, &forward.key, message.clone(), hint));
+                    findings.push(finding(
+                        Severity::Error,
+                        &forward.key,
+                        message.clone(),
+                        hint,
+                    ));
                 }
             }
             for (name, why) in &service.refused_names {
-                findings.push(finding(Severity::Note, &subject, format!("name {name}: {why}"), ""));
+                findings.push(finding(
+                    Severity::Note,
+                    &subject,
+                    format!("name {name}: {why}"),
+                    "",
+                ));
             }
         }
         findings
@@ -101,11 +121,21 @@ impl Control {
             RestStatus::At(url) => finding(Severity::Ok, "REST", format!("answers at {url}"), ""),
             RestStatus::Off => {
                 let message = "is turned off; the unix socket still serves it".to_owned();
-                finding(Severity::Note, "REST", message, "set rest.listen in the configuration")
+                finding(
+                    Severity::Note,
+                    "REST",
+                    message,
+                    "set rest.listen in the configuration",
+                )
             }
             RestStatus::Failed(why) => {
                 let message = format!("{why}; the unix socket still serves it");
-                finding(Severity::Warning, "REST", message, "free the port, then restart kubefwdd")
+                finding(
+                    Severity::Warning,
+                    "REST",
+                    message,
+                    "free the port, then restart kubefwdd",
+                )
             }
         });
         for warning in self.view().warnings.iter() {
@@ -123,5 +153,11 @@ impl Control {
 
 fn finding(severity: Severity, subject: &str, message: String, hint: &str) -> Finding {
     let (subject, hint) = (subject.to_owned(), hint.to_owned());
-    Finding { severity, subject, message, hint, since: None }
+    Finding {
+        severity,
+        subject,
+        message,
+        hint,
+        since: None,
+    }
 }

@@ -33,7 +33,8 @@ impl Control {
         which: RemoveNamespaces,
     ) -> Result<Vec<NamespaceKey>, Failure> {
         let uid = acting_for(actor, owner)?;
-        self.change(move |state, now| state.remove_namespaces(uid, &which, now)).await
+        self.change(move |state, now| state.remove_namespaces(uid, &which, now))
+            .await
     }
 
     /// Stops forwarding services, of the caller or (root) of `owner`.
@@ -47,7 +48,8 @@ impl Control {
         which: RemoveServices,
     ) -> Result<Vec<ServiceKey>, Failure> {
         let uid = acting_for(actor, owner)?;
-        self.change(move |state, _| state.remove_services(uid, &which)).await
+        self.change(move |state, _| state.remove_services(uid, &which))
+            .await
     }
 
     /// Closes tunnels so that they are opened anew. Gives the services it was done for.
@@ -63,7 +65,9 @@ impl Control {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let uid = acting_for(actor, owner)?;
         let services = self.services_of(uid, &which)?;
-        self.shared.workers.reconnect(uid, NEXT.fetch_add(1, Ordering::Relaxed), &services);
+        self.shared
+            .workers
+            .reconnect(uid, NEXT.fetch_add(1, Ordering::Relaxed), &services);
         // Ports that could not be listened on are part of what is tried again.
         let retried = self.shared.owner.report(|state, _| {
             state.retry_failed_ports();
@@ -85,14 +89,20 @@ impl Control {
 
     fn services_of(&self, uid: u32, which: &Reconnect) -> Result<Vec<ServiceKey>, Failure> {
         let view = self.view();
-        let own = view.services.values().filter(|service| service.key.uid == uid);
+        let own = view
+            .services
+            .values()
+            .filter(|service| service.key.uid == uid);
         let failed = |state: &ForwardState| matches!(state, ForwardState::Error { .. });
         Ok(match which {
             Reconnect::All => own.map(|service| service.key.clone()).collect(),
             Reconnect::Failed => own
                 .filter(|service| {
                     service.state == ServiceState::Error
-                        || service.forwards.iter().any(|forward| failed(&forward.state))
+                        || service
+                            .forwards
+                            .iter()
+                            .any(|forward| failed(&forward.state))
                 })
                 .map(|service| service.key.clone())
                 .collect(),
@@ -112,6 +122,9 @@ impl Control {
 }
 
 fn unknown(key: &str) -> Failure {
-    Failure::new(Reason::NotFound, format!("no service or forward has the key {key:?}"))
-        .hint("see `kubefwdctl svc ls` and `kubefwdctl fwd ls`")
+    Failure::new(
+        Reason::NotFound,
+        format!("no service or forward has the key {key:?}"),
+    )
+    .hint("see `kubefwdctl svc ls` and `kubefwdctl fwd ls`")
 }

@@ -119,7 +119,12 @@ impl State {
     ///
     /// The first [`State::settle`] asks for listeners of all services that were known.
     pub fn restore(saved: Saved, settings: Settings, rules: NameRules) -> Self {
-        let Saved { wishes, addresses, labels, services } = saved;
+        let Saved {
+            wishes,
+            addresses,
+            labels,
+            services,
+        } = saved;
         let (mut addresses, mut warnings) = AddressPool::restore(settings.range, addresses);
         warnings.extend(configure(&mut addresses, &settings.reservations));
         let mut state = Self {
@@ -171,12 +176,18 @@ impl State {
             .iter()
             .filter(|(key, _)| wishes.namespace(key).is_some())
             .flat_map(|(key, namespace)| {
-                namespace.services.iter().map(|(name, service)| {
-                    (key.service(name.clone()), service.clone())
-                })
+                namespace
+                    .services
+                    .iter()
+                    .map(|(name, service)| (key.service(name.clone()), service.clone()))
             })
             .collect();
-        Saved { wishes, addresses: self.addresses.save(), labels: self.labels.clone(), services }
+        Saved {
+            wishes,
+            addresses: self.addresses.save(),
+            labels: self.labels.clone(),
+            services,
+        }
     }
 
     /// Brings everything that changed to what it should be, and takes what has to be done for it.
@@ -187,7 +198,9 @@ impl State {
         }
         if std::mem::take(&mut self.changed.hosts) {
             self.hosts_revision += 1;
-            self.effects.push(Effect::WriteHosts { revision: self.hosts_revision });
+            self.effects.push(Effect::WriteHosts {
+                revision: self.hosts_revision,
+            });
             let retiring = std::mem::take(&mut self.retiring);
             if !retiring.is_empty() {
                 self.closing.insert(self.hosts_revision, retiring);
@@ -219,7 +232,11 @@ impl State {
     pub fn hosts_entries(&self) -> HostsEntries {
         let mut entries = HostsEntries::new();
         for (key, runtime) in &self.services {
-            for (pod, unit) in runtime.units.iter().filter(|(_, unit)| unit.named_in.is_some()) {
+            for (pod, unit) in runtime
+                .units
+                .iter()
+                .filter(|(_, unit)| unit.named_in.is_some())
+            {
                 let names: Vec<_> = self.names.held(&key.unit(pod.clone())).cloned().collect();
                 if !names.is_empty() {
                     entries.insert(unit.address, names);
@@ -231,27 +248,38 @@ impl State {
 
     /// All that is wanted of one user's worker.
     pub fn desired(&self, uid: u32) -> Desired {
-        let Some(user) = self.wishes.users.get(&uid) else { return Desired::default() };
-        let contexts = user.contexts.iter().map(|(context_name, context)| DesiredContext {
-            name: context_name.to_string(),
-            kubeconfig: context.kubeconfig.clone(),
-            namespaces: context
-                .namespaces
-                .iter()
-                .map(|(name, wishes)| DesiredNamespace {
-                    name: name.to_string(),
-                    selection: wishes.all.as_ref().map(|all| all.selection.clone()),
-                    balance: wishes.all.as_ref().map(|all| all.options.balance).unwrap_or_default(),
-                    services: wishes
-                        .services
-                        .iter()
-                        .map(|(name, wish)| (name.to_string(), wish.options.balance))
-                        .collect(),
-                    generation: self.generation(uid, context_name, name),
-                })
-                .collect(),
-        });
-        Desired { contexts: contexts.collect() }
+        let Some(user) = self.wishes.users.get(&uid) else {
+            return Desired::default();
+        };
+        let contexts = user
+            .contexts
+            .iter()
+            .map(|(context_name, context)| DesiredContext {
+                name: context_name.to_string(),
+                kubeconfig: context.kubeconfig.clone(),
+                namespaces: context
+                    .namespaces
+                    .iter()
+                    .map(|(name, wishes)| DesiredNamespace {
+                        name: name.to_string(),
+                        selection: wishes.all.as_ref().map(|all| all.selection.clone()),
+                        balance: wishes
+                            .all
+                            .as_ref()
+                            .map(|all| all.options.balance)
+                            .unwrap_or_default(),
+                        services: wishes
+                            .services
+                            .iter()
+                            .map(|(name, wish)| (name.to_string(), wish.options.balance))
+                            .collect(),
+                        generation: self.generation(uid, context_name, name),
+                    })
+                    .collect(),
+            });
+        Desired {
+            contexts: contexts.collect(),
+        }
     }
 
     /// New rules for names: the machine's own names, lines of the hosts file or the configuration changed.
@@ -293,22 +321,34 @@ impl State {
     /// Begins to know something of a namespace, if nothing is known yet.
     fn observe(&mut self, key: &NamespaceKey) {
         let generation = self.next_generation;
-        let observed = self.observed.entry(key.clone()).or_insert_with(|| ObservedNamespace {
-            generation,
-            ..ObservedNamespace::default()
-        });
+        let observed = self
+            .observed
+            .entry(key.clone())
+            .or_insert_with(|| ObservedNamespace {
+                generation,
+                ..ObservedNamespace::default()
+            });
         if observed.generation == generation {
             self.next_generation += 1;
         }
     }
 
     fn generation(&self, uid: u32, context: &ContextName, namespace: &Namespace) -> u64 {
-        let key = NamespaceKey { uid, context: context.clone(), namespace: namespace.clone() };
-        self.observed.get(&key).map_or(0, |observed| observed.generation)
+        let key = NamespaceKey {
+            uid,
+            context: context.clone(),
+            namespace: namespace.clone(),
+        };
+        self.observed
+            .get(&key)
+            .map_or(0, |observed| observed.generation)
     }
 
     fn observed_service(&self, key: &ServiceKey) -> Option<&ObservedService> {
-        self.observed.get(&key.namespace_key())?.services.get(&key.service)
+        self.observed
+            .get(&key.namespace_key())?
+            .services
+            .get(&key.service)
     }
 
     fn unit(&self, key: &ServiceKey, pod: Option<&crate::core::names::PodName>) -> Option<&Unit> {
@@ -316,21 +356,35 @@ impl State {
     }
 
     fn port(&self, place: &Place) -> Option<&Port> {
-        self.unit(&place.service, place.pod.as_ref())?.ports.get(&place.local_port)
+        self.unit(&place.service, place.pod.as_ref())?
+            .ports
+            .get(&place.local_port)
     }
 
     fn port_mut(&mut self, place: &Place) -> Option<&mut Port> {
         let runtime = self.services.get_mut(&place.service)?;
-        runtime.units.get_mut(&place.pod)?.ports.get_mut(&place.local_port)
+        runtime
+            .units
+            .get_mut(&place.pod)?
+            .ports
+            .get_mut(&place.local_port)
     }
 }
 
 /// Replaces the reservations that came from the configuration by those it has now; what does not fit comes back as text.
 fn configure(addresses: &mut AddressPool, configured: &[Reservation]) -> Vec<String> {
-    let old: Vec<_> = addresses.reservations().filter(|r| r.owner.is_none()).collect();
+    let old: Vec<_> = addresses
+        .reservations()
+        .filter(|r| r.owner.is_none())
+        .collect();
     for reservation in old.iter().filter(|r| !configured.contains(r)) {
         addresses.unreserve(None, &reservation.target);
     }
-    let added = configured.iter().map(|reservation| addresses.reserve(reservation.clone()));
-    added.filter_map(Result::err).map(|error| error.to_string()).collect()
+    let added = configured
+        .iter()
+        .map(|reservation| addresses.reserve(reservation.clone()));
+    added
+        .filter_map(Result::err)
+        .map(|error| error.to_string())
+        .collect()
 }

@@ -48,14 +48,33 @@ fn matches(wanted: &str, value: &str) -> bool {
 }
 
 pub(super) fn filter(filter: Option<pb::Filter>, actor: &Actor) -> Filter {
-    let pb::Filter { namespace, context, service, all_users } = filter.unwrap_or_default();
-    Filter { actor: actor.clone(), all_users, namespace, context, service }
+    let pb::Filter {
+        namespace,
+        context,
+        service,
+        all_users,
+    } = filter.unwrap_or_default();
+    Filter {
+        actor: actor.clone(),
+        all_users,
+        namespace,
+        context,
+        service,
+    }
 }
 
 pub(super) fn access(access: Option<pb::Access>) -> ClusterAccess {
-    let pb::Access { context, kubeconfig, environment } = access.unwrap_or_default();
+    let pb::Access {
+        context,
+        kubeconfig,
+        environment,
+    } = access.unwrap_or_default();
     let environment = (!environment.is_empty()).then(|| environment::filter(environment));
-    ClusterAccess { context, kubeconfig, environment }
+    ClusterAccess {
+        context,
+        kubeconfig,
+        environment,
+    }
 }
 
 pub(super) fn namespace_request(
@@ -88,7 +107,11 @@ pub(super) fn service_request(
         access: access(request.access),
         namespace: request.namespace,
         service: request.service,
-        ports: request.ports.into_iter().map(port).collect::<Result<BTreeSet<_>, _>>()?,
+        ports: request
+            .ports
+            .into_iter()
+            .map(port)
+            .collect::<Result<BTreeSet<_>, _>>()?,
         address: address(&request.local_ip)?,
         defer: wanted.defer,
         options: options(wanted)?,
@@ -101,7 +124,10 @@ pub(super) fn address(text: &str) -> Result<Option<Ipv4Addr>, Failure> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        invalid(format!("{text:?} is no IPv4 address"), "write it as 127.3.3.3")
+        invalid(
+            format!("{text:?} is no IPv4 address"),
+            "write it as 127.3.3.3",
+        )
     })
 }
 
@@ -115,11 +141,13 @@ fn options(wanted: pb::Options) -> Result<Options, Failure> {
     let port_mappings = mappings.map(|mapping| Ok((port(mapping.from)?, port(mapping.to)?)));
     let domain = match wanted.domain.as_str() {
         "" => None,
-        domain => {
-            Some(HostName::parse(domain).map_err(|error| invalid(error.to_string(), ""))?)
-        }
+        domain => Some(HostName::parse(domain).map_err(|error| invalid(error.to_string(), ""))?),
     };
-    Ok(Options { port_mappings: port_mappings.collect::<Result<_, Failure>>()?, domain, balance })
+    Ok(Options {
+        port_mappings: port_mappings.collect::<Result<_, Failure>>()?,
+        domain,
+        balance,
+    })
 }
 
 fn port(number: u32) -> Result<u16, Failure> {

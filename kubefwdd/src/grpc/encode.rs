@@ -46,21 +46,25 @@ pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse 
         RestStatus::Off => (String::new(), "turned off in the configuration".to_owned()),
         RestStatus::Failed(why) => (String::new(), why),
     };
-    let workers = view.workers.iter().filter(|(uid, _)| actor.sees(**uid)).map(|(uid, worker)| {
-        let state = match worker.state {
-            WorkerState::Starting => pb::WorkerState::Starting,
-            WorkerState::Running => pb::WorkerState::Running,
-            WorkerState::Backoff => pb::WorkerState::Backoff,
-        };
-        pb::Worker {
-            uid: *uid,
-            user: worker.user.clone(),
-            pid: worker.pid,
-            state: state.into(),
-            restarts: worker.restarts,
-            error: worker.error.clone(),
-        }
-    });
+    let workers = view
+        .workers
+        .iter()
+        .filter(|(uid, _)| actor.sees(**uid))
+        .map(|(uid, worker)| {
+            let state = match worker.state {
+                WorkerState::Starting => pb::WorkerState::Starting,
+                WorkerState::Running => pb::WorkerState::Running,
+                WorkerState::Backoff => pb::WorkerState::Backoff,
+            };
+            pb::Worker {
+                uid: *uid,
+                user: worker.user.clone(),
+                pid: worker.pid,
+                state: state.into(),
+                restarts: worker.restarts,
+                error: worker.error.clone(),
+            }
+        });
     pb::GetStatusResponse {
         version: info.version.to_owned(),
         pid: info.pid,
@@ -96,48 +100,74 @@ fn counts(counts: Counts) -> pb::Counts {
 fn sums(view: &View) -> BTreeMap<NamespaceKey, Counts> {
     let mut sums: BTreeMap<NamespaceKey, Counts> = BTreeMap::new();
     for service in view.services.values() {
-        sums.entry(service.key.namespace_key()).or_default().add(service);
+        sums.entry(service.key.namespace_key())
+            .or_default()
+            .add(service);
     }
     sums
 }
 
 pub(super) fn listing(view: &View, filter: &Filter) -> pb::ListResponse {
     let sums = sums(view);
-    let namespaces = view.namespaces.values().filter(|n| filter.namespace(&n.key));
+    let namespaces = view
+        .namespaces
+        .values()
+        .filter(|n| filter.namespace(&n.key));
     let services = view.services.values().filter(|s| filter.service(&s.key));
     pb::ListResponse {
         revision: view.revision,
-        namespaces: namespaces.map(|n| namespace(n, sums.get(&n.key), view)).collect(),
+        namespaces: namespaces
+            .map(|n| namespace(n, sums.get(&n.key), view))
+            .collect(),
         services: services.map(|s| service(s, view)).collect(),
     }
 }
 
 /// What changed for this filter; `None` when nothing did. The sums of a namespace change with its services.
 pub(super) fn changes(changes: Changes, filter: &Filter, view: &View) -> Option<pb::Changes> {
-    let services: Vec<_> = changes.services.iter().filter(|s| filter.service(&s.key)).collect();
-    let removed: Vec<_> = changes.removed_services.iter().filter(|k| filter.service(k)).collect();
+    let services: Vec<_> = changes
+        .services
+        .iter()
+        .filter(|s| filter.service(&s.key))
+        .collect();
+    let removed: Vec<_> = changes
+        .removed_services
+        .iter()
+        .filter(|k| filter.service(k))
+        .collect();
     let touched = services.iter().map(|s| s.key.namespace_key());
     let touched = touched.chain(removed.iter().map(|key| key.namespace_key()));
     let touched = touched.chain(changes.namespaces.iter().map(|n| n.key.clone()));
     let touched: std::collections::BTreeSet<_> =
         touched.filter(|key| filter.namespace(key)).collect();
-    let removed_namespaces: Vec<_> =
-        changes.removed_namespaces.iter().filter(|key| filter.namespace(key)).collect();
+    let removed_namespaces: Vec<_> = changes
+        .removed_namespaces
+        .iter()
+        .filter(|key| filter.namespace(key))
+        .collect();
     if touched.is_empty() && removed_namespaces.is_empty() {
         return None;
     }
     let sums = sums(view);
     let namespaces = touched.iter().filter_map(|key| view.namespaces.get(key));
     Some(pb::Changes {
-        namespaces: namespaces.map(|n| namespace(n, sums.get(&n.key), view)).collect(),
+        namespaces: namespaces
+            .map(|n| namespace(n, sums.get(&n.key), view))
+            .collect(),
         services: services.into_iter().map(|s| service(s, view)).collect(),
         removed_namespaces: removed_namespaces
             .into_iter()
-            .map(|key| pb::ObjectRef { key: key.to_string(), uid: key.uid })
+            .map(|key| pb::ObjectRef {
+                key: key.to_string(),
+                uid: key.uid,
+            })
             .collect(),
         removed_services: removed
             .into_iter()
-            .map(|key| pb::ObjectRef { key: key.to_string(), uid: key.uid })
+            .map(|key| pb::ObjectRef {
+                key: key.to_string(),
+                uid: key.uid,
+            })
             .collect(),
     })
 }
@@ -194,10 +224,16 @@ fn service(view: &ServiceView, all: &View) -> pb::Service {
         state: state.into(),
         reason: view.reason.clone(),
         hint: view.hint.clone(),
-        local_ip: view.address.map(|address| address.to_string()).unwrap_or_default(),
+        local_ip: view
+            .address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
         hostnames: view.hostnames.clone(),
         refused_names: refused
-            .map(|(name, reason)| pb::RefusedName { name: name.clone(), reason: reason.clone() })
+            .map(|(name, reason)| pb::RefusedName {
+                name: name.clone(),
+                reason: reason.clone(),
+            })
             .collect(),
         forwards: view.forwards.iter().map(forward).collect(),
         ready_pods: view.ready_pods,
@@ -234,12 +270,18 @@ fn forward(view: &ForwardView) -> pb::Forward {
         started_at: Some(timestamp(view.since)),
         last_active: traffic.last_active.map(timestamp),
         hostnames: view.hostnames.clone(),
-        first_byte_us: traffic.first_byte_us.checked_div(traffic.first_bytes).unwrap_or_default(),
+        first_byte_us: traffic
+            .first_byte_us
+            .checked_div(traffic.first_bytes)
+            .unwrap_or_default(),
     }
 }
 
 pub(super) fn contexts(contexts: wire::ListContextsAnswer) -> pb::ListContextsResponse {
-    let wire::ListContextsAnswer { current_context, contexts } = contexts;
+    let wire::ListContextsAnswer {
+        current_context,
+        contexts,
+    } = contexts;
     let contexts = contexts.into_iter().map(|context| pb::Context {
         name: context.name,
         cluster: context.cluster,
@@ -247,7 +289,10 @@ pub(super) fn contexts(contexts: wire::ListContextsAnswer) -> pb::ListContextsRe
         namespace: context.namespace,
         server: context.server,
     });
-    pb::ListContextsResponse { current_context, contexts: contexts.collect() }
+    pb::ListContextsResponse {
+        current_context,
+        contexts: contexts.collect(),
+    }
 }
 
 pub(super) fn event(logged: &Logged) -> pb::Event {
@@ -256,7 +301,11 @@ pub(super) fn event(logged: &Logged) -> pb::Event {
         id: logged.id,
         time: Some(timestamp(event.time)),
         r#type: event.kind.name().to_owned(),
-        service_key: event.service.as_ref().map(ToString::to_string).unwrap_or_default(),
+        service_key: event
+            .service
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         forward_key: event.forward.clone().unwrap_or_default(),
         pod: event.pod.clone().unwrap_or_default(),
         namespace_key: event.namespace.to_string(),
@@ -278,7 +327,11 @@ pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
     for service in view.services.values().filter(|s| actor.sees(s.key.uid)) {
         let mut seen = std::collections::BTreeSet::new();
         for forward in &service.forwards {
-            for name in forward.hostnames.iter().filter(|name| seen.insert(name.as_str())) {
+            for name in forward
+                .hostnames
+                .iter()
+                .filter(|name| seen.insert(name.as_str()))
+            {
                 entries.push(pb::HostsEntry {
                     address: forward.address.to_string(),
                     name: name.clone(),
@@ -288,11 +341,20 @@ pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
             }
         }
     }
-    pb::GetHostsResponse { file: Some(hosts_file(control)), entries }
+    pb::GetHostsResponse {
+        file: Some(hosts_file(control)),
+        entries,
+    }
 }
 
 fn hosts_file(control: &Control) -> pb::HostsFile {
-    let HostsStatus { entries, writes, last_written, error, .. } = control.hosts();
+    let HostsStatus {
+        entries,
+        writes,
+        last_written,
+        error,
+        ..
+    } = control.hosts();
     pb::HostsFile {
         path: control.info().hosts_path.display().to_string(),
         entries: u32::try_from(entries).unwrap_or(u32::MAX),
@@ -307,7 +369,10 @@ pub(super) fn reservation(reservation: Reservation, all: &View) -> pb::Reservati
         key: reservation.target.to_string(),
         address: reservation.address.to_string(),
         uid: reservation.owner.unwrap_or_default(),
-        user: reservation.owner.map(|uid| all.user_name(uid)).unwrap_or_default(),
+        user: reservation
+            .owner
+            .map(|uid| all.user_name(uid))
+            .unwrap_or_default(),
         configured: reservation.owner.is_none(),
     }
 }

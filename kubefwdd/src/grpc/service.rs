@@ -17,7 +17,10 @@ type Reply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Calls for Face {
-    async fn get_version(&self, _: Request<pb::GetVersionRequest>) -> Reply<pb::GetVersionResponse> {
+    async fn get_version(
+        &self,
+        _: Request<pb::GetVersionRequest>,
+    ) -> Reply<pb::GetVersionResponse> {
         let version = self.control.info().version.to_owned();
         let api_level = kubefwd_proto::control::API_LEVEL;
         Ok(Response::new(pb::GetVersionResponse { version, api_level }))
@@ -25,7 +28,10 @@ impl Calls for Face {
 
     async fn get_health(&self, _: Request<pb::GetHealthRequest>) -> Reply<pb::GetHealthResponse> {
         let (health, message) = self.control.health();
-        Ok(Response::new(pb::GetHealthResponse { health: encode::health(health).into(), message }))
+        Ok(Response::new(pb::GetHealthResponse {
+            health: encode::health(health).into(),
+            message,
+        }))
     }
 
     async fn get_status(
@@ -57,7 +63,11 @@ impl Calls for Face {
     ) -> Reply<pb::RemoveNamespaceResponse> {
         let actor = actor(&request).await?;
         let pb::RemoveNamespaceRequest { key, uid, all } = request.into_inner();
-        let which = if all { RemoveNamespaces::All } else { RemoveNamespaces::Named(key) };
+        let which = if all {
+            RemoveNamespaces::All
+        } else {
+            RemoveNamespaces::Named(key)
+        };
         let removed = self.control.remove_namespaces(&actor, uid, which).await?;
         Ok(Response::new(pb::RemoveNamespaceResponse {
             removed: removed.iter().map(ToString::to_string).collect(),
@@ -85,7 +95,11 @@ impl Calls for Face {
     ) -> Reply<pb::RemoveServiceResponse> {
         let actor = actor(&request).await?;
         let pb::RemoveServiceRequest { key, uid, all } = request.into_inner();
-        let which = if all { RemoveServices::All } else { RemoveServices::Named(key) };
+        let which = if all {
+            RemoveServices::All
+        } else {
+            RemoveServices::Named(key)
+        };
         let removed = self.control.remove_services(&actor, uid, which).await?;
         Ok(Response::new(pb::RemoveServiceResponse {
             removed: removed.iter().map(ToString::to_string).collect(),
@@ -97,7 +111,10 @@ impl Calls for Face {
         let actor = actor(&request).await?;
         self.control.authorize(&actor, Verb::Observe, None)?;
         let filter = decode::filter(request.into_inner().filter, &actor);
-        Ok(Response::new(encode::listing(&self.control.view(), &filter)))
+        Ok(Response::new(encode::listing(
+            &self.control.view(),
+            &filter,
+        )))
     }
 
     type WatchStream = Streamed<pb::WatchResponse>;
@@ -117,7 +134,10 @@ impl Calls for Face {
         self.control.authorize(&actor, Verb::Change, actor.uid())?;
         let attachment = self.control.attach();
         let lease = Some(attachment.lease());
-        let pb::AttachRequest { namespaces, services } = request.into_inner();
+        let pb::AttachRequest {
+            namespaces,
+            services,
+        } = request.into_inner();
         let mut response = pb::AttachResponse::default();
         for request in namespaces {
             let request = decode::namespace_request(request, lease)?;
@@ -138,7 +158,12 @@ impl Calls for Face {
         request: Request<pb::ReconnectRequest>,
     ) -> Reply<pb::ReconnectResponse> {
         let actor = actor(&request).await?;
-        let pb::ReconnectRequest { keys, all, failed_only, uid } = request.into_inner();
+        let pb::ReconnectRequest {
+            keys,
+            all,
+            failed_only,
+            uid,
+        } = request.into_inner();
         let which = match (failed_only, all) {
             (true, _) => Reconnect::Failed,
             (false, true) => Reconnect::All,
@@ -169,7 +194,10 @@ impl Calls for Face {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn get_hosts(&self, request: Request<pb::GetHostsRequest>) -> Reply<pb::GetHostsResponse> {
+    async fn get_hosts(
+        &self,
+        request: Request<pb::GetHostsRequest>,
+    ) -> Reply<pb::GetHostsResponse> {
         let actor = actor(&request).await?;
         self.control.authorize(&actor, Verb::Observe, None)?;
         Ok(Response::new(encode::hosts(&self.control, &actor)))
@@ -183,7 +211,9 @@ impl Calls for Face {
         let reservation = request.into_inner().reservation.unwrap_or_default();
         let address = decode::address(&reservation.address)?
             .ok_or_else(|| Status::invalid_argument("a reservation needs an address"))?;
-        self.control.reserve(&actor, &reservation.key, address).await?;
+        self.control
+            .reserve(&actor, &reservation.key, address)
+            .await?;
         let revision = self.control.view().revision;
         Ok(Response::new(pb::AddReservationResponse { revision }))
     }
@@ -193,7 +223,9 @@ impl Calls for Face {
         request: Request<pb::RemoveReservationRequest>,
     ) -> Reply<pb::RemoveReservationResponse> {
         let actor = actor(&request).await?;
-        self.control.unreserve(&actor, &request.into_inner().target).await?;
+        self.control
+            .unreserve(&actor, &request.into_inner().target)
+            .await?;
         let revision = self.control.view().revision;
         Ok(Response::new(pb::RemoveReservationResponse { revision }))
     }
@@ -205,21 +237,29 @@ impl Calls for Face {
         let actor = actor(&request).await?;
         let reservations = self.control.reservations(&actor).await?;
         let view = self.control.view();
-        let reservations =
-            reservations.into_iter().map(|r| encode::reservation(r, &view)).collect();
+        let reservations = reservations
+            .into_iter()
+            .map(|r| encode::reservation(r, &view))
+            .collect();
         Ok(Response::new(pb::ListReservationsResponse { reservations }))
     }
 
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Reply<pb::DiagnoseResponse> {
         let actor = actor(&request).await?;
         self.control.authorize(&actor, Verb::Observe, None)?;
-        let findings = self.control.diagnose(&actor).into_iter().map(|finding| pb::Finding {
-            severity: encode::severity(finding.severity).into(),
-            subject: finding.subject,
-            message: finding.message,
-            hint: finding.hint,
-            since: finding.since.map(timestamp),
-        });
-        Ok(Response::new(pb::DiagnoseResponse { findings: findings.collect() }))
+        let findings = self
+            .control
+            .diagnose(&actor)
+            .into_iter()
+            .map(|finding| pb::Finding {
+                severity: encode::severity(finding.severity).into(),
+                subject: finding.subject,
+                message: finding.message,
+                hint: finding.hint,
+                since: finding.since.map(timestamp),
+            });
+        Ok(Response::new(pb::DiagnoseResponse {
+            findings: findings.collect(),
+        }))
     }
 }

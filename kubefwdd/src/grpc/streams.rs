@@ -30,12 +30,21 @@ pub(super) fn watch(
         filter: Filter,
         stop: CancellationToken,
     }
-    let watching = Watching { views, last: None, filter, stop };
+    let watching = Watching {
+        views,
+        last: None,
+        filter,
+        stop,
+    };
     stream::unfold(watching, |mut watching| async move {
         let Some(mut last) = watching.last.take() else {
             let view = watching.views.borrow_and_update().clone();
-            let update = pb::watch_response::Update::Snapshot(encode::listing(&view, &watching.filter));
-            let response = pb::WatchResponse { revision: view.revision, update: Some(update) };
+            let update =
+                pb::watch_response::Update::Snapshot(encode::listing(&view, &watching.filter));
+            let response = pb::WatchResponse {
+                revision: view.revision,
+                update: Some(update),
+            };
             watching.last = Some(view);
             return Some((Ok(response), watching));
         };
@@ -49,7 +58,10 @@ pub(super) fn watch(
             last = view;
             if let Some(changes) = changes {
                 let update = pb::watch_response::Update::Changes(changes);
-                let response = pb::WatchResponse { revision: last.revision, update: Some(update) };
+                let response = pb::WatchResponse {
+                    revision: last.revision,
+                    update: Some(update),
+                };
                 watching.last = Some(last);
                 return Some((Ok(response), watching));
             }
@@ -63,14 +75,17 @@ pub(super) fn attach(
     attachment: Attachment,
     stop: CancellationToken,
 ) -> impl Stream<Item = Result<pb::AttachResponse, Status>> {
-    stream::unfold((Some(response), attachment, stop), |(response, attachment, stop)| async move {
-        if let Some(response) = response {
-            return Some((Ok(response), (None, attachment, stop)));
-        }
-        // Dropped with the stream when the client goes; what was attached goes with it.
-        stop.cancelled().await;
-        None
-    })
+    stream::unfold(
+        (Some(response), attachment, stop),
+        |(response, attachment, stop)| async move {
+            if let Some(response) = response {
+                return Some((Ok(response), (None, attachment, stop)));
+            }
+            // Dropped with the stream when the client goes; what was attached goes with it.
+            stop.cancelled().await;
+            None
+        },
+    )
 }
 
 /// Events that are kept and, when asked to follow, those to come.
@@ -93,13 +108,25 @@ pub(super) fn events(
     let after = match request.limit {
         0 => request.after_id,
         limit => {
-            let first = telemetry.events.newest(limit as usize).first().map_or(0, |e| e.id - 1);
+            let first = telemetry
+                .events
+                .newest(limit as usize)
+                .first()
+                .map_or(0, |e| e.id - 1);
             request.after_id.max(first)
         }
     };
     let ready = Vec::new().into_iter();
     let follow = request.follow;
-    let following = Following { telemetry, newest, after, ready, follow, actor, stop };
+    let following = Following {
+        telemetry,
+        newest,
+        after,
+        ready,
+        follow,
+        actor,
+        stop,
+    };
     stream::unfold(following, |mut f| async move {
         loop {
             if let Some(response) = f.ready.next() {
@@ -111,7 +138,10 @@ pub(super) fn events(
                 f.after = last.id;
                 // From the beginning of the log there is nothing to miss.
                 let mut gap = read.gap && f.after != 0;
-                let seen = read.events.iter().filter(|logged| f.actor.sees(logged.event.uid));
+                let seen = read
+                    .events
+                    .iter()
+                    .filter(|logged| f.actor.sees(logged.event.uid));
                 let responses: Vec<_> = seen
                     .map(|logged| pb::EventsResponse {
                         gap: std::mem::take(&mut gap),

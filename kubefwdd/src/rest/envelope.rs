@@ -110,7 +110,10 @@ pub(crate) struct ApiError {
 
 /// The refusals that any route may give.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only describes answers that are made from `ApiError`")]
+#[expect(
+    dead_code,
+    reason = "only describes answers that are made from `ApiError`"
+)]
 pub(crate) enum Refusals {
     /// The request is wrong: a malformed key, body or query value.
     #[response(status = 400)]
@@ -149,12 +152,22 @@ pub(crate) enum Refusals {
 impl<T: Serialize> Envelope<T> {
     /// An answer that is no list.
     pub(crate) fn new(data: T) -> Self {
-        Self { success: true, data, error: (), meta: Meta::now(None) }
+        Self {
+            success: true,
+            data,
+            error: (),
+            meta: Meta::now(None),
+        }
     }
 
     /// An answer that is or holds a list of `count` things.
     pub(crate) fn list(data: T, count: usize) -> Self {
-        Self { success: true, data, error: (), meta: Meta::now(Some(count)) }
+        Self {
+            success: true,
+            data,
+            error: (),
+            meta: Meta::now(Some(count)),
+        }
     }
 }
 
@@ -168,7 +181,10 @@ impl<T: Serialize> IntoResponse for Envelope<T> {
 
 impl Meta {
     pub(crate) fn now(count: Option<usize>) -> Self {
-        Self { timestamp: Time::now(), count }
+        Self {
+            timestamp: Time::now(),
+            count,
+        }
     }
 }
 
@@ -177,7 +193,15 @@ impl Meta {
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         let (message, hint, not_ready) = (message.into(), None, Vec::new());
-        Self { status, problem: Problem { code, message, hint, not_ready } }
+        Self {
+            status,
+            problem: Problem {
+                code,
+                message,
+                hint,
+                not_ready,
+            },
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -201,7 +225,11 @@ impl ApiError {
         let id = format!("{:016x}", rand::random::<u64>());
         tracing::error!(id, details, "a defect of the REST interface");
         let message = format!("a defect of kubefwdd; its log has the details under id {id}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::InternalError, message)
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Code::InternalError,
+            message,
+        )
     }
 
     #[must_use]
@@ -243,18 +271,27 @@ impl From<Failure> for ApiError {
 
 impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
-        Self::bad_request(format!("the path cannot be read: {}", rejection.body_text()))
+        Self::bad_request(format!(
+            "the path cannot be read: {}",
+            rejection.body_text()
+        ))
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let refusal =
-            Refusal { success: false, data: (), error: self.problem, meta: Meta::now(None) };
+        let refusal = Refusal {
+            success: false,
+            data: (),
+            error: self.problem,
+            meta: Meta::now(None),
+        };
         let mut response = json(self.status, &refusal);
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"kubefwd\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }

@@ -47,8 +47,13 @@ impl FromRequestParts<Face> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Infallible> {
         // Without the guard nobody is known, and nobody may do anything.
-        let nobody = Actor { user: None, via: Via::TcpPeer };
-        Ok(Self(parts.extensions.get::<Actor>().cloned().unwrap_or(nobody)))
+        let nobody = Actor {
+            user: None,
+            via: Via::TcpPeer,
+        };
+        Ok(Self(
+            parts.extensions.get::<Actor>().cloned().unwrap_or(nobody),
+        ))
     }
 }
 
@@ -79,7 +84,9 @@ impl<T: DeserializeOwned> FromRequestParts<Face> for Query<T> {
             Err(rejection) => {
                 let text = rejection.body_text();
                 let cause = text.rsplit("query string: ").next().unwrap_or(&text);
-                Err(ApiError::bad_request(format!("the query cannot be used: {cause}")))
+                Err(ApiError::bad_request(format!(
+                    "the query cannot be used: {cause}"
+                )))
             }
         }
     }
@@ -95,12 +102,18 @@ impl<T: DeserializeOwned> FromRequest<Face> for Body<T> {
             Ok(Err(rejection)) => return Err(unreadable(&rejection)),
             Err(_) => {
                 let message = format!("the body did not come within {} s", BODY.as_secs());
-                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, Code::BadRequest, message));
+                return Err(ApiError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    Code::BadRequest,
+                    message,
+                ));
             }
         };
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            ApiError::bad_request(format!("the body is not the JSON that is wanted here: {error}"))
-                .hint("see /docs")
+            ApiError::bad_request(format!(
+                "the body is not the JSON that is wanted here: {error}"
+            ))
+            .hint("see /docs")
         })
     }
 }
@@ -108,7 +121,10 @@ impl<T: DeserializeOwned> FromRequest<Face> for Body<T> {
 fn unreadable(rejection: &BytesRejection) -> ApiError {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => ApiError::bad_request(format!("the body cannot be read: {}", rejection.body_text())),
+        _ => ApiError::bad_request(format!(
+            "the body cannot be read: {}",
+            rejection.body_text()
+        )),
     }
 }
 
@@ -133,7 +149,10 @@ impl<const MIN: u32, const MAX: u32> Number<MIN, MAX> {
 impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Number<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let number = text.parse::<u32>().ok().filter(|number| (MIN..=MAX).contains(number));
+        let number = text
+            .parse::<u32>()
+            .ok()
+            .filter(|number| (MIN..=MAX).contains(number));
         number.map(Self).ok_or_else(|| {
             serde::de::Error::custom(format!("{text:?} is not a number from {MIN} to {MAX}"))
         })
@@ -154,7 +173,9 @@ pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool,
     match String::deserialize(deserializer)?.as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        other => Err(serde::de::Error::custom(format!("{other:?} is neither true nor false"))),
+        other => Err(serde::de::Error::custom(format!(
+            "{other:?} is neither true nor false"
+        ))),
     }
 }
 
@@ -182,9 +203,15 @@ mod tests {
 
     #[test]
     fn both_spellings_are_read() {
-        for query in ["labelSelector=a%3Db&force=1", "label_selector=a%3Db&force=true"] {
+        for query in [
+            "labelSelector=a%3Db&force=1",
+            "label_selector=a%3Db&force=true",
+        ] {
             let sample = read(query).unwrap();
-            assert_eq!((sample.label_selector.as_deref(), sample.force), (Some("a=b"), true));
+            assert_eq!(
+                (sample.label_selector.as_deref(), sample.force),
+                (Some("a=b"), true)
+            );
         }
         assert_eq!(read("label_selector=").unwrap().label_selector, None);
         assert_eq!(read("count=500").unwrap().count.unwrap().get(), 500);
@@ -192,7 +219,15 @@ mod tests {
 
     #[test]
     fn a_value_that_cannot_be_meant_is_never_replaced_by_a_default() {
-        for query in ["count=0", "count=501", "count=-1", "count=x", "count=", "force=yes", "count=1&count=2"] {
+        for query in [
+            "count=0",
+            "count=501",
+            "count=-1",
+            "count=x",
+            "count=",
+            "force=yes",
+            "count=1&count=2",
+        ] {
             assert!(read(query).is_err(), "{query}");
         }
     }

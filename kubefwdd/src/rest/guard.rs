@@ -49,7 +49,10 @@ async fn admit(face: &Face, request: &mut Request) -> Result<(), ApiError> {
     is_not_foreign(request.headers(), local)?;
     is_json(request.method(), request.headers())?;
     let actor = match (&peer, is_public(request.uri().path())) {
-        (_, true) | (None, _) => Actor { user: None, via: Via::TcpPeer },
+        (_, true) | (None, _) => Actor {
+            user: None,
+            via: Via::TcpPeer,
+        },
         (Some(peer), false) => {
             let actor = identity::actor(&face.identity, peer, request.headers()).await?;
             face.control.authorize(&actor, Verb::Observe, None)?;
@@ -75,8 +78,10 @@ fn is_for_us(uri: &Uri, headers: &HeaderMap, local: Option<SocketAddr>) -> Resul
     let in_line = uri.authority().map(|authority| authority.as_str());
     for authority in [Some(named), in_line].into_iter().flatten() {
         if !is_ours(authority, local) {
-            return Err(ApiError::forbidden(format!("the host {authority:?} is none of kubefwd's"))
-                .hint(format!("use http://{API_NAME}, or http://{local}")));
+            return Err(ApiError::forbidden(format!(
+                "the host {authority:?} is none of kubefwd's"
+            ))
+            .hint(format!("use http://{API_NAME}, or http://{local}")));
         }
     }
     Ok(())
@@ -87,7 +92,10 @@ fn is_ours(authority: &str, local: SocketAddr) -> bool {
     let (host, port) = split(authority);
     let port = match port {
         None => Some(80),
-        Some(port) => port.parse().ok().filter(|number: &u16| number.to_string() == port),
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|number: &u16| number.to_string() == port),
     };
     let address = match local {
         SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -110,7 +118,10 @@ fn split(authority: &str) -> (&str, Option<&str>) {
 fn is_not_foreign(headers: &HeaderMap, local: Option<SocketAddr>) -> Result<(), ApiError> {
     for name in [header::ORIGIN, header::REFERER] {
         for value in headers.get_all(&name) {
-            let ours = value.to_str().ok().is_some_and(|value| is_our_page(value, local));
+            let ours = value
+                .to_str()
+                .ok()
+                .is_some_and(|value| is_our_page(value, local));
             if !ours {
                 let message = format!("requests from other pages are refused ({name}: {value:?})");
                 return Err(ApiError::forbidden(message));
@@ -119,7 +130,8 @@ fn is_not_foreign(headers: &HeaderMap, local: Option<SocketAddr>) -> Result<(), 
     }
     for value in headers.get_all(SEC_FETCH_SITE) {
         if !matches!(value.as_bytes(), b"none" | b"same-origin") {
-            let message = format!("requests from other sites are refused (Sec-Fetch-Site: {value:?})");
+            let message =
+                format!("requests from other sites are refused (Sec-Fetch-Site: {value:?})");
             return Err(ApiError::forbidden(message));
         }
     }
@@ -127,15 +139,21 @@ fn is_not_foreign(headers: &HeaderMap, local: Option<SocketAddr>) -> Result<(), 
 }
 
 fn is_our_page(value: &str, local: Option<SocketAddr>) -> bool {
-    let Some(rest) = value.strip_prefix("http://") else { return false };
+    let Some(rest) = value.strip_prefix("http://") else {
+        return false;
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     local.is_some_and(|local| is_ours(authority, local))
 }
 
 /// What changes something carries JSON or nothing: a form of another page can send neither as such.
 fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    let length = length
+        .and_then(|length| length.parse::<u64>().ok())
+        .unwrap_or(0);
     if length > super::MAX_BODY as u64 {
         return Err(too_large());
     }
@@ -153,8 +171,12 @@ fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = "a body must be declared as application/json";
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadRequest, message)
-        .hint("add the header Content-Type: application/json"))
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::BadRequest,
+        message,
+    )
+    .hint("add the header Content-Type: application/json"))
 }
 
 /// What every answer says to browsers and caches.
@@ -163,18 +185,29 @@ fn harden(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
     let defaults = [
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
     ];
     for (name, value) in defaults {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
 }
 
@@ -198,10 +231,26 @@ mod tests {
     fn only_our_own_hosts_are_served() {
         let uri = Uri::from_static("/api/health");
         let check = |host: &str| is_for_us(&uri, &headers(&[("host", host)]), local()).is_ok();
-        for host in ["kubefwd.internal", "KUBEFWD.internal:80", "127.2.27.1", "localhost", "127.0.0.1:80", "[::1]:80", "[::1]"] {
+        for host in [
+            "kubefwd.internal",
+            "KUBEFWD.internal:80",
+            "127.2.27.1",
+            "localhost",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "[::1]",
+        ] {
             assert!(check(host), "{host}");
         }
-        for host in ["evil.example", "kubefwd.internal.evil.example", "kubefwd.internal:8080", "127.2.27.1:080", "", "127.0.0.2", "localhost."] {
+        for host in [
+            "evil.example",
+            "kubefwd.internal.evil.example",
+            "kubefwd.internal:8080",
+            "127.2.27.1:080",
+            "",
+            "127.0.0.2",
+            "localhost.",
+        ] {
             assert!(!check(host), "{host}");
         }
         assert!(is_for_us(&uri, &headers(&[]), local()).is_err());
@@ -215,7 +264,10 @@ mod tests {
     #[test]
     fn other_pages_are_kept_out() {
         let check = |name, value| is_not_foreign(&headers(&[(name, value)]), local()).is_ok();
-        assert!(check("origin", "http://kubefwd.internal") && check("referer", "http://127.2.27.1/docs"));
+        assert!(
+            check("origin", "http://kubefwd.internal")
+                && check("referer", "http://127.2.27.1/docs")
+        );
         assert!(check("sec-fetch-site", "same-origin") && check("sec-fetch-site", "none"));
         for (name, value) in [
             ("origin", "null"),
@@ -240,14 +292,29 @@ mod tests {
         };
         let form = ("content-type", "application/x-www-form-urlencoded");
         assert_eq!(check(Method::POST, &[form]), Err(415));
-        assert_eq!(check(Method::POST, &[("content-type", "text/plain"), ("content-length", "2")]), Err(415));
-        assert_eq!(check(Method::DELETE, &[("transfer-encoding", "chunked")]), Err(415));
+        assert_eq!(
+            check(
+                Method::POST,
+                &[("content-type", "text/plain"), ("content-length", "2")]
+            ),
+            Err(415)
+        );
+        assert_eq!(
+            check(Method::DELETE, &[("transfer-encoding", "chunked")]),
+            Err(415)
+        );
         assert_eq!(check(Method::POST, &[("content-length", "9")]), Err(415));
         assert_eq!(check(Method::POST, &[]), Ok(()));
         assert_eq!(check(Method::POST, &[("content-length", "0")]), Ok(()));
         let json = ("content-type", "Application/JSON; charset=utf-8");
-        assert_eq!(check(Method::POST, &[json, ("content-length", "9")]), Ok(()));
-        assert_eq!(check(Method::POST, &[json, ("content-length", "65537")]), Err(413));
+        assert_eq!(
+            check(Method::POST, &[json, ("content-length", "9")]),
+            Ok(())
+        );
+        assert_eq!(
+            check(Method::POST, &[json, ("content-length", "65537")]),
+            Err(413)
+        );
         assert_eq!(check(Method::GET, &[form]), Ok(()));
     }
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap};
 use http::StatusCode;
+use http::header::{self, HeaderMap};
 
 use super::envelope::{ApiError, Code};
 use crate::core::policy::{Actor, Via};
@@ -46,6 +46,8 @@ pub(crate) enum Peer {
         /// Whose socket it was when it was accepted.
         accepted: Option<u32>,
     },
+    /// TCP that was closed before anything could be found out.
+    Gone,
 }
 
 /// Why the configured identity cannot be used.
@@ -92,7 +94,9 @@ impl Identity {
     /// Reads `peer-uid`, `fixed:UID` or `token`.
     pub(crate) fn parse(text: &str, token_file: Option<&Path>) -> Result<Self, IdentityError> {
         if let Some(uid) = text.strip_prefix("fixed:") {
-            let uid = uid.parse().map_err(|_| IdentityError::Unknown(text.to_owned()))?;
+            let uid = uid
+                .parse()
+                .map_err(|_| IdentityError::Unknown(text.to_owned()))?;
             return Ok(Self::Fixed(uid));
         }
         match text {
@@ -111,13 +115,21 @@ impl Identity {
 impl Tokens {
     fn read(path: &Path) -> Result<Self, IdentityError> {
         use std::os::unix::fs::PermissionsExt;
-        let read = |error| IdentityError::Read { path: path.to_owned(), error };
+        let read = |error| IdentityError::Read {
+            path: path.to_owned(),
+            error,
+        };
         let mode = std::fs::metadata(path).map_err(read)?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(IdentityError::Open { path: path.to_owned() });
+            return Err(IdentityError::Open {
+                path: path.to_owned(),
+            });
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
-        Self::parse(&text).map_err(|line| IdentityError::Line { path: path.to_owned(), line })
+        Self::parse(&text).map_err(|line| IdentityError::Line {
+            path: path.to_owned(),
+            line,
+        })
     }
 
     /// The tokens, or the number of the first line that is none.
@@ -144,7 +156,11 @@ impl Tokens {
     fn owner(&self, token: &str) -> Option<u32> {
         // Every token is compared in full, so that the time taken tells nothing of them.
         let found = |found: Option<u32>, (known, uid): &(String, u32)| {
-            if equal(known.as_bytes(), token.as_bytes()) { Some(*uid) } else { found }
+            if equal(known.as_bytes(), token.as_bytes()) {
+                Some(*uid)
+            } else {
+                found
+            }
         };
         self.0.iter().fold(None, found)
     }
@@ -156,7 +172,7 @@ impl Peer {
     /// The address that a TCP connection came to.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         match self {
-            Self::Unix { .. } => None,
+            Self::Unix { .. } | Self::Gone => None,
             Self::Tcp { local, .. } => Some(*local),
         }
     }
@@ -170,8 +186,23 @@ pub(crate) async fn actor(
 ) -> Result<Actor, ApiError> {
     let (peer, local, accepted) = match peer {
         Peer::Unix { uid: Some(uid) } => return Ok(peer::actor(*uid, Via::UnixSocket).await),
-        Peer::Unix { uid: None } => return Ok(Actor { user: None, via: Via::UnixSocket }),
-        Peer::Tcp { peer, local, accepted } => (*peer, *local, *accepted),
+        Peer::Unix { uid: None } => {
+            return Ok(Actor {
+                user: None,
+                via: Via::UnixSocket,
+            });
+        }
+        Peer::Gone => {
+            return Ok(Actor {
+                user: None,
+                via: Via::TcpPeer,
+            });
+        }
+        Peer::Tcp {
+            peer,
+            local,
+            accepted,
+        } => (*peer, *local, *accepted),
     };
     match identity {
         Identity::Fixed(uid) => Ok(peer::actor(*uid, Via::Configured).await),
@@ -179,8 +210,10 @@ pub(crate) async fn actor(
             Some(uid) => Ok(peer::actor(uid, Via::Token).await),
             None => {
                 let message = "a valid token is needed here";
-                Err(ApiError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
-                    .hint("send it as Authorization: Bearer TOKEN; the administrator has it"))
+                Err(
+                    ApiError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
+                        .hint("send it as Authorization: Bearer TOKEN; the administrator has it"),
+                )
             }
         },
         Identity::Peer => {
@@ -188,7 +221,10 @@ pub(crate) async fn actor(
             let now = peer::tcp_owner(peer, local).await;
             match now.filter(|_| now == accepted) {
                 Some(uid) => Ok(peer::actor(uid, Via::TcpPeer).await),
-                None => Ok(Actor { user: None, via: Via::TcpPeer }),
+                None => Ok(Actor {
+                    user: None,
+                    via: Via::TcpPeer,
+                }),
             }
         }
     }
@@ -202,7 +238,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Compares in a time that depends on the lengths only.
 fn equal(left: &[u8], right: &[u8]) -> bool {
-    let differing = left.iter().zip(right).fold(0, |differing, (a, b)| differing | (a ^ b));
+    let differing = left
+        .iter()
+        .zip(right)
+        .fold(0, |differing, (a, b)| differing | (a ^ b));
     left.len() == right.len() && std::hint::black_box(differing) == 0
 }
 
@@ -214,16 +253,32 @@ mod tests {
 
     fn tcp() -> Peer {
         let any = "127.0.0.1:1".parse().unwrap();
-        Peer::Tcp { peer: any, local: any, accepted: Some(7) }
+        Peer::Tcp {
+            peer: any,
+            local: any,
+            accepted: Some(7),
+        }
     }
 
     #[test]
     fn every_way_can_be_configured_and_nothing_else() {
-        assert!(matches!(Identity::parse("peer-uid", None), Ok(Identity::Peer)));
-        assert!(matches!(Identity::parse("fixed:1000", None), Ok(Identity::Fixed(1000))));
-        assert!(matches!(Identity::parse("token", None), Err(IdentityError::NoFile)));
+        assert!(matches!(
+            Identity::parse("peer-uid", None),
+            Ok(Identity::Peer)
+        ));
+        assert!(matches!(
+            Identity::parse("fixed:1000", None),
+            Ok(Identity::Fixed(1000))
+        ));
+        assert!(matches!(
+            Identity::parse("token", None),
+            Err(IdentityError::NoFile)
+        ));
         for text in ["", "fixed:", "fixed:ann", "root"] {
-            assert!(matches!(Identity::parse(text, None), Err(IdentityError::Unknown(_))), "{text}");
+            assert!(
+                matches!(Identity::parse(text, None), Err(IdentityError::Unknown(_))),
+                "{text}"
+            );
         }
     }
 
@@ -246,16 +301,31 @@ mod tests {
         let tokens = Tokens::parse("0123456789abcdef 1000\nfedcba9876543210 1001").unwrap();
         let identity = Identity::Token(Arc::new(tokens));
         let mut headers = HeaderMap::new();
-        assert_eq!(actor(&identity, &tcp(), &headers).await.unwrap_err().status, 401);
-        for (value, uid) in [("Bearer fedcba9876543210", Some(1001)), ("Bearer fedcba987654321", None), ("fedcba9876543210", None)] {
+        assert_eq!(
+            actor(&identity, &tcp(), &headers).await.unwrap_err().status,
+            401
+        );
+        for (value, uid) in [
+            ("Bearer fedcba9876543210", Some(1001)),
+            ("Bearer fedcba987654321", None),
+            ("fedcba9876543210", None),
+        ] {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
-            assert_eq!(actor(&identity, &tcp(), &headers).await.ok().and_then(|a| a.uid()), uid);
+            assert_eq!(
+                actor(&identity, &tcp(), &headers)
+                    .await
+                    .ok()
+                    .and_then(|a| a.uid()),
+                uid
+            );
         }
     }
 
     #[tokio::test]
     async fn a_peer_that_is_gone_is_nobody() {
-        let actor = actor(&Identity::Peer, &tcp(), &HeaderMap::new()).await.unwrap();
+        let actor = actor(&Identity::Peer, &tcp(), &HeaderMap::new())
+            .await
+            .unwrap();
         assert_eq!(actor.user, None);
     }
 }

@@ -34,7 +34,10 @@ impl FoundService {
     /// The forwards that are meant.
     pub(crate) fn forwards(&self) -> impl Iterator<Item = &ForwardView> + Clone {
         let pod = self.pod.as_deref();
-        self.service.forwards.iter().filter(move |forward| pod.is_none_or(|pod| forward.pod == pod))
+        self.service
+            .forwards
+            .iter()
+            .filter(move |forward| pod.is_none_or(|pod| forward.pod == pod))
     }
 }
 
@@ -59,11 +62,17 @@ pub(crate) fn service(view: &View, actor: &Actor, key: &str) -> Result<FoundServ
             && service.headless
             && service.forwards.iter().any(|forward| forward.pod == pod)
         {
-            return Ok(FoundService { service, pod: Some(pod.to_owned()) });
+            return Ok(FoundService {
+                service,
+                pod: Some(pod.to_owned()),
+            });
         }
     }
     service_key(0, key)?;
-    Err(ApiError::not_found(format!("no service has the key {key:?}")).hint("see GET /api/v1/services"))
+    Err(
+        ApiError::not_found(format!("no service has the key {key:?}"))
+            .hint("see GET /api/v1/services"),
+    )
 }
 
 /// All forwards that a key leads to, in the order of their keys: `service.namespace.context.pod.localPort`,
@@ -77,7 +86,10 @@ pub(crate) fn forwards(
     for service in visible(view, actor) {
         for (index, forward) in service.forwards.iter().enumerate() {
             if leads_to(key, service, forward) {
-                found.push(FoundForward { service: service.clone(), index });
+                found.push(FoundForward {
+                    service: service.clone(),
+                    index,
+                });
             }
         }
     }
@@ -88,7 +100,10 @@ pub(crate) fn forwards(
     let own = |found: &FoundForward| actor.uid() != Some(found.service.key.uid);
     found.sort_by(|a, b| {
         let by_key = || a.forward().key.cmp(&b.forward().key);
-        own(a).cmp(&own(b)).then_with(by_key).then_with(|| port(a).cmp(&port(b)))
+        own(a)
+            .cmp(&own(b))
+            .then_with(by_key)
+            .then_with(|| port(a).cmp(&port(b)))
     });
     // Where root sees the same key of several users, only one user's is meant.
     if let Some(uid) = found.first().map(|found| found.service.key.uid) {
@@ -96,7 +111,10 @@ pub(crate) fn forwards(
         return Ok(found);
     }
     service_key(0, key)?;
-    Err(ApiError::not_found(format!("no forward has the key {key:?}")).hint("see GET /api/v1/forwards"))
+    Err(
+        ApiError::not_found(format!("no forward has the key {key:?}"))
+            .hint("see GET /api/v1/forwards"),
+    )
 }
 
 /// The first forward that a key leads to.
@@ -112,8 +130,12 @@ pub(crate) fn namespace(
     key: &str,
 ) -> Result<Arc<NamespaceView>, ApiError> {
     let parsed = namespace_key(0, key)?;
-    let found = users(view, actor)
-        .find_map(|uid| view.namespaces.get(&NamespaceKey { uid, ..parsed.clone() }));
+    let found = users(view, actor).find_map(|uid| {
+        view.namespaces.get(&NamespaceKey {
+            uid,
+            ..parsed.clone()
+        })
+    });
     found.cloned().ok_or_else(|| {
         ApiError::not_found(format!("the namespace {key:?} is not forwarded"))
             .hint("see GET /api/v1/namespaces")
@@ -139,7 +161,9 @@ pub(crate) fn visible<'a>(
 /// Reads `namespace.context`.
 pub(crate) fn namespace_key(uid: u32, key: &str) -> Result<NamespaceKey, ApiError> {
     let malformed = || {
-        ApiError::bad_request(format!("{key:?} is no key of a namespace: it must be namespace.context"))
+        ApiError::bad_request(format!(
+            "{key:?} is no key of a namespace: it must be namespace.context"
+        ))
     };
     let (namespace, context) = key.split_once('.').ok_or_else(malformed)?;
     Ok(NamespaceKey {
@@ -152,7 +176,9 @@ pub(crate) fn namespace_key(uid: u32, key: &str) -> Result<NamespaceKey, ApiErro
 /// Reads `service.namespace.context`.
 pub(crate) fn service_key(uid: u32, key: &str) -> Result<ServiceKey, ApiError> {
     let malformed = || {
-        ApiError::bad_request(format!("{key:?} is no key: it must be service.namespace.context"))
+        ApiError::bad_request(format!(
+            "{key:?} is no key: it must be service.namespace.context"
+        ))
     };
     let (service, rest) = key.split_once('.').ok_or_else(malformed)?;
     let namespace = namespace_key(uid, rest).map_err(|_| malformed())?;
@@ -162,7 +188,12 @@ pub(crate) fn service_key(uid: u32, key: &str) -> Result<ServiceKey, ApiError> {
 fn exact(view: &View, actor: &Actor, key: &str) -> Option<Arc<ServiceView>> {
     let parsed = service_key(0, key).ok()?;
     users(view, actor)
-        .find_map(|uid| view.services.get(&ServiceKey { uid, ..parsed.clone() }))
+        .find_map(|uid| {
+            view.services.get(&ServiceKey {
+                uid,
+                ..parsed.clone()
+            })
+        })
         .cloned()
 }
 
@@ -171,12 +202,19 @@ fn users<'a>(view: &'a View, actor: &'a Actor) -> impl Iterator<Item = u32> + 'a
     let own = actor.uid();
     let mut others: Vec<u32> = view.namespaces.keys().map(|key| key.uid).collect();
     others.dedup();
-    let others = others.into_iter().filter(move |uid| Some(*uid) != own && actor.sees(*uid));
+    let others = others
+        .into_iter()
+        .filter(move |uid| Some(*uid) != own && actor.sees(*uid));
     own.into_iter().filter(|uid| actor.sees(*uid)).chain(others)
 }
 
 fn leads_to(key: &str, service: &ServiceView, forward: &ForwardView) -> bool {
-    let ServiceKey { context, namespace, service: name, .. } = &service.key;
+    let ServiceKey {
+        context,
+        namespace,
+        service: name,
+        ..
+    } = &service.key;
     let place = [namespace.as_str(), context.as_str()];
     if let Some(rest) = strip(key, &[name.as_str(), place[0], place[1]])
         && (rest.is_empty() || is_pod_and_port(rest, forward))
@@ -204,8 +242,14 @@ fn strip<'a>(key: &'a str, parts: &[&str]) -> Option<&'a str> {
 
 /// Whether this is `.pod.port` of a forward; a pod that is not known (yet) is written `-`.
 fn is_pod_and_port(rest: &str, forward: &ForwardView) -> bool {
-    let Some((pod, port)) = rest.rsplit_once('.') else { return false };
-    let known = if forward.pod.is_empty() { "-" } else { &forward.pod };
+    let Some((pod, port)) = rest.rsplit_once('.') else {
+        return false;
+    };
+    let known = if forward.pod.is_empty() {
+        "-"
+    } else {
+        &forward.pod
+    };
     pod.strip_prefix('.') == Some(known) && port.parse() == Ok(forward.local_port)
 }
 
@@ -223,10 +267,19 @@ mod tests {
     fn view() -> View {
         let mut view = View::default();
         let arn = format!("api.shop.{ARN}");
-        for (uid, name, context) in [(1, "api", ARN), (1, "api", "kind"), (2, "api", "kind"), (1, "db", "kind")] {
+        for (uid, name, context) in [
+            (1, "api", ARN),
+            (1, "api", "kind"),
+            (2, "api", "kind"),
+            (1, "db", "kind"),
+        ] {
             let mut service = samples::service(uid, name, "shop", context);
             let key = service.key.to_string();
-            let pods = if name == "db" { vec!["db-0", "db-1"] } else { vec!["api-6f"] };
+            let pods = if name == "db" {
+                vec!["db-0", "db-1"]
+            } else {
+                vec!["api-6f"]
+            };
             service.headless = name == "db";
             for pod in pods {
                 for port in [9090, 80] {
@@ -243,7 +296,10 @@ mod tests {
 
     fn keys(key: &str, uid: u32) -> Vec<String> {
         let found = forwards(&view(), &actor(uid), key).unwrap_or_default();
-        found.iter().map(|found| format!("{}:{}", found.service.key.uid, found.forward().key)).collect()
+        found
+            .iter()
+            .map(|found| format!("{}:{}", found.service.key.uid, found.forward().key))
+            .collect()
     }
 
     #[test]
@@ -251,11 +307,24 @@ mod tests {
         let found = service(&view(), &actor(1), &format!("api.shop.{ARN}")).unwrap();
         assert_eq!(found.service.key.context.as_str(), ARN);
         let pod = service(&view(), &actor(1), "db-1.db.shop.kind").unwrap();
-        assert_eq!((pod.pod.as_deref(), pod.forwards().count()), (Some("db-1"), 2));
-        assert_eq!(service(&view(), &actor(1), "api.shop.none").unwrap_err().status, 404);
+        assert_eq!(
+            (pod.pod.as_deref(), pod.forwards().count()),
+            (Some("db-1"), 2)
+        );
+        assert_eq!(
+            service(&view(), &actor(1), "api.shop.none")
+                .unwrap_err()
+                .status,
+            404
+        );
         assert_eq!(service(&view(), &actor(1), "api").unwrap_err().status, 400);
         // A pod of a service with a cluster address has no key of its own.
-        assert_eq!(service(&view(), &actor(1), "api-6f.api.shop.kind").unwrap_err().status, 404);
+        assert_eq!(
+            service(&view(), &actor(1), "api-6f.api.shop.kind")
+                .unwrap_err()
+                .status,
+            404
+        );
     }
 
     #[test]
@@ -268,14 +337,21 @@ mod tests {
         }
         assert_eq!(keys("db-0.db.shop.kind", 1).len(), 2);
         assert_eq!(keys("db.shop.kind", 1).len(), 4);
-        assert!(keys("api.shop.kin", 1).is_empty() && keys("api.shop.kind.api-6f.81", 1).is_empty());
+        assert!(
+            keys("api.shop.kin", 1).is_empty() && keys("api.shop.kind.api-6f.81", 1).is_empty()
+        );
     }
 
     #[test]
     fn nobody_finds_what_is_another_users() {
         assert_eq!(keys("api.shop.kind", 2)[0], "2:api.shop.kind.api-6f.80");
         assert!(keys("db.shop.kind", 2).is_empty());
-        assert_eq!(service(&view(), &actor(2), "db.shop.kind").unwrap_err().status, 404);
+        assert_eq!(
+            service(&view(), &actor(2), "db.shop.kind")
+                .unwrap_err()
+                .status,
+            404
+        );
         // Root finds everybody's, of one user at a time.
         assert_eq!(keys("api.shop.kind", 0).len(), 2);
         assert_eq!(visible(&view(), &actor(0)).count(), 4);
@@ -285,9 +361,16 @@ mod tests {
     #[test]
     fn a_namespace_key_ends_with_its_context() {
         let key = namespace_key(3, &format!("shop.{ARN}")).unwrap();
-        assert_eq!((key.namespace.as_str(), key.context.as_str()), ("shop", ARN));
+        assert_eq!(
+            (key.namespace.as_str(), key.context.as_str()),
+            ("shop", ARN)
+        );
         for malformed in ["shop", "", ".kind", "shop.", "Shop.kind", "a_b.c"] {
-            assert_eq!(namespace_key(3, malformed).unwrap_err().status, 400, "{malformed}");
+            assert_eq!(
+                namespace_key(3, malformed).unwrap_err().status,
+                400,
+                "{malformed}"
+            );
         }
     }
 }

@@ -9,7 +9,10 @@ use http::uri::PathAndQuery;
 
 /// Routes whose next segment is a key, and what may follow it.
 const KEYED: [(&str, &[&str]); 6] = [
-    ("/api/v1/services/", &["/reconnect", "/sync", "/http", "/history/reconnections"]),
+    (
+        "/api/v1/services/",
+        &["/reconnect", "/sync", "/http", "/history/reconnections"],
+    ),
     ("/api/v1/forwards/", &["/http"]),
     ("/api/v1/namespaces/", &[]),
     ("/api/v1/metrics/services/", &["/history"]),
@@ -29,13 +32,19 @@ fn rewritten(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let (prefix, endings) = KEYED.iter().find(|(prefix, _)| path.starts_with(prefix))?;
     let rest = &path[prefix.len()..];
-    let ending = endings.iter().find(|ending| rest.ends_with(*ending)).unwrap_or(&"");
+    let ending = endings
+        .iter()
+        .find(|ending| rest.ends_with(*ending))
+        .unwrap_or(&"");
     let key = &rest[..rest.len() - ending.len()];
     // A slash at the end is no part of a key.
     if !key.trim_end_matches('/').contains('/') {
         return None;
     }
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
     let encoded = key.replace('/', "%2F");
     let mut parts = uri.clone().into_parts();
     let new = format!("{prefix}{encoded}{ending}{query}");
@@ -51,14 +60,21 @@ mod tests {
     fn only_slashes_of_keys_are_encoded() {
         let context = "arn:aws:eks:eu-1:12:cluster/prod";
         for (path, expected) in [
-            (format!("/api/v1/services/api.shop.{context}"), Some("/api/v1/services/api.shop.arn:aws:eks:eu-1:12:cluster%2Fprod")),
+            (
+                format!("/api/v1/services/api.shop.{context}"),
+                Some("/api/v1/services/api.shop.arn:aws:eks:eu-1:12:cluster%2Fprod"),
+            ),
             (
                 format!("/api/v1/services/api.shop.{context}/history/reconnections?count=5"),
-                Some("/api/v1/services/api.shop.arn:aws:eks:eu-1:12:cluster%2Fprod/history/reconnections?count=5"),
+                Some(
+                    "/api/v1/services/api.shop.arn:aws:eks:eu-1:12:cluster%2Fprod/history/reconnections?count=5",
+                ),
             ),
             (
                 format!("/api/v1/metrics/services/api.shop.{context}/history"),
-                Some("/api/v1/metrics/services/api.shop.arn:aws:eks:eu-1:12:cluster%2Fprod/history"),
+                Some(
+                    "/api/v1/metrics/services/api.shop.arn:aws:eks:eu-1:12:cluster%2Fprod/history",
+                ),
             ),
             ("/api/v1/services/api.shop.kind/reconnect".to_owned(), None),
             ("/api/v1/services/reconnect".to_owned(), None),

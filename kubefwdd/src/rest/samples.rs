@@ -13,8 +13,16 @@ use crate::core::state::{
 
 /// A member of the group, or root, on the unix socket.
 pub(crate) fn actor(uid: u32) -> Actor {
-    let user = User { uid, gid: uid, name: None, member: uid != 0 };
-    Actor { user: Some(user), via: Via::UnixSocket }
+    let user = User {
+        uid,
+        gid: uid,
+        name: None,
+        member: uid != 0,
+    };
+    Actor {
+        user: Some(user),
+        via: Via::UnixSocket,
+    }
 }
 
 /// The key of a namespace.

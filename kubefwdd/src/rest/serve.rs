@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,53 +35,70 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// A descriptor may be free again after so long.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
-/// Serves a TCP socket until `stop`.
-pub(crate) async fn tcp(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let accept = async || {
-        let (stream, peer) = listener.accept().await?;
-        let local = stream.local_addr()?;
+/// A socket that connections come from.
+pub(crate) trait Listener: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Who is at its other end.
+    fn peer(stream: &Self::Stream) -> impl Future<Output = Peer> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
         stream.set_nodelay(true)?;
-        io::Result::Ok((stream, async move {
-            let accepted = peer::tcp_owner(peer, local).await;
-            Peer::Tcp { peer, local, accepted }
-        }))
-    };
-    serve(accept, router, stop).await;
+        Ok(stream)
+    }
+
+    async fn peer(stream: &TcpStream) -> Peer {
+        match (stream.peer_addr(), stream.local_addr()) {
+            (Ok(peer), Ok(local)) => Peer::Tcp {
+                peer,
+                local,
+                accepted: peer::tcp_owner(peer, local).await,
+            },
+            _ => Peer::Gone,
+        }
+    }
 }
 
-/// Serves a unix socket until `stop`.
-pub(crate) async fn unix(listener: UnixListener, router: Router, stop: CancellationToken) {
-    let accept = async || {
-        let (stream, _) = listener.accept().await?;
-        let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-        io::Result::Ok((stream, async move { Peer::Unix { uid } }))
-    };
-    serve(accept, router, stop).await;
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(Self::accept(self).await?.0)
+    }
+
+    async fn peer(stream: &UnixStream) -> Peer {
+        Peer::Unix {
+            uid: stream.peer_cred().ok().map(|credentials| credentials.uid()),
+        }
+    }
 }
 
-async fn serve<S, P>(
-    accept: impl AsyncFn() -> io::Result<(S, P)>,
-    router: Router,
-    stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    P: Future<Output = Peer> + Send + 'static,
-{
+/// Serves a socket until `stop`.
+pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
         let next = async {
             // The semaphore is never closed; without a place the kernel's queue is where new connections wait.
             let place = places.clone().acquire_owned().await.ok()?;
-            Some((place, accept().await))
+            Some((place, listener.accept().await))
         };
         let next = tokio::select! {
             () = stop.cancelled() => break,
             next = next => next,
         };
         match next {
-            Some((place, Ok((stream, peer)))) => {
-                connections.spawn(connection(stream, peer, router.clone(), place, stop.clone()));
+            Some((place, Ok(stream))) => {
+                connections.spawn(connection::<L>(stream, router.clone(), place, stop.clone()));
             }
             Some((_, Err(error))) => {
                 tracing::debug!(%error, "a connection could not be accepted");
@@ -94,14 +111,13 @@ async fn serve<S, P>(
     let _ = tokio::time::timeout(FAREWELL, connections.wait()).await;
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    peer: impl Future<Output = Peer>,
+async fn connection<L: Listener>(
+    stream: L::Stream,
     router: Router,
     place: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
-    let peer = peer.await;
+    let peer = L::peer(&stream).await;
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let router = router.clone();

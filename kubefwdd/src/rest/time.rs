@@ -104,7 +104,9 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u32 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let unit = match &rest[..letters] {
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
@@ -131,7 +133,10 @@ mod tests {
 
     #[test]
     fn durations_read_as_on_the_page() {
-        assert_eq!(long(Duration::from_secs(2 * 3600 + 15 * 60 + 30)), "2h15m30s");
+        assert_eq!(
+            long(Duration::from_secs(2 * 3600 + 15 * 60 + 30)),
+            "2h15m30s"
+        );
         assert_eq!(long(Duration::from_secs(3_600)), "1h0m0s");
         assert_eq!(long(Duration::from_secs(61)), "1m1s");
         assert_eq!(short(Duration::from_millis(1_200)), "1.2s");
@@ -144,8 +149,25 @@ mod tests {
         assert_eq!(parse("1h30m"), Some(Duration::from_secs(5_400)));
         assert_eq!(parse("90"), Some(Duration::from_secs(90)));
         assert_eq!(parse("250ms"), Some(Duration::from_millis(250)));
-        for nonsense in ["", "h", "1", "1x", "-1s", "1h-", "99999999999h", "1 h", "1.5h"] {
-            assert_eq!(parse(nonsense), if nonsense == "1" { Some(Duration::from_secs(1)) } else { None });
+        for nonsense in [
+            "",
+            "h",
+            "1",
+            "1x",
+            "-1s",
+            "1h-",
+            "99999999999h",
+            "1 h",
+            "1.5h",
+        ] {
+            assert_eq!(
+                parse(nonsense),
+                if nonsense == "1" {
+                    Some(Duration::from_secs(1))
+                } else {
+                    None
+                }
+            );
         }
     }
 

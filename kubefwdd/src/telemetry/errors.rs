@@ -151,11 +151,19 @@ impl ErrorLog {
             let id = inner.last_id;
             if records.len() >= PER_USER {
                 // One that is still open is worth more than one that is over.
-                let over = records.iter().position(|record| record.resolved_at.is_some());
+                let over = records
+                    .iter()
+                    .position(|record| record.resolved_at.is_some());
                 records.remove(over.unwrap_or(0));
             }
             let holder = holder.clone();
-            records.push_back(ErrorRecord { id, time: now, holder, found, resolved_at: None });
+            records.push_back(ErrorRecord {
+                id,
+                time: now,
+                holder,
+                found,
+                resolved_at: None,
+            });
             open.push(id);
         }
         if !open.is_empty() {
@@ -175,14 +183,20 @@ impl ErrorLog {
 
     /// The errors of one service, newest first.
     pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<ErrorRecord> {
-        let own = |record: &ErrorRecord| matches!(&record.holder, Holder::Service(key) if key == service);
+        let own =
+            |record: &ErrorRecord| matches!(&record.holder, Holder::Service(key) if key == service);
         self.collect(limit, |uid| uid == service.uid, own)
     }
 
     /// How many errors are kept of the users that `sees` lets through.
     pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.users.iter().filter(|(uid, _)| sees(**uid)).map(|(_, records)| records.len()).sum()
+        inner
+            .users
+            .iter()
+            .filter(|(uid, _)| sees(**uid))
+            .map(|(_, records)| records.len())
+            .sum()
     }
 
     fn collect(
@@ -194,7 +208,13 @@ impl ErrorLog {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let visible = inner.users.iter().filter(|(uid, _)| sees(**uid));
         let mut records: Vec<&ErrorRecord> = visible
-            .flat_map(|(_, records)| records.iter().rev().filter(|record| wanted(record)).take(limit))
+            .flat_map(|(_, records)| {
+                records
+                    .iter()
+                    .rev()
+                    .filter(|record| wanted(record))
+                    .take(limit)
+            })
             .collect();
         records.sort_by_key(|record| std::cmp::Reverse(record.id));
         records.into_iter().take(limit).cloned().collect()
@@ -203,7 +223,12 @@ impl ErrorLog {
 
 /// The same error: at the same place with the same words. Its pod may differ by now.
 fn same(left: &Found, right: &Found) -> bool {
-    let place = |found: &Found| found.forward.as_ref().map(|(address, port, _)| (*address, *port));
+    let place = |found: &Found| {
+        found
+            .forward
+            .as_ref()
+            .map(|(address, port, _)| (*address, *port))
+    };
     place(left) == place(right) && left.message == right.message
 }
 
@@ -213,7 +238,9 @@ pub fn of_service(service: &ServiceView) -> Vec<Found> {
         .forwards
         .iter()
         .filter_map(|forward| {
-            let ForwardState::Error { message, hint } = &forward.state else { return None };
+            let ForwardState::Error { message, hint } = &forward.state else {
+                return None;
+            };
             // Only what this machine refuses comes with advice from the daemon itself.
             let component = match hint.is_empty() {
                 true => Component::Connection,
@@ -246,7 +273,12 @@ pub fn of_service(service: &ServiceView) -> Vec<Found> {
 
 /// The errors that a namespace shows.
 pub fn of_namespace(namespace: &NamespaceView) -> Vec<Found> {
-    let NamespaceState::Failed(Problem { reason, message, hint }) = &namespace.state else {
+    let NamespaceState::Failed(Problem {
+        reason,
+        message,
+        hint,
+    }) = &namespace.state
+    else {
         return Vec::new();
     };
     let reason = Reason::try_from(*reason).unwrap_or_default();
@@ -270,7 +302,15 @@ pub fn of_namespace(namespace: &NamespaceView) -> Vec<Found> {
         _ => kind_of(message, component),
     };
     let (message, hint) = (message.clone(), hint.clone());
-    vec![Found { forward: None, pod: None, component, kind, message, hint, recoverable }]
+    vec![Found {
+        forward: None,
+        pod: None,
+        component,
+        kind,
+        message,
+        hint,
+        recoverable,
+    }]
 }
 
 /// The errors that a worker shows.
@@ -337,11 +377,18 @@ mod tests {
         log.settle(&holder, vec![found(80, "a"), found(81, "b")], at(1));
         log.settle(&holder, vec![found(81, "b"), found(80, "c")], at(2));
         let open = log.open(10, |uid| uid == 7);
-        let texts: Vec<_> = open.iter().map(|e| (e.found.message.as_str(), e.time)).collect();
+        let texts: Vec<_> = open
+            .iter()
+            .map(|e| (e.found.message.as_str(), e.time))
+            .collect();
         assert_eq!(texts, [("c", at(2)), ("b", at(1))]);
         log.settle(&holder, Vec::new(), at(3));
         assert!(log.open(10, |_| true).is_empty());
-        let ends: Vec<_> = log.newest(10, |_| true).iter().map(|e| e.resolved_at).collect();
+        let ends: Vec<_> = log
+            .newest(10, |_| true)
+            .iter()
+            .map(|e| e.resolved_at)
+            .collect();
         assert_eq!(ends, [Some(at(3)), Some(at(3)), Some(at(2))]);
     }
 

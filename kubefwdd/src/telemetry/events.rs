@@ -43,7 +43,11 @@ pub struct Read<T = Event> {
 impl<T> Ring<T> {
     /// An empty log that keeps the newest `capacity` events.
     pub fn new(capacity: usize) -> Self {
-        Self { ring: Mutex::new(VecDeque::new()), capacity, newest: watch::Sender::new(0) }
+        Self {
+            ring: Mutex::new(VecDeque::new()),
+            capacity,
+            newest: watch::Sender::new(0),
+        }
     }
 
     /// Adds an event.
@@ -62,7 +66,9 @@ impl<T> Ring<T> {
     pub fn after(&self, id: u64, limit: usize) -> Read<T> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let start = ring.partition_point(|logged| logged.id <= id);
-        let first_kept = ring.front().map_or(*self.newest.borrow() + 1, |first| first.id);
+        let first_kept = ring
+            .front()
+            .map_or(*self.newest.borrow() + 1, |first| first.id);
         Read {
             gap: first_kept > id.saturating_add(1),
             events: ring.iter().skip(start).take(limit).cloned().collect(),
@@ -72,7 +78,10 @@ impl<T> Ring<T> {
     /// The newest `limit` events, oldest first.
     pub fn newest(&self, limit: usize) -> Vec<Arc<Logged<T>>> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.iter().skip(ring.len().saturating_sub(limit)).cloned().collect()
+        ring.iter()
+            .skip(ring.len().saturating_sub(limit))
+            .cloned()
+            .collect()
     }
 
     /// The newest `limit` events that `wanted` lets through, newest first.
@@ -82,7 +91,12 @@ impl<T> Ring<T> {
         wanted: impl Fn(&Logged<T>) -> bool,
     ) -> Vec<Arc<Logged<T>>> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.iter().rev().filter(|logged| wanted(logged)).take(limit).cloned().collect()
+        ring.iter()
+            .rev()
+            .filter(|logged| wanted(logged))
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     /// How many of the kept events `wanted` lets through.
@@ -93,7 +107,10 @@ impl<T> Ring<T> {
 
     /// Forgets every event; ids go on from where they were.
     pub fn clear(&self) {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.ring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// The id of the newest event; changes when one is added.
@@ -159,7 +176,11 @@ mod tests {
             log.push(event(n));
         }
         let even = |logged: &Logged| logged.id % 2 == 0;
-        let ids: Vec<u64> = log.newest_where(1, even).iter().map(|logged| logged.id).collect();
+        let ids: Vec<u64> = log
+            .newest_where(1, even)
+            .iter()
+            .map(|logged| logged.id)
+            .collect();
         assert_eq!((ids, log.count_where(even)), (vec![4], 2));
         log.clear();
         assert!(log.after(2, 10).gap && !log.after(4, 10).gap);

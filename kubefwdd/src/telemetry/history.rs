@@ -37,7 +37,10 @@ pub struct Bucket {
 
 impl Default for History {
     fn default() -> Self {
-        Self { seconds: array::from_fn(|_| None), minutes: array::from_fn(|_| None) }
+        Self {
+            seconds: array::from_fn(|_| None),
+            minutes: array::from_fn(|_| None),
+        }
     }
 }
 
@@ -49,8 +52,12 @@ impl History {
         let (minute, hour) = (second / 60, second / 3_600);
         let chunk = current(&mut self.seconds[index(minute, 60)], minute);
         let cell = &mut chunk.cells[index(second, 60)];
-        cell.0 = cell.0.saturating_add(u32::try_from(bytes_in).unwrap_or(u32::MAX));
-        cell.1 = cell.1.saturating_add(u32::try_from(bytes_out).unwrap_or(u32::MAX));
+        cell.0 = cell
+            .0
+            .saturating_add(u32::try_from(bytes_in).unwrap_or(u32::MAX));
+        cell.1 = cell
+            .1
+            .saturating_add(u32::try_from(bytes_out).unwrap_or(u32::MAX));
         let chunk = current(&mut self.minutes[index(hour, 24)], hour);
         let cell = &mut chunk.cells[index(minute, 60)];
         cell.0 = cell.0.saturating_add(bytes_in);
@@ -64,23 +71,39 @@ impl History {
         let last = now / step;
         let first = last.saturating_sub(count.saturating_sub(1));
         let mut buckets: Vec<Bucket> = (first..=last)
-            .map(|n| Bucket { start: n * step, bytes_in: 0, bytes_out: 0 })
+            .map(|n| Bucket {
+                start: n * step,
+                bytes_in: 0,
+                bytes_out: 0,
+            })
             .collect();
         let mut put = |time: u64, bytes_in: u64, bytes_out: u64| {
-            let slot = (time / step).checked_sub(first).and_then(|n| usize::try_from(n).ok());
+            let slot = (time / step)
+                .checked_sub(first)
+                .and_then(|n| usize::try_from(n).ok());
             if let Some(bucket) = slot.and_then(|slot| buckets.get_mut(slot)) {
                 bucket.bytes_in += bytes_in;
                 bucket.bytes_out += bytes_out;
             }
         };
         if step.is_multiple_of(60) {
-            for chunk in self.minutes.iter().flatten().filter(|chunk| now / 3_600 < chunk.id + 24) {
+            for chunk in self
+                .minutes
+                .iter()
+                .flatten()
+                .filter(|chunk| now / 3_600 < chunk.id + 24)
+            {
                 for (n, (bytes_in, bytes_out)) in (0..).zip(chunk.cells) {
                     put((chunk.id * 60 + n) * 60, bytes_in, bytes_out);
                 }
             }
         } else {
-            for chunk in self.seconds.iter().flatten().filter(|chunk| now / 60 < chunk.id + 60) {
+            for chunk in self
+                .seconds
+                .iter()
+                .flatten()
+                .filter(|chunk| now / 60 < chunk.id + 60)
+            {
                 for (n, (bytes_in, bytes_out)) in (0..).zip(chunk.cells) {
                     put(chunk.id * 60 + n, bytes_in.into(), bytes_out.into());
                 }
@@ -103,7 +126,12 @@ impl History {
 /// The chunk with this id, which may take the place of an older one.
 fn current<N: Copy + Default>(slot: &mut Option<Box<Chunk<N>>>, id: u64) -> &mut Chunk<N> {
     slot.take_if(|chunk| chunk.id != id);
-    slot.get_or_insert_with(|| Box::new(Chunk { id, cells: [(N::default(), N::default()); 60] }))
+    slot.get_or_insert_with(|| {
+        Box::new(Chunk {
+            id,
+            cells: [(N::default(), N::default()); 60],
+        })
+    })
 }
 
 fn index(n: u64, size: u64) -> usize {
@@ -124,7 +152,11 @@ mod tests {
         let mut history = History::default();
         history.add(NOW - 2, 5, 1);
         history.add(NOW, 7, 0);
-        let read: Vec<_> = history.read(NOW, 1, 4).iter().map(|b| (b.start, b.bytes_in)).collect();
+        let read: Vec<_> = history
+            .read(NOW, 1, 4)
+            .iter()
+            .map(|b| (b.start, b.bytes_in))
+            .collect();
         assert_eq!(read, [(NOW - 3, 0), (NOW - 2, 5), (NOW - 1, 0), (NOW, 7)]);
     }
 

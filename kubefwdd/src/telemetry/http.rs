@@ -80,7 +80,10 @@ impl HttpLog {
     /// A service has other forwards than before.
     pub fn forwards_changed(&self, uid: u32, before: &[ForwardView], after: &[ForwardView]) {
         if before.len() == after.len()
-            && before.iter().zip(after).all(|(before, after)| before.listener == after.listener)
+            && before
+                .iter()
+                .zip(after)
+                .all(|(before, after)| before.listener == after.listener)
         {
             return;
         }
@@ -91,7 +94,9 @@ impl HttpLog {
                 inner.rings.remove(&(uid, forward.listener));
             }
         }
-        inner.known.extend(after.iter().map(|forward| (uid, forward.listener)));
+        inner
+            .known
+            .extend(after.iter().map(|forward| (uid, forward.listener)));
     }
 
     /// A worker saw requests.
@@ -131,11 +136,15 @@ impl HttpLog {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut summary = HttpSummary::default();
         let mut paths: BTreeMap<&str, u64> = BTreeMap::new();
-        let rings = forwards.into_iter().filter_map(|f| inner.rings.get(&(uid, f.listener)));
+        let rings = forwards
+            .into_iter()
+            .filter_map(|f| inner.rings.get(&(uid, f.listener)));
         for ring in rings {
             summary.total = summary.total.saturating_add(ring.total);
             summary.dropped = summary.dropped.saturating_add(ring.dropped);
-            summary.last = summary.last.max(ring.exchanges.back().map(|exchange| exchange.time));
+            summary.last = summary
+                .last
+                .max(ring.exchanges.back().map(|exchange| exchange.time));
             for (sum, count) in summary.classes.iter_mut().zip(ring.classes) {
                 *sum = sum.saturating_add(count);
             }
@@ -143,7 +152,10 @@ impl HttpLog {
                 *paths.entry(&exchange.path).or_default() += 1;
             }
         }
-        let mut paths: Vec<_> = paths.into_iter().map(|(path, count)| (path.to_owned(), count)).collect();
+        let mut paths: Vec<_> = paths
+            .into_iter()
+            .map(|(path, count)| (path.to_owned(), count))
+            .collect();
         // The sort is stable: equals stay in the order of their text.
         paths.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         paths.truncate(TOP_PATHS);
@@ -170,7 +182,10 @@ impl HttpRing {
 
 fn decode(exchange: wire::HttpExchange) -> Exchange {
     Exchange {
-        time: exchange.time.as_ref().map_or_else(SystemTime::now, system_time),
+        time: exchange
+            .time
+            .as_ref()
+            .map_or_else(SystemTime::now, system_time),
         method: super::logs::clean(&exchange.method, WORD),
         path: super::logs::clean(&exchange.path, PATH),
         status: u16::try_from(exchange.status).unwrap_or(0),
@@ -187,7 +202,13 @@ mod tests {
 
     fn exchange(listener: u64, path: &str, status: u32) -> wire::HttpExchange {
         let (path, method) = (path.to_owned(), "GET".to_owned());
-        wire::HttpExchange { listener, path, method, status, ..Default::default() }
+        wire::HttpExchange {
+            listener,
+            path,
+            method,
+            status,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -197,13 +218,32 @@ mod tests {
         (one.listener, two.listener) = (ListenerId(1), ListenerId(2));
         let forwards = [one, two];
         log.forwards_changed(5, &[], &forwards);
-        let exchanges =
-            vec![exchange(1, "/x", 200), exchange(2, "/y", 404), exchange(1, "/x", 101), exchange(9, "/", 200)];
-        log.reported(5, wire::HttpReport { exchanges, dropped: [(1, 3)].into() });
+        let exchanges = vec![
+            exchange(1, "/x", 200),
+            exchange(2, "/y", 404),
+            exchange(1, "/x", 101),
+            exchange(9, "/", 200),
+        ];
+        log.reported(
+            5,
+            wire::HttpReport {
+                exchanges,
+                dropped: [(1, 3)].into(),
+            },
+        );
         // Another user's worker cannot write there.
-        log.reported(6, wire::HttpReport { exchanges: vec![exchange(1, "/z", 200)], ..Default::default() });
+        log.reported(
+            6,
+            wire::HttpReport {
+                exchanges: vec![exchange(1, "/z", 200)],
+                ..Default::default()
+            },
+        );
         let of = |n: usize| log.summary(5, &forwards[n..=n]);
-        assert_eq!((of(0).total, of(0).dropped, of(0).classes), (5, 3, [1, 1, 0, 0, 0]));
+        assert_eq!(
+            (of(0).total, of(0).dropped, of(0).classes),
+            (5, 3, [1, 1, 0, 0, 0])
+        );
         assert_eq!(of(0).top_paths, [("/x".to_owned(), 2)]);
         assert_eq!((of(1).total, of(1).classes), (1, [0, 0, 0, 1, 0]));
         assert_eq!(log.summary(5, &forwards).total, 6);
@@ -218,10 +258,21 @@ mod tests {
         let forwards = [forward("a", 80)];
         log.forwards_changed(5, &[], &forwards);
         let listener = forwards[0].listener.0;
-        let exchanges = (0..1_000).map(|n| exchange(listener, &format!("/{n}"), 200)).collect();
-        log.reported(5, wire::HttpReport { exchanges, ..Default::default() });
+        let exchanges = (0..1_000)
+            .map(|n| exchange(listener, &format!("/{n}"), 200))
+            .collect();
+        log.reported(
+            5,
+            wire::HttpReport {
+                exchanges,
+                ..Default::default()
+            },
+        );
         let newest = log.newest(5, &forwards[0], 1_000);
-        assert_eq!((newest.len(), newest[0].path.as_str()), (PER_FORWARD, "/999"));
+        assert_eq!(
+            (newest.len(), newest[0].path.as_str()),
+            (PER_FORWARD, "/999")
+        );
         assert_eq!(log.summary(5, &forwards).total, 1_000);
     }
 }

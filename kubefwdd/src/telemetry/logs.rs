@@ -54,7 +54,10 @@ pub struct LogLayer {
 
 impl Default for LogRing {
     fn default() -> Self {
-        Self { lines: Ring::new(LINES), cleared: Mutex::default() }
+        Self {
+            lines: Ring::new(LINES),
+            cleared: Mutex::default(),
+        }
     }
 }
 
@@ -69,7 +72,10 @@ impl LogRing {
     /// Clears the log as one user sees it.
     pub fn clear_for(&self, uid: u32) {
         let newest = self.lines.totals().0;
-        self.cleared.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, newest);
+        self.cleared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid, newest);
     }
 
     /// The id of the last line that this user cleared; 0 for none.
@@ -153,7 +159,10 @@ pub(super) fn clean(text: &str, limit: usize) -> String {
     while !text.is_char_boundary(cut) {
         cut -= 1;
     }
-    text[..cut].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text[..cut]
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -168,13 +177,25 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             let uid = 1000_u32;
-            tracing::warn!(uid, service = "api.shop.kind", attempt = 3, "lost\n{}", "it");
+            tracing::warn!(
+                uid,
+                service = "api.shop.kind",
+                attempt = 3,
+                "lost\n{}",
+                "it"
+            );
         });
         let lines = ring.newest(10, |_| true);
         assert_eq!(lines.len(), 1);
         let line = &lines[0].event;
-        assert_eq!((line.message.as_str(), line.level), ("lost it", Level::WARN));
-        assert_eq!((line.uid, line.service.as_deref()), (Some(1000), Some("api.shop.kind")));
+        assert_eq!(
+            (line.message.as_str(), line.level),
+            ("lost it", Level::WARN)
+        );
+        assert_eq!(
+            (line.uid, line.service.as_deref()),
+            (Some(1000), Some("api.shop.kind"))
+        );
         assert_eq!(line.fields, [("attempt", "3".to_owned())]);
     }
 

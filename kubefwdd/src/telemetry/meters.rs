@@ -95,7 +95,12 @@ impl Meters {
         let gone: Vec<Place> = meter
             .forwards
             .keys()
-            .filter(|place| !service.forwards.iter().any(|forward| self::place(forward) == **place))
+            .filter(|place| {
+                !service
+                    .forwards
+                    .iter()
+                    .any(|forward| self::place(forward) == **place)
+            })
             .copied()
             .collect();
         for place in gone {
@@ -103,7 +108,11 @@ impl Meters {
         }
         for forward in &service.forwards {
             let (place, totals) = (place(forward), totals(forward));
-            let last = meter.forwards.get(&place).map(ForwardMeter::last).unwrap_or_default();
+            let last = meter
+                .forwards
+                .get(&place)
+                .map(ForwardMeter::last)
+                .unwrap_or_default();
             if totals.bytes_in < last.bytes_in || totals.bytes_out < last.bytes_out {
                 // Another forward at the same place, which counts from zero.
                 meter.retire(place);
@@ -120,12 +129,19 @@ impl Meters {
 
     /// Drops what is known of a service that is not forwarded any more.
     pub fn forget(&self, service: &ServiceKey) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).services.remove(service);
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .services
+            .remove(service);
     }
 
     /// Reads many meters at one moment.
     pub fn read(&self, now: SystemTime) -> Reading<'_> {
-        Reading { inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner), now }
+        Reading {
+            inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner),
+            now,
+        }
     }
 }
 
@@ -136,14 +152,23 @@ impl Reading<'_> {
     pub fn service_totals(&self, service: &ServiceView) -> Totals {
         match self.inner.services.get(&service.key) {
             Some(meter) => meter.totals(),
-            None => service.forwards.iter().map(totals).fold(Totals::default(), Totals::plus),
+            None => service
+                .forwards
+                .iter()
+                .map(totals)
+                .fold(Totals::default(), Totals::plus),
         }
     }
 
     /// How fast a service moves bytes.
     pub fn service_rates(&self, service: &ServiceKey) -> Rates {
-        let Some(meter) = self.inner.services.get(service) else { return Rates::default() };
-        let each = meter.forwards.values().map(|forward| forward.rates(self.now));
+        let Some(meter) = self.inner.services.get(service) else {
+            return Rates::default();
+        };
+        let each = meter
+            .forwards
+            .values()
+            .map(|forward| forward.rates(self.now));
         each.fold(Rates::default(), Rates::plus)
     }
 
@@ -181,7 +206,10 @@ impl Inner {
 
 impl ServiceMeter {
     fn totals(&self) -> Totals {
-        self.forwards.values().map(ForwardMeter::last).fold(self.retired, Totals::plus)
+        self.forwards
+            .values()
+            .map(ForwardMeter::last)
+            .fold(self.retired, Totals::plus)
     }
 
     fn retire(&mut self, place: Place) {
@@ -211,15 +239,18 @@ impl ForwardMeter {
     }
 
     fn rates(&self, now: SystemTime) -> Rates {
-        let Some((at, last)) = self.samples.back() else { return Rates::default() };
+        let Some((at, last)) = self.samples.back() else {
+            return Rates::default();
+        };
         let age = now.duration_since(*at).unwrap_or_default();
         let mut rates = Rates::default();
         if age <= FRESH {
             let before = self.samples.len().checked_sub(2).map(|n| self.samples[n]);
             let (moved, took) = match before {
-                Some((then, before)) => {
-                    (last.since(before), at.duration_since(then).unwrap_or_default())
-                }
+                Some((then, before)) => (
+                    last.since(before),
+                    at.duration_since(then).unwrap_or_default(),
+                ),
                 None => (last.since(self.base), Duration::from_secs(1)),
             };
             // The counters come once a second: what came after a pause was moved in the last second, and two that came
@@ -277,11 +308,16 @@ fn place(forward: &ForwardView) -> Place {
 }
 
 fn totals(forward: &ForwardView) -> Totals {
-    Totals { bytes_in: forward.traffic.bytes_in, bytes_out: forward.traffic.bytes_out }
+    Totals {
+        bytes_in: forward.traffic.bytes_in,
+        bytes_out: forward.traffic.bytes_out,
+    }
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 #[cfg(test)]
@@ -296,7 +332,10 @@ mod tests {
     fn moved(port: u16, bytes: u64) -> ServiceView {
         let mut forward = forward("api.shop.kind.api-1.80", port);
         forward.traffic.bytes_in = bytes;
-        ServiceView { forwards: vec![forward], ..service(0, "api", "shop", "kind") }
+        ServiceView {
+            forwards: vec![forward],
+            ..service(0, "api", "shop", "kind")
+        }
     }
 
     #[test]
@@ -326,7 +365,10 @@ mod tests {
         let reading = meters.read(at(2_000));
         assert_eq!(reading.service_totals(&last).bytes_in, 770);
         let history = reading.history(&last.key, 1, 3);
-        assert_eq!(history.iter().map(|b| b.bytes_in).collect::<Vec<_>>(), [700, 50, 20]);
+        assert_eq!(
+            history.iter().map(|b| b.bytes_in).collect::<Vec<_>>(),
+            [700, 50, 20]
+        );
     }
 
     #[test]

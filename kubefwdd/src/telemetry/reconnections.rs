@@ -51,7 +51,11 @@ struct Inner {
 impl Reconnections {
     /// A worker reconnected. What names no service is dropped: workers are not trusted.
     pub fn reported(&self, uid: u32, report: &wire::ReconnectedReport) {
-        let Some(service) = report.service.as_ref().and_then(|service| key(uid, service)) else {
+        let Some(service) = report
+            .service
+            .as_ref()
+            .and_then(|service| key(uid, service))
+        else {
             return;
         };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,7 +67,10 @@ impl Reconnections {
         }
         ring.push_back(Reconnection {
             id,
-            time: report.time.as_ref().map_or_else(SystemTime::now, system_time),
+            time: report
+                .time
+                .as_ref()
+                .map_or_else(SystemTime::now, system_time),
             service,
             automatic: report.automatic,
             attempts: report.attempts,
@@ -79,13 +86,22 @@ impl Reconnections {
 
     /// The newest of one service, newest first.
     pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<Reconnection> {
-        self.collect(limit, |uid| uid == service.uid, |one| one.service == *service)
+        self.collect(
+            limit,
+            |uid| uid == service.uid,
+            |one| one.service == *service,
+        )
     }
 
     /// How many are kept of the users that `sees` lets through.
     pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.users.iter().filter(|(uid, _)| sees(**uid)).map(|(_, ring)| ring.len()).sum()
+        inner
+            .users
+            .iter()
+            .filter(|(uid, _)| sees(**uid))
+            .map(|(_, ring)| ring.len())
+            .sum()
     }
 
     fn collect(

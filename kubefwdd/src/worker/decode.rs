@@ -42,8 +42,12 @@ pub(super) fn phase(report: &wire::NamespaceReport) -> Phase {
 }
 
 pub(super) fn notes(report: &wire::NamespaceReport) -> Vec<String> {
-    let mut notes: Vec<String> =
-        report.notes.iter().take(limits::NOTES).map(|note| clean(note, limits::TEXT)).collect();
+    let mut notes: Vec<String> = report
+        .notes
+        .iter()
+        .take(limits::NOTES)
+        .map(|note| clean(note, limits::TEXT))
+        .collect();
     // Something degraded that works all the same.
     if let (Some(failure), wire::NamespacePhase::Watching) = (&report.failure, report.phase()) {
         notes.push(clean(&failure.message, limits::TEXT));
@@ -60,10 +64,19 @@ pub(super) fn service(
         true => Some(format!("it has more than {} ports", limits::PORTS)),
         false => Some(clean(&service.unsupported, limits::TEXT)).filter(|why| !why.is_empty()),
     };
-    let pods = service.pods.iter().take(limits::PODS).filter_map(|pod| PodName::parse(pod).ok());
+    let pods = service
+        .pods
+        .iter()
+        .take(limits::PODS)
+        .filter_map(|pod| PodName::parse(pod).ok());
     let observed = ObservedService {
         headless: service.headless,
-        ports: service.ports.into_iter().take(limits::PORTS).filter_map(port).collect(),
+        ports: service
+            .ports
+            .into_iter()
+            .take(limits::PORTS)
+            .filter_map(port)
+            .collect(),
         unsupported,
         pods: pods.collect(),
         ready_pods: service.ready_pods,
@@ -74,7 +87,9 @@ pub(super) fn service(
 }
 
 fn port(port: wire::ObservedPort) -> Option<ObservedPort> {
-    let number = u16::try_from(port.port).ok().filter(|number| *number != 0)?;
+    let number = u16::try_from(port.port)
+        .ok()
+        .filter(|number| *number != 0)?;
     let protocol = match port.protocol.as_str() {
         "TCP" | "" => Protocol::Tcp,
         other => Protocol::Other(clean(other, limits::NAME)),
@@ -95,7 +110,9 @@ pub(super) fn forward(report: &wire::ForwardReport) -> ForwardReport {
     };
     ForwardReport {
         phase,
-        pod: PodName::parse(&report.pod).map(String::from).unwrap_or_default(),
+        pod: PodName::parse(&report.pod)
+            .map(String::from)
+            .unwrap_or_default(),
         container: clean(&report.container, limits::NAME),
         pod_port: u16::try_from(report.pod_port).unwrap_or_default(),
         transport: clean(&report.transport, limits::NAME),
@@ -113,7 +130,10 @@ pub(super) fn traffic(traffic: &wire::Traffic) -> Traffic {
         failed: traffic.failed,
         first_byte_us: traffic.first_byte_us_sum,
         first_bytes: traffic.first_byte_count,
-        last_active: traffic.last_active.as_ref().map(|time| system_time(time).min(now)),
+        last_active: traffic
+            .last_active
+            .as_ref()
+            .map(|time| system_time(time).min(now)),
     }
 }
 
@@ -127,7 +147,10 @@ mod tests {
     #[test]
     fn names_that_could_break_a_hosts_line_are_refused() {
         for name in ["a b", "a\n127.0.0.1 bank", "", "A", &"x".repeat(64)] {
-            let observed = wire::ObservedService { name: name.to_owned(), ..Default::default() };
+            let observed = wire::ObservedService {
+                name: name.to_owned(),
+                ..Default::default()
+            };
             assert!(service(observed).is_err(), "{name:?}");
         }
         assert!(namespace_key(1, "a\nb", "n").is_err());
@@ -136,12 +159,20 @@ mod tests {
 
     #[test]
     fn ports_out_of_range_are_dropped() {
-        let ports = [0, 80, 65_535, 65_536, u32::MAX]
-            .map(|port| wire::ObservedPort { port, ..Default::default() });
-        let observed =
-            wire::ObservedService { name: "a".into(), ports: ports.into(), ..Default::default() };
+        let ports = [0, 80, 65_535, 65_536, u32::MAX].map(|port| wire::ObservedPort {
+            port,
+            ..Default::default()
+        });
+        let observed = wire::ObservedService {
+            name: "a".into(),
+            ports: ports.into(),
+            ..Default::default()
+        };
         let (_, observed) = service(observed).unwrap();
-        assert_eq!(observed.ports.iter().map(|p| p.port).collect::<Vec<_>>(), [80, 65_535]);
+        assert_eq!(
+            observed.ports.iter().map(|p| p.port).collect::<Vec<_>>(),
+            [80, 65_535]
+        );
     }
 
     proptest! {

@@ -10,7 +10,10 @@ use crate::core::state::{Balance, Desired, ListenerId, Selection, ServiceKey};
 
 pub(super) fn welcome(tuning: wire::Tuning) -> wire::ToWorker {
     let protocol = kubefwd_proto::worker::PROTOCOL;
-    frame(Frame::Welcome(wire::Welcome { protocol, tuning: Some(tuning) }))
+    frame(Frame::Welcome(wire::Welcome {
+        protocol,
+        tuning: Some(tuning),
+    }))
 }
 
 pub(super) fn environment(variables: BTreeMap<String, String>) -> wire::ToWorker {
@@ -31,7 +34,9 @@ pub(super) fn cancel_query(id: u64) -> wire::ToWorker {
 }
 
 pub(super) fn revoke(listener: ListenerId) -> wire::ToWorker {
-    frame(Frame::Revoke(wire::Revoke { listener: listener.0 }))
+    frame(Frame::Revoke(wire::Revoke {
+        listener: listener.0,
+    }))
 }
 
 pub(super) fn grant(
@@ -59,32 +64,50 @@ pub(super) fn resync(services: &[ServiceKey]) -> wire::ToWorker {
 }
 
 pub(super) fn desired(desired: Desired) -> wire::ToWorker {
-    let contexts = desired.contexts.into_iter().map(|context| wire::DesiredContext {
-        name: context.name,
-        kubeconfig: context.kubeconfig,
-        namespaces: context
-            .namespaces
-            .into_iter()
-            .map(|namespace| wire::DesiredNamespace {
-                name: namespace.name,
-                selection: namespace.selection.map(selection),
-                balance: balance(namespace.balance).into(),
-                services: namespace
-                    .services
-                    .into_iter()
-                    .map(|(name, how)| wire::DesiredService { name, balance: balance(how).into() })
-                    .collect(),
-                generation: namespace.generation,
-            })
-            .collect(),
-    });
-    frame(Frame::Desired(wire::Desired { contexts: contexts.collect() }))
+    let contexts = desired
+        .contexts
+        .into_iter()
+        .map(|context| wire::DesiredContext {
+            name: context.name,
+            kubeconfig: context.kubeconfig,
+            namespaces: context
+                .namespaces
+                .into_iter()
+                .map(|namespace| wire::DesiredNamespace {
+                    name: namespace.name,
+                    selection: namespace.selection.map(selection),
+                    balance: balance(namespace.balance).into(),
+                    services: namespace
+                        .services
+                        .into_iter()
+                        .map(|(name, how)| wire::DesiredService {
+                            name,
+                            balance: balance(how).into(),
+                        })
+                        .collect(),
+                    generation: namespace.generation,
+                })
+                .collect(),
+        });
+    frame(Frame::Desired(wire::Desired {
+        contexts: contexts.collect(),
+    }))
 }
 
 /// The selection on the wire.
 pub(crate) fn selection(selection: Selection) -> common::Selection {
-    let Selection { labels, fields, include, exclude } = selection;
-    common::Selection { label_selector: labels, field_selector: fields, include, exclude }
+    let Selection {
+        labels,
+        fields,
+        include,
+        exclude,
+    } = selection;
+    common::Selection {
+        label_selector: labels,
+        field_selector: fields,
+        include,
+        exclude,
+    }
 }
 
 fn balance(balance: Balance) -> common::Balance {

@@ -30,7 +30,10 @@ pub(super) struct FrameBudget {
 
 impl FrameBudget {
     pub(super) fn new(now: Instant) -> Self {
-        Self { left: f64::from(BURST), last: now }
+        Self {
+            left: f64::from(BURST),
+            last: now,
+        }
     }
 
     /// Takes one frame; how long to wait before the next is read, when the budget is used up.
@@ -38,7 +41,8 @@ impl FrameBudget {
         let earned = now.duration_since(self.last).as_secs_f64() * f64::from(FRAMES_PER_SECOND);
         self.left = (self.left + earned).min(f64::from(BURST)) - 1.0;
         self.last = now;
-        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / f64::from(FRAMES_PER_SECOND)))
+        (self.left < 0.0)
+            .then(|| Duration::from_secs_f64(-self.left / f64::from(FRAMES_PER_SECOND)))
     }
 }
 
@@ -48,7 +52,10 @@ pub(super) fn clean(text: &str, limit: usize) -> String {
     while !text.is_char_boundary(cut) {
         cut -= 1;
     }
-    text[..cut].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text[..cut]
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -61,7 +68,11 @@ mod tests {
         let mut budget = FrameBudget::new(start);
         assert!((0..BURST).all(|_| budget.take(start).is_none()));
         let pause = budget.take(start).unwrap();
-        assert!(budget.take(start + pause + Duration::from_secs(1)).is_none());
+        assert!(
+            budget
+                .take(start + pause + Duration::from_secs(1))
+                .is_none()
+        );
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub struct Outgoing {
 
 impl From<wire::ToWorker> for Outgoing {
     fn from(frame: wire::ToWorker) -> Self {
-        Self { frame, socket: None }
+        Self {
+            frame,
+            socket: None,
+        }
     }
 }
 
@@ -74,15 +77,22 @@ async fn converse(
     let (mut sender, mut receiver) =
         channel::<wire::ToWorker, wire::FromWorker>(socket, Accepts::Frames)
             .map_err(ChannelError::from)?;
-    sender.send(&encode::welcome(shared.settings.tuning), None).await?;
-    sender.send(&encode::environment(user.environment()), None).await?;
+    sender
+        .send(&encode::welcome(shared.settings.tuning), None)
+        .await?;
+    sender
+        .send(&encode::environment(user.environment()), None)
+        .await?;
     hello(&mut receiver, pid).await?;
 
     let (queue, outgoing) = mpsc::channel(QUEUE);
     *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
     user.trouble.send_replace(None);
     let uid = user.uid;
-    shared.owner.report(move |state, _| state.worker_ready(uid)).await?;
+    shared
+        .owner
+        .report(move |state, _| state.worker_ready(uid))
+        .await?;
 
     let mut reader = Reader {
         shared,
@@ -99,14 +109,24 @@ async fn converse(
 
 async fn hello(receiver: &mut Receiver<wire::FromWorker>, pid: u32) -> Result<(), SessionError> {
     let first = tokio::time::timeout(HELLO, receiver.receive()).await;
-    let (first, _) =
-        first.map_err(|_| SessionError::Silent)??.ok_or(SessionError::Closed)?;
-    let Some(Frame::Hello(hello)) = first.frame else { return Err(SessionError::NoHello) };
+    let (first, _) = first
+        .map_err(|_| SessionError::Silent)??
+        .ok_or(SessionError::Closed)?;
+    let Some(Frame::Hello(hello)) = first.frame else {
+        return Err(SessionError::NoHello);
+    };
     let ours = kubefwd_proto::worker::PROTOCOL;
     if hello.protocol != ours {
-        return Err(SessionError::Protocol { theirs: hello.protocol, ours });
+        return Err(SessionError::Protocol {
+            theirs: hello.protocol,
+            ours,
+        });
     }
-    tracing::debug!(pid, version = clean(&hello.version, limits::NAME), "worker says hello");
+    tracing::debug!(
+        pid,
+        version = clean(&hello.version, limits::NAME),
+        "worker says hello"
+    );
     Ok(())
 }
 
@@ -115,7 +135,10 @@ async fn write(
     mut outgoing: mpsc::Receiver<Outgoing>,
 ) -> SessionError {
     while let Some(Outgoing { frame, socket }) = outgoing.recv().await {
-        if let Err(error) = sender.send(&frame, socket.as_ref().map(|s| s.as_fd())).await {
+        if let Err(error) = sender
+            .send(&frame, socket.as_ref().map(|s| s.as_fd()))
+            .await
+        {
             return error.into();
         }
     }
@@ -158,7 +181,9 @@ impl Reader<'_> {
                 match decode::namespace_key(uid, &report.context, &report.namespace) {
                     Ok(key) => {
                         let (phase, notes) = (decode::phase(&report), decode::notes(&report));
-                        owner.report(move |s, _| s.namespace_reported(&key, phase, notes)).await?;
+                        owner
+                            .report(move |s, _| s.namespace_reported(&key, phase, notes))
+                            .await?;
                     }
                     Err(error) => self.warn(&error.to_string()),
                 }
@@ -167,12 +192,16 @@ impl Reader<'_> {
             Frame::Held(held) => {
                 let error = Some(clean(&held.error, limits::TEXT)).filter(|e| !e.is_empty());
                 let listener = ListenerId(held.listener);
-                owner.report(move |state, _| state.held(uid, listener, error)).await?;
+                owner
+                    .report(move |state, _| state.held(uid, listener, error))
+                    .await?;
             }
             Frame::Forward(report) => {
                 let listener = ListenerId(report.listener);
                 let report = decode::forward(&report);
-                owner.report(move |s, _| s.forward_reported(uid, listener, report)).await?;
+                owner
+                    .report(move |s, _| s.forward_reported(uid, listener, report))
+                    .await?;
             }
             Frame::Traffic(report) => {
                 let traffic: Vec<_> = report
@@ -211,16 +240,25 @@ impl Reader<'_> {
                 Err(error) => self.warn(&error.to_string()),
             }
         }
-        let removed: Vec<_> =
-            report.removed.iter().filter_map(|name| ServiceName::parse(name).ok()).collect();
-        if report.first && (self.listings.len() < limits::LISTINGS || self.listings.contains_key(&key)) {
+        let removed: Vec<_> = report
+            .removed
+            .iter()
+            .filter_map(|name| ServiceName::parse(name).ok())
+            .collect();
+        if report.first
+            && (self.listings.len() < limits::LISTINGS || self.listings.contains_key(&key))
+        {
             self.listings.insert(key.clone(), BTreeSet::new());
         }
         let listed = match self.listings.get_mut(&key) {
             None => None,
             Some(listing) => {
                 listing.extend(found.iter().map(|(name, _)| name.clone()));
-                if report.complete { self.listings.remove(&key) } else { None }
+                if report.complete {
+                    self.listings.remove(&key)
+                } else {
+                    None
+                }
             }
         };
         let owner = &self.shared.owner;
@@ -241,10 +279,12 @@ impl Reader<'_> {
     fn log(&self, log: &wire::Log) {
         let uid = self.user.uid;
         let message = clean(&log.message, limits::TEXT);
-        let service = log
-            .service
-            .as_ref()
-            .map(|s| clean(&format!("{}.{}.{}", s.service, s.namespace, s.context), limits::TEXT));
+        let service = log.service.as_ref().map(|s| {
+            clean(
+                &format!("{}.{}.{}", s.service, s.namespace, s.context),
+                limits::TEXT,
+            )
+        });
         let service = service.as_deref();
         match log.level() {
             wire::LogLevel::Error => tracing::error!(target: "worker", uid, service, "{message}"),
@@ -259,7 +299,10 @@ impl Reader<'_> {
     /// Once per session in full: a hostile worker must not fill the log.
     fn warn(&mut self, what: &str) {
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(uid = self.user.uid, "worker: {what} (further complaints are not logged)");
+            tracing::warn!(
+                uid = self.user.uid,
+                "worker: {what} (further complaints are not logged)"
+            );
         }
     }
 }
@@ -289,7 +332,10 @@ impl Questions {
     pub(super) fn open(&self, user: Arc<User>) -> Result<(u64, Answers), Failure> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.askers.len() >= limits::QUESTIONS {
-            let message = format!("{} questions to the cluster are open already", limits::QUESTIONS);
+            let message = format!(
+                "{} questions to the cluster are open already",
+                limits::QUESTIONS
+            );
             return Err(Failure::new(Reason::LimitExceeded, message).hint("try again in a moment"));
         }
         open.next += 1;
@@ -300,13 +346,19 @@ impl Questions {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).askers.is_empty()
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .askers
+            .is_empty()
     }
 
     /// Passes an answer on; one that nobody waits for is dropped. An asker that does not keep up loses the question.
     fn answer(&self, answer: wire::Answer) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(asker) = open.askers.get(&answer.id) else { return };
+        let Some(asker) = open.askers.get(&answer.id) else {
+            return;
+        };
         let content = match answer.answer {
             Some(Content::Failure(failure)) => {
                 let mut failure = Failure::from(failure);
@@ -328,12 +380,19 @@ impl Questions {
         for (_, asker) in open.askers.drain() {
             let message = format!("the worker ended while it was asked: {why}");
             let failure = Failure::new(Reason::WorkerUnavailable, message);
-            let _ = asker.try_send(Err(failure.hint("it is started again; try again in a moment")));
+            let _ = asker.try_send(Err(
+                failure.hint("it is started again; try again in a moment")
+            ));
         }
     }
 
     fn close(&self, id: u64) -> bool {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).askers.remove(&id).is_some()
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .askers
+            .remove(&id)
+            .is_some()
     }
 }
 

@@ -26,7 +26,9 @@ pub(super) enum SpawnError {
     User(#[from] LookupError),
     #[error("the home directory of {0} is no path")]
     Home(String),
-    #[error("uid {uid} cannot be served: the daemon runs as uid {own}; run it as root to serve other users")]
+    #[error(
+        "uid {uid} cannot be served: the daemon runs as uid {own}; run it as root to serve other users"
+    )]
     NotRoot { uid: u32, own: u32 },
     #[error("no socketpair could be made: {0}")]
     Socket(io::Error),
@@ -52,10 +54,17 @@ pub(super) fn spawn(
     let user = peer::account(uid)?;
     let own = geteuid();
     if !own.is_root() && own.as_raw() != uid {
-        return Err(SpawnError::NotRoot { uid, own: own.as_raw() });
+        return Err(SpawnError::NotRoot {
+            uid,
+            own: own.as_raw(),
+        });
     }
     // The daemon's own user has nothing to drop; and in a user namespace it could not.
-    let identity = if own.as_raw() == uid { None } else { Some(identity(&user)?) };
+    let identity = if own.as_raw() == uid {
+        None
+    } else {
+        Some(identity(&user)?)
+    };
     let (ours, theirs) = UnixStream::pair().map_err(SpawnError::Socket)?;
 
     let mut command = Command::new(program);
@@ -71,16 +80,30 @@ pub(super) fn spawn(
     if uid == 0 {
         command.arg("--allow-root");
     }
-    sys::become_user_on_exec(command.as_std_mut(), identity, theirs.as_raw_fd(), home(&user)?);
-    let child = command
-        .spawn()
-        .map_err(|error| SpawnError::Run { program: program.to_owned(), error })?;
-    Ok(Spawned { child, socket: ours, user: user.name })
+    sys::become_user_on_exec(
+        command.as_std_mut(),
+        identity,
+        theirs.as_raw_fd(),
+        home(&user)?,
+    );
+    let child = command.spawn().map_err(|error| SpawnError::Run {
+        program: program.to_owned(),
+        error,
+    })?;
+    Ok(Spawned {
+        child,
+        socket: ours,
+        user: user.name,
+    })
 }
 
 fn identity(user: &Account) -> Result<Identity, SpawnError> {
     let groups = peer::groups(user)?.into_iter().map(Gid::from_raw).collect();
-    Ok(Identity { uid: Uid::from_raw(user.uid), gid: Gid::from_raw(user.gid), groups })
+    Ok(Identity {
+        uid: Uid::from_raw(user.uid),
+        gid: Gid::from_raw(user.gid),
+        groups,
+    })
 }
 
 fn home(user: &Account) -> Result<CString, SpawnError> {
@@ -93,10 +116,16 @@ fn worker_environment(
     user: &Account,
     sent: &BTreeMap<String, String>,
 ) -> BTreeMap<String, std::ffi::OsString> {
-    let mut variables: BTreeMap<String, std::ffi::OsString> =
-        environment::filter(sent.clone()).into_iter().map(|(k, v)| (k, v.into())).collect();
-    variables.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
-    variables.entry("HOME".into()).or_insert_with(|| user.home.clone().into());
+    let mut variables: BTreeMap<String, std::ffi::OsString> = environment::filter(sent.clone())
+        .into_iter()
+        .map(|(k, v)| (k, v.into()))
+        .collect();
+    variables
+        .entry("PATH".into())
+        .or_insert_with(|| DEFAULT_PATH.into());
+    variables
+        .entry("HOME".into())
+        .or_insert_with(|| user.home.clone().into());
     variables.insert("USER".into(), user.name.clone().into());
     variables.insert("LOGNAME".into(), user.name.clone().into());
     variables.insert("SHELL".into(), user.shell.clone().into());
@@ -113,7 +142,11 @@ mod tests {
     #[test]
     fn a_worker_knows_its_user_and_nothing_that_changes_how_it_is_loaded() {
         let user = peer::account(Uid::current().as_raw()).unwrap();
-        let sent = [("LD_PRELOAD", "/tmp/x.so"), ("AWS_PROFILE", "dev"), ("USER", "other")];
+        let sent = [
+            ("LD_PRELOAD", "/tmp/x.so"),
+            ("AWS_PROFILE", "dev"),
+            ("USER", "other"),
+        ];
         let sent = sent.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let environment = worker_environment(&user, &sent);
         assert!(!environment.contains_key("LD_PRELOAD"));

@@ -36,14 +36,22 @@ pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
             End::Died(error) => error,
             End::Idle | End::Stop => {
                 user.questions.fail_all("it is being stopped");
-                let _ = shared.owner.report(move |s, _| s.worker_gone(uid, String::new(), false)).await;
+                let _ = shared
+                    .owner
+                    .report(move |s, _| s.worker_gone(uid, String::new(), false))
+                    .await;
                 return;
             }
         };
         tracing::warn!(uid, %error, pause_ms = pause.as_millis(), "worker ended; it is started again");
         user.questions.fail_all(&error);
         user.trouble.send_replace(Some(error.clone()));
-        if shared.owner.report(move |s, _| s.worker_gone(uid, error, true)).await.is_err() {
+        if shared
+            .owner
+            .report(move |s, _| s.worker_gone(uid, error, true))
+            .await
+            .is_err()
+        {
             return;
         }
         if started.elapsed() > HEALTHY {
@@ -68,13 +76,26 @@ enum End {
 /// One process from start to end. Dropping it (the daemon stops, nobody wants the worker) ends the process too.
 async fn run_once(shared: &Arc<Shared>, user: &Arc<User>) -> End {
     let spawned = spawn::spawn(&shared.settings.program, user.uid, &user.environment());
-    let spawn::Spawned { child, socket, user: name } = match spawned {
+    let spawn::Spawned {
+        child,
+        socket,
+        user: name,
+    } = match spawned {
         Ok(spawned) => spawned,
         Err(error) => return End::Died(error.to_string()),
     };
     let (uid, pid) = (user.uid, child.id().unwrap_or_default());
-    let mut process = Process { child: Some(child), shared: shared.clone(), user: user.clone() };
-    if shared.owner.report(move |state, _| state.worker_started(uid, pid, name)).await.is_err() {
+    let mut process = Process {
+        child: Some(child),
+        shared: shared.clone(),
+        user: user.clone(),
+    };
+    if shared
+        .owner
+        .report(move |state, _| state.worker_started(uid, pid, name))
+        .await
+        .is_err()
+    {
         return End::Stop;
     }
     let error = session::run(shared, user, socket, pid).await;
@@ -127,7 +148,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         self.user.send(encode::shutdown().into());
         self.shared.tasks.spawn(async move {
             if timeout(FAREWELL, child.wait()).await.is_err() {

@@ -159,7 +159,9 @@ impl<T> Accepted<T> {
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Entry<T>>>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
@@ -210,7 +212,8 @@ impl<T: Clone> Thread<T> {
                 return;
             }
             let ready = events.iter().map(|event| event.token());
-            self.ready.extend(ready.filter(|token| *token != WAKE).map(|token| token.0));
+            self.ready
+                .extend(ready.filter(|token| *token != WAKE).map(|token| token.0));
             wait = match self.accept_ready() {
                 Turn::Closed => return,
                 Turn::Starved => Some(STARVED),
@@ -311,7 +314,9 @@ mod tests {
         let (listener, address) = listen();
         acceptor.add(1, listener, ()).unwrap();
         let count = QUEUE + 100;
-        let clients: Vec<_> = (0..count).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let clients: Vec<_> = (0..count)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
         let mut seen = BTreeSet::new();
         for _ in 0..count {
             let (_, stream) = accepted.next().await.unwrap();

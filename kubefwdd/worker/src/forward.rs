@@ -91,7 +91,10 @@ impl Forward {
 
     /// Carries one connection to its end; returns the forward's state if that changed.
     async fn serve(&self, local: StdTcpStream) -> Option<ForwardReport> {
-        let local = match local.set_nonblocking(true).and_then(|()| TcpStream::from_std(local)) {
+        let local = match local
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(local))
+        {
             Ok(local) => local,
             Err(error) => {
                 tracing::warn!(listener = self.listener, %error, "a connection was lost");
@@ -213,7 +216,10 @@ impl Backends for Connection<'_> {
 
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        let current = self.current.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let current = self
+            .current
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(uid) = current.take() {
             self.forward.route.closed(&uid);
         }

@@ -48,9 +48,13 @@ pub fn adopt_channel(fd: RawFd) -> Result<UnixStream, StartError> {
     }
     // SAFETY: the descriptor is open, as was just seen; it was inherited for this purpose and nothing else in this
     // process knows of it: this runs before any thread or runtime is started.
-    #[expect(unsafe_code, reason = "adopting an inherited descriptor has no safe form")]
+    #[expect(
+        unsafe_code,
+        reason = "adopting an inherited descriptor has no safe form"
+    )]
     let channel = unsafe { OwnedFd::from_raw_fd(fd) };
-    let is_stream = getsockopt(&channel, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
+    let is_stream =
+        getsockopt(&channel, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
     let closes = fcntl(&channel, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).is_ok();
     if is_stream && closes {
         Ok(UnixStream::from(channel))
@@ -87,7 +91,9 @@ fn check_capabilities() -> Result<(), StartError> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(StartError::Unknown)?;
     match held_capabilities(&status) {
         None => Ok(()),
-        Some(line) => Err(StartError::Privileged(format!("it has capabilities ({line})"))),
+        Some(line) => Err(StartError::Privileged(format!(
+            "it has capabilities ({line})"
+        ))),
     }
 }
 
@@ -97,11 +103,15 @@ fn check_capabilities() -> Result<(), StartError> {
 }
 
 /// The first line of proc_pid_status(5) that shows a capability that is, or could be made, effective.
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "read on Linux only"))]
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "read on Linux only")
+)]
 fn held_capabilities(status: &str) -> Option<&str> {
     status.lines().find(|line| {
         line.split_once(':').is_some_and(|(name, value)| {
-            matches!(name, "CapEff" | "CapPrm" | "CapAmb") && !value.trim().trim_matches('0').is_empty()
+            matches!(name, "CapEff" | "CapPrm" | "CapAmb")
+                && !value.trim().trim_matches('0').is_empty()
         })
     })
 }

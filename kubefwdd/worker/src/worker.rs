@@ -46,7 +46,9 @@ pub enum WorkerError {
     #[error("the channel to kubefwdd failed")]
     Channel(#[from] ChannelError),
     /// The two programs do not belong together.
-    #[error("kubefwdd speaks protocol {daemon} and this worker {PROTOCOL}: install both from the same release")]
+    #[error(
+        "kubefwdd speaks protocol {daemon} and this worker {PROTOCOL}: install both from the same release"
+    )]
     Protocol {
         /// What the daemon speaks.
         daemon: u32,
@@ -94,7 +96,12 @@ pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), W
     let clusters = Arc::new(Clusters::new(environment::of_this_process()));
     let tasks = TaskTracker::new();
     let moving = Arc::new(Moving::default());
-    tokio::spawn(traffic::serve(accepted, tasks.clone(), moving.clone(), outbox.clone()));
+    tokio::spawn(traffic::serve(
+        accepted,
+        tasks.clone(),
+        moving.clone(),
+        outbox.clone(),
+    ));
     tokio::spawn(traffic::tell(moving, outbox.clone()));
     tokio::spawn(machine::watch(sender.clone()));
     let mut worker = Worker {
@@ -159,7 +166,8 @@ impl Worker {
             Order::Grant(grant) => self.grant(grant, descriptor),
             Order::Revoke(revoke) => {
                 self.acceptor.remove(revoke.listener);
-                if let Some(Listener { service, forward }) = self.listeners.remove(&revoke.listener) {
+                if let Some(Listener { service, forward }) = self.listeners.remove(&revoke.listener)
+                {
                     drop(forward);
                     self.contexts.release(&service);
                 }
@@ -194,8 +202,12 @@ impl Worker {
         if !error.is_empty() {
             tracing::warn!(listener, error, "a listener cannot be used");
         }
-        self.waiting.push_back(Frame::Held(Held { listener, error }));
-        let forward = self.listeners.get(&listener).map(|listener| &listener.forward);
+        self.waiting
+            .push_back(Frame::Held(Held { listener, error }));
+        let forward = self
+            .listeners
+            .get(&listener)
+            .map(|listener| &listener.forward);
         if let Some(report) = forward.and_then(|forward| forward.report()) {
             self.waiting.push_back(Frame::Forward(report));
         }
@@ -224,7 +236,10 @@ impl Worker {
             self.tasks.spawn(async move {
                 let began = Instant::now();
                 let result = match &route {
-                    Some(route) => route.reconnect().await.map_err(|failure| failure.to_string()),
+                    Some(route) => route
+                        .reconnect()
+                        .await
+                        .map_err(|failure| failure.to_string()),
                     None => Err("nothing is forwarded for this service".to_owned()),
                 };
                 let report = ReconnectedReport {

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
+use super::State;
 use super::effect::Effect;
 use super::forwards::{Place, Port, PortPhase, ServiceRuntime, Target, Unit};
 use super::keys::{ListenerId, ServiceKey};
 use super::observed::{ObservedService, Protocol};
 use super::view::WorkerState;
 use super::wishes::ServicePlan;
-use super::State;
 use crate::core::names::{NameOptions, PodName, Rank, candidates};
 
 impl State {
@@ -29,15 +29,22 @@ impl State {
         if !listed && !self.services.contains_key(key) {
             return;
         }
-        let runtime = self.services.entry(key.clone()).or_insert_with(|| ServiceRuntime {
-            since: now,
-            units: BTreeMap::new(),
-            error: None,
-        });
+        let runtime = self
+            .services
+            .entry(key.clone())
+            .or_insert_with(|| ServiceRuntime {
+                since: now,
+                units: BTreeMap::new(),
+                error: None,
+            });
         runtime.error = None;
 
-        let gone: Vec<_> =
-            runtime.units.keys().filter(|pod| !target.units.contains_key(*pod)).cloned().collect();
+        let gone: Vec<_> = runtime
+            .units
+            .keys()
+            .filter(|pod| !target.units.contains_key(*pod))
+            .cloned()
+            .collect();
         for pod in gone {
             self.retire(key, pod.as_ref());
         }
@@ -53,7 +60,9 @@ impl State {
     /// What the wishes say of a service that exists.
     pub(super) fn plan(&self, key: &ServiceKey) -> Option<ServicePlan> {
         let selected = self.observed_service(key)?.selected;
-        self.wishes.namespace(&key.namespace_key())?.plan(key, selected)
+        self.wishes
+            .namespace(&key.namespace_key())?
+            .plan(key, selected)
     }
 
     /// Why ports of a service that could be forwarded are not: mappings that collide, and other protocols.
@@ -65,7 +74,10 @@ impl State {
         let mut taken = BTreeMap::new();
         for port in &observed.ports {
             if let Protocol::Other(protocol) = &port.protocol {
-                skipped.push(format!("{}/{protocol}: a cluster forwards TCP only", port.port));
+                skipped.push(format!(
+                    "{}/{protocol}: a cluster forwards TCP only",
+                    port.port
+                ));
                 continue;
             }
             if !plan.ports.is_empty() && !plan.ports.contains(&port.port) {
@@ -80,7 +92,10 @@ impl State {
                 taken.insert(local, first);
             }
         }
-        let missing = plan.ports.iter().filter(|port| !observed.ports.iter().any(|p| p.port == **port));
+        let missing = plan
+            .ports
+            .iter()
+            .filter(|port| !observed.ports.iter().any(|p| p.port == **port));
         skipped.extend(missing.map(|port| format!("{port}/TCP: the service has no such port")));
         skipped
     }
@@ -94,8 +109,10 @@ impl State {
         now: SystemTime,
     ) {
         self.place_unit(key, pod.as_ref(), plan);
-        let Some(unit) =
-            self.services.get_mut(key).and_then(|runtime| runtime.units.get_mut(&pod))
+        let Some(unit) = self
+            .services
+            .get_mut(key)
+            .and_then(|runtime| runtime.units.get_mut(&pod))
         else {
             return;
         };
@@ -104,13 +121,20 @@ impl State {
             .ports
             .iter()
             .filter(|(local, port)| {
-                wanted.get(local).is_none_or(|(service_port, _)| *service_port != port.service_port)
+                wanted
+                    .get(local)
+                    .is_none_or(|(service_port, _)| *service_port != port.service_port)
             })
             .map(|(local, _)| *local)
             .collect();
         for local in gone {
             if let Some(port) = unit.ports.remove(&local) {
-                drop_listener(&mut self.effects, &mut self.listeners, key.uid, port.listener);
+                drop_listener(
+                    &mut self.effects,
+                    &mut self.listeners,
+                    key.uid,
+                    port.listener,
+                );
             }
         }
         for (local, port) in &mut unit.ports {
@@ -121,10 +145,19 @@ impl State {
         for (local, (service_port, name)) in wanted {
             let listener = ListenerId(self.next_listener);
             self.next_listener += 1;
-            unit.ports.insert(local, Port::new(listener, service_port, name, now));
-            let place = Place { service: key.clone(), pod: pod.clone(), local_port: local };
+            unit.ports
+                .insert(local, Port::new(listener, service_port, name, now));
+            let place = Place {
+                service: key.clone(),
+                pod: pod.clone(),
+                local_port: local,
+            };
             self.listeners.insert(listener, place);
-            self.effects.push(Effect::Bind { listener, address, port: local });
+            self.effects.push(Effect::Bind {
+                listener,
+                address,
+                port: local,
+            });
         }
     }
 
@@ -132,21 +165,31 @@ impl State {
     fn place_unit(&mut self, key: &ServiceKey, pod: Option<&PodName>, plan: &ServicePlan) {
         let unit_key = key.unit(pod.cloned());
         let label = self.labels.label(&key.context);
-        let options =
-            NameOptions { domain: plan.options.domain.clone(), dashed: self.settings.dashed_names };
+        let options = NameOptions {
+            domain: plan.options.domain.clone(),
+            dashed: self.settings.dashed_names,
+        };
         let candidates = candidates(&unit_key, &label, &options);
         if self.unit(key, pod).is_none() {
             let names = candidates.names.iter().map(|candidate| &candidate.name);
             match self.addresses.assign(&unit_key, names) {
                 Ok(address) => {
                     self.bury_address(address);
-                    let Some(runtime) = self.services.get_mut(key) else { return };
-                    let unit = Unit { address, named_in: None, ports: BTreeMap::new() };
+                    let Some(runtime) = self.services.get_mut(key) else {
+                        return;
+                    };
+                    let unit = Unit {
+                        address,
+                        named_in: None,
+                        ports: BTreeMap::new(),
+                    };
                     runtime.units.insert(pod.cloned(), unit);
                     self.changed.persist = true;
                 }
                 Err(error) => {
-                    let Some(runtime) = self.services.get_mut(key) else { return };
+                    let Some(runtime) = self.services.get_mut(key) else {
+                        return;
+                    };
                     runtime.error = Some(error.to_string());
                     return;
                 }
@@ -158,8 +201,10 @@ impl State {
 
     /// Takes a unit away: its names at once, its listeners when the hosts file no longer leads to them.
     pub(super) fn retire(&mut self, key: &ServiceKey, pod: Option<&PodName>) {
-        let Some(unit) =
-            self.services.get_mut(key).and_then(|runtime| runtime.units.remove(&pod.cloned()))
+        let Some(unit) = self
+            .services
+            .get_mut(key)
+            .and_then(|runtime| runtime.units.remove(&pod.cloned()))
         else {
             return;
         };
@@ -169,7 +214,11 @@ impl State {
         self.addresses.release(&unit_key);
         self.changed.persist = true;
         let listeners = unit.ports.into_values().map(|port| port.listener).collect();
-        let retired = Retired { uid: key.uid, address: unit.address, listeners };
+        let retired = Retired {
+            uid: key.uid,
+            address: unit.address,
+            listeners,
+        };
         if unit.named_in.is_some() {
             self.changed.hosts = true;
             self.retiring.push(retired);
@@ -186,7 +235,12 @@ impl State {
             .collect();
         for retired in due {
             for listener in retired.listeners {
-                drop_listener(&mut self.effects, &mut self.listeners, retired.uid, listener);
+                drop_listener(
+                    &mut self.effects,
+                    &mut self.listeners,
+                    retired.uid,
+                    listener,
+                );
             }
         }
     }
@@ -194,16 +248,25 @@ impl State {
     /// Ends the listeners of a unit that no name leads to any more.
     pub(super) fn bury(&mut self, retired: Retired) {
         for listener in retired.listeners {
-            drop_listener(&mut self.effects, &mut self.listeners, retired.uid, listener);
+            drop_listener(
+                &mut self.effects,
+                &mut self.listeners,
+                retired.uid,
+                listener,
+            );
         }
         if self.addresses.holder(retired.address).is_none() {
-            self.effects.push(Effect::ReleaseAddress { address: retired.address });
+            self.effects.push(Effect::ReleaseAddress {
+                address: retired.address,
+            });
         }
     }
 
     /// Hands every listener that is open to the worker, if it runs.
     pub(super) fn grant(&mut self, listener: ListenerId) {
-        let Some(place) = self.listeners.get(&listener) else { return };
+        let Some(place) = self.listeners.get(&listener) else {
+            return;
+        };
         let running = self
             .workers
             .get(&place.service.uid)
@@ -258,12 +321,21 @@ fn target(plan: &ServicePlan, observed: &ObservedService) -> Target {
         return target;
     }
     if observed.headless {
-        target.units.extend(observed.pods.iter().map(|pod| (Some(pod.clone()), ports.clone())));
+        target.units.extend(
+            observed
+                .pods
+                .iter()
+                .map(|pod| (Some(pod.clone()), ports.clone())),
+        );
     }
     target.units.insert(None, ports);
     target
 }
 
 fn local_port(plan: &ServicePlan, service_port: u16) -> u16 {
-    plan.options.port_mappings.get(&service_port).copied().unwrap_or(service_port)
+    plan.options
+        .port_mappings
+        .get(&service_port)
+        .copied()
+        .unwrap_or(service_port)
 }

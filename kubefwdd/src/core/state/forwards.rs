@@ -85,7 +85,12 @@ pub(super) struct Target {
 // === impl Port ===
 
 impl Port {
-    pub(super) fn new(listener: ListenerId, service_port: u16, name: String, now: SystemTime) -> Self {
+    pub(super) fn new(
+        listener: ListenerId,
+        service_port: u16,
+        name: String,
+        now: SystemTime,
+    ) -> Self {
         Self {
             listener,
             service_port,
@@ -104,7 +109,10 @@ impl Port {
 
     /// The worker that counted is gone: keep its sums, start a new count.
     pub(super) fn worker_gone(&mut self) {
-        self.counted = Traffic { active: 0, ..self.traffic() };
+        self.counted = Traffic {
+            active: 0,
+            ..self.traffic()
+        };
         self.counting = Traffic::default();
         self.report = None;
         if self.phase == PortPhase::Held {

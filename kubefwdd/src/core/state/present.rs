@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::State;
 use super::effect::{Effect, Event, EventKind};
 use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
 use super::keys::{NamespaceKey, ServiceKey};
 use super::observed::{ForwardPhase, ObservedService, Phase};
-use super::view::{ForwardState, ForwardView, NamespaceState, NamespaceView, ServiceState, ServiceView};
-use super::State;
+use super::view::{
+    ForwardState, ForwardView, NamespaceState, NamespaceView, ServiceState, ServiceView,
+};
 use crate::core::names::PodName;
 
 impl State {
@@ -117,18 +119,17 @@ impl State {
             .flat_map(|(pod, unit)| {
                 let names = self.hostnames(key, pod.as_ref(), unit);
                 let named = self.is_named(unit);
-                unit.ports
-                    .iter()
-                    .map(move |(local, port)| {
-                        let view = forward(key, pod.as_ref(), unit, *local, port, &names);
-                        // Usable means by name: until then it is being set up.
-                        match view.state {
-                            ForwardState::Active if !named => {
-                                ForwardView { state: ForwardState::Connecting, ..view }
-                            }
-                            _ => view,
-                        }
-                    })
+                unit.ports.iter().map(move |(local, port)| {
+                    let view = forward(key, pod.as_ref(), unit, *local, port, &names);
+                    // Usable means by name: until then it is being set up.
+                    match view.state {
+                        ForwardState::Active if !named => ForwardView {
+                            state: ForwardState::Connecting,
+                            ..view
+                        },
+                        _ => view,
+                    }
+                })
             })
             .collect();
         let skipped_ports = self.skipped_ports(key);
@@ -141,7 +142,9 @@ impl State {
             reason,
             hint,
             address: own.map(|unit| unit.address),
-            hostnames: own.map(|unit| self.hostnames(key, None, unit)).unwrap_or_default(),
+            hostnames: own
+                .map(|unit| self.hostnames(key, None, unit))
+                .unwrap_or_default(),
             refused_names: self.refused_names(key),
             forwards,
             ready_pods: observed.ready_pods,
@@ -152,29 +155,37 @@ impl State {
     }
 
     fn is_named(&self, unit: &Unit) -> bool {
-        unit.named_in.is_some_and(|revision| revision <= self.hosts_settled)
+        unit.named_in
+            .is_some_and(|revision| revision <= self.hosts_settled)
     }
 
     fn hostnames(&self, key: &ServiceKey, pod: Option<&PodName>, unit: &Unit) -> Vec<String> {
         if !self.is_named(unit) {
             return Vec::new();
         }
-        self.names.held(&key.unit(pod.cloned())).map(ToString::to_string).collect()
+        self.names
+            .held(&key.unit(pod.cloned()))
+            .map(ToString::to_string)
+            .collect()
     }
 
     fn refused_names(&self, key: &ServiceKey) -> Vec<(String, String)> {
         let outcome = self.names.outcome(&key.unit(None));
         let lost = outcome.lost.into_iter().map(|lost| {
-            let why = format!("{} (uid {}) has it: it came first", lost.holder, lost.holder.uid);
+            let why = format!(
+                "{} (uid {}) has it: it came first",
+                lost.holder, lost.holder.uid
+            );
             (lost.name.to_string(), why)
         });
-        let refused =
-            outcome.refused.into_iter().map(|refusal| {
-                let text = refusal.to_string();
-                // The name is shown beside it.
-                let why = text.split_once("refused: ").map_or(text.as_str(), |(_, why)| why);
-                (refusal.name.to_string(), why.to_owned())
-            });
+        let refused = outcome.refused.into_iter().map(|refusal| {
+            let text = refusal.to_string();
+            // The name is shown beside it.
+            let why = text
+                .split_once("refused: ")
+                .map_or(text.as_str(), |(_, why)| why);
+            (refusal.name.to_string(), why.to_owned())
+        });
         lost.chain(refused).collect()
     }
 }
@@ -198,15 +209,19 @@ fn forward(
             (None, _) => ForwardState::Connecting,
             (Some(_), ForwardPhase::Pending) => ForwardState::Pending,
             (Some(_), ForwardPhase::Active) => ForwardState::Active,
-            (Some(_), ForwardPhase::Error(message)) => {
-                ForwardState::Error { message: message.clone(), hint: String::new() }
-            }
+            (Some(_), ForwardPhase::Error(message)) => ForwardState::Error {
+                message: message.clone(),
+                hint: String::new(),
+            },
         },
     };
     let shown_pod = pod.map_or(report.pod.as_str(), PodName::as_str);
     ForwardView {
         listener: port.listener,
-        key: format!("{key}.{}.{local_port}", if shown_pod.is_empty() { "-" } else { shown_pod }),
+        key: format!(
+            "{key}.{}.{local_port}",
+            if shown_pod.is_empty() { "-" } else { shown_pod }
+        ),
         address: unit.address,
         local_port,
         service_port: port.service_port,
@@ -243,7 +258,10 @@ fn summary(
         };
         return (ServiceState::Unsupported, why, String::new());
     }
-    let active = forwards.iter().filter(|f| f.state == ForwardState::Active).count();
+    let active = forwards
+        .iter()
+        .filter(|f| f.state == ForwardState::Active)
+        .count();
     let error = forwards.iter().find_map(|f| match &f.state {
         ForwardState::Error { message, hint } => Some((message.clone(), hint.clone())),
         ForwardState::Pending
@@ -258,13 +276,23 @@ fn summary(
         (0, Some((message, hint))) => (ServiceState::Error, message, hint),
         (0, None) if forwards.iter().any(|f| f.state == ForwardState::Pending) => {
             let hint = "see its pods with kubectl; connections wait up to 5 s for one";
-            (ServiceState::Pending, "no pod is ready".to_owned(), hint.to_owned())
+            (
+                ServiceState::Pending,
+                "no pod is ready".to_owned(),
+                hint.to_owned(),
+            )
         }
-        (0, None) => (ServiceState::Pending, "being set up".to_owned(), String::new()),
+        (0, None) => (
+            ServiceState::Pending,
+            "being set up".to_owned(),
+            String::new(),
+        ),
         (_, Some((message, hint))) => (ServiceState::Partial, message, hint),
-        (_, None) => {
-            (ServiceState::Partial, "some pods are not ready".to_owned(), String::new())
-        }
+        (_, None) => (
+            ServiceState::Partial,
+            "some pods are not ready".to_owned(),
+            String::new(),
+        ),
     }
 }
 
@@ -290,11 +318,19 @@ fn announce_service(
     };
     match (old, new) {
         (None, Some(new)) if new.state == ServiceState::Unsupported => {
-            announce(EventKind::ServiceAdded, None, format!("{key} cannot be forwarded: {}", new.reason));
+            announce(
+                EventKind::ServiceAdded,
+                None,
+                format!("{key} cannot be forwarded: {}", new.reason),
+            );
         }
         (None, Some(_)) => announce(EventKind::ServiceAdded, None, format!("{key} is forwarded")),
         (Some(_), None) => {
-            announce(EventKind::ServiceRemoved, None, format!("{key} is not forwarded any more"));
+            announce(
+                EventKind::ServiceRemoved,
+                None,
+                format!("{key} is not forwarded any more"),
+            );
         }
         (Some(old), Some(new)) if shape(old) != shape(new) => {
             announce(EventKind::ServiceUpdated, None, format!("{key} changed"));
@@ -308,17 +344,29 @@ fn announce_service(
         let was = before.state == ForwardState::Active;
         let is = after.is_some_and(|f| f.state == ForwardState::Active);
         if was && !is {
-            announce(EventKind::ForwardDisconnected, Some(before), why_lost(after));
+            announce(
+                EventKind::ForwardDisconnected,
+                Some(before),
+                why_lost(after),
+            );
         }
         if !before.pod.is_empty() && after.is_none_or(|f| f.pod != before.pod) {
-            announce(EventKind::PodRemoved, Some(before), format!("{} stopped serving", before.pod));
+            announce(
+                EventKind::PodRemoved,
+                Some(before),
+                format!("{} stopped serving", before.pod),
+            );
         }
     }
     for after in news {
         let before = olds.iter().find(|f| same_place(f, after));
         let was = before.is_some_and(|f| f.state == ForwardState::Active);
         if !after.pod.is_empty() && before.is_none_or(|f| f.pod != after.pod) {
-            announce(EventKind::PodAdded, Some(after), format!("{} serves", after.pod));
+            announce(
+                EventKind::PodAdded,
+                Some(after),
+                format!("{} serves", after.pod),
+            );
         }
         if !was && after.state == ForwardState::Active {
             let message = format!("{}:{} is ready", after.address, after.local_port);
@@ -347,7 +395,10 @@ fn why_lost(after: Option<&ForwardView>) -> String {
 
 /// What makes a service look different to its users, beyond its state and counters.
 fn shape(view: &ServiceView) -> impl PartialEq + '_ {
-    let forwards: Vec<_> =
-        view.forwards.iter().map(|f| (f.address, f.local_port, f.service_port)).collect();
+    let forwards: Vec<_> = view
+        .forwards
+        .iter()
+        .map(|f| (f.address, f.local_port, f.service_port))
+        .collect();
     (view.address, &view.hostnames, forwards, view.headless)
 }

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use super::State;
 use super::effect::Effect;
 use super::forwards::{BindProblem, Place, PortPhase};
 use super::keys::{ListenerId, NamespaceKey, ServiceKey};
 use super::observed::{ForwardReport, ObservedService, Phase, Traffic};
 use super::view::{WorkerState, WorkerView};
-use super::State;
 use crate::core::names::ServiceName;
 
 impl State {
@@ -47,7 +47,9 @@ impl State {
         }
         self.changed.view = true;
         for listener in self.listeners_of(uid) {
-            let Some(place) = self.listeners.get(&listener).cloned() else { continue };
+            let Some(place) = self.listeners.get(&listener).cloned() else {
+                continue;
+            };
             if let Some(port) = self.port_mut(&place) {
                 port.worker_gone();
             }
@@ -88,11 +90,15 @@ impl State {
             .filter(|(key, _)| key.uid == namespace.uid)
             .map(|(_, observed)| observed.services.len())
             .sum();
-        let Some(observed) = self.observed.get_mut(namespace) else { return Ok(()) };
+        let Some(observed) = self.observed.get_mut(namespace) else {
+            return Ok(());
+        };
         let mut result = Ok(());
         for name in removed {
             if observed.services.remove(name).is_some() {
-                self.changed.converge.insert(namespace.service(name.clone()));
+                self.changed
+                    .converge
+                    .insert(namespace.service(name.clone()));
                 count -= 1;
             }
         }
@@ -108,7 +114,9 @@ impl State {
                 }
                 count += 1;
             }
-            self.changed.converge.insert(namespace.service(name.clone()));
+            self.changed
+                .converge
+                .insert(namespace.service(name.clone()));
             observed.services.insert(name, service);
         }
         self.changed.persist = true;
@@ -118,9 +126,15 @@ impl State {
 
     /// The listing of a namespace is complete: what is not in it does not exist.
     pub fn services_listed(&mut self, namespace: &NamespaceKey, exist: &BTreeSet<ServiceName>) {
-        let Some(observed) = self.observed.get_mut(namespace) else { return };
-        let gone: Vec<ServiceName> =
-            observed.services.keys().filter(|name| !exist.contains(*name)).cloned().collect();
+        let Some(observed) = self.observed.get_mut(namespace) else {
+            return;
+        };
+        let gone: Vec<ServiceName> = observed
+            .services
+            .keys()
+            .filter(|name| !exist.contains(*name))
+            .cloned()
+            .collect();
         for name in gone {
             observed.services.remove(&name);
             self.changed.converge.insert(namespace.service(name));
@@ -130,13 +144,20 @@ impl State {
     }
 
     /// The kernel's answer to [`Effect::Bind`].
-    pub fn bound(&mut self, listener: ListenerId, result: Result<(), BindProblem>, now: SystemTime) {
+    pub fn bound(
+        &mut self,
+        listener: ListenerId,
+        result: Result<(), BindProblem>,
+        now: SystemTime,
+    ) {
         let Some(place) = self.listeners.get(&listener).cloned() else {
             // Taken away in the meantime.
             self.effects.push(Effect::Close { listener });
             return;
         };
-        let Some(port) = self.port_mut(&place) else { return };
+        let Some(port) = self.port_mut(&place) else {
+            return;
+        };
         match result {
             Ok(()) => {
                 port.phase = PortPhase::Bound;
@@ -171,10 +192,18 @@ impl State {
 
     /// A worker's answer to [`Effect::Grant`].
     pub fn held(&mut self, uid: u32, listener: ListenerId, error: Option<String>) {
-        let Some(place) = self.place_of(uid, listener) else { return };
-        let Some(runtime) = self.services.get_mut(&place.service) else { return };
-        let Some(unit) = runtime.units.get_mut(&place.pod) else { return };
-        let Some(port) = unit.ports.get_mut(&place.local_port) else { return };
+        let Some(place) = self.place_of(uid, listener) else {
+            return;
+        };
+        let Some(runtime) = self.services.get_mut(&place.service) else {
+            return;
+        };
+        let Some(unit) = runtime.units.get_mut(&place.pod) else {
+            return;
+        };
+        let Some(port) = unit.ports.get_mut(&place.local_port) else {
+            return;
+        };
         match error {
             None if port.phase == PortPhase::Bound => {
                 port.phase = PortPhase::Held;
@@ -198,10 +227,18 @@ impl State {
 
     /// Whether a forward can reach a pod.
     pub fn forward_reported(&mut self, uid: u32, listener: ListenerId, report: ForwardReport) {
-        let Some(place) = self.place_of(uid, listener) else { return };
-        let Some(port) = self.port_mut(&place) else { return };
+        let Some(place) = self.place_of(uid, listener) else {
+            return;
+        };
+        let Some(port) = self.port_mut(&place) else {
+            return;
+        };
         // Reports may overtake each other on their way here.
-        if port.report.as_ref().is_none_or(|last| last.sequence < report.sequence) {
+        if port
+            .report
+            .as_ref()
+            .is_none_or(|last| last.sequence < report.sequence)
+        {
             port.report = Some(report);
             self.changed.services.insert(place.service);
         }
@@ -209,8 +246,12 @@ impl State {
 
     /// Counters of a forward, as totals since the worker took the listener. They never go back.
     pub fn traffic_reported(&mut self, uid: u32, listener: ListenerId, traffic: Traffic) {
-        let Some(place) = self.place_of(uid, listener) else { return };
-        let Some(port) = self.port_mut(&place) else { return };
+        let Some(place) = self.place_of(uid, listener) else {
+            return;
+        };
+        let Some(port) = self.port_mut(&place) else {
+            return;
+        };
         let last = port.counting;
         port.counting = Traffic {
             bytes_in: traffic.bytes_in.max(last.bytes_in),
@@ -235,9 +276,14 @@ impl State {
         let fresh = self.hosts_settled + 1..=revision;
         self.hosts_settled = self.hosts_settled.max(revision);
         let named = self.services.iter().filter(|(_, runtime)| {
-            runtime.units.values().any(|u| u.named_in.is_some_and(|r| fresh.contains(&r)))
+            runtime
+                .units
+                .values()
+                .any(|u| u.named_in.is_some_and(|r| fresh.contains(&r)))
         });
-        self.changed.services.extend(named.map(|(key, _)| key.clone()));
+        self.changed
+            .services
+            .extend(named.map(|(key, _)| key.clone()));
         let later = self.closing.split_off(&(revision + 1));
         let due: BTreeMap<_, _> = std::mem::replace(&mut self.closing, later);
         for retired in due.into_values().flatten() {
@@ -247,15 +293,22 @@ impl State {
 
     /// The service a listener belongs to, and its pod, if the listener is one of this user's.
     pub fn listener_service(&self, uid: u32, listener: ListenerId) -> Option<(ServiceKey, u16)> {
-        self.place_of(uid, listener).map(|place| (place.service, place.local_port))
+        self.place_of(uid, listener)
+            .map(|place| (place.service, place.local_port))
     }
 
     fn place_of(&self, uid: u32, listener: ListenerId) -> Option<Place> {
-        self.listeners.get(&listener).filter(|place| place.service.uid == uid).cloned()
+        self.listeners
+            .get(&listener)
+            .filter(|place| place.service.uid == uid)
+            .cloned()
     }
 
     fn listeners_of(&self, uid: u32) -> Vec<ListenerId> {
-        let own = self.listeners.iter().filter(|(_, place)| place.service.uid == uid);
+        let own = self
+            .listeners
+            .iter()
+            .filter(|(_, place)| place.service.uid == uid);
         own.map(|(listener, _)| *listener).collect()
     }
 }
@@ -270,5 +323,11 @@ pub struct TooManyServices {
 }
 
 fn new_worker(uid: u32) -> WorkerView {
-    WorkerView { user: uid.to_string(), pid: 0, state: WorkerState::Starting, restarts: 0, error: String::new() }
+    WorkerView {
+        user: uid.to_string(),
+        pid: 0,
+        state: WorkerState::Starting,
+        restarts: 0,
+        error: String::new(),
+    }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::State;
 use super::effect::{Effect, Event, EventKind};
 use super::keys::{Lease, NamespaceKey, ServiceKey};
 use super::wishes::{ContextWishes, NamespaceWish, Options, Selection, ServiceWish, Terms};
-use super::State;
 use crate::core::addresses::{Reservation, ReserveError, Target};
 use crate::core::names::UnitKey;
 
@@ -116,16 +116,40 @@ impl State {
     /// # Errors
     /// When it is wanted already, or its context is in use from another kubeconfig.
     pub fn add_namespace(&mut self, request: AddNamespace, now: SystemTime) -> Result<(), Refused> {
-        let AddNamespace { key, kubeconfig, selection, options, lease, environment } = request;
+        let AddNamespace {
+            key,
+            kubeconfig,
+            selection,
+            options,
+            lease,
+            environment,
+        } = request;
         self.check_kubeconfig(&key, &kubeconfig)?;
-        if self.wishes.namespace(&key).is_some_and(|wishes| wishes.all.is_some()) {
-            return Err(Refused::Exists { what: "namespace", key: key.to_string() });
+        if self
+            .wishes
+            .namespace(&key)
+            .is_some_and(|wishes| wishes.all.is_some())
+        {
+            return Err(Refused::Exists {
+                what: "namespace",
+                key: key.to_string(),
+            });
         }
         let terms = self.wishes.new_terms(millis(now), lease);
         let context = self.wish(&key, kubeconfig, environment);
         let wishes = context.namespaces.entry(key.namespace.clone()).or_default();
-        wishes.all = Some(NamespaceWish { selection, removed: BTreeSet::new(), options, terms });
-        self.announce(now, EventKind::NamespaceAdded, &key, format!("{key} is forwarded"));
+        wishes.all = Some(NamespaceWish {
+            selection,
+            removed: BTreeSet::new(),
+            options,
+            terms,
+        });
+        self.announce(
+            now,
+            EventKind::NamespaceAdded,
+            &key,
+            format!("{key} is forwarded"),
+        );
         self.wishes_changed(&key);
         Ok(())
     }
@@ -135,16 +159,31 @@ impl State {
     /// # Errors
     /// When it is wanted already, its context is in use from another kubeconfig, or its address cannot be had.
     pub fn add_service(&mut self, request: AddService, now: SystemTime) -> Result<(), Refused> {
-        let AddService { key, kubeconfig, ports, address, options, lease, environment } = request;
+        let AddService {
+            key,
+            kubeconfig,
+            ports,
+            address,
+            options,
+            lease,
+            environment,
+        } = request;
         let namespace = key.namespace_key();
         self.check_kubeconfig(&namespace, &kubeconfig)?;
         let wishes = self.wishes.namespace(&namespace);
         if wishes.is_some_and(|wishes| wishes.services.contains_key(&key.service)) {
-            return Err(Refused::Exists { what: "service", key: key.to_string() });
+            return Err(Refused::Exists {
+                what: "service",
+                key: key.to_string(),
+            });
         }
         if let Some(address) = address {
             let target = Target::Unit(key.unit(None));
-            self.reserve(Reservation { owner: Some(key.uid), target, address })?;
+            self.reserve(Reservation {
+                owner: Some(key.uid),
+                target,
+                address,
+            })?;
         }
         let terms = self.wishes.new_terms(millis(now), lease);
         let context = self.wish(&namespace, kubeconfig, environment);
@@ -152,7 +191,15 @@ impl State {
         if let Some(all) = &mut wishes.all {
             all.removed.remove(&key.service);
         }
-        wishes.services.insert(key.service.clone(), ServiceWish { ports, address, options, terms });
+        wishes.services.insert(
+            key.service.clone(),
+            ServiceWish {
+                ports,
+                address,
+                options,
+                terms,
+            },
+        );
         self.wishes_changed(&namespace);
         Ok(())
     }
@@ -167,8 +214,12 @@ impl State {
         which: &RemoveNamespaces,
         now: SystemTime,
     ) -> Result<Vec<NamespaceKey>, Refused> {
-        let wanted: Vec<NamespaceKey> =
-            self.wishes.namespaces().map(|(key, _)| key).filter(|key| key.uid == uid).collect();
+        let wanted: Vec<NamespaceKey> = self
+            .wishes
+            .namespaces()
+            .map(|(key, _)| key)
+            .filter(|key| key.uid == uid)
+            .collect();
         let gone = match which {
             RemoveNamespaces::All => wanted,
             RemoveNamespaces::Named(name) => {
@@ -201,21 +252,30 @@ impl State {
     ) -> Result<Vec<ServiceKey>, Refused> {
         let named = self.wishes.namespaces().flat_map(|(namespace, wishes)| {
             let services: Vec<_> = wishes.services.keys().cloned().collect();
-            services.into_iter().map(move |service| namespace.service(service))
+            services
+                .into_iter()
+                .map(move |service| namespace.service(service))
         });
         let mut wanted: BTreeSet<ServiceKey> = named.filter(|key| key.uid == uid).collect();
         let gone = match which {
             RemoveServices::All => wanted.into_iter().collect(),
             RemoveServices::Named(name) => {
                 wanted.extend(self.services.keys().filter(|key| key.uid == uid).cloned());
-                vec![one_of(wanted.into_iter().collect(), name, "service", "svc ls")?]
+                vec![one_of(
+                    wanted.into_iter().collect(),
+                    name,
+                    "service",
+                    "svc ls",
+                )?]
             }
         };
         for key in &gone {
             let namespace = key.namespace_key();
             self.drop_service_wish(key);
-            if let Some(all) =
-                self.wishes.namespace_mut(&namespace).and_then(|wishes| wishes.all.as_mut())
+            if let Some(all) = self
+                .wishes
+                .namespace_mut(&namespace)
+                .and_then(|wishes| wishes.all.as_mut())
             {
                 all.removed.insert(key.service.clone());
             }
@@ -228,9 +288,14 @@ impl State {
     pub fn end_lease(&mut self, lease: Lease, now: SystemTime) {
         let keys: Vec<NamespaceKey> = self.wishes.namespaces().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(wishes) = self.wishes.namespace_mut(&key) else { continue };
+            let Some(wishes) = self.wishes.namespace_mut(&key) else {
+                continue;
+            };
             let all = wishes.all.take_if(|all| all.terms.lease == Some(lease));
-            let leased = wishes.services.iter().filter(|(_, wish)| wish.terms.lease == Some(lease));
+            let leased = wishes
+                .services
+                .iter()
+                .filter(|(_, wish)| wish.terms.lease == Some(lease));
             let services: Vec<_> = leased.map(|(name, _)| name.clone()).collect();
             for service in &services {
                 self.drop_service_wish(&key.service(service.clone()));
@@ -278,7 +343,11 @@ impl State {
     pub fn unreserve(&mut self, owner: Option<u32>, target: &Target) -> Result<(), Refused> {
         if self.addresses.unreserve(owner, target).is_none() {
             let key = target.to_string();
-            return Err(Refused::Missing { what: "reservation", key, list: "reserve ls" });
+            return Err(Refused::Missing {
+                what: "reservation",
+                key,
+                list: "reserve ls",
+            });
         }
         self.changed.persist = true;
         Ok(())
@@ -288,12 +357,17 @@ impl State {
         let wishes = self.wishes.namespace_mut(&key.namespace_key());
         let wish = wishes.and_then(|wishes| wishes.services.remove(&key.service));
         if wish.is_some_and(|wish| wish.address.is_some()) {
-            self.addresses.unreserve(Some(key.uid), &Target::Unit(key.unit(None)));
+            self.addresses
+                .unreserve(Some(key.uid), &Target::Unit(key.unit(None)));
         }
     }
 
     fn check_kubeconfig(&self, key: &NamespaceKey, kubeconfig: &[String]) -> Result<(), Refused> {
-        let context = self.wishes.users.get(&key.uid).and_then(|user| user.contexts.get(&key.context));
+        let context = self
+            .wishes
+            .users
+            .get(&key.uid)
+            .and_then(|user| user.contexts.get(&key.context));
         match context {
             Some(context) if context.kubeconfig != kubeconfig => Err(Refused::OtherKubeconfig {
                 context: key.context.to_string(),
@@ -326,15 +400,24 @@ impl State {
             self.observe(key);
         } else {
             self.observed.remove(key);
-            let left = self.wishes.namespaces().any(|(other, _)| other.context == key.context);
+            let left = self
+                .wishes
+                .namespaces()
+                .any(|(other, _)| other.context == key.context);
             if !left {
                 self.labels.forget(&key.context);
             }
         }
-        let runtime = self.services.keys().filter(|service| service.namespace_key() == *key);
+        let runtime = self
+            .services
+            .keys()
+            .filter(|service| service.namespace_key() == *key);
         self.changed.converge.extend(runtime.cloned());
         if let Some(observed) = self.observed.get(key) {
-            let services = observed.services.keys().map(|name| key.service(name.clone()));
+            let services = observed
+                .services
+                .keys()
+                .map(|name| key.service(name.clone()));
             self.changed.converge.extend(services);
         }
         self.changed.namespaces.insert(key.clone());
@@ -377,9 +460,16 @@ fn one_of<K: ToString>(
     }
     if candidates.len() > 1 {
         let candidates = candidates.iter().map(ToString::to_string).collect();
-        return Err(Refused::Ambiguous { key: name.to_owned(), candidates });
+        return Err(Refused::Ambiguous {
+            key: name.to_owned(),
+            candidates,
+        });
     }
-    candidates.pop().ok_or_else(|| Refused::Missing { what, key: name.to_owned(), list })
+    candidates.pop().ok_or_else(|| Refused::Missing {
+        what,
+        key: name.to_owned(),
+        list,
+    })
 }
 
 fn shown(kubeconfig: &[String]) -> String {

@@ -63,11 +63,18 @@ impl World {
     fn carry_out(&mut self, effect: Effect) {
         let now = SystemTime::UNIX_EPOCH;
         match effect {
-            Effect::Bind { listener, address, port } => {
+            Effect::Bind {
+                listener,
+                address,
+                port,
+            } => {
                 let in_use = self.open.values().any(|place| *place == (address, port));
                 assert!(!in_use, "{address}:{port} is bound twice");
                 let result = match self.taken.contains(&port) {
-                    true => Err(BindProblem { message: "taken".into(), hint: String::new() }),
+                    true => Err(BindProblem {
+                        message: "taken".into(),
+                        hint: String::new(),
+                    }),
                     false => {
                         self.open.insert(listener, (address, port));
                         Ok(())
@@ -77,7 +84,10 @@ impl World {
             }
             Effect::Close { listener } => {
                 let place = self.open.remove(&listener);
-                assert!(!self.held.contains(&listener), "closed while the worker holds it");
+                assert!(
+                    !self.held.contains(&listener),
+                    "closed while the worker holds it"
+                );
                 if let Some((address, _)) = place
                     && !self.open.values().any(|(other, _)| *other == address)
                 {
@@ -146,7 +156,12 @@ impl World {
         self.state.add_namespace(request, SystemTime::UNIX_EPOCH)
     }
 
-    fn add_service(&mut self, namespace: &str, service: &str, ports: &[u16]) -> Result<(), Refused> {
+    fn add_service(
+        &mut self,
+        namespace: &str,
+        service: &str,
+        ports: &[u16],
+    ) -> Result<(), Refused> {
         let request = AddService {
             key: key(namespace).service(name(service)),
             kubeconfig: Vec::new(),
@@ -161,11 +176,17 @@ impl World {
 
     fn found(&mut self, namespace: &str, service: &str, observed: ObservedService) {
         let found = vec![(name(service), observed)];
-        self.state.services_reported(&key(namespace), found, &[]).unwrap();
+        self.state
+            .services_reported(&key(namespace), found, &[])
+            .unwrap();
     }
 
     fn service(&self, namespace: &str, service: &str) -> Option<&ServiceView> {
-        self.state.view().services.get(&key(namespace).service(name(service))).map(|s| &**s)
+        self.state
+            .view()
+            .services
+            .get(&key(namespace).service(name(service)))
+            .map(|s| &**s)
     }
 }
 
@@ -197,8 +218,15 @@ fn observed(ports: &[u16]) -> ObservedService {
 }
 
 fn headless(pods: &[&str]) -> ObservedService {
-    let pods = pods.iter().map(|pod| PodName::parse(pod).unwrap()).collect();
-    ObservedService { headless: true, pods, ..observed(&[80]) }
+    let pods = pods
+        .iter()
+        .map(|pod| PodName::parse(pod).unwrap())
+        .collect();
+    ObservedService {
+        headless: true,
+        pods,
+        ..observed(&[80])
+    }
 }
 
 #[test]
@@ -207,7 +235,10 @@ fn a_service_is_active_once_its_name_is_written() {
     world.add_namespace("demo").unwrap();
     world.found("demo", "api", observed(&[80, 8080]));
     world.settle();
-    assert_eq!(world.service("demo", "api").unwrap().state, ServiceState::Pending);
+    assert_eq!(
+        world.service("demo", "api").unwrap().state,
+        ServiceState::Pending
+    );
     world.rest();
     let api = world.service("demo", "api").unwrap();
     assert_eq!(api.state, ServiceState::Active);
@@ -215,7 +246,9 @@ fn a_service_is_active_once_its_name_is_written() {
     let names = &world.hosts[&api.address.unwrap()];
     assert!(names.contains(&HostName::parse("api").unwrap()));
     let kinds: BTreeSet<_> = world.events.iter().map(|e| e.kind).collect();
-    assert!(kinds.contains(&EventKind::ServiceAdded) && kinds.contains(&EventKind::ForwardConnected));
+    assert!(
+        kinds.contains(&EventKind::ServiceAdded) && kinds.contains(&EventKind::ForwardConnected)
+    );
 }
 
 #[test]
@@ -224,9 +257,16 @@ fn listeners_outlive_the_names_that_lead_to_them() {
     world.add_namespace("demo").unwrap();
     world.found("demo", "api", observed(&[80]));
     world.rest();
-    world.state.remove_namespaces(UID, &RemoveNamespaces::All, SystemTime::UNIX_EPOCH).unwrap();
+    world
+        .state
+        .remove_namespaces(UID, &RemoveNamespaces::All, SystemTime::UNIX_EPOCH)
+        .unwrap();
     world.settle();
-    assert_eq!(world.open.len(), 1, "the name still stands in the hosts file");
+    assert_eq!(
+        world.open.len(),
+        1,
+        "the name still stands in the hosts file"
+    );
     world.rest();
     assert!(world.open.is_empty() && world.hosts.is_empty());
     assert!(world.state.view().services.is_empty() && world.state.view().namespaces.is_empty());
@@ -243,10 +283,16 @@ fn a_dead_worker_costs_no_listener_and_no_name() {
     world.state.worker_gone(UID, "killed".into(), true);
     world.rest();
     assert_eq!((&world.open, &world.hosts), (&open, &hosts));
-    assert_eq!(world.service("demo", "api").unwrap().state, ServiceState::Pending);
+    assert_eq!(
+        world.service("demo", "api").unwrap().state,
+        ServiceState::Pending
+    );
     world.state.worker_ready(UID);
     world.rest();
-    assert_eq!(world.service("demo", "api").unwrap().state, ServiceState::Active);
+    assert_eq!(
+        world.service("demo", "api").unwrap().state,
+        ServiceState::Active
+    );
     assert_eq!(world.open, open);
 }
 
@@ -257,7 +303,8 @@ fn everything_listens_again_after_a_restart_before_the_cluster_answers() {
     world.found("demo", "api", observed(&[80]));
     world.found("demo", "db", headless(&["db-0", "db-1"]));
     world.rest();
-    let saved: Saved = serde_json::from_str(&serde_json::to_string(&world.state.save()).unwrap()).unwrap();
+    let saved: Saved =
+        serde_json::from_str(&serde_json::to_string(&world.state.save()).unwrap()).unwrap();
     let mut again = World::new(saved);
     again.rest();
     assert_eq!(again.hosts, world.hosts);
@@ -273,11 +320,17 @@ fn a_port_that_is_taken_fails_alone_and_is_tried_again() {
     world.found("demo", "api", observed(&[80, 8080]));
     world.rest();
     let api = world.service("demo", "api").unwrap();
-    assert_eq!((api.state, api.reason.as_str()), (ServiceState::Partial, "taken"));
+    assert_eq!(
+        (api.state, api.reason.as_str()),
+        (ServiceState::Partial, "taken")
+    );
     world.taken.clear();
     assert!(world.state.retry_failed_ports());
     world.rest();
-    assert_eq!(world.service("demo", "api").unwrap().state, ServiceState::Active);
+    assert_eq!(
+        world.service("demo", "api").unwrap().state,
+        ServiceState::Active
+    );
 }
 
 #[test]
@@ -291,27 +344,62 @@ fn short_names_go_to_the_first_and_pass_on() {
     world.rest();
     let holder = |world: &World| {
         let short = HostName::parse("api").unwrap();
-        world.hosts.iter().find(|(_, names)| names.contains(&short)).map(|(address, _)| *address)
+        world
+            .hosts
+            .iter()
+            .find(|(_, names)| names.contains(&short))
+            .map(|(address, _)| *address)
     };
-    assert_eq!(holder(&world), world.service("first", "api").unwrap().address);
-    assert!(!world.service("second", "api").unwrap().refused_names.is_empty());
+    assert_eq!(
+        holder(&world),
+        world.service("first", "api").unwrap().address
+    );
+    assert!(
+        !world
+            .service("second", "api")
+            .unwrap()
+            .refused_names
+            .is_empty()
+    );
     let first = RemoveNamespaces::Named("first".into());
-    world.state.remove_namespaces(UID, &first, SystemTime::UNIX_EPOCH).unwrap();
+    world
+        .state
+        .remove_namespaces(UID, &first, SystemTime::UNIX_EPOCH)
+        .unwrap();
     world.rest();
-    assert_eq!(holder(&world), world.service("second", "api").unwrap().address);
+    assert_eq!(
+        holder(&world),
+        world.service("second", "api").unwrap().address
+    );
 }
 
 #[test]
 fn single_services_take_the_ports_that_were_asked_for() {
     let mut world = World::new(Saved::default());
     world.add_service("demo", "api", &[8080, 9999]).unwrap();
-    assert!(matches!(world.add_service("demo", "api", &[]), Err(Refused::Exists { .. })));
-    let unselected = ObservedService { selected: false, ..observed(&[80, 8080]) };
+    assert!(matches!(
+        world.add_service("demo", "api", &[]),
+        Err(Refused::Exists { .. })
+    ));
+    let unselected = ObservedService {
+        selected: false,
+        ..observed(&[80, 8080])
+    };
     world.found("demo", "api", unselected);
     world.rest();
     let api = world.service("demo", "api").unwrap();
-    assert_eq!(api.forwards.iter().map(|f| f.local_port).collect::<Vec<_>>(), [8080]);
-    assert!(api.skipped_ports[0].contains("9999"), "{:?}", api.skipped_ports);
+    assert_eq!(
+        api.forwards
+            .iter()
+            .map(|f| f.local_port)
+            .collect::<Vec<_>>(),
+        [8080]
+    );
+    assert!(
+        api.skipped_ports[0].contains("9999"),
+        "{:?}",
+        api.skipped_ports
+    );
 }
 
 #[test]
@@ -321,13 +409,19 @@ fn a_service_can_be_taken_out_of_its_namespace_and_come_back() {
     world.found("demo", "api", observed(&[80]));
     world.found("demo", "db", observed(&[5432]));
     world.rest();
-    let removed = world.state.remove_services(UID, &RemoveServices::Named("api".into())).unwrap();
+    let removed = world
+        .state
+        .remove_services(UID, &RemoveServices::Named("api".into()))
+        .unwrap();
     assert_eq!(removed[0].to_string(), "api.demo.sim");
     world.rest();
     assert!(world.service("demo", "api").is_none() && world.service("demo", "db").is_some());
     world.add_service("demo", "api", &[]).unwrap();
     world.rest();
-    assert_eq!(world.service("demo", "api").unwrap().state, ServiceState::Active);
+    assert_eq!(
+        world.service("demo", "api").unwrap().state,
+        ServiceState::Active
+    );
 }
 
 #[test]
@@ -342,10 +436,16 @@ fn what_a_lease_brought_goes_with_it() {
         lease: Some(lease),
         environment: BTreeMap::new(),
     };
-    world.state.add_namespace(request, SystemTime::UNIX_EPOCH).unwrap();
+    world
+        .state
+        .add_namespace(request, SystemTime::UNIX_EPOCH)
+        .unwrap();
     world.found("demo", "api", observed(&[80]));
     world.rest();
-    assert!(world.state.save().wishes.users.is_empty(), "leases are not persisted");
+    assert!(
+        world.state.save().wishes.users.is_empty(),
+        "leases are not persisted"
+    );
     world.state.end_lease(lease, SystemTime::UNIX_EPOCH);
     world.rest();
     assert!(world.open.is_empty() && world.hosts.is_empty());
@@ -359,12 +459,19 @@ fn requests_that_cannot_be_are_refused_with_what_to_do() {
     assert!(twice.contains("remove it first"), "{twice}");
     let now = SystemTime::UNIX_EPOCH;
     let missing = RemoveNamespaces::Named("nope".into());
-    let missing = world.state.remove_namespaces(UID, &missing, now).unwrap_err().to_string();
+    let missing = world
+        .state
+        .remove_namespaces(UID, &missing, now)
+        .unwrap_err()
+        .to_string();
     assert!(missing.contains("kubefwdctl ns ls"), "{missing}");
     let mut other = key("other");
     other.context = ContextName::parse("sim2").unwrap();
     let request = AddNamespace {
-        key: NamespaceKey { namespace: Namespace::parse("demo").unwrap(), ..other },
+        key: NamespaceKey {
+            namespace: Namespace::parse("demo").unwrap(),
+            ..other
+        },
         kubeconfig: vec!["/k".into()],
         selection: Selection::default(),
         options: Options::default(),
@@ -373,10 +480,21 @@ fn requests_that_cannot_be_are_refused_with_what_to_do() {
     };
     world.state.add_namespace(request, now).unwrap();
     let which = RemoveNamespaces::Named("demo".into());
-    let ambiguous = world.state.remove_namespaces(UID, &which, now).unwrap_err().to_string();
+    let ambiguous = world
+        .state
+        .remove_namespaces(UID, &which, now)
+        .unwrap_err()
+        .to_string();
     assert!(ambiguous.contains("demo.sim, demo.sim2"), "{ambiguous}");
     let exact = RemoveNamespaces::Named("demo.sim".into());
-    assert_eq!(world.state.remove_namespaces(UID, &exact, now).unwrap().len(), 1);
+    assert_eq!(
+        world
+            .state
+            .remove_namespaces(UID, &exact, now)
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -387,10 +505,20 @@ fn a_reserved_address_moves_what_is_meant() {
     world.rest();
     let address = Ipv4Addr::new(127, 9, 9, 9);
     let target = Target::Name(HostName::parse("api").unwrap());
-    world.state.reserve(Reservation { owner: Some(UID), target: target.clone(), address }).unwrap();
+    world
+        .state
+        .reserve(Reservation {
+            owner: Some(UID),
+            target: target.clone(),
+            address,
+        })
+        .unwrap();
     world.rest();
     assert_eq!(world.service("demo", "api").unwrap().address, Some(address));
-    assert_eq!(world.open.values().copied().collect::<Vec<_>>(), [(address, 80)]);
+    assert_eq!(
+        world.open.values().copied().collect::<Vec<_>>(),
+        [(address, 80)]
+    );
     world.state.unreserve(Some(UID), &target).unwrap();
     assert!(world.state.unreserve(Some(UID), &target).is_err());
 }
@@ -404,10 +532,16 @@ fn a_worker_speaks_for_its_own_listeners_only() {
     let before = world.service("demo", "api").unwrap().clone();
     let listener = *world.open.keys().next().unwrap();
     let stranger = UID + 1;
-    let traffic = Traffic { bytes_in: 99, ..Traffic::default() };
+    let traffic = Traffic {
+        bytes_in: 99,
+        ..Traffic::default()
+    };
     world.state.traffic_reported(stranger, listener, traffic);
     world.state.held(stranger, listener, Some("x".into()));
-    let report = ForwardReport { sequence: 9, ..ForwardReport::default() };
+    let report = ForwardReport {
+        sequence: 9,
+        ..ForwardReport::default()
+    };
     world.state.forward_reported(stranger, listener, report);
     world.rest();
     assert_eq!(*world.service("demo", "api").unwrap(), before);
@@ -420,7 +554,10 @@ fn counters_go_on_over_a_worker_s_death_and_never_back() {
     world.found("demo", "api", observed(&[80]));
     world.rest();
     let listener = *world.open.keys().next().unwrap();
-    let bytes = |n| Traffic { bytes_in: n, ..Traffic::default() };
+    let bytes = |n| Traffic {
+        bytes_in: n,
+        ..Traffic::default()
+    };
     world.state.traffic_reported(UID, listener, bytes(10));
     world.state.traffic_reported(UID, listener, bytes(5));
     world.held.clear();
@@ -429,7 +566,12 @@ fn counters_go_on_over_a_worker_s_death_and_never_back() {
     world.rest();
     world.state.traffic_reported(UID, listener, bytes(3));
     world.rest();
-    assert_eq!(world.service("demo", "api").unwrap().forwards[0].traffic.bytes_in, 13);
+    assert_eq!(
+        world.service("demo", "api").unwrap().forwards[0]
+            .traffic
+            .bytes_in,
+        13
+    );
 }
 
 /// What can happen, in any order.
@@ -456,7 +598,10 @@ fn variant(n: usize) -> ObservedService {
         1 => observed(&[80, 8080]),
         2 => headless(&["p-0"]),
         3 => headless(&["p-1", "p-2"]),
-        _ => ObservedService { unsupported: Some("why".into()), ..observed(&[53]) },
+        _ => ObservedService {
+            unsupported: Some("why".into()),
+            ..observed(&[53])
+        },
     }
 }
 
@@ -493,7 +638,10 @@ fn perform(world: &mut World, step: &Step) {
         Step::Found(n, s, v) => world.found(NAMESPACES[*n], SERVICES[*s], variant(*v)),
         Step::Gone(n, s) => {
             let gone = [name(SERVICES[*s])];
-            world.state.services_reported(&key(NAMESPACES[*n]), Vec::new(), &gone).unwrap();
+            world
+                .state
+                .services_reported(&key(NAMESPACES[*n]), Vec::new(), &gone)
+                .unwrap();
         }
         Step::Listed(n, exist) => {
             let exist = exist.iter().map(|s| name(SERVICES[*s])).collect();

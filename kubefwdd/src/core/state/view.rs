@@ -201,7 +201,12 @@ pub struct Changes {
 pub fn changes(old: &View, new: &View) -> Changes {
     let (namespaces, removed_namespaces) = difference(&old.namespaces, &new.namespaces);
     let (services, removed_services) = difference(&old.services, &new.services);
-    Changes { namespaces, services, removed_namespaces, removed_services }
+    Changes {
+        namespaces,
+        services,
+        removed_namespaces,
+        removed_services,
+    }
 }
 
 fn difference<K: Ord + Clone, V>(
@@ -210,10 +215,17 @@ fn difference<K: Ord + Clone, V>(
 ) -> (Vec<Arc<V>>, Vec<K>) {
     let changed = new
         .iter()
-        .filter(|(key, value)| !old.get(*key).is_some_and(|before| Arc::ptr_eq(before, value)))
+        .filter(|(key, value)| {
+            !old.get(*key)
+                .is_some_and(|before| Arc::ptr_eq(before, value))
+        })
         .map(|(_, value)| value.clone())
         .collect();
-    let removed = old.keys().filter(|key| !new.contains_key(*key)).cloned().collect();
+    let removed = old
+        .keys()
+        .filter(|key| !new.contains_key(*key))
+        .cloned()
+        .collect();
     (changed, removed)
 }
 
@@ -234,13 +246,22 @@ impl Changes {
 impl View {
     /// The name of a user with a worker, else the number.
     pub fn user_name(&self, uid: u32) -> String {
-        self.workers.get(&uid).map_or_else(|| uid.to_string(), |worker| worker.user.clone())
+        self.workers
+            .get(&uid)
+            .map_or_else(|| uid.to_string(), |worker| worker.user.clone())
     }
 
     /// The sums that summaries show, over the objects that `visible` lets through.
     pub fn counts(&self, visible: impl Fn(u32) -> bool) -> Counts {
-        let namespaces = self.namespaces.keys().filter(|key| visible(key.uid)).count();
-        let mut counts = Counts { namespaces, ..Counts::default() };
+        let namespaces = self
+            .namespaces
+            .keys()
+            .filter(|key| visible(key.uid))
+            .count();
+        let mut counts = Counts {
+            namespaces,
+            ..Counts::default()
+        };
         for (_, service) in self.services.iter().filter(|(key, _)| visible(key.uid)) {
             counts.add(service);
         }

@@ -141,13 +141,21 @@ pub struct ServicePlan {
 impl Wishes {
     /// The wishes for one namespace.
     pub fn namespace(&self, key: &NamespaceKey) -> Option<&NamespaceWishes> {
-        self.users.get(&key.uid)?.contexts.get(&key.context)?.namespaces.get(&key.namespace)
+        self.users
+            .get(&key.uid)?
+            .contexts
+            .get(&key.context)?
+            .namespaces
+            .get(&key.namespace)
     }
 
     /// The wishes for one namespace, to change them.
     pub fn namespace_mut(&mut self, key: &NamespaceKey) -> Option<&mut NamespaceWishes> {
         let contexts = &mut self.users.get_mut(&key.uid)?.contexts;
-        contexts.get_mut(&key.context)?.namespaces.get_mut(&key.namespace)
+        contexts
+            .get_mut(&key.context)?
+            .namespaces
+            .get_mut(&key.namespace)
     }
 
     /// Every namespace that something is wished of.
@@ -170,16 +178,23 @@ impl Wishes {
     pub fn new_terms(&mut self, added_at: u64, lease: Option<Lease>) -> Terms {
         let order = self.next_order;
         self.next_order += 1;
-        Terms { order, added_at, lease }
+        Terms {
+            order,
+            added_at,
+            lease,
+        }
     }
 
     /// Drops what became empty, so that nothing is kept for a user who wants nothing.
     pub fn prune(&mut self, uid: u32) {
-        let Some(user) = self.users.get_mut(&uid) else { return };
+        let Some(user) = self.users.get_mut(&uid) else {
+            return;
+        };
         for context in user.contexts.values_mut() {
             context.namespaces.retain(|_, wishes| !wishes.is_empty());
         }
-        user.contexts.retain(|_, context| !context.namespaces.is_empty());
+        user.contexts
+            .retain(|_, context| !context.namespaces.is_empty());
         if user.contexts.is_empty() {
             self.users.remove(&uid);
         }
@@ -189,9 +204,15 @@ impl Wishes {
     pub fn persistent(&self) -> Self {
         let mut wishes = self.clone();
         for user in wishes.users.values_mut() {
-            for namespace in user.contexts.values_mut().flat_map(|c| c.namespaces.values_mut()) {
+            for namespace in user
+                .contexts
+                .values_mut()
+                .flat_map(|c| c.namespaces.values_mut())
+            {
                 namespace.all.take_if(|wish| wish.terms.lease.is_some());
-                namespace.services.retain(|_, wish| wish.terms.lease.is_none());
+                namespace
+                    .services
+                    .retain(|_, wish| wish.terms.lease.is_none());
             }
         }
         for uid in self.users.keys() {
@@ -224,7 +245,11 @@ impl NamespaceWishes {
             }),
             (all, Some(one)) => Some(ServicePlan {
                 // The namespace wants every port, whatever the single wish says.
-                ports: if all.is_some() { BTreeSet::new() } else { one.ports.clone() },
+                ports: if all.is_some() {
+                    BTreeSet::new()
+                } else {
+                    one.ports.clone()
+                },
                 options: one.options.clone(),
                 order: all.map_or(one.terms.order, |all| all.terms.order.min(one.terms.order)),
             }),

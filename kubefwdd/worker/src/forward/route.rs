@@ -140,7 +140,11 @@ impl Routes {
     /// Forgets the route of a service, if no listener uses it any more.
     pub fn release(&self, service: &str) {
         let mut state = self.state();
-        if state.routes.get(service).is_some_and(|route| !route.is_used()) {
+        if state
+            .routes
+            .get(service)
+            .is_some_and(|route| !route.is_used())
+        {
             state.routes.remove(service);
         }
     }

@@ -72,7 +72,9 @@ pub async fn tell(moving: Arc<Moving>, outbox: Outbox) -> Result<(), Closed> {
             let (traffic, reports) = moving.take();
             for traffic in traffic.chunks(IN_ONE_FRAME) {
                 let traffic = traffic.to_vec();
-                outbox.send(Frame::Traffic(TrafficReport { traffic })).await?;
+                outbox
+                    .send(Frame::Traffic(TrafficReport { traffic }))
+                    .await?;
             }
             for report in reports {
                 outbox.send(Frame::Forward(report)).await?;

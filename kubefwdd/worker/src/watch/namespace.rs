@@ -208,7 +208,11 @@ impl Task {
         }
     }
 
-    fn watch<W: Wire>(&mut self, source: Source, wrap: fn(News<W::Compact>) -> Event) -> AbortHandle {
+    fn watch<W: Wire>(
+        &mut self,
+        source: Source,
+        wrap: fn(News<W::Compact>) -> Event,
+    ) -> AbortHandle {
         let watch = stream::run::<W, Event>(source, self.sender.clone(), wrap);
         self.tasks.spawn(watch)
     }

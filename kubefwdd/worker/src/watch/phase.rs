@@ -43,12 +43,7 @@ impl Status {
             .hint("check the spelling; when it is created, its services are forwarded at once");
             return (NamespacePhase::Failed, Some(failure));
         }
-        let failure = self
-            .services
-            .iter()
-            .flatten()
-            .chain(&self.backing)
-            .next();
+        let failure = self.services.iter().flatten().chain(&self.backing).next();
         if let Some(failure) = failure {
             return (NamespacePhase::Failed, Some(failure.clone()));
         }

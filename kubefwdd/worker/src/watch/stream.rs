@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::Client;
-use kube::core::{Request, WatchEvent};
 use kube::core::params::{ListParams, WatchParams};
+use kube::core::{Request, WatchEvent};
 use rand::Rng;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
@@ -96,7 +96,12 @@ pub(super) async fn run<W: Wire, E: Send + 'static>(
     wrap: fn(News<W::Compact>) -> E,
 ) {
     let mut watch = Watch::<W, E> {
-        request: Request::new(format!("{}/namespaces/{}/{}", W::API, source.namespace, W::RESOURCE)),
+        request: Request::new(format!(
+            "{}/namespaces/{}/{}",
+            W::API,
+            source.namespace,
+            W::RESOURCE
+        )),
         source,
         news,
         wrap,
@@ -131,7 +136,9 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             None => ("list", self.list().await),
             Some(version) => ("watch", self.follow(version).await),
         };
-        let was_healthy = self.connected.is_some_and(|since| since.elapsed() >= HEALTHY);
+        let was_healthy = self
+            .connected
+            .is_some_and(|since| since.elapsed() >= HEALTHY);
         if was_healthy {
             self.healthy();
         }
@@ -199,7 +206,10 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
         .limit(PAGE);
         let mut objects = Vec::new();
         let version = loop {
-            let request = self.request.list(&parameters).map_err(kube::Error::BuildRequest)?;
+            let request = self
+                .request
+                .list(&parameters)
+                .map_err(kube::Error::BuildRequest)?;
             let text = in_time(self.source.client.request_text(request)).await??;
             let page: Page<W> = serde_json::from_str(&text)?;
             let items = page.items.into_iter().flatten();
@@ -282,5 +292,7 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
 }
 
 async fn in_time<F: Future>(future: F) -> Result<F::Output, WatchError> {
-    timeout(ANSWER, future).await.map_err(|_| WatchError::Timeout)
+    timeout(ANSWER, future)
+        .await
+        .map_err(|_| WatchError::Timeout)
 }

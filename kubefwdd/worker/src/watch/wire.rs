@@ -302,9 +302,8 @@ impl Wire for WirePod {
 
     fn compact(self) -> Option<Pod> {
         let status = self.status;
-        let ready = |condition: &PodCondition| {
-            condition.r#type == "Ready" && condition.status == "True"
-        };
+        let ready =
+            |condition: &PodCondition| condition.r#type == "Ready" && condition.status == "True";
         let containers = self.spec.containers.into_iter();
         let sidecars = self.spec.init_containers.into_iter().flatten();
         Some(Pod {

@@ -79,7 +79,11 @@ struct Watched {
 }
 
 impl Contexts {
-    pub(super) fn new(clusters: Arc<Clusters>, outbox: Outbox, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(
+        clusters: Arc<Clusters>,
+        outbox: Outbox,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         Self {
             clusters,
             outbox,
@@ -105,7 +109,9 @@ impl Contexts {
             wanted.insert(context.name.clone(), context);
         }
         let is_wanted = |name: &String, context: &mut Context| {
-            wanted.get(name).is_some_and(|w| w.kubeconfig == context.kubeconfig)
+            wanted
+                .get(name)
+                .is_some_and(|w| w.kubeconfig == context.kubeconfig)
         };
         let gone: Vec<_> = self
             .contexts
@@ -132,8 +138,11 @@ impl Contexts {
             let context = self.open(&name, wanted.kubeconfig);
             self.contexts.insert(name.clone(), context);
         }
-        let wanted: BTreeMap<String, DesiredNamespace> =
-            wanted.namespaces.into_iter().map(|n| (n.name.clone(), n)).collect();
+        let wanted: BTreeMap<String, DesiredNamespace> = wanted
+            .namespaces
+            .into_iter()
+            .map(|n| (n.name.clone(), n))
+            .collect();
         let Some(context) = self.contexts.get_mut(&name) else {
             return frames;
         };
@@ -233,7 +242,9 @@ impl Contexts {
             .contexts
             .get(&service.context)
             .and_then(|context| context.namespaces.get(&service.namespace))
-            .map_or(Balance::Primary, |watched| watched.balance(&service.service));
+            .map_or(Balance::Primary, |watched| {
+                watched.balance(&service.service)
+            });
         self.routes(&service.context, &service.namespace)
             .get_or_make(&service.service, balance)
     }
@@ -345,7 +356,10 @@ impl Contexts {
     fn forget(&self, context: &str, namespace: &str) -> Vec<Frame> {
         let key = (context.to_owned(), namespace.to_owned());
         let routes = self.routes.get(&key).map(|routes| routes.all());
-        let reports = routes.into_iter().flatten().flat_map(|route| route.forget());
+        let reports = routes
+            .into_iter()
+            .flatten()
+            .flat_map(|route| route.forget());
         reports.map(Frame::Forward).collect()
     }
 

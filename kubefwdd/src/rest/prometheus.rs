@@ -1,0 +1,467 @@
+//! `/metrics`: OpenMetrics text, made from a snapshot whenever it is asked for.
+//!
+//! | name | unit | labels |
+//! |---|---|---|
+//! | `kubefwd_build_info` | | `version` |
+//! | `kubefwd_uptime_seconds` | seconds | |
+//! | `kubefwd_namespaces` | | `state`: connecting, watching, failed |
+//! | `kubefwd_services` | | `status`: active, partial, pending, error |
+//! | `kubefwd_forwards` | | `status`: active, connecting, pending, error, stopping |
+//! | `kubefwd_errors` | errors that are open now | |
+//! | `kubefwd_hosts_entries` | addresses in our block of the hosts file | |
+//! | `kubefwd_hosts_writes_total` | | |
+//! | `kubefwd_worker_restarts_total` | | `uid` |
+//! | `kubefwd_service_received_bytes_total` | bytes from pods | `context`, `namespace`, `service` |
+//! | `kubefwd_service_sent_bytes_total` | bytes to pods | the same |
+//! | `kubefwd_forward_connections` | open now | the same and `address`, `port` |
+//! | `kubefwd_forward_connections_opened_total` | | the same |
+//! | `kubefwd_forward_connections_failed_total` | | the same |
+//! | `kubefwd_forward_first_byte_seconds_sum`, `_count` | seconds from accept to first byte | the same |
+//! | `kubefwd_http_requests_total` | | `context`, `namespace`, `service`, `class` |
+//!
+//! Services and forwards that were never used have no series of their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Face;
+use super::envelope::ApiError;
+use super::extract::Caller;
+use super::keys;
+use super::types::forwards::ForwardStatus;
+use super::types::services::ServiceStatus;
+use crate::core::state::{ForwardView, NamespaceState, ServiceView};
+use crate::telemetry::http::HttpSummary;
+use crate::telemetry::meters::Totals;
+
+const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that one scrape shows.
+#[derive(Debug)]
+struct Scrape {
+    version: &'static str,
+    uptime: f64,
+    namespaces: BTreeMap<&'static str, u64>,
+    services: BTreeMap<&'static str, u64>,
+    forwards: BTreeMap<&'static str, u64>,
+    errors: u64,
+    hosts_entries: u64,
+    hosts_writes: u64,
+    restarts: Vec<(u32, u64)>,
+    /// Those that moved a byte.
+    used: Vec<Used>,
+}
+
+/// A service that was used.
+#[derive(Debug)]
+struct Used {
+    service: Arc<ServiceView>,
+    totals: Totals,
+    http: HttpSummary,
+}
+
+/// The endpoint.
+pub(crate) async fn metrics(
+    State(face): State<Face>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    let mut registry = Registry::with_prefix("kubefwd");
+    registry.register_collector(Box::new(Scrape::new(&face, &caller)));
+    let mut body = String::new();
+    text::encode(&mut body, &registry)
+        .map_err(|error| ApiError::defect(&format!("metrics cannot be written: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+}
+
+// === impl Scrape ===
+
+impl Scrape {
+    fn new(face: &Face, caller: &Caller) -> Self {
+        let (view, hosts) = (face.control.view(), face.control.hosts());
+        let telemetry = face.control.telemetry();
+        let info = face.control.info();
+        let uptime = SystemTime::now()
+            .duration_since(info.started_at)
+            .unwrap_or_default();
+        let workers = view.workers.iter().filter(|(uid, _)| caller.sees(**uid));
+        let errors = telemetry
+            .errors
+            .open(usize::MAX, |uid| caller.sees(uid))
+            .len();
+        let mut scrape = Self {
+            version: info.version,
+            uptime: uptime.as_secs_f64(),
+            namespaces: BTreeMap::new(),
+            services: BTreeMap::new(),
+            forwards: BTreeMap::new(),
+            errors: errors as u64,
+            hosts_entries: hosts.entries as u64,
+            hosts_writes: hosts.writes,
+            restarts: workers
+                .map(|(uid, worker)| (*uid, worker.restarts.into()))
+                .collect(),
+            used: Vec::new(),
+        };
+        for namespace in view.namespaces.values().filter(|n| caller.sees(n.key.uid)) {
+            let state = match namespace.state {
+                NamespaceState::Connecting => "connecting",
+                NamespaceState::Watching => "watching",
+                NamespaceState::Failed(_) => "failed",
+            };
+            *scrape.namespaces.entry(state).or_default() += 1;
+        }
+        let meters = telemetry.meters.read(SystemTime::now());
+        for service in keys::visible(&view, caller) {
+            *scrape
+                .services
+                .entry(ServiceStatus::from(service.state).name())
+                .or_default() += 1;
+            for forward in &service.forwards {
+                *scrape
+                    .forwards
+                    .entry(ForwardStatus::from(&forward.state).name())
+                    .or_default() += 1;
+            }
+            let totals = meters.service_totals(service);
+            let opened = service
+                .forwards
+                .iter()
+                .any(|forward| forward.traffic.opened > 0);
+            if opened || totals != Totals::default() {
+                let http = telemetry.http.summary(service.key.uid, &service.forwards);
+                scrape.used.push(Used {
+                    service: service.clone(),
+                    totals,
+                    http,
+                });
+            }
+        }
+        scrape
+    }
+
+    fn write(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        out.info(
+            "build",
+            "The version that runs",
+            [("version", self.version)],
+        )?;
+        out.gauges(
+            "uptime",
+            "Time since the daemon started",
+            Some(Unit::Seconds),
+            [(NONE, self.uptime)],
+        )?;
+        let states = [
+            (
+                "namespaces",
+                "Namespaces by how far they are",
+                "state",
+                &self.namespaces,
+            ),
+            ("services", "Services by status", "status", &self.services),
+            (
+                "forwards",
+                "Listening ports by status",
+                "status",
+                &self.forwards,
+            ),
+        ];
+        for (name, help, label, counts) in states {
+            let samples = counts
+                .iter()
+                .map(|(value, count)| ([(label, *value)], *count as f64));
+            out.gauges(name, help, None, samples)?;
+        }
+        out.gauges(
+            "errors",
+            "Errors that are open now",
+            None,
+            [(NONE, self.errors as f64)],
+        )?;
+        let help = "Addresses in the daemon's block of the hosts file";
+        out.gauges(
+            "hosts_entries",
+            help,
+            None,
+            [(NONE, self.hosts_entries as f64)],
+        )?;
+        let help = "How often the hosts file was written";
+        out.counters("hosts_writes", help, None, [(NONE, self.hosts_writes)])?;
+        let restarts = self
+            .restarts
+            .iter()
+            .map(|(uid, count)| ([("uid", uid.to_string())], *count));
+        out.counters(
+            "worker_restarts",
+            "How often a worker had to be started again",
+            None,
+            restarts,
+        )?;
+        self.write_services(out)?;
+        self.write_forwards(out)
+    }
+
+    fn write_services(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let received = self
+            .used
+            .iter()
+            .map(|used| (used.labels(), used.totals.bytes_in));
+        out.counters(
+            "service_received",
+            "Bytes from the pods of a service",
+            Some(Unit::Bytes),
+            received,
+        )?;
+        let sent = self
+            .used
+            .iter()
+            .map(|used| (used.labels(), used.totals.bytes_out));
+        out.counters(
+            "service_sent",
+            "Bytes to the pods of a service",
+            Some(Unit::Bytes),
+            sent,
+        )?;
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        let requests = self.used.iter().flat_map(|used| {
+            let counts = classes
+                .into_iter()
+                .zip(used.http.classes)
+                .filter(|(_, count)| *count > 0);
+            counts.map(|(class, count)| {
+                let [context, namespace, service] = used.labels();
+                (
+                    [context, namespace, service, ("class", class.to_owned())],
+                    count,
+                )
+            })
+        });
+        out.counters(
+            "http_requests",
+            "HTTP requests seen, by the hundred of their status",
+            None,
+            requests,
+        )
+    }
+
+    fn write_forwards(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let used = || {
+            let each = self.used.iter().flat_map(|used| {
+                used.service
+                    .forwards
+                    .iter()
+                    .map(|forward| (used.forward_labels(forward), &forward.traffic))
+            });
+            each.filter(|(_, traffic)| traffic.opened > 0)
+        };
+        let open = used().map(|(labels, traffic)| (labels, traffic.active as f64));
+        out.gauges(
+            "forward_connections",
+            "Connections that are open now",
+            None,
+            open,
+        )?;
+        let opened = used().map(|(labels, traffic)| (labels, traffic.opened));
+        out.counters(
+            "forward_connections_opened",
+            "Connections so far",
+            None,
+            opened,
+        )?;
+        let failed = used().map(|(labels, traffic)| (labels, traffic.failed));
+        out.counters(
+            "forward_connections_failed",
+            "Connections that failed",
+            None,
+            failed,
+        )?;
+        let times = used().map(|(labels, traffic)| {
+            (
+                labels,
+                traffic.first_byte_us as f64 / 1e6,
+                traffic.first_bytes,
+            )
+        });
+        out.sums(
+            "forward_first_byte",
+            "Time from accepting a connection to its first byte",
+            times,
+        )
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.write(&mut Writer(&mut encoder))
+    }
+}
+
+// === impl Used ===
+
+impl Used {
+    fn labels(&self) -> [(&'static str, String); 3] {
+        let key = &self.service.key;
+        [
+            ("context", key.context.to_string()),
+            ("namespace", key.namespace.to_string()),
+            ("service", key.service.to_string()),
+        ]
+    }
+
+    fn forward_labels(&self, forward: &ForwardView) -> [(&'static str, String); 5] {
+        let [context, namespace, service] = self.labels();
+        let address = ("address", forward.address.to_string());
+        [
+            context,
+            namespace,
+            service,
+            address,
+            ("port", forward.local_port.to_string()),
+        ]
+    }
+}
+
+/// No labels.
+const NONE: [(&str, &str); 0] = [];
+
+/// Writes one metric after the other.
+struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+// === impl Writer ===
+
+impl Writer<'_, '_> {
+    fn info(&mut self, name: &str, help: &str, labels: impl EncodeLabelSet) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Info)?;
+        metric.encode_info(&labels)
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        samples: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        for (labels, value) in samples {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        samples: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric =
+            self.0
+                .encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        for (labels, value) in samples {
+            metric
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    /// Sums and counts of times in seconds, as a histogram without buckets of its own.
+    fn sums<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, f64, u64)>,
+    ) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        for (labels, sum, count) in samples {
+            let all = [(f64::MAX, count)];
+            metric
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(sum, count, &all, None)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::samples;
+
+    #[test]
+    fn names_units_and_labels_are_as_documented() {
+        let mut forward = samples::forward("api.shop.kind.api-6f.80", 80);
+        (forward.traffic.opened, forward.traffic.first_bytes) = (3, 2);
+        forward.traffic.first_byte_us = 1_500_000;
+        let service = ServiceView {
+            forwards: vec![forward],
+            ..samples::service(1, "api", "shop", "a\"b")
+        };
+        let totals = Totals {
+            bytes_in: 20,
+            bytes_out: 10,
+        };
+        let http = HttpSummary {
+            classes: [0, 4, 0, 0, 0],
+            ..Default::default()
+        };
+        let scrape = Scrape {
+            version: "1.2.3",
+            uptime: 5.0,
+            namespaces: [("watching", 1)].into(),
+            services: [("active", 1)].into(),
+            forwards: [("active", 1)].into(),
+            errors: 0,
+            hosts_entries: 2,
+            hosts_writes: 7,
+            restarts: vec![(1000, 1)],
+            used: vec![Used {
+                service: Arc::new(service),
+                totals,
+                http,
+            }],
+        };
+        let mut registry = Registry::with_prefix("kubefwd");
+        registry.register_collector(Box::new(scrape));
+        let mut body = String::new();
+        text::encode(&mut body, &registry).unwrap();
+        for line in [
+            "kubefwd_build_info{version=\"1.2.3\"} 1",
+            "kubefwd_uptime_seconds 5.0",
+            "kubefwd_services{status=\"active\"} 1.0",
+            "kubefwd_hosts_writes_total 7",
+            "kubefwd_worker_restarts_total{uid=\"1000\"} 1",
+            "kubefwd_service_received_bytes_total{context=\"a\\\"b\",namespace=\"shop\",service=\"api\"} 20",
+            "kubefwd_http_requests_total{context=\"a\\\"b\",namespace=\"shop\",service=\"api\",class=\"2xx\"} 4",
+        ] {
+            assert!(body.lines().any(|found| found == line), "{line}\n{body}");
+        }
+        let series = "{context=\"a\\\"b\",namespace=\"shop\",service=\"api\",address=\"127.1.27.1\",port=\"80\"}";
+        assert!(
+            body.contains(&format!(
+                "kubefwd_forward_first_byte_seconds_sum{series} 1.5"
+            )),
+            "{body}"
+        );
+        assert!(body.ends_with("# EOF\n"));
+    }
+}

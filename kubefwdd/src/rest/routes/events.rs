@@ -1,0 +1,60 @@
+//! Events as they happen.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Refusals};
+use crate::rest::extract::{Caller, Query};
+use crate::rest::sse;
+use crate::rest::types::history::{EventType, StreamedEvent};
+use crate::telemetry::events::Logged;
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// Only of this type.
+    #[serde(rename = "type")]
+    #[param(inline)]
+    kind: Option<EventType>,
+}
+
+/// Follow events
+///
+/// Server-sent events, from now on; with `Last-Event-ID` from after that event, as far as it is kept. Who is too slow, or
+/// asks for what is not kept any more, gets one event `resync` and should read the lists again.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "Events (SSE)", operation_id = "stream_events",
+    params(Filter, ("Last-Event-ID" = Option<u64>, Header, description = "The last event seen")),
+    responses(
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String,
+         example = "id: 17\nevent: service.added\ndata: {\"key\":\"api.shop.kind\",\"namespace\":\"shop\",\"service\":\"api\",\"context\":\"kind\"}\n\n"),
+        Refusals,
+    ),
+)]
+pub(crate) async fn stream(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(filter): Query<Filter>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let from = sse::last_event_id(&headers)?;
+    let telemetry = face.control.telemetry().clone();
+    let encode = move |logged: &Logged| {
+        let event = &logged.event;
+        let wanted =
+            caller.sees(event.uid) && filter.kind.is_none_or(|kind| kind == event.kind.into());
+        wanted.then(|| sse::frame(logged.id, event.kind.name(), &StreamedEvent::from(event)))
+    };
+    Ok(sse::follow(
+        telemetry,
+        |telemetry| &telemetry.events,
+        from,
+        encode,
+        face.stop.clone(),
+    ))
+}

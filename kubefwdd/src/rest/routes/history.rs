@@ -1,0 +1,140 @@
+//! What happened.
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Count;
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Envelope, Refusals};
+use crate::rest::extract::{Caller, Key, Number, Query};
+use crate::rest::keys;
+use crate::rest::types::history::{ErrorRecord, Event, EventType, HistoryStats, Reconnection};
+use crate::telemetry::{errors, reconnections};
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventFilter {
+    /// How many at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50, example = 20)]
+    count: Option<Number<1, 1000>>,
+    /// Only of this type.
+    #[serde(rename = "type")]
+    #[param(inline)]
+    kind: Option<EventType>,
+}
+
+/// Events
+///
+/// The newest first.
+#[utoipa::path(get, path = "/api/v1/history/events", tag = "History", params(EventFilter), responses(
+    (status = 200, description = "The events", body = Envelope<Vec<Event>>), Refusals,
+))]
+pub(crate) async fn events(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(filter): Query<EventFilter>,
+) -> Envelope<Vec<Event>> {
+    let log = &face.control.telemetry().events;
+    let wanted = log.newest_where(filter.count.map_or(50, Number::get), |logged| {
+        caller.sees(logged.event.uid)
+            && filter
+                .kind
+                .is_none_or(|kind| kind == logged.event.kind.into())
+    });
+    let events: Vec<Event> = wanted.iter().map(|logged| Event::from(&**logged)).collect();
+    let count = events.len();
+    Envelope::list(events, count)
+}
+
+/// Errors
+///
+/// The newest first, with the time at which each began and was over.
+#[utoipa::path(get, path = "/api/v1/history/errors", tag = "History", params(Count), responses(
+    (status = 200, description = "The errors", body = Envelope<Vec<ErrorRecord>>), Refusals,
+))]
+pub(crate) async fn errors(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(count): Query<Count>,
+) -> Envelope<Vec<ErrorRecord>> {
+    let found = face
+        .control
+        .telemetry()
+        .errors
+        .newest(count.get(), |uid| caller.sees(uid));
+    let errors: Vec<ErrorRecord> = found.into_iter().map(ErrorRecord::from).collect();
+    let count = errors.len();
+    Envelope::list(errors, count)
+}
+
+/// Reconnections
+///
+/// The newest first: why, how often it was tried, how long it took.
+#[utoipa::path(get, path = "/api/v1/history/reconnections", tag = "History", params(Count), responses(
+    (status = 200, description = "The reconnections", body = Envelope<Vec<Reconnection>>), Refusals,
+))]
+pub(crate) async fn reconnections(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(count): Query<Count>,
+) -> Envelope<Vec<Reconnection>> {
+    let found = face
+        .control
+        .telemetry()
+        .reconnections
+        .newest(count.get(), |uid| caller.sees(uid));
+    encode(found)
+}
+
+/// Reconnections of a service
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/api/v1/services/{key}/history/reconnections", tag = "History",
+    operation_id = "service_reconnections",
+    params(("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Count),
+    responses(
+        (status = 200, description = "The reconnections", body = Envelope<Vec<Reconnection>>), Refusals,
+    ),
+)]
+pub(crate) async fn of_service(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+    Query(count): Query<Count>,
+) -> Result<Envelope<Vec<Reconnection>>, ApiError> {
+    let found = keys::service(&face.control.view(), &caller, &key)?;
+    Ok(encode(
+        face.control
+            .telemetry()
+            .reconnections
+            .of(&found.service.key, count.get()),
+    ))
+}
+
+fn encode(found: Vec<reconnections::Reconnection>) -> Envelope<Vec<Reconnection>> {
+    let list: Vec<Reconnection> = found.into_iter().map(Reconnection::from).collect();
+    let count = list.len();
+    Envelope::list(list, count)
+}
+
+/// How much is kept
+#[utoipa::path(get, path = "/api/v1/history/stats", tag = "History", responses(
+    (status = 200, description = "The numbers", body = Envelope<HistoryStats>), Refusals,
+))]
+pub(crate) async fn stats(State(face): State<Face>, caller: Caller) -> Envelope<HistoryStats> {
+    let telemetry = face.control.telemetry();
+    let sees = |uid| caller.sees(uid);
+    Envelope::new(HistoryStats {
+        total_events: telemetry
+            .events
+            .count_where(|logged| caller.sees(logged.event.uid)),
+        total_errors: telemetry.errors.count(sees),
+        total_reconnects: telemetry.reconnections.count(sees),
+        max_events: telemetry.events.totals().1,
+        max_errors: errors::PER_USER,
+        max_reconnects: reconnections::PER_USER,
+    })
+}

@@ -1,0 +1,330 @@
+//! What the cluster has: asked of the caller's own worker, answered with the caller's own rights.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::control::ClusterAccess;
+use crate::core::names::{ContextName, Namespace, ServiceName};
+use crate::core::policy::Actor;
+use crate::core::state::{NamespaceKey, View};
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Envelope, Refusals};
+use crate::rest::extract::{Caller, Keys, Number, Query, text};
+use crate::rest::types::kubernetes::{
+    ContextList, Endpoints, KubeEvent, KubeNamespace, KubeNamespaces, KubeService, KubeServices,
+};
+
+/// A credential plugin may ask the user something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// In which context.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InContext {
+    /// A context of the caller's kubeconfig; without it the current one.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "minikube")]
+    context: Option<String>,
+}
+
+/// In which context and namespace.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InNamespace {
+    /// The namespace.
+    #[param(
+        example = "default",
+        min_length = 1,
+        max_length = 63,
+        pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    )]
+    namespace: String,
+    /// A context of the caller's kubeconfig; without it the current one.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "minikube")]
+    context: Option<String>,
+}
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventFilter {
+    /// A context of the caller's kubeconfig; without it the current one.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "minikube")]
+    context: Option<String>,
+    /// Only about objects of this kind.
+    #[serde(default, alias = "resource_kind", deserialize_with = "text")]
+    #[param(example = "Pod")]
+    resource_kind: Option<String>,
+    /// Only about objects with this name.
+    #[serde(default, alias = "resource_name", deserialize_with = "text")]
+    #[param(example = "api-6f")]
+    resource_name: Option<String>,
+    /// How many at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50, example = 50)]
+    limit: Option<Number<1, 1000>>,
+}
+
+/// Contexts
+///
+/// The contexts of the caller's kubeconfig.
+#[utoipa::path(get, path = "/api/v1/kubernetes/contexts", tag = "Kubernetes Discovery", responses(
+    (status = 200, description = "The contexts", body = Envelope<ContextList>), Refusals,
+))]
+pub(crate) async fn contexts(
+    State(face): State<Face>,
+    caller: Caller,
+) -> Result<Envelope<ContextList>, ApiError> {
+    let contexts = face
+        .control
+        .contexts(&caller, &ClusterAccess::default())
+        .await?;
+    let list = ContextList::from(contexts);
+    let count = list.contexts.len();
+    Ok(Envelope::list(list, count))
+}
+
+/// Namespaces of a cluster
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/namespaces", tag = "Kubernetes Discovery",
+    operation_id = "cluster_namespaces", params(InContext),
+    responses((status = 200, description = "The namespaces", body = Envelope<KubeNamespaces>), Refusals),
+)]
+pub(crate) async fn namespaces(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(query): Query<InContext>,
+) -> Result<Envelope<KubeNamespaces>, ApiError> {
+    let access = access(query.context);
+    let question = Question::Namespaces(wire::ListNamespacesQuery {});
+    let Content::Namespaces(answer) = ask(&face, &caller, &access, question).await? else {
+        return Err(odd());
+    };
+    let context = resolved(&face, &caller, &access).await;
+    let view = face.control.view();
+    let mut namespaces: Vec<KubeNamespace> = answer
+        .namespaces
+        .into_iter()
+        .map(|namespace| KubeNamespace {
+            forwarded: namespace_key(&caller, context.as_ref(), &namespace.name)
+                .is_some_and(|key| view.namespaces.contains_key(&key)),
+            name: namespace.name,
+            status: namespace.status,
+        })
+        .collect();
+    namespaces.sort_by(|a, b| a.name.cmp(&b.name));
+    let count = namespaces.len();
+    Ok(Envelope::list(KubeNamespaces { namespaces }, count))
+}
+
+/// Services of a cluster
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/services", tag = "Kubernetes Discovery",
+    operation_id = "cluster_services", params(InNamespace),
+    responses((status = 200, description = "The services", body = Envelope<KubeServices>), Refusals),
+)]
+pub(crate) async fn services(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(query): Query<InNamespace>,
+) -> Result<Envelope<KubeServices>, ApiError> {
+    let access = access(query.context);
+    let mut services = list(&face, &caller, &access, &query.namespace, "").await?;
+    services.sort_by(|a, b| a.name().cmp(b.name()));
+    let count = services.len();
+    Ok(Envelope::list(KubeServices { services }, count))
+}
+
+/// A service of a cluster
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/services/{namespace}/{name}", tag = "Kubernetes Discovery",
+    operation_id = "cluster_service",
+    params(
+        ("namespace" = String, Path, description = "The namespace", example = "default"),
+        ("name" = String, Path, description = "The service", example = "api-gateway"),
+        InContext,
+    ),
+    responses((status = 200, description = "The service", body = Envelope<KubeService>), Refusals),
+)]
+pub(crate) async fn service(
+    State(face): State<Face>,
+    caller: Caller,
+    Keys((namespace, name)): Keys<(String, String)>,
+    Query(query): Query<InContext>,
+) -> Result<Envelope<KubeService>, ApiError> {
+    ServiceName::parse(&name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let found = list(&face, &caller, &access(query.context), &namespace, &name).await?;
+    let found = found.into_iter().find(|service| service.name() == name);
+    found
+        .map(Envelope::new)
+        .ok_or_else(|| ApiError::not_found(format!("namespace {namespace} has no service {name}")))
+}
+
+async fn list(
+    face: &Face,
+    caller: &Caller,
+    access: &ClusterAccess,
+    namespace: &str,
+    name: &str,
+) -> Result<Vec<KubeService>, ApiError> {
+    let namespace = checked(namespace)?;
+    let name = name.to_owned();
+    let question = Question::Services(wire::ListServicesQuery { namespace, name });
+    let Content::Services(answer) = ask(face, caller, access, question).await? else {
+        return Err(odd());
+    };
+    let context = resolved(face, caller, access).await;
+    let view = face.control.view();
+    let services = answer.services.into_iter().map(|service| {
+        let key = forward_key(&view, caller, context.as_ref(), &service);
+        KubeService::new(service, key)
+    });
+    Ok(services.collect())
+}
+
+/// Events of a cluster
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/events/{namespace}", tag = "Kubernetes Discovery",
+    operation_id = "cluster_events",
+    params(("namespace" = String, Path, description = "The namespace", example = "default"), EventFilter),
+    responses((status = 200, description = "The events", body = Envelope<Vec<KubeEvent>>), Refusals),
+)]
+pub(crate) async fn events(
+    State(face): State<Face>,
+    caller: Caller,
+    Keys(namespace): Keys<String>,
+    Query(filter): Query<EventFilter>,
+) -> Result<Envelope<Vec<KubeEvent>>, ApiError> {
+    let limit = filter.limit.map_or(50, Number::get);
+    let question = Question::Events(wire::ListEventsQuery {
+        namespace: checked(&namespace)?,
+        kind: filter.resource_kind.unwrap_or_default(),
+        name: filter.resource_name.unwrap_or_default(),
+        limit: u32::try_from(limit).unwrap_or(u32::MAX),
+    });
+    let Content::Events(answer) = ask(&face, &caller, &access(filter.context), question).await?
+    else {
+        return Err(odd());
+    };
+    let events: Vec<KubeEvent> = answer
+        .events
+        .into_iter()
+        .take(limit)
+        .map(KubeEvent::from)
+        .collect();
+    let count = events.len();
+    Ok(Envelope::list(events, count))
+}
+
+/// Endpoints of a service
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/endpoints/{namespace}/{service}", tag = "Kubernetes Discovery",
+    operation_id = "cluster_endpoints",
+    params(
+        ("namespace" = String, Path, description = "The namespace", example = "default"),
+        ("service" = String, Path, description = "The service", example = "api"),
+        InContext,
+    ),
+    responses((status = 200, description = "The endpoints", body = Envelope<Endpoints>), Refusals),
+)]
+pub(crate) async fn endpoints(
+    State(face): State<Face>,
+    caller: Caller,
+    Keys((namespace, service)): Keys<(String, String)>,
+    Query(query): Query<InContext>,
+) -> Result<Envelope<Endpoints>, ApiError> {
+    ServiceName::parse(&service).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let question = Question::Endpoints(wire::EndpointsQuery {
+        namespace: checked(&namespace)?,
+        service,
+    });
+    match ask(&face, &caller, &access(query.context), question).await? {
+        Content::Endpoints(answer) => Ok(Envelope::new(answer.into())),
+        _ => Err(odd()),
+    }
+}
+
+/// How to reach the cluster of a context.
+pub(super) fn access(context: Option<String>) -> ClusterAccess {
+    ClusterAccess {
+        context: context.unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+/// Asks the caller's worker a question that has one answer.
+pub(super) async fn ask(
+    face: &Face,
+    caller: &Actor,
+    access: &ClusterAccess,
+    question: Question,
+) -> Result<Content, ApiError> {
+    if !access.context.is_empty() {
+        ContextName::parse(&access.context)
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
+    Ok(face
+        .control
+        .ask(caller, access, question)
+        .await?
+        .only(PATIENCE)
+        .await?)
+}
+
+/// The worker gave the answer to another question.
+pub(super) fn odd() -> ApiError {
+    ApiError::defect("a worker answered something else than it was asked")
+}
+
+/// A namespace that can be asked for.
+pub(super) fn checked(namespace: &str) -> Result<String, ApiError> {
+    let parsed = Namespace::parse(namespace);
+    parsed
+        .map(String::from)
+        .map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+/// The context that is meant: the current one where none was named. `None` where that cannot be found out.
+pub(super) async fn resolved(
+    face: &Face,
+    caller: &Actor,
+    access: &ClusterAccess,
+) -> Option<ContextName> {
+    if !access.context.is_empty() {
+        return ContextName::parse(&access.context).ok();
+    }
+    let contexts = face.control.contexts(caller, access).await.ok()?;
+    ContextName::parse(&contexts.current_context).ok()
+}
+
+/// The key that a namespace of the caller's has.
+pub(super) fn namespace_key(
+    caller: &Actor,
+    context: Option<&ContextName>,
+    namespace: &str,
+) -> Option<NamespaceKey> {
+    Some(NamespaceKey {
+        uid: caller.uid()?,
+        context: context?.clone(),
+        namespace: Namespace::parse(namespace).ok()?,
+    })
+}
+
+fn forward_key(
+    view: &View,
+    caller: &Actor,
+    context: Option<&ContextName>,
+    service: &wire::KubeService,
+) -> Option<String> {
+    let namespace = namespace_key(caller, context, &service.namespace)?;
+    let key = namespace.service(ServiceName::parse(&service.name).ok()?);
+    view.services.contains_key(&key).then(|| key.to_string())
+}

@@ -1,0 +1,191 @@
+//! The daemon's log.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::core::policy::{Actor, Verb};
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Envelope, Refusals};
+use crate::rest::extract::{Caller, Number, Query, text};
+use crate::rest::sse;
+use crate::rest::types::logs::{Cleared, Log, LogLevel, LogList, SystemLogs};
+use crate::telemetry::events::Logged;
+use crate::telemetry::logs::LogLine;
+
+/// Which lines.
+#[derive(Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// How many at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 5000, default = 100, example = 50)]
+    count: Option<Number<1, 5000>>,
+    /// Only as bad as this or worse.
+    #[param(inline)]
+    level: Option<LogLevel>,
+    /// Only about the service with this name or key.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "api.shop.kind")]
+    service: Option<String>,
+}
+
+/// Which lines to follow.
+#[derive(Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StreamFilter {
+    /// Only as bad as this or worse.
+    #[param(inline)]
+    level: Option<LogLevel>,
+    /// Only about the service with this name or key.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "api.shop.kind")]
+    service: Option<String>,
+}
+
+/// Which lines of the daemon as a whole.
+#[derive(Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SystemFilter {
+    /// How many at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 5000, default = 100, example = 50)]
+    count: Option<Number<1, 5000>>,
+    /// Only as bad as this or worse.
+    #[param(inline)]
+    level: Option<LogLevel>,
+}
+
+/// Whether a caller may see a line: it is about nobody in particular, or about one whose forwards they see.
+fn visible(actor: &Actor, line: &LogLine) -> bool {
+    line.uid.is_none_or(|uid| actor.sees(uid))
+}
+
+fn is_about(line: &LogLine, service: &str) -> bool {
+    let key = line.service.as_deref().unwrap_or_default();
+    key == service
+        || key
+            .strip_prefix(service)
+            .is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn matches(line: &LogLine, level: Option<LogLevel>, service: Option<&str>) -> bool {
+    level.is_none_or(|level| LogLevel::from(line.level) >= level)
+        && service.is_none_or(|service| is_about(line, service))
+}
+
+/// Lines
+///
+/// The newest first: what the daemon and the caller's worker say.
+#[utoipa::path(get, path = "/api/v1/logs", tag = "Logs", params(Filter), responses(
+    (status = 200, description = "The lines", body = Envelope<LogList>), Refusals,
+))]
+pub(crate) async fn list(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(filter): Query<Filter>,
+) -> Envelope<LogList> {
+    let wanted = |logged: &Logged<LogLine>| {
+        visible(&caller, &logged.event)
+            && matches(&logged.event, filter.level, filter.service.as_deref())
+    };
+    let lines = face
+        .control
+        .telemetry()
+        .logs
+        .newest(filter.count.map_or(100, Number::get), wanted);
+    let logs: Vec<Log> = lines
+        .iter()
+        .map(|logged| Log::from(&logged.event))
+        .collect();
+    let count = logs.len();
+    Envelope::list(LogList { logs }, count)
+}
+
+/// Follow lines
+///
+/// Server-sent events of type `log`, from now on; with `Last-Event-ID` from after that line.
+#[utoipa::path(
+    get, path = "/api/v1/logs/stream", tag = "Logs", operation_id = "stream_logs",
+    params(StreamFilter, ("Last-Event-ID" = Option<u64>, Header, description = "The last line seen")),
+    responses(
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String,
+         example = "id: 4\nevent: log\ndata: {\"timestamp\":\"2026-01-15T10:30:00.000Z\",\"level\":\"info\",\"message\":\"ready\"}\n\n"),
+        Refusals,
+    ),
+)]
+pub(crate) async fn stream(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(filter): Query<StreamFilter>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let from = sse::last_event_id(&headers)?;
+    let telemetry = face.control.telemetry().clone();
+    let encode = move |logged: &Logged<LogLine>| {
+        let line = &logged.event;
+        let wanted =
+            visible(&caller, line) && matches(line, filter.level, filter.service.as_deref());
+        wanted.then(|| sse::frame(logged.id, "log", &Log::from(line)))
+    };
+    Ok(sse::follow(
+        telemetry,
+        |telemetry| telemetry.logs.lines(),
+        from,
+        encode,
+        face.stop.clone(),
+    ))
+}
+
+/// Lines of the daemon as a whole
+///
+/// Those that are about no service, the newest first.
+#[utoipa::path(
+    get, path = "/api/v1/logs/system", tag = "Logs", operation_id = "system_logs",
+    params(SystemFilter),
+    responses((status = 200, description = "The lines", body = Envelope<SystemLogs>), Refusals),
+)]
+pub(crate) async fn system(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(filter): Query<SystemFilter>,
+) -> Envelope<SystemLogs> {
+    let ring = &face.control.telemetry().logs;
+    let cleared = ring.cleared_by(caller.uid());
+    let own = |logged: &Logged<LogLine>| {
+        logged.id > cleared && logged.event.service.is_none() && visible(&caller, &logged.event)
+    };
+    let total_count = ring.lines().count_where(own);
+    let lines = ring.newest(filter.count.map_or(100, Number::get), |logged| {
+        own(logged) && matches(&logged.event, filter.level, None)
+    });
+    let logs: Vec<Log> = lines
+        .iter()
+        .map(|logged| Log::from(&logged.event))
+        .collect();
+    let count = logs.len();
+    Envelope::list(SystemLogs { logs, total_count }, count)
+}
+
+/// Clear the lines of the daemon as a whole
+///
+/// The caller does not see the lines so far any more; others still do.
+#[utoipa::path(
+    delete, path = "/api/v1/logs/system", tag = "Logs", operation_id = "clear_system_logs",
+    responses((status = 200, description = "They are cleared", body = Envelope<Cleared>), Refusals),
+)]
+pub(crate) async fn clear(
+    State(face): State<Face>,
+    caller: Caller,
+) -> Result<Envelope<Cleared>, ApiError> {
+    face.control
+        .authorize(&caller, Verb::Change, caller.uid())?;
+    if let Some(uid) = caller.uid() {
+        face.control.telemetry().logs.clear_for(uid);
+    }
+    let message = "you do not see the lines so far any more";
+    Ok(Envelope::new(Cleared {
+        cleared: true,
+        message,
+    }))
+}

@@ -1,0 +1,199 @@
+//! Counters, rates and their history.
+
+use std::time::{Duration, SystemTime};
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Envelope, Refusals};
+use crate::rest::extract::{Caller, Key, Number, Query, text};
+use crate::rest::types::metrics::{MetricsHistory, MetricsSummary, Sample, ServiceMetrics};
+use crate::rest::{keys, time};
+use crate::telemetry::history::{MINUTES_KEPT, SECONDS_KEPT};
+
+/// The most steps in one answer: an hour of seconds.
+const MOST_STEPS: u64 = 3_600;
+/// A step where none is asked for.
+const USUAL_STEP: u64 = 60;
+
+/// Which time, in which steps.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Window {
+    /// How far back, at most a day: `1h`, `30m`, `90s`.
+    #[serde(default, deserialize_with = "text")]
+    #[param(pattern = "^(1|2|3|4|5|6|7|8|9)(m|h)$", example = "1h")]
+    duration: Option<String>,
+    /// How long a step is: `1m`, `5m`, `10s`. Steps that are not whole minutes reach back an hour at most.
+    #[serde(default, deserialize_with = "text")]
+    #[param(pattern = "^[1-5]m$", example = "1m")]
+    interval: Option<String>,
+    /// The last so many seconds instead, second by second.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 3600, example = 60)]
+    points: Option<Number<1, 3600>>,
+}
+
+// === impl Window ===
+
+impl Window {
+    /// Length of a step in seconds, and how many.
+    fn steps(&self) -> Result<(u64, u64), ApiError> {
+        if let Some(points) = self.points {
+            if self.duration.is_some() || self.interval.is_some() {
+                let message = "points stands for itself: leave duration and interval out";
+                return Err(ApiError::bad_request(message));
+            }
+            return Ok((1, points.get() as u64));
+        }
+        let duration = seconds("duration", self.duration.as_deref(), SECONDS_KEPT)?;
+        let step = seconds(
+            "interval",
+            self.interval.as_deref(),
+            USUAL_STEP.min(duration),
+        )?;
+        let kept = if step.is_multiple_of(60) {
+            MINUTES_KEPT
+        } else {
+            SECONDS_KEPT
+        };
+        if duration > kept {
+            let kept = time::long(Duration::from_secs(kept));
+            let message =
+                format!("steps of {step} s are kept for {kept}, and duration is {duration} s");
+            return Err(ApiError::bad_request(message)
+                .hint("use an interval of whole minutes, for at most 24h"));
+        }
+        let count = duration.div_ceil(step);
+        if count > MOST_STEPS {
+            let message = format!("{count} steps are more than the {MOST_STEPS} of one answer");
+            return Err(ApiError::bad_request(message).hint("use a longer interval"));
+        }
+        Ok((step, count))
+    }
+}
+
+fn seconds(name: &str, text: Option<&str>, usual: u64) -> Result<u64, ApiError> {
+    let Some(text) = text else { return Ok(usual) };
+    let found = time::parse(text)
+        .map(|duration| duration.as_secs())
+        .filter(|seconds| *seconds > 0);
+    found.ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "{name} = {text:?} is no time such as \"1h\", \"5m\" or \"30s\""
+        ))
+    })
+}
+
+/// Sums
+///
+/// Over everything that the caller forwards.
+#[utoipa::path(get, path = "/api/v1/metrics", tag = "Metrics", responses(
+    (status = 200, description = "The sums", body = Envelope<MetricsSummary>), Refusals,
+))]
+pub(crate) async fn summary(State(face): State<Face>, caller: Caller) -> Envelope<MetricsSummary> {
+    let sums = face.sums(&caller);
+    let uptime = time::since(face.control.info().started_at);
+    Envelope::new(MetricsSummary::new(&sums, uptime))
+}
+
+/// Metrics of all services
+#[utoipa::path(get, path = "/api/v1/metrics/services", tag = "Metrics", responses(
+    (status = 200, description = "By service", body = Envelope<Vec<ServiceMetrics>>), Refusals,
+))]
+pub(crate) async fn services(
+    State(face): State<Face>,
+    caller: Caller,
+) -> Envelope<Vec<ServiceMetrics>> {
+    let view = face.control.view();
+    let meters = face.control.telemetry().meters.read(SystemTime::now());
+    let metrics =
+        keys::visible(&view, &caller).map(|service| ServiceMetrics::new(service, &meters));
+    let metrics: Vec<ServiceMetrics> = metrics.collect();
+    let count = metrics.len();
+    Envelope::list(metrics, count)
+}
+
+/// Metrics of a service
+///
+/// With the last minute, second by second.
+#[utoipa::path(get, path = "/api/v1/metrics/services/{key}", tag = "Metrics", params(
+    ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
+), responses(
+    (status = 200, description = "The metrics", body = Envelope<ServiceMetrics>), Refusals,
+))]
+pub(crate) async fn service(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Envelope<ServiceMetrics>, ApiError> {
+    let found = keys::service(&face.control.view(), &caller, &key)?;
+    let meters = face.control.telemetry().meters.read(SystemTime::now());
+    Ok(Envelope::new(ServiceMetrics::with_history(
+        &found.service,
+        &meters,
+    )))
+}
+
+/// History of a service
+///
+/// What it moved in each step of time, oldest first: an hour in steps of a second, or a day in steps of a minute.
+#[utoipa::path(get, path = "/api/v1/metrics/services/{key}/history", tag = "Metrics", params(
+    ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Window,
+), responses(
+    (status = 200, description = "The steps", body = Envelope<MetricsHistory>), Refusals,
+))]
+pub(crate) async fn history(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+    Query(window): Query<Window>,
+) -> Result<Envelope<MetricsHistory>, ApiError> {
+    let (step, steps) = window.steps()?;
+    let found = keys::service(&face.control.view(), &caller, &key)?;
+    let meters = face.control.telemetry().meters.read(SystemTime::now());
+    let buckets = meters.history(&found.service.key, step, steps);
+    let history: Vec<Sample> = buckets
+        .into_iter()
+        .map(|bucket| Sample::new(bucket, step))
+        .collect();
+    let count = history.len();
+    Ok(Envelope::list(MetricsHistory { key, history }, count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(query: &str) -> Result<(u64, u64), String> {
+        let uri = format!("http://h/?{query}").parse().unwrap();
+        let window = axum::extract::Query::<Window>::try_from_uri(&uri);
+        let window = window.map_err(|error| error.body_text())?;
+        window.0.steps().map_err(|error| error.problem.message)
+    }
+
+    #[test]
+    fn a_window_is_read_as_the_page_has_it() {
+        assert_eq!(window(""), Ok((60, 60)));
+        assert_eq!(window("duration=1h"), Ok((60, 60)));
+        assert_eq!(window("duration=30m&interval=5m"), Ok((300, 6)));
+        assert_eq!(window("duration=1d&interval=1m"), Ok((60, 1_440)));
+        assert_eq!(window("duration=30s"), Ok((30, 1)));
+        assert_eq!(window("points=60"), Ok((1, 60)));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_refused() {
+        for query in [
+            "duration=25h",
+            "duration=2h&interval=7s",
+            "duration=x",
+            "interval=0s",
+            "points=1&duration=1h",
+            "points=3601",
+        ] {
+            assert!(window(query).is_err(), "{query}");
+        }
+    }
+}

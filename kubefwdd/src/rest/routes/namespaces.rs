@@ -1,0 +1,142 @@
+//! Namespaces.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use crate::control::{ClusterAccess, NamespaceRequest};
+use crate::core::state::{NamespaceKey, NamespaceView, RemoveNamespaces, Selection, View};
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
+use crate::rest::extract::{Body, Caller, Key};
+use crate::rest::keys;
+use crate::rest::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList, Ns};
+use crate::rest::types::services::{Removed, Summary};
+use crate::rest::wait::{self, Target, services_of};
+
+/// List namespaces
+///
+/// Every namespace that the caller forwards, whole or in part.
+#[utoipa::path(get, path = "/api/v1/namespaces", tag = "Namespaces", responses(
+    (status = 200, description = "The namespaces", body = Envelope<NamespaceList>), Refusals,
+))]
+pub(crate) async fn list(State(face): State<Face>, caller: Caller) -> Envelope<NamespaceList> {
+    let view = face.control.view();
+    let meters = face.control.telemetry().meters.read(SystemTime::now());
+    let mut sums: BTreeMap<NamespaceKey, Summary> = BTreeMap::new();
+    for service in keys::visible(&view, &caller) {
+        sums.entry(service.key.namespace_key())
+            .or_default()
+            .add(service, &meters);
+    }
+    let none = Summary::default();
+    let namespaces: Vec<Ns> = view
+        .namespaces
+        .values()
+        .filter(|namespace| caller.sees(namespace.key.uid))
+        .map(|namespace| Ns::new(namespace, sums.get(&namespace.key).unwrap_or(&none)))
+        .collect();
+    let count = namespaces.len();
+    Envelope::list(NamespaceList { namespaces }, count)
+}
+
+/// Add a namespace
+///
+/// Forwards every service of a namespace from now on, or those that the selectors choose. With `wait` the answer comes
+/// when all of them are active, or says which are not and why.
+#[utoipa::path(post, path = "/api/v1/namespaces", tag = "Namespaces", request_body = AddNamespace, responses(
+    (status = 201, description = "It is added", body = Envelope<AddedNamespace>), Refusals,
+))]
+pub(crate) async fn add(
+    State(face): State<Face>,
+    caller: Caller,
+    Body(body): Body<AddNamespace>,
+) -> Result<Response, ApiError> {
+    if body.namespace.is_empty() {
+        return Err(ApiError::bad_request("namespace must not be empty"));
+    }
+    let request = NamespaceRequest {
+        access: ClusterAccess {
+            context: body.context.unwrap_or_default(),
+            ..Default::default()
+        },
+        namespace: body.namespace,
+        selection: Selection {
+            labels: body.selector.unwrap_or_default(),
+            fields: body.field_selector.unwrap_or_default(),
+            include: body.include.unwrap_or_default(),
+            exclude: body.exclude.unwrap_or_default(),
+        },
+        ..Default::default()
+    };
+    let key = face.control.add_namespace(&caller, request).await?;
+    let target = Target::Namespace(key.clone());
+    let view = wait::until_active(face.control.watch(), &target, body.wait).await?;
+    let added = AddedNamespace {
+        key: key.to_string(),
+        namespace: key.namespace.to_string(),
+        context: key.context.to_string(),
+        services: services_of(&view, &key)
+            .map(|service| service.key.to_string())
+            .collect(),
+    };
+    Ok(json(StatusCode::CREATED, &Envelope::new(added)))
+}
+
+/// Get a namespace
+///
+/// The key is `namespace.context`.
+#[utoipa::path(get, path = "/api/v1/namespaces/{key}", tag = "Namespaces", params(
+    ("key" = String, Path, description = "Key of the namespace", example = "shop.kind"),
+), responses(
+    (status = 200, description = "The namespace", body = Envelope<Ns>), Refusals,
+))]
+pub(crate) async fn get(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Envelope<Ns>, ApiError> {
+    let view = face.control.view();
+    let found = keys::namespace(&view, &caller, &key)?;
+    Ok(Envelope::new(Ns::new(&found, &sums(&face, &view, &found))))
+}
+
+/// Stop forwarding a namespace
+///
+/// All of its services go, also those that were added one by one.
+#[utoipa::path(delete, path = "/api/v1/namespaces/{key}", tag = "Namespaces", params(
+    ("key" = String, Path, description = "Key of the namespace", example = "staging.minikube"),
+), responses(
+    (status = 200, description = "It is removed", body = Envelope<Removed>), Refusals,
+))]
+pub(crate) async fn remove(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Envelope<Removed>, ApiError> {
+    let found = keys::namespace(&face.control.view(), &caller, &key)?
+        .key
+        .clone();
+    let which = RemoveNamespaces::Named(found.to_string());
+    face.control
+        .remove_namespaces(&caller, Some(found.uid), which)
+        .await?;
+    let message = format!("{found} is not forwarded any more");
+    Ok(Envelope::new(Removed {
+        removed: true,
+        key: found.to_string(),
+        message,
+    }))
+}
+
+fn sums(face: &Face, view: &View, namespace: &NamespaceView) -> Summary {
+    let meters = face.control.telemetry().meters.read(SystemTime::now());
+    let mut sums = Summary::default();
+    for service in services_of(view, &namespace.key) {
+        sums.add(service, &meters);
+    }
+    sums
+}

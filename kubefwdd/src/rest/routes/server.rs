@@ -1,0 +1,144 @@
+//! The daemon itself, and the names it gave.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
+use crate::rest::extract::Caller;
+use crate::rest::keys;
+use crate::rest::types::server::{HealthAnswer, InfoData};
+
+/// Names that lead to forwards.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HostnameList {
+    /// By name.
+    hostnames: Vec<Hostname>,
+    /// How many.
+    #[schema(example = 2)]
+    total: usize,
+    /// Names that services of the caller's wanted and did not get.
+    conflicts: Vec<NameConflict>,
+}
+
+/// A name.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+pub(crate) struct Hostname {
+    /// The name.
+    #[schema(example = "api")]
+    hostname: String,
+    /// Its address.
+    #[schema(example = "127.1.27.1")]
+    ip: String,
+    /// The service.
+    #[schema(example = "api")]
+    service: String,
+    /// Its namespace.
+    #[schema(example = "shop")]
+    namespace: String,
+    /// Its context.
+    #[schema(example = "kind")]
+    context: String,
+    /// The number of the user who forwards it.
+    #[schema(example = 1000)]
+    owner: u32,
+}
+
+/// A name that was not to be had.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NameConflict {
+    /// The name.
+    #[schema(example = "db")]
+    hostname: String,
+    /// The service that wanted it.
+    #[schema(example = "db.shop.kind")]
+    service: String,
+    /// Why it did not get it.
+    #[schema(example = "db.shop.other (uid 1000) has it: it came first")]
+    reason: String,
+}
+
+/// Health
+///
+/// How well the daemon is. Anybody may ask. The fields stand beside the envelope, too.
+#[utoipa::path(get, path = "/api/health", tag = "Health & Info", responses(
+    (status = 200, description = "How well it is", body = HealthAnswer), Refusals,
+))]
+pub(crate) async fn health(State(face): State<Face>) -> axum::response::Response {
+    let (health, _) = face.control.health();
+    json(
+        http::StatusCode::OK,
+        &HealthAnswer::new(health, face.control.info()),
+    )
+}
+
+/// Information
+///
+/// Version and times of the daemon, and what the caller forwards.
+#[utoipa::path(get, path = "/api/info", tag = "Health & Info", responses(
+    (status = 200, description = "The facts", body = Envelope<InfoData>), Refusals,
+))]
+pub(crate) async fn info(State(face): State<Face>, caller: Caller) -> Envelope<InfoData> {
+    let view = face.control.view();
+    let own = view.namespaces.keys().filter(|key| caller.sees(key.uid));
+    let contexts: BTreeSet<String> = own.clone().map(|key| key.context.to_string()).collect();
+    let namespaces = own.map(ToString::to_string).collect();
+    Envelope::new(InfoData::new(
+        face.control.info(),
+        namespaces,
+        contexts.into_iter().collect(),
+    ))
+}
+
+/// Names
+///
+/// Every name that leads to a forward of the caller's, and those that could not be had.
+#[utoipa::path(get, path = "/api/v1/hostnames", tag = "Names", responses(
+    (status = 200, description = "The names", body = Envelope<HostnameList>), Refusals,
+))]
+pub(crate) async fn hostnames(
+    State(face): State<Face>,
+    caller: Caller,
+) -> Result<Envelope<HostnameList>, ApiError> {
+    let view = face.control.view();
+    let mut hostnames = BTreeSet::new();
+    let mut conflicts = Vec::new();
+    for service in keys::visible(&view, &caller) {
+        let key = &service.key;
+        let own = service.address.map(|address| (address, &service.hostnames));
+        let of_forwards = service
+            .forwards
+            .iter()
+            .map(|forward| (forward.address, &forward.hostnames));
+        for (address, names) in own.into_iter().chain(of_forwards) {
+            hostnames.extend(names.iter().map(|name| Hostname {
+                hostname: name.clone(),
+                ip: address.to_string(),
+                service: key.service.to_string(),
+                namespace: key.namespace.to_string(),
+                context: key.context.to_string(),
+                owner: key.uid,
+            }));
+        }
+        conflicts.extend(
+            service
+                .refused_names
+                .iter()
+                .map(|(name, reason)| NameConflict {
+                    hostname: name.clone(),
+                    service: key.to_string(),
+                    reason: reason.clone(),
+                }),
+        );
+    }
+    let total = hostnames.len();
+    let list = HostnameList {
+        hostnames: hostnames.into_iter().collect(),
+        total,
+        conflicts,
+    };
+    Ok(Envelope::list(list, total))
+}

@@ -1,0 +1,335 @@
+//! Services.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Count;
+use crate::control::{ClusterAccess, Reconnect, ServiceRequest};
+use crate::core::state::{Options, RemoveServices, ServiceView};
+use crate::rest::Face;
+use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
+use crate::rest::extract::{Body, Caller, Key, Number, Query, switch, text};
+use crate::rest::keys;
+use crate::rest::types::http::{HttpTraffic, ServiceHttp};
+use crate::rest::types::services::{
+    AddService, AddedService, Reconnected, Removed, Service, ServiceList, ServiceStatus, Summary,
+    Synced,
+};
+use crate::rest::wait::{self, Target};
+
+/// Which services.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// Only of this namespace.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "shop")]
+    namespace: Option<String>,
+    /// Only of this context.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "kind")]
+    context: Option<String>,
+    /// Only with this status.
+    #[param(inline)]
+    status: Option<ServiceStatus>,
+    /// Only with this text in their key or one of their names.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "api")]
+    search: Option<String>,
+    /// How many at most; all without it.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100000, example = 100)]
+    limit: Option<Number<1, 100_000>>,
+    /// How many to skip.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 10000000, example = 0)]
+    offset: Option<Number<0, 10_000_000>>,
+}
+
+/// Whether everything is meant.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Force {
+    /// Also what works.
+    #[serde(default, deserialize_with = "switch")]
+    #[param(value_type = Option<bool>, default = false)]
+    force: bool,
+}
+
+// === impl Filter ===
+
+impl Filter {
+    fn matches(&self, service: &ServiceView) -> bool {
+        let key = &service.key;
+        self.namespace
+            .as_deref()
+            .is_none_or(|namespace| key.namespace.as_str() == namespace)
+            && self
+                .context
+                .as_deref()
+                .is_none_or(|context| key.context.as_str() == context)
+            && self
+                .status
+                .is_none_or(|status| status == service.state.into())
+            && self
+                .search
+                .as_deref()
+                .is_none_or(|search| found_in(service, search))
+    }
+}
+
+/// Whether a text is in the key or a name of a service.
+pub(super) fn found_in(service: &ServiceView, search: &str) -> bool {
+    let search = search.to_lowercase();
+    service.key.to_string().to_lowercase().contains(&search)
+        || service.hostnames.iter().any(|name| name.contains(&search))
+}
+
+/// List services
+///
+/// Every service that the caller forwards, also those that cannot be forwarded, with the reason.
+#[utoipa::path(get, path = "/api/v1/services", tag = "Services", params(Filter), responses(
+    (status = 200, description = "The services", body = Envelope<ServiceList>), Refusals,
+))]
+pub(crate) async fn list(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(filter): Query<Filter>,
+) -> Envelope<ServiceList> {
+    let view = face.control.view();
+    let meters = face.control.telemetry().meters.read(SystemTime::now());
+    let matching: Vec<&Arc<ServiceView>> = keys::visible(&view, &caller)
+        .filter(|service| filter.matches(service))
+        .collect();
+    let mut summary = Summary::default();
+    for service in &matching {
+        summary.add(service, &meters);
+    }
+    let services: Vec<Service> = matching
+        .into_iter()
+        .skip(filter.offset.map_or(0, Number::get))
+        .take(filter.limit.map_or(usize::MAX, Number::get))
+        .map(|service| Service::new(service, &meters))
+        .collect();
+    let count = services.len();
+    Envelope::list(ServiceList { services, summary }, count)
+}
+
+/// Add a service
+///
+/// Forwards one service from now on. With `wait` the answer comes when it is active, or says why it is not.
+#[utoipa::path(post, path = "/api/v1/services", tag = "Services", request_body = AddService, responses(
+    (status = 201, description = "It is added", body = Envelope<AddedService>), Refusals,
+))]
+pub(crate) async fn add(
+    State(face): State<Face>,
+    caller: Caller,
+    Body(body): Body<AddService>,
+) -> Result<Response, ApiError> {
+    if body.namespace.is_empty() || body.service_name.is_empty() {
+        return Err(ApiError::bad_request(
+            "namespace and serviceName must not be empty",
+        ));
+    }
+    let port_mappings = body.port_mappings().collect();
+    let request = ServiceRequest {
+        access: ClusterAccess {
+            context: body.context.clone().unwrap_or_default(),
+            ..Default::default()
+        },
+        namespace: body.namespace.clone(),
+        service: body.service_name.clone(),
+        ports: body.wanted_ports(),
+        address: body.local_ip,
+        options: Options {
+            port_mappings,
+            ..Default::default()
+        },
+        lease: None,
+        defer: false,
+    };
+    let key = face.control.add_service(&caller, request).await?;
+    let target = Target::Service(key.clone());
+    let view = wait::until_active(face.control.watch(), &target, body.wait).await?;
+    let added = match view.services.get(&key) {
+        Some(service) => AddedService::new(service),
+        None => AddedService::unseen(&key),
+    };
+    Ok(json(StatusCode::CREATED, &Envelope::new(added)))
+}
+
+/// Get a service
+///
+/// The key is `service.namespace.context`, or `pod.service.namespace.context` for one pod of a headless service.
+#[utoipa::path(get, path = "/api/v1/services/{key}", tag = "Services", params(
+    ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
+), responses(
+    (status = 200, description = "The service", body = Envelope<Service>), Refusals,
+))]
+pub(crate) async fn get(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Envelope<Service>, ApiError> {
+    let found = keys::service(&face.control.view(), &caller, &key)?;
+    let meters = face.control.telemetry().meters.read(SystemTime::now());
+    Ok(Envelope::new(match &found.pod {
+        Some(pod) => Service::of_pod(&found.service, pod, &meters),
+        None => Service::new(&found.service, &meters),
+    }))
+}
+
+/// Stop forwarding a service
+///
+/// Its names, ports and tunnels go; its address stays set aside for a while.
+#[utoipa::path(delete, path = "/api/v1/services/{key}", tag = "Services", params(
+    ("key" = String, Path, description = "Key of the service", example = "my-service.default.minikube"),
+), responses(
+    (status = 200, description = "It is removed", body = Envelope<Removed>), Refusals,
+))]
+pub(crate) async fn remove(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Envelope<Removed>, ApiError> {
+    let found = match keys::service(&face.control.view(), &caller, &key) {
+        Ok(found) => found.service.key.clone(),
+        // It may be wanted and not there: then only the wish knows it.
+        Err(error) => match caller.uid() {
+            Some(uid) if error.status == StatusCode::NOT_FOUND => keys::service_key(uid, &key)?,
+            _ => return Err(error),
+        },
+    };
+    let owner = Some(found.uid);
+    face.control
+        .remove_services(&caller, owner, RemoveServices::Named(found.to_string()))
+        .await?;
+    let message = format!("{found} is not forwarded any more");
+    Ok(Envelope::new(Removed {
+        removed: true,
+        key: found.to_string(),
+        message,
+    }))
+}
+
+/// Reconnect a service
+///
+/// Its tunnels are closed and opened anew, and ports that could not be had are tried again.
+#[utoipa::path(post, path = "/api/v1/services/{key}/reconnect", tag = "Services", params(
+    ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
+), responses(
+    (status = 200, description = "It is under way", body = Envelope<Reconnected>), Refusals,
+))]
+pub(crate) async fn reconnect(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Response, ApiError> {
+    let found = keys::service(&face.control.view(), &caller, &key)?
+        .service
+        .key
+        .clone();
+    let which = Reconnect::Keys(vec![found.to_string()]);
+    Ok(reconnect_these(&face, &caller, Some(found.uid), which)
+        .await?
+        .into_response())
+}
+
+/// Reconnect all services
+///
+/// Those in error; with `force=true` all of them.
+#[utoipa::path(post, path = "/api/v1/services/reconnect", tag = "Services", params(Force), responses(
+    (status = 200, description = "It is under way", body = Envelope<Reconnected>), Refusals,
+))]
+pub(crate) async fn reconnect_all(
+    State(face): State<Face>,
+    caller: Caller,
+    Query(Force { force }): Query<Force>,
+) -> Result<Envelope<Reconnected>, ApiError> {
+    let which = if force {
+        Reconnect::All
+    } else {
+        Reconnect::Failed
+    };
+    reconnect_these(&face, &caller, None, which).await
+}
+
+async fn reconnect_these(
+    face: &Face,
+    caller: &Caller,
+    owner: Option<u32>,
+    which: Reconnect,
+) -> Result<Envelope<Reconnected>, ApiError> {
+    let services = face.control.reconnect(caller, owner, which).await?;
+    let services: Vec<String> = services.iter().map(ToString::to_string).collect();
+    Ok(Envelope::new(Reconnected {
+        triggered: services.len(),
+        services,
+    }))
+}
+
+/// Look at a service afresh
+///
+/// Its pods are read from the cluster again; with `force=true` its tunnels are opened anew, too.
+#[utoipa::path(post, path = "/api/v1/services/{key}/sync", tag = "Services", params(
+    ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Force,
+), responses(
+    (status = 200, description = "It is under way", body = Envelope<Synced>), Refusals,
+))]
+pub(crate) async fn sync(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+    Query(Force { force }): Query<Force>,
+) -> Result<Envelope<Synced>, ApiError> {
+    let found = keys::service(&face.control.view(), &caller, &key)?
+        .service
+        .key
+        .clone();
+    let service = face
+        .control
+        .resync(&caller, &found.to_string())?
+        .to_string();
+    if force {
+        let which = Reconnect::Keys(vec![service.clone()]);
+        face.control
+            .reconnect(&caller, Some(found.uid), which)
+            .await?;
+    }
+    Ok(Envelope::new(Synced { service, force }))
+}
+
+/// Requests through a service
+///
+/// HTTP requests seen in forwarded bytes, newest first.
+#[utoipa::path(get, path = "/api/v1/services/{key}/http", tag = "HTTP Traffic", params(
+    ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Count,
+), responses(
+    (status = 200, description = "The requests", body = Envelope<ServiceHttp>), Refusals,
+))]
+pub(crate) async fn http(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+    Query(count): Query<Count>,
+) -> Result<Envelope<ServiceHttp>, ApiError> {
+    let found = keys::service(&face.control.view(), &caller, &key)?;
+    let log = &face.control.telemetry().http;
+    let traffic = |forward| HttpTraffic::new(&found.service, forward, log, count.get());
+    let forwards: Vec<HttpTraffic> = found.forwards().map(traffic).collect();
+    let logged = forwards.iter().map(|traffic| traffic.logs.len()).sum();
+    let summary = log.summary(found.service.key.uid, found.forwards()).into();
+    let service_key = key;
+    Ok(Envelope::list(
+        ServiceHttp {
+            service_key,
+            summary,
+            forwards,
+        },
+        logged,
+    ))
+}

@@ -1,0 +1,538 @@
+//! What is wrong, since when, and what mends it.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::forwards::{ForwardStatus, error_of};
+use super::non_empty;
+use super::server::HealthStatus;
+use super::services::ServiceStatus;
+use crate::core::state::{ForwardView, ServiceView};
+use crate::rest::time::{self, Time};
+use crate::telemetry::Telemetry;
+use crate::telemetry::errors::{Component, ErrorRecord, Holder};
+use crate::telemetry::meters::Reading;
+use crate::telemetry::reconnections::Reconnection;
+
+/// How many errors of a service are shown.
+const HISTORY: usize = 20;
+/// The longest pause between two attempts of a worker to open a tunnel.
+const LONGEST_PAUSE: &str = "30s";
+
+/// Everything at a glance.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Diagnostics {
+    /// How well the daemon is.
+    pub(crate) status: HealthStatus,
+    /// When this was found.
+    pub(crate) timestamp: Time,
+    /// How long the daemon has been running.
+    #[schema(example = "2h15m30s")]
+    pub(crate) uptime: String,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    pub(crate) version: &'static str,
+    /// Services by status.
+    pub(crate) services: ServiceCounts,
+    /// Addresses, ports and names.
+    pub(crate) network: Network,
+    /// What does not work now.
+    pub(crate) errors: Vec<ErrorDetail>,
+    /// What to do.
+    #[schema(example = json!(["free the port, then restart kubefwdd"]))]
+    pub(crate) recommendations: Vec<String>,
+}
+
+/// Services by status.
+#[derive(Clone, Copy, Default, Serialize, ToSchema)]
+pub(crate) struct ServiceCounts {
+    /// All.
+    #[schema(example = 3)]
+    pub(crate) total: usize,
+    /// Active.
+    #[schema(example = 2)]
+    pub(crate) active: usize,
+    /// In error, or cannot be forwarded.
+    #[schema(example = 0)]
+    pub(crate) error: usize,
+    /// Partly active.
+    #[schema(example = 1)]
+    pub(crate) partial: usize,
+    /// Being set up, or no pod is ready.
+    #[schema(example = 0)]
+    pub(crate) pending: usize,
+}
+
+/// Addresses, ports and names of this machine.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Network {
+    /// The interface that the addresses belong to.
+    #[schema(example = "lo")]
+    pub(crate) loopback_interface: &'static str,
+    /// Addresses in use by the caller's services.
+    #[schema(example = 3)]
+    pub(crate) ips_allocated: usize,
+    /// Where addresses come from.
+    #[schema(example = "127.0.0.0/8")]
+    pub(crate) ip_range: String,
+    /// Ports that are listened on for the caller's services.
+    #[schema(example = 4)]
+    pub(crate) ports_in_use: usize,
+    /// Names that lead to the caller's services.
+    #[schema(example = json!(["api", "api.shop"]))]
+    pub(crate) hostnames: Vec<String>,
+    /// The hosts file.
+    pub(crate) hosts_file: HostsFile,
+    /// Ports that cannot be had.
+    pub(crate) port_conflicts: Vec<PortConflict>,
+}
+
+/// The hosts file.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HostsFile {
+    /// Where it is.
+    #[schema(example = "/etc/hosts")]
+    pub(crate) path: String,
+    /// Addresses in our block.
+    #[schema(example = 3)]
+    pub(crate) entries: usize,
+    /// When we last wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_written: Option<Time>,
+    /// How often another program changed our block and it was put back.
+    #[schema(example = 0)]
+    pub(crate) tampered: u64,
+    /// Why it cannot be written now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/etc/hosts: Read-only file system")]
+    pub(crate) error: Option<String>,
+    /// Names that the caller's services do not get because other lines of the file hold them.
+    #[schema(example = json!(["db"]))]
+    pub(crate) foreign_conflicts: Vec<String>,
+}
+
+/// A port that cannot be had.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PortConflict {
+    /// The forward that wants it.
+    #[schema(example = "api.shop.kind.-.80")]
+    forward_key: String,
+    /// Address and port.
+    #[schema(example = "127.1.27.1:80")]
+    address: String,
+    /// Why, and who has it.
+    #[schema(example = "nginx (pid 812), which listens on 0.0.0.0:80")]
+    message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "stop nginx, or forward the port to another with ports: [\"80:8080\"]")]
+    hint: Option<String>,
+}
+
+/// An error that is there now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ErrorDetail {
+    /// When it began.
+    pub(crate) timestamp: Time,
+    /// connection, kubernetes, credentials, hosts or network.
+    #[schema(example = "connection")]
+    pub(crate) component: &'static str,
+    /// The service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "api.shop.kind")]
+    pub(crate) service_key: Option<String>,
+    /// The namespace, where it concerns a whole one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "shop.kind")]
+    pub(crate) namespace_key: Option<String>,
+    /// The forward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "api.shop.kind.api-6f.80")]
+    pub(crate) forward_key: Option<String>,
+    /// The pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "api-6f")]
+    pub(crate) pod_name: Option<String>,
+    /// What and why.
+    #[schema(example = "the pod refused the connection to port 8080")]
+    pub(crate) message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "see its pods with kubectl")]
+    pub(crate) hint: Option<String>,
+    /// It goes away by itself once its cause does.
+    #[schema(example = true)]
+    pub(crate) recoverable: bool,
+}
+
+/// A service in depth.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceDiag {
+    /// `service.namespace.context`
+    #[schema(example = "api.shop.kind")]
+    key: String,
+    /// Its name.
+    #[schema(example = "api")]
+    service_name: String,
+    /// Its namespace.
+    #[schema(example = "shop")]
+    namespace: String,
+    /// Its context.
+    #[schema(example = "kind")]
+    context: String,
+    /// How it is.
+    status: ServiceStatus,
+    /// Why it is not (fully) active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "no pod is ready")]
+    status_reason: Option<String>,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "see its pods with kubectl")]
+    hint: Option<String>,
+    /// Has no cluster address.
+    #[schema(example = false)]
+    headless: bool,
+    /// Forwards that are active.
+    #[schema(example = 1)]
+    active_count: usize,
+    /// Forwards in error.
+    #[schema(example = 0)]
+    error_count: usize,
+    /// Ports that cannot be forwarded, and why.
+    #[schema(example = json!(["53 is UDP, and a cluster forwards TCP only"]))]
+    skipped_ports: Vec<String>,
+    /// Names that it did not get, and why.
+    refused_names: Vec<RefusedName>,
+    /// How its tunnels are opened anew.
+    reconnect_state: ReconnectState,
+    /// What is known of its pods.
+    sync_state: SyncState,
+    /// Its forwards.
+    forwards: Vec<ForwardDiag>,
+    /// Its errors, newest first.
+    error_history: Vec<ErrorDetail>,
+}
+
+/// A name that was not to be had.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RefusedName {
+    /// The name.
+    #[schema(example = "db")]
+    name: String,
+    /// Why.
+    #[schema(example = "db.shop.other (uid 1000) has it: it came first")]
+    reason: String,
+}
+
+/// How tunnels are opened anew.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReconnectState {
+    /// Always: a lost tunnel is opened anew without being asked.
+    #[schema(example = true)]
+    auto_reconnect_enabled: bool,
+    /// How long the last attempts took together, while the service is in error; else `0s`.
+    #[schema(example = "0s")]
+    current_backoff: String,
+    /// The longest pause between two attempts.
+    #[schema(example = "30s")]
+    max_backoff: &'static str,
+    /// How often the last time it was tried.
+    #[schema(example = 0)]
+    attempt_count: u32,
+    /// When it was last tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_attempt: Option<Time>,
+    /// A forward is in error now.
+    #[schema(example = false)]
+    is_reconnecting: bool,
+}
+
+/// What is known of pods.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SyncState {
+    /// Since when the cluster shows the service.
+    last_synced_at: Time,
+    /// Its pods.
+    #[schema(example = 2)]
+    pod_count: u32,
+    /// Its pods that are ready.
+    #[schema(example = 2)]
+    ready_pods: u32,
+}
+
+/// A forward in depth.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ForwardDiag {
+    /// `service.namespace.context.pod.localPort`
+    #[schema(example = "api.shop.kind.api-6f.80")]
+    key: String,
+    /// `service.namespace.context`
+    #[schema(example = "api.shop.kind")]
+    service_key: String,
+    /// The pod that serves.
+    #[schema(example = "api-6f")]
+    pod_name: String,
+    /// Its container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "api")]
+    container_name: Option<String>,
+    /// How it is.
+    status: ForwardStatus,
+    /// Why it does not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "connection refused")]
+    error: Option<String>,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "see its pods with kubectl")]
+    hint: Option<String>,
+    /// Where it listens.
+    #[serde(rename = "localIP")]
+    #[schema(example = "127.1.27.1")]
+    local_ip: String,
+    /// Where it listens.
+    #[schema(example = "80")]
+    local_port: String,
+    /// The pod's port.
+    #[schema(example = "8080")]
+    pod_port: String,
+    /// Names that lead to it.
+    #[schema(example = json!(["api"]))]
+    hostnames: Vec<String>,
+    /// Since when it listens.
+    connected_at: Time,
+    /// How long.
+    #[schema(example = "2h15m30s")]
+    uptime: String,
+    /// When a byte last moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_active: Option<Time>,
+    /// How long ago that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "12s")]
+    idle_duration: Option<String>,
+    /// Its connection to the pod.
+    connection: ConnectionDiag,
+    /// Bytes from the pod.
+    #[schema(example = 2048)]
+    bytes_in: u64,
+    /// Bytes to the pod.
+    #[schema(example = 512)]
+    bytes_out: u64,
+    /// Bytes per second from the pod, now.
+    #[schema(example = 10.5)]
+    rate_in: f64,
+    /// Bytes per second to the pod, now.
+    #[schema(example = 1.5)]
+    rate_out: f64,
+}
+
+/// The way to a pod.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ConnectionDiag {
+    /// connected, connecting, pending, error or stopping.
+    #[schema(example = "connected")]
+    state: &'static str,
+    /// spdy, websocket or websocket-v4; empty while no tunnel was needed.
+    #[schema(example = "spdy")]
+    protocol: String,
+    /// Connections that are open now.
+    #[schema(example = 1)]
+    open: u64,
+    /// Connections that failed.
+    #[schema(example = 0)]
+    failed: u64,
+    /// The mean time from accepting a connection to its first byte from the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "3.1ms")]
+    first_byte: Option<String>,
+    /// Bytes from the pod.
+    #[schema(example = 2048)]
+    bytes_in: u64,
+    /// Bytes to the pod.
+    #[schema(example = 512)]
+    bytes_out: u64,
+    /// When a byte last moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_activity: Option<Time>,
+    /// How long ago that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "12s")]
+    idle_duration: Option<String>,
+}
+
+// === impl ServiceCounts ===
+
+impl ServiceCounts {
+    pub(crate) fn add(&mut self, service: &ServiceView) {
+        self.total += 1;
+        *match ServiceStatus::from(service.state) {
+            ServiceStatus::Active => &mut self.active,
+            ServiceStatus::Error => &mut self.error,
+            ServiceStatus::Partial => &mut self.partial,
+            ServiceStatus::Pending => &mut self.pending,
+        } += 1;
+    }
+}
+
+// === impl PortConflict ===
+
+impl PortConflict {
+    /// From an error of a forward, if it is one of this machine.
+    pub(crate) fn new(error: &ErrorRecord) -> Option<Self> {
+        let (address, port, key) = error.found.forward.as_ref()?;
+        (error.found.component == Component::Network).then(|| Self {
+            forward_key: key.clone(),
+            address: format!("{address}:{port}"),
+            message: error.found.message.clone(),
+            hint: non_empty(&error.found.hint),
+        })
+    }
+}
+
+impl From<ErrorRecord> for ErrorDetail {
+    fn from(record: ErrorRecord) -> Self {
+        let (service_key, namespace_key) = match &record.holder {
+            Holder::Service(key) => (Some(key.to_string()), None),
+            Holder::Namespace(key) => (None, Some(key.to_string())),
+            Holder::Worker(_) => (None, None),
+        };
+        Self {
+            timestamp: record.time.into(),
+            component: record.found.component.name(),
+            service_key,
+            namespace_key,
+            forward_key: record.found.forward.map(|(_, _, key)| key),
+            pod_name: record.found.pod,
+            message: record.found.message,
+            hint: non_empty(&record.found.hint),
+            recoverable: record.found.recoverable,
+        }
+    }
+}
+
+// === impl ServiceDiag ===
+
+impl ServiceDiag {
+    pub(crate) fn new(service: &ServiceView, meters: &Reading<'_>, telemetry: &Telemetry) -> Self {
+        let key = &service.key;
+        let errors = service.forwards.iter().filter_map(error_of).count();
+        let is_active =
+            |forward: &&ForwardView| ForwardStatus::from(&forward.state) == ForwardStatus::Active;
+        let refused = |(name, reason): &(String, String)| RefusedName {
+            name: name.clone(),
+            reason: reason.clone(),
+        };
+        let last = telemetry.reconnections.of(key, 1);
+        Self {
+            key: key.to_string(),
+            service_name: key.service.to_string(),
+            namespace: key.namespace.to_string(),
+            context: key.context.to_string(),
+            status: service.state.into(),
+            status_reason: non_empty(&service.reason),
+            hint: non_empty(&service.hint),
+            headless: service.headless,
+            active_count: service.forwards.iter().filter(is_active).count(),
+            error_count: errors,
+            skipped_ports: service.skipped_ports.clone(),
+            refused_names: service.refused_names.iter().map(refused).collect(),
+            reconnect_state: ReconnectState::new(errors > 0, last.first()),
+            sync_state: SyncState {
+                last_synced_at: service.since.into(),
+                pod_count: service.total_pods,
+                ready_pods: service.ready_pods,
+            },
+            forwards: service
+                .forwards
+                .iter()
+                .map(|forward| ForwardDiag::new(service, forward, meters))
+                .collect(),
+            error_history: telemetry
+                .errors
+                .of(key, HISTORY)
+                .into_iter()
+                .map(ErrorDetail::from)
+                .collect(),
+        }
+    }
+}
+
+// === impl ReconnectState ===
+
+impl ReconnectState {
+    fn new(is_reconnecting: bool, last: Option<&Reconnection>) -> Self {
+        let current = last.filter(|_| is_reconnecting).map(|last| last.duration);
+        Self {
+            auto_reconnect_enabled: true,
+            current_backoff: current.map_or_else(|| "0s".to_owned(), time::short),
+            max_backoff: LONGEST_PAUSE,
+            attempt_count: last.map_or(0, |last| last.attempts),
+            last_attempt: last.map(|last| last.time.into()),
+            is_reconnecting,
+        }
+    }
+}
+
+// === impl ForwardDiag ===
+
+impl ForwardDiag {
+    pub(crate) fn new(service: &ServiceView, forward: &ForwardView, meters: &Reading<'_>) -> Self {
+        let traffic = &forward.traffic;
+        let rates = meters.forward_rates(&service.key, forward);
+        let idle = |time: SystemTime| time::since(time);
+        let status = ForwardStatus::from(&forward.state);
+        let error = error_of(forward);
+        let mean = traffic.first_byte_us.checked_div(traffic.first_bytes);
+        Self {
+            key: forward.key.clone(),
+            service_key: service.key.to_string(),
+            pod_name: forward.pod.clone(),
+            container_name: non_empty(&forward.container),
+            status,
+            error: error.map(|(message, _)| message.to_owned()),
+            hint: error.and_then(|(_, hint)| non_empty(hint)),
+            local_ip: forward.address.to_string(),
+            local_port: forward.local_port.to_string(),
+            pod_port: forward.pod_port.to_string(),
+            hostnames: forward.hostnames.clone(),
+            connected_at: forward.since.into(),
+            uptime: time::since(forward.since),
+            last_active: traffic.last_active.map(Time::from),
+            idle_duration: traffic.last_active.map(idle),
+            connection: ConnectionDiag {
+                state: match status {
+                    ForwardStatus::Active => "connected",
+                    ForwardStatus::Connecting => "connecting",
+                    ForwardStatus::Pending => "pending",
+                    ForwardStatus::Error => "error",
+                    ForwardStatus::Stopping => "stopping",
+                },
+                protocol: forward.transport.clone(),
+                open: traffic.active,
+                failed: traffic.failed,
+                first_byte: mean.map(|mean| time::short(std::time::Duration::from_micros(mean))),
+                bytes_in: traffic.bytes_in,
+                bytes_out: traffic.bytes_out,
+                last_activity: traffic.last_active.map(Time::from),
+                idle_duration: traffic.last_active.map(idle),
+            },
+            bytes_in: traffic.bytes_in,
+            bytes_out: traffic.bytes_out,
+            rate_in: rates.rate_in,
+            rate_out: rates.rate_out,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Requests seen in forwarded bytes.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::core::state::{ForwardView, ServiceView};
+use crate::rest::time::{self, Time};
+use crate::telemetry::http as recorded;
+
+/// Requests through one forward.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HttpTraffic {
+    /// The forward.
+    #[schema(example = "api.shop.kind.api-6f.80")]
+    forward_key: String,
+    /// The pod that serves.
+    #[schema(example = "api-6f")]
+    pod_name: String,
+    /// Where it listens.
+    #[serde(rename = "localIP")]
+    #[schema(example = "127.1.27.1")]
+    local_ip: String,
+    /// Where it listens.
+    #[schema(example = "80")]
+    local_port: String,
+    /// The sums.
+    summary: HttpSummary,
+    /// The newest requests, newest first.
+    pub(crate) logs: Vec<HttpLog>,
+}
+
+/// Requests through all forwards of a service.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceHttp {
+    /// The service.
+    #[schema(example = "api.shop.kind")]
+    pub(crate) service_key: String,
+    /// The sums over all of its forwards.
+    pub(crate) summary: HttpSummary,
+    /// By forward.
+    pub(crate) forwards: Vec<HttpTraffic>,
+}
+
+/// Sums over requests.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HttpSummary {
+    /// All requests so far.
+    #[schema(example = 12)]
+    total_requests: u64,
+    /// Requests of which nothing but their number is known, because there were too many.
+    #[schema(example = 0)]
+    dropped_requests: u64,
+    /// When the last began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_request: Option<Time>,
+    /// How many answers of each hundred.
+    #[schema(example = json!({"2xx": 11, "4xx": 1}))]
+    status_codes: BTreeMap<String, u64>,
+    /// The most frequent paths of the requests that are kept.
+    top_paths: Vec<TopPath>,
+}
+
+/// A path and how often it was asked for.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TopPath {
+    /// The path.
+    #[schema(example = "/orders")]
+    path: String,
+    /// How often.
+    #[schema(example = 7)]
+    count: u64,
+}
+
+/// One request.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HttpLog {
+    /// When it began.
+    timestamp: Time,
+    /// Its method.
+    #[schema(example = "GET")]
+    method: String,
+    /// Its path, without the query unless the configuration keeps it.
+    #[schema(example = "/orders")]
+    path: String,
+    /// The status of the answer; 0 when none came.
+    #[schema(example = 200)]
+    status_code: u16,
+    /// How long it took.
+    #[schema(example = "35.1ms")]
+    duration: String,
+    /// Size of the answer's body, bytes.
+    #[schema(example = 512)]
+    size: u64,
+    /// HTTP/1.0, HTTP/1.1, HTTP/2 or gRPC.
+    #[schema(example = "HTTP/1.1")]
+    protocol: String,
+}
+
+// === impl HttpTraffic ===
+
+impl HttpTraffic {
+    /// The `count` newest requests through a forward.
+    pub(crate) fn new(
+        service: &ServiceView,
+        forward: &ForwardView,
+        log: &recorded::HttpLog,
+        count: usize,
+    ) -> Self {
+        let uid = service.key.uid;
+        Self {
+            forward_key: forward.key.clone(),
+            pod_name: forward.pod.clone(),
+            local_ip: forward.address.to_string(),
+            local_port: forward.local_port.to_string(),
+            summary: log.summary(uid, [forward]).into(),
+            logs: log
+                .newest(uid, forward, count)
+                .into_iter()
+                .map(HttpLog::from)
+                .collect(),
+        }
+    }
+
+    /// The `count` newest requests through several forwards of one service, shown as one under `key`.
+    pub(crate) fn merged<'a>(
+        key: &str,
+        uid: u32,
+        forwards: impl Iterator<Item = &'a ForwardView> + Clone,
+        log: &recorded::HttpLog,
+        count: usize,
+    ) -> Self {
+        let first = forwards.clone().next();
+        let mut logs: Vec<recorded::Exchange> = forwards
+            .clone()
+            .flat_map(|forward| log.newest(uid, forward, count))
+            .collect();
+        logs.sort_by_key(|exchange| std::cmp::Reverse(exchange.time));
+        logs.truncate(count);
+        Self {
+            forward_key: key.to_owned(),
+            pod_name: first.map(|forward| forward.pod.clone()).unwrap_or_default(),
+            local_ip: first
+                .map(|forward| forward.address.to_string())
+                .unwrap_or_default(),
+            local_port: first
+                .map(|forward| forward.local_port.to_string())
+                .unwrap_or_default(),
+            summary: log.summary(uid, forwards).into(),
+            logs: logs.into_iter().map(HttpLog::from).collect(),
+        }
+    }
+}
+
+impl From<recorded::HttpSummary> for HttpSummary {
+    fn from(summary: recorded::HttpSummary) -> Self {
+        let classes = (1..).zip(summary.classes).filter(|(_, count)| *count > 0);
+        let paths = summary
+            .top_paths
+            .into_iter()
+            .map(|(path, count)| TopPath { path, count });
+        Self {
+            total_requests: summary.total,
+            dropped_requests: summary.dropped,
+            last_request: summary.last.map(Time::from),
+            status_codes: classes
+                .map(|(class, count)| (format!("{class}xx"), count))
+                .collect(),
+            top_paths: paths.collect(),
+        }
+    }
+}
+
+impl From<recorded::Exchange> for HttpLog {
+    fn from(exchange: recorded::Exchange) -> Self {
+        Self {
+            timestamp: exchange.time.into(),
+            method: exchange.method,
+            path: exchange.path,
+            status_code: exchange.status,
+            duration: time::short(exchange.duration),
+            size: exchange.size,
+            protocol: exchange.protocol,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The daemon itself.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::control::{self, Info};
+use crate::rest::envelope::Meta;
+use crate::rest::time::{self, Time};
+
+/// How well the daemon is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Health)]
+pub(crate) enum HealthStatus {
+    /// Everything works.
+    Healthy,
+    /// Something does not.
+    Degraded,
+    /// The daemon itself does not work as it should.
+    Unhealthy,
+}
+
+/// The health of the daemon.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct HealthData {
+    /// How well it is.
+    status: HealthStatus,
+    /// When this was found.
+    timestamp: Time,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// How long it has been running.
+    #[schema(example = "2h15m30s")]
+    uptime: String,
+}
+
+/// The health of the daemon, wrapped, and bare beside it for clients that expect it so.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HealthAnswer {
+    /// True.
+    #[schema(example = true)]
+    success: bool,
+    /// The health.
+    data: HealthData,
+    /// Null.
+    error: (),
+    /// About the answer.
+    meta: Meta,
+    /// The same again.
+    #[serde(flatten)]
+    bare: HealthData,
+}
+
+/// Facts about the daemon.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InfoData {
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// How long it has been running.
+    #[schema(example = "2h15m30s")]
+    uptime: String,
+    /// When it started.
+    started_at: Time,
+    /// The same, as kubefwd named it.
+    start_time: Time,
+    /// Operating system and architecture.
+    #[schema(example = "linux/x86_64")]
+    platform: String,
+    /// The keys of the namespaces that the caller forwards.
+    #[schema(example = json!(["shop.kind"]))]
+    namespaces: Vec<String>,
+    /// The contexts that the caller forwards from.
+    #[schema(example = json!(["kind"]))]
+    contexts: Vec<String>,
+    /// Its process.
+    #[schema(example = 812)]
+    pid: u32,
+    /// True.
+    #[schema(example = true)]
+    api_enabled: bool,
+}
+
+// === impl HealthStatus ===
+
+impl From<control::Health> for HealthStatus {
+    fn from(health: control::Health) -> Self {
+        match health {
+            control::Health::Healthy => Self::Healthy,
+            control::Health::Degraded => Self::Degraded,
+            control::Health::Unhealthy => Self::Unhealthy,
+        }
+    }
+}
+
+// === impl HealthAnswer ===
+
+impl HealthAnswer {
+    pub(crate) fn new(health: control::Health, info: &Info) -> Self {
+        let bare = HealthData {
+            status: health.into(),
+            timestamp: Time::now(),
+            version: info.version,
+            uptime: time::since(info.started_at),
+        };
+        Self {
+            success: true,
+            data: bare.clone(),
+            error: (),
+            meta: Meta::now(None),
+            bare,
+        }
+    }
+}
+
+// === impl InfoData ===
+
+impl InfoData {
+    pub(crate) fn new(info: &Info, namespaces: Vec<String>, contexts: Vec<String>) -> Self {
+        Self {
+            version: info.version,
+            uptime: time::since(info.started_at),
+            started_at: info.started_at.into(),
+            start_time: info.started_at.into(),
+            platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+            namespaces,
+            contexts,
+            pid: info.pid,
+            api_enabled: true,
+        }
+    }
+}
