@@ -1,7 +1,7 @@
 //! REST: the face of the control layer for CI jobs, dashboards and browsers on this machine.
 //!
 //! The same router answers on `kubefwd.internal` (127.2.27.1:80) and on a unix socket. Before it stands the guard
-//! ([`guard`]), which keeps other pages and other users out; behind it nothing but decoding, one call, and encoding. The
+//! (`guard`), which keeps other pages and other users out; behind it nothing but decoding, one call, and encoding. The
 //! interface describes itself at `/openapi.yaml`, for people at `/docs`.
 
 mod docs;

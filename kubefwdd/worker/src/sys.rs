@@ -46,12 +46,12 @@ pub fn adopt_channel(fd: RawFd) -> Result<UnixStream, StartError> {
     if fd <= 2 || !is_socket {
         return Err(StartError::NoChannel(fd));
     }
-    // SAFETY: the descriptor is open, as was just seen; it was inherited for this purpose and nothing else in this
-    // process knows of it: this runs before any thread or runtime is started.
     #[expect(
         unsafe_code,
         reason = "adopting an inherited descriptor has no safe form"
     )]
+    // SAFETY: the descriptor is open, as was just seen; it was inherited for this purpose and nothing else in this
+    // process knows of it: this runs before any thread or runtime is started.
     let channel = unsafe { OwnedFd::from_raw_fd(fd) };
     let is_stream =
         getsockopt(&channel, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
