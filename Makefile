@@ -1,10 +1,9 @@
 # What people and CI do with this project. `make test` is what CI runs.
 
 CARGO ?= cargo
-TOOLS := target/tools
 export CARGO_PROFILE_DEV_DEBUG := 0
 
-.PHONY: help setup build test check units blackbox demo install uninstall macos-check
+.PHONY: help setup build release test check units demo install uninstall deb macos-check
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -14,6 +13,9 @@ setup: ## Install what building and testing needs (Debian; asks sudo where it is
 
 build: ## Build the three programs and the simulated cluster
 	$(CARGO) build --workspace --bins
+
+release: ## Build what install and deb take
+	$(CARGO) build --release --locked --bins -p kubefwdd -p kubefwd-worker -p kubefwdctl
 
 test: setup check units ## Everything that CI runs
 
@@ -30,12 +32,14 @@ units: build ## All tests
 demo: setup build ## Run the main job on a simulated cluster, in namespaces of its own
 	scripts/demo
 
-install: ## Install a release build (PREFIX, DESTDIR)
-	$(CARGO) build --release --bins -p kubefwdd -p kubefwd-worker -p kubefwdctl
+install: ## Install the release build, as root (PREFIX, DESTDIR)
 	scripts/install install
 
-uninstall: ## Remove what install put there
+uninstall: ## Remove what install put there, as root (PREFIX, DESTDIR)
 	scripts/install uninstall
 
-macos-check: ## Compile for macOS, where the tools for it are
+deb: release ## Make a Debian package
+	scripts/build-deb
+
+macos-check: ## Build for macOS on Linux, where the tools for it are
 	scripts/macos-check
