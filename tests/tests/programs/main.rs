@@ -61,6 +61,7 @@ fn main() {
         lifecycle::CASES,
         refusals::CASES,
         users::CASES,
+        target::CASES,
     ];
     let trials = cases.into_iter().flatten().map(|case| {
         let runs = match case.needs {

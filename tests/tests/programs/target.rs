@@ -6,6 +6,13 @@ use kubefwd_tests::{Behaviour, Cluster, Namespace, Service, ServicePort, Workloa
 use tokio::runtime::Runtime;
 
 use crate::system::System;
+use crate::{Case, Needs, case};
+
+pub(crate) const CASES: &[Case] = &[case(
+    "target::what_a_real_cluster_is_given_can_be_read",
+    Needs::Simulated,
+    readable,
+)];
 
 const KUBECONFIG: &str = "KUBEFWD_TEST_KUBECONFIG";
 const CONTEXT: &str = "KUBEFWD_TEST_CONTEXT";
@@ -230,4 +237,21 @@ fn manifest() -> String {
         service("store", 8080, "  clusterIP: None\n"),
     ]
     .concat()
+}
+
+fn readable() {
+    let text = manifest();
+    let objects: Vec<serde_json::Value> = text
+        .split("---\n")
+        .filter(|object| !object.is_empty())
+        .map(|object| serde_yaml_ng::from_str(object).unwrap())
+        .collect();
+    assert_eq!(objects.len(), 6);
+    let container = &objects[0]["spec"]["template"]["spec"]["containers"][0];
+    let script = container["command"][2].as_str().unwrap();
+    assert!(
+        script.contains("pod: $HOSTNAME > /www/index.html"),
+        "{script}"
+    );
+    assert_eq!(objects[5]["spec"]["clusterIP"], "None");
 }
