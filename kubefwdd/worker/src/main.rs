@@ -9,30 +9,35 @@ use kubefwd_worker::cli::Args;
 use kubefwd_worker::link::log::LogLayer;
 use kubefwd_worker::link::{self, Outbox, Outgoing};
 use kubefwd_worker::{sys, worker};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// `EX_USAGE` of sysexits.h: not started by kubefwdd, or with more rights than the user has.
 const USAGE: u8 = 64;
 /// Connections are bytes in flight, hardly any computation; the accepting thread is another one.
 const THREADS: usize = 2;
+/// What standard error shows, beside what the daemon's log shows anyhow; the daemon passes this variable on.
+const LOG: &str = "KUBEFWD_WORKER_LOG";
 
+#[expect(
+    clippy::print_stderr,
+    reason = "why it ends, when nothing else can say it"
+)]
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let (outbox, outgoing) = link::queue();
-    init_tracing(outbox.clone());
-    let channel = match start(&args) {
+    let channel = match start(&Args::parse()) {
         Ok(channel) => channel,
         Err(error) => {
-            tracing::error!("{error}");
+            eprintln!("kubefwd-worker: {:#}", anyhow::Error::from(error));
             return ExitCode::from(USAGE);
         }
     };
+    let (outbox, outgoing) = link::queue();
+    init_tracing(outbox.clone());
     match run(channel, outbox, outgoing) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            eprintln!("kubefwd-worker: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -42,8 +47,7 @@ fn main() -> ExitCode {
 fn start(args: &Args) -> Result<UnixStream, sys::StartError> {
     let channel = sys::adopt_channel(args.channel_fd)?;
     sys::check_privilege(args.allow_root)?;
-    let limit = sys::raise_descriptor_limit();
-    tracing::debug!(limit, "descriptors");
+    sys::raise_descriptor_limit();
     Ok(channel)
 }
 
@@ -66,12 +70,11 @@ fn run(channel: UnixStream, outbox: Outbox, outgoing: Outgoing) -> anyhow::Resul
 }
 
 fn init_tracing(outbox: Outbox) {
-    let filter = EnvFilter::try_from_env("KUBEFWD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new("off"));
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .without_time();
+        .with_filter(filter);
     tracing_subscriber::registry()
-        .with(filter)
         .with(stderr)
         .with(LogLayer::new(outbox))
         .init();

@@ -50,6 +50,10 @@ pub fn adopt_channel(fd: RawFd) -> Result<UnixStream, StartError> {
         unsafe_code,
         reason = "adopting an inherited descriptor has no safe form"
     )]
+    #[expect(
+        unsafe_code,
+        reason = "adopting an inherited descriptor has no safe form"
+    )]
     // SAFETY: the descriptor is open, as was just seen; it was inherited for this purpose and nothing else in this
     // process knows of it: this runs before any thread or runtime is started.
     let channel = unsafe { OwnedFd::from_raw_fd(fd) };

@@ -1,0 +1,61 @@
+//! The real worker between a scripted daemon and the simulated cluster.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
+mod daemon;
+mod following;
+mod forwarding;
+
+use std::process::Command;
+
+use kubefwd_proto::worker::v1::query::Question;
+use kubefwd_proto::worker::v1::to_worker::Frame as Order;
+use kubefwd_proto::worker::v1::{ListContextsQuery, Query, Shutdown, answer};
+use kubefwd_tests::demo;
+
+use daemon::Daemon;
+
+#[test]
+fn it_refuses_to_be_started_by_hand() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kubefwd-worker"))
+        .args(["--channel-fd", "3", "--allow-root"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("started by kubefwdd"), "{text}");
+}
+
+#[tokio::test]
+async fn it_ends_when_it_is_told_to_and_when_the_daemon_is_gone() {
+    let cluster = demo::cluster(0).start().await.unwrap();
+    let kubeconfig = cluster.kubeconfig("admin").unwrap();
+    let mut daemon = Daemon::start(&kubeconfig).await;
+    daemon.order(Order::Shutdown(Shutdown {})).await;
+    daemon.ended().await;
+    assert!(daemon.abandon().wait().unwrap().success());
+
+    let daemon = Daemon::start(&kubeconfig).await;
+    let mut worker = daemon.abandon();
+    let ended = tokio::task::spawn_blocking(move || worker.wait().unwrap());
+    assert!(ended.await.unwrap().success());
+}
+
+#[tokio::test]
+async fn it_answers_questions() {
+    let cluster = demo::cluster(0).start().await.unwrap();
+    let mut daemon = Daemon::start(&cluster.kubeconfig("admin").unwrap()).await;
+    let query = Query {
+        id: 7,
+        context: String::new(),
+        kubeconfig: daemon.kubeconfig(),
+        question: Some(Question::Contexts(ListContextsQuery {})),
+    };
+    daemon.order(Order::Query(query)).await;
+    let answer = daemon.until(|known| known.answers.first().cloned()).await;
+    assert!(answer.id == 7 && answer.last);
+    let Some(answer::Answer::Contexts(contexts)) = answer.answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(contexts.contexts[0].name, daemon::CONTEXT);
+}
