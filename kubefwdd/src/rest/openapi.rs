@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use super::envelope::Refusal;
+
 /// What stands above the routes; they add themselves.
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +20,7 @@ use utoipa::OpenApi;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "This daemon")),
+    components(schemas(Refusal)),
     tags(
         (name = "Health & Info", description = "The daemon itself"),
         (name = "Services", description = "What is forwarded"),
@@ -53,10 +56,28 @@ impl Documents {
         api.info.version = env!("CARGO_PKG_VERSION").to_owned();
         // Our own types are always valid JSON; an empty document would be noticed by every test.
         let mut document = serde_json::to_value(&api).unwrap_or_default();
+        name_operations(&mut document);
         add_examples(&mut document);
         let json = serde_json::to_string_pretty(&document).unwrap_or_default();
         let yaml = yaml_serde::to_string(&document).unwrap_or_default();
         Self { json, yaml }
+    }
+}
+
+/// Names each operation by its method and path, e.g. `get_v1_services_key_http`: unlike the names of our functions these
+/// are unique, and stay the same whatever happens to the code.
+fn name_operations(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    for (path, operations) in paths {
+        let words = path
+            .trim_start_matches("/api/")
+            .replace(['{', '}'], "")
+            .replace('/', "_");
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = json!(format!("{method}_{words}"));
+        }
     }
 }
 

@@ -155,11 +155,11 @@ impl Scrape {
             "The version that runs",
             [("version", self.version)],
         )?;
-        out.gauges(
+        out.gauge(
             "uptime",
             "Time since the daemon started",
             Some(Unit::Seconds),
-            [(NONE, self.uptime)],
+            self.uptime,
         )?;
         let states = [
             (
@@ -182,21 +182,16 @@ impl Scrape {
                 .map(|(value, count)| ([(label, *value)], *count as f64));
             out.gauges(name, help, None, samples)?;
         }
-        out.gauges(
+        out.gauge(
             "errors",
             "Errors that are open now",
             None,
-            [(NONE, self.errors as f64)],
+            self.errors as f64,
         )?;
         let help = "Addresses in the daemon's block of the hosts file";
-        out.gauges(
-            "hosts_entries",
-            help,
-            None,
-            [(NONE, self.hosts_entries as f64)],
-        )?;
+        out.gauge("hosts_entries", help, None, self.hosts_entries as f64)?;
         let help = "How often the hosts file was written";
-        out.counters("hosts_writes", help, None, [(NONE, self.hosts_writes)])?;
+        out.counter("hosts_writes", help, self.hosts_writes)?;
         let restarts = self
             .restarts
             .iter()
@@ -312,7 +307,7 @@ impl Used {
     fn labels(&self) -> [(&'static str, String); 3] {
         let key = &self.service.key;
         [
-            ("context", key.context.to_string()),
+            ("context", escaped(key.context.as_str())),
             ("namespace", key.namespace.to_string()),
             ("service", key.service.to_string()),
         ]
@@ -331,8 +326,12 @@ impl Used {
     }
 }
 
-/// No labels.
-const NONE: [(&str, &str); 0] = [];
+/// A text as the value of a label: the encoder writes values as they are, and the name of a context is any text of a user.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
 
 /// Writes one metric after the other.
 struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
@@ -345,6 +344,20 @@ impl Writer<'_, '_> {
             .0
             .encode_descriptor(name, help, None, MetricType::Info)?;
         metric.encode_info(&labels)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        metric.encode_gauge(&value)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
     fn gauges<L: EncodeLabelSet>(

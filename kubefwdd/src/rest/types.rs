@@ -2,6 +2,7 @@
 //!
 //! Names are camelCase. What may be absent is left out, lists are `[]` and never null.
 
+pub(crate) mod adding;
 pub(crate) mod analysis;
 pub(crate) mod diagnostics;
 pub(crate) mod forwards;

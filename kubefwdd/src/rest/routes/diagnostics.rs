@@ -80,8 +80,7 @@ pub(crate) async fn overview(
 ///
 /// What does not work now, the newest first, with the time at which it began.
 #[utoipa::path(
-    get, path = "/api/v1/diagnostics/errors", tag = "Diagnostics",
-    operation_id = "current_errors", params(Count),
+    get, path = "/api/v1/diagnostics/errors", tag = "Diagnostics", params(Count),
     responses((status = 200, description = "The errors", body = Envelope<Vec<ErrorDetail>>), Refusals),
 )]
 pub(crate) async fn errors(
@@ -107,7 +106,7 @@ pub(crate) async fn network(
 
 /// A service in depth
 #[utoipa::path(
-    get, path = "/api/v1/diagnostics/services/{key}", tag = "Diagnostics", operation_id = "service_diagnostics",
+    get, path = "/api/v1/diagnostics/services/{key}", tag = "Diagnostics",
     params(("key" = String, Path, description = "Key of the service", example = "api.shop.kind")),
     responses((status = 200, description = "The service", body = Envelope<ServiceDiag>), Refusals),
 )]
@@ -128,7 +127,7 @@ pub(crate) async fn service(
 
 /// A forward in depth
 #[utoipa::path(
-    get, path = "/api/v1/diagnostics/forwards/{key}", tag = "Diagnostics", operation_id = "forward_diagnostics",
+    get, path = "/api/v1/diagnostics/forwards/{key}", tag = "Diagnostics",
     params(("key" = String, Path, description = "Key of the forward", example = "api.shop.kind.api-6f.80")),
     responses((status = 200, description = "The forward", body = Envelope<ForwardDiag>), Refusals),
 )]

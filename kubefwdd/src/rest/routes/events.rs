@@ -28,7 +28,7 @@ pub(crate) struct Filter {
 /// Server-sent events, from now on; with `Last-Event-ID` from after that event, as far as it is kept. Who is too slow, or
 /// asks for what is not kept any more, gets one event `resync` and should read the lists again.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "Events (SSE)", operation_id = "stream_events",
+    get, path = "/api/v1/events", tag = "Events (SSE)",
     params(Filter, ("Last-Event-ID" = Option<u64>, Header, description = "The last event seen")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String,

@@ -93,7 +93,6 @@ pub(crate) async fn reconnections(
 /// The newest first.
 #[utoipa::path(
     get, path = "/api/v1/services/{key}/history/reconnections", tag = "History",
-    operation_id = "service_reconnections",
     params(("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Count),
     responses(
         (status = 200, description = "The reconnections", body = Envelope<Vec<Reconnection>>), Refusals,

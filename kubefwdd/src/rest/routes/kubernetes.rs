@@ -92,8 +92,7 @@ pub(crate) async fn contexts(
 
 /// Namespaces of a cluster
 #[utoipa::path(
-    get, path = "/api/v1/kubernetes/namespaces", tag = "Kubernetes Discovery",
-    operation_id = "cluster_namespaces", params(InContext),
+    get, path = "/api/v1/kubernetes/namespaces", tag = "Kubernetes Discovery", params(InContext),
     responses((status = 200, description = "The namespaces", body = Envelope<KubeNamespaces>), Refusals),
 )]
 pub(crate) async fn namespaces(
@@ -125,8 +124,7 @@ pub(crate) async fn namespaces(
 
 /// Services of a cluster
 #[utoipa::path(
-    get, path = "/api/v1/kubernetes/services", tag = "Kubernetes Discovery",
-    operation_id = "cluster_services", params(InNamespace),
+    get, path = "/api/v1/kubernetes/services", tag = "Kubernetes Discovery", params(InNamespace),
     responses((status = 200, description = "The services", body = Envelope<KubeServices>), Refusals),
 )]
 pub(crate) async fn services(
@@ -144,7 +142,6 @@ pub(crate) async fn services(
 /// A service of a cluster
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/services/{namespace}/{name}", tag = "Kubernetes Discovery",
-    operation_id = "cluster_service",
     params(
         ("namespace" = String, Path, description = "The namespace", example = "default"),
         ("name" = String, Path, description = "The service", example = "api-gateway"),
@@ -193,7 +190,6 @@ async fn list(
 /// The newest first.
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/events/{namespace}", tag = "Kubernetes Discovery",
-    operation_id = "cluster_events",
     params(("namespace" = String, Path, description = "The namespace", example = "default"), EventFilter),
     responses((status = 200, description = "The events", body = Envelope<Vec<KubeEvent>>), Refusals),
 )]
@@ -227,7 +223,6 @@ pub(crate) async fn events(
 /// Endpoints of a service
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/endpoints/{namespace}/{service}", tag = "Kubernetes Discovery",
-    operation_id = "cluster_endpoints",
     params(
         ("namespace" = String, Path, description = "The namespace", example = "default"),
         ("service" = String, Path, description = "The service", example = "api"),

@@ -106,7 +106,7 @@ pub(crate) async fn list(
 ///
 /// Server-sent events of type `log`, from now on; with `Last-Event-ID` from after that line.
 #[utoipa::path(
-    get, path = "/api/v1/logs/stream", tag = "Logs", operation_id = "stream_logs",
+    get, path = "/api/v1/logs/stream", tag = "Logs",
     params(StreamFilter, ("Last-Event-ID" = Option<u64>, Header, description = "The last line seen")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String,
@@ -141,7 +141,7 @@ pub(crate) async fn stream(
 ///
 /// Those that are about no service, the newest first.
 #[utoipa::path(
-    get, path = "/api/v1/logs/system", tag = "Logs", operation_id = "system_logs",
+    get, path = "/api/v1/logs/system", tag = "Logs",
     params(SystemFilter),
     responses((status = 200, description = "The lines", body = Envelope<SystemLogs>), Refusals),
 )]
@@ -171,7 +171,7 @@ pub(crate) async fn system(
 ///
 /// The caller does not see the lines so far any more; others still do.
 #[utoipa::path(
-    delete, path = "/api/v1/logs/system", tag = "Logs", operation_id = "clear_system_logs",
+    delete, path = "/api/v1/logs/system", tag = "Logs",
     responses((status = 200, description = "They are cleared", body = Envelope<Cleared>), Refusals),
 )]
 pub(crate) async fn clear(

@@ -106,7 +106,6 @@ pub(crate) struct LogFilter {
 /// Pods of a namespace
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/pods/{namespace}", tag = "Kubernetes Discovery",
-    operation_id = "cluster_pods",
     params(("namespace" = String, Path, description = "The namespace", example = "default"), Filter),
     responses((status = 200, description = "The pods", body = Envelope<Vec<Pod>>), Refusals),
 )]
@@ -143,7 +142,6 @@ pub(crate) async fn list(
 /// A pod
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/pods/{namespace}/{pod}", tag = "Kubernetes Discovery",
-    operation_id = "cluster_pod",
     params(
         ("namespace" = String, Path, description = "The namespace", example = "default"),
         ("pod" = String, Path, description = "The pod", example = "api-6f"),
@@ -184,7 +182,6 @@ pub(crate) async fn get(
 /// at the end one of type `end` (or `error`, with what went wrong).
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/pods/{namespace}/{pod}/logs", tag = "Kubernetes Discovery",
-    operation_id = "cluster_pod_logs",
     params(
         ("namespace" = String, Path, description = "The namespace", example = "default"),
         ("pod" = String, Path, description = "The pod", example = "api-6f"),

@@ -16,10 +16,10 @@ use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
 use crate::rest::extract::{Body, Caller, Key, Number, Query, switch, text};
 use crate::rest::keys;
+use crate::rest::types::adding::{AddService, AddedService};
 use crate::rest::types::http::{HttpTraffic, ServiceHttp};
 use crate::rest::types::services::{
-    AddService, AddedService, Reconnected, Removed, Service, ServiceList, ServiceStatus, Summary,
-    Synced,
+    Reconnected, Removed, Service, ServiceList, ServiceStatus, Summary, Synced,
 };
 use crate::rest::wait::{self, Target};
 

@@ -1,0 +1,269 @@
+//! A service to forward, and what became of it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::services::address_of;
+use crate::core::state::{ServiceKey, ServiceView};
+use crate::rest::extract::text;
+use crate::rest::wait::Wait;
+
+/// A service to forward.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AddService {
+    /// Its namespace.
+    #[schema(
+        example = "default",
+        min_length = 1,
+        max_length = 63,
+        pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    )]
+    pub(crate) namespace: String,
+    /// Its name; `service_name` is read too.
+    #[serde(alias = "service_name")]
+    #[schema(
+        example = "my-service",
+        min_length = 1,
+        max_length = 63,
+        pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    )]
+    pub(crate) service_name: String,
+    /// A context of your kubeconfig; without it the current one.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(example = "minikube")]
+    pub(crate) context: Option<String>,
+    /// Ports of the service, all without it: `"80"`, or `"80:8080"` to listen on 8080 for the service's port 80.
+    #[serde(default)]
+    pub(crate) ports: Option<Vec<Port>>,
+    /// The loopback address it must have; `local_ip` is read too.
+    #[serde(default, rename = "localIP", alias = "local_ip", alias = "localIp")]
+    #[schema(value_type = Option<String>, format = "ipv4", example = "127.1.27.77")]
+    pub(crate) local_ip: Option<Ipv4Addr>,
+    /// Answer when it is active: `true` for up to a minute, or how long, e.g. `"30s"` or a number of seconds.
+    #[serde(default)]
+    pub(crate) wait: Wait,
+}
+
+/// A port of a service, and where to listen for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    /// The service's port.
+    pub(crate) service: u16,
+    /// The local one.
+    pub(crate) local: u16,
+}
+
+/// A service that was added.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AddedService {
+    /// `service.namespace.context`
+    #[schema(example = "my-service.default.minikube")]
+    key: String,
+    /// Its name.
+    #[schema(example = "my-service")]
+    service_name: String,
+    /// Its namespace.
+    #[schema(example = "default")]
+    namespace: String,
+    /// Its context.
+    #[schema(example = "minikube")]
+    context: String,
+    /// Its address; empty while it has none.
+    #[serde(rename = "localIP")]
+    #[schema(example = "127.1.27.1")]
+    local_ip: String,
+    /// Names that lead to that address.
+    #[schema(example = json!(["my-service"]))]
+    hostnames: Vec<String>,
+    /// Its ports.
+    ports: Vec<AddedPort>,
+}
+
+/// A port of a service that was added.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AddedPort {
+    /// The port it listens on.
+    #[schema(example = "80")]
+    local_port: String,
+    /// The service's port.
+    #[schema(example = "80")]
+    remote_port: String,
+    /// TCP.
+    #[schema(example = "TCP")]
+    protocol: &'static str,
+}
+
+// === impl AddService ===
+
+impl AddService {
+    /// The service's ports that are wanted; none means all.
+    pub(crate) fn wanted_ports(&self) -> BTreeSet<u16> {
+        self.ports
+            .iter()
+            .flatten()
+            .map(|port| port.service)
+            .collect()
+    }
+
+    /// Where to listen, for those ports where it is not the same.
+    pub(crate) fn port_mappings(&self) -> impl Iterator<Item = (u16, u16)> {
+        let ports = self
+            .ports
+            .iter()
+            .flatten()
+            .filter(|port| port.service != port.local);
+        ports.map(|port| (port.service, port.local))
+    }
+}
+
+// === impl AddedService ===
+
+impl AddedService {
+    pub(crate) fn new(service: &ServiceView) -> Self {
+        let (local_ip, hostnames) = address_of(service);
+        let mut ports: Vec<(u16, u16)> = service
+            .forwards
+            .iter()
+            .map(|f| (f.local_port, f.service_port))
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let port = |(local, remote): (u16, u16)| AddedPort {
+            local_port: local.to_string(),
+            remote_port: remote.to_string(),
+            protocol: "TCP",
+        };
+        Self {
+            key: service.key.to_string(),
+            service_name: service.key.service.to_string(),
+            namespace: service.key.namespace.to_string(),
+            context: service.key.context.to_string(),
+            local_ip: local_ip.unwrap_or_default(),
+            hostnames,
+            ports: ports.into_iter().map(port).collect(),
+        }
+    }
+
+    /// A service that is wanted and that the cluster has not shown yet.
+    pub(crate) fn unseen(key: &ServiceKey) -> Self {
+        Self {
+            key: key.to_string(),
+            service_name: key.service.to_string(),
+            namespace: key.namespace.to_string(),
+            context: key.context.to_string(),
+            local_ip: String::new(),
+            hostnames: Vec::new(),
+            ports: Vec::new(),
+        }
+    }
+}
+
+impl PartialSchema for Port {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(65_535));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$"));
+        OneOfBuilder::new()
+            .item(number)
+            .item(text)
+            .examples([serde_json::json!("80")])
+            .into()
+    }
+}
+
+impl ToSchema for Port {
+    fn name() -> Cow<'static, str> {
+        "Port".into()
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(u32),
+            Text(String),
+        }
+        let wrong = |shown: String| {
+            D::Error::custom(format!(
+                "{shown} is no port: write 80, \"80\", or \"80:8080\" to listen on 8080 for the service's port 80"
+            ))
+        };
+        let port = |text: &str| text.parse().ok().filter(|port: &u16| *port != 0);
+        match Form::deserialize(deserializer) {
+            Ok(Form::Number(number)) => {
+                let port = u16::try_from(number).ok().filter(|port| *port != 0);
+                let port = port.ok_or_else(|| wrong(number.to_string()))?;
+                Ok(Self {
+                    service: port,
+                    local: port,
+                })
+            }
+            Ok(Form::Text(text)) => {
+                let (service, local) = text.split_once(':').unwrap_or((&text, &text));
+                match (port(service), port(local)) {
+                    (Some(service), Some(local)) => Ok(Self { service, local }),
+                    _ => Err(wrong(format!("{text:?}"))),
+                }
+            }
+            Err(_) => Err(wrong("that".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(body: &str) -> Result<AddService, String> {
+        serde_json::from_str(body).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn both_spellings_of_a_request_are_read() {
+        for body in [
+            r#"{"namespace":"n","service_name":"s","local_ip":"127.1.27.9"}"#,
+            r#"{"namespace":"n","serviceName":"s","localIP":"127.1.27.9","context":"","other":1}"#,
+        ] {
+            let request = add(body).unwrap();
+            assert_eq!(
+                (request.service_name.as_str(), request.context.clone()),
+                ("s", None)
+            );
+            assert_eq!(request.local_ip, Some(Ipv4Addr::new(127, 1, 27, 9)));
+        }
+        assert!(
+            add(r#"{"namespace":"n"}"#)
+                .unwrap_err()
+                .contains("serviceName")
+        );
+        assert!(add(r#"{"namespace":"n","serviceName":"s","localIP":"nonsense"}"#).is_err());
+    }
+
+    #[test]
+    fn ports_are_numbers_texts_and_mappings() {
+        let request =
+            add(r#"{"namespace":"n","serviceName":"s","ports":[80,"443","5432:15432"]}"#).unwrap();
+        assert_eq!(request.wanted_ports(), [80, 443, 5432].into());
+        assert_eq!(request.port_mappings().collect::<Vec<_>>(), [(5432, 15432)]);
+        for wrong in ["0", "70000", "\"\"", "\"80:\"", "\"a\"", "true", "-1"] {
+            let body = format!(r#"{{"namespace":"n","serviceName":"s","ports":[{wrong}]}}"#);
+            assert!(add(&body).unwrap_err().contains("is no port"), "{wrong}");
+        }
+    }
+}
