@@ -41,6 +41,7 @@ mod controller;
 mod counters;
 pub mod demo;
 mod faults;
+pub mod harness;
 mod ids;
 mod json;
 mod kinds;
