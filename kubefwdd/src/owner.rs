@@ -29,8 +29,8 @@ const BATCH: usize = 256;
 const HOSTS_PAUSE: Duration = Duration::from_millis(50);
 /// Observed changes are saved together; requests of users are saved at once.
 const SAVE_PAUSE: Duration = Duration::from_secs(2);
-/// How often a port that could not be had is tried again.
-const BIND_PAUSE: Duration = Duration::from_secs(10);
+/// When a port that could not be had is tried again: soon at first, since a worker may be about to let go of it.
+const BIND_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 type Call = Box<dyn FnOnce(&mut State, SystemTime) + Send>;
 
@@ -224,6 +224,7 @@ struct Hands {
     hosts_due: Option<(u64, Instant)>,
     save_due: Option<Instant>,
     bind_due: Option<Instant>,
+    bind_pause: Duration,
 }
 
 impl Hands {
@@ -234,6 +235,7 @@ impl Hands {
             hosts_due: None,
             save_due: None,
             bind_due: None,
+            bind_pause: BIND_PAUSE.0,
         }
     }
 
@@ -272,8 +274,8 @@ impl Hands {
                     self.listeners.insert(listener, Arc::new(socket));
                 });
                 if result.is_err() {
-                    self.bind_due
-                        .get_or_insert_with(|| Instant::now() + BIND_PAUSE);
+                    let pause = self.bind_pause;
+                    self.bind_due.get_or_insert_with(|| Instant::now() + pause);
                 }
                 state.bound(listener, result, SystemTime::now());
             }
@@ -347,7 +349,10 @@ impl Hands {
     fn retry_ports(&mut self, state: &mut State) {
         if self.bind_due.is_some_and(|at| at <= Instant::now()) {
             self.bind_due = None;
-            state.retry_failed_ports();
+            self.bind_pause = match state.retry_failed_ports() {
+                true => (self.bind_pause * 2).min(BIND_PAUSE.1),
+                false => BIND_PAUSE.0,
+            };
         }
     }
 

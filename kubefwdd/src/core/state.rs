@@ -361,13 +361,26 @@ impl State {
             .get(&place.local_port)
     }
 
-    fn port_mut(&mut self, place: &Place) -> Option<&mut Port> {
-        let runtime = self.services.get_mut(&place.service)?;
-        runtime
-            .units
-            .get_mut(&place.pod)?
-            .ports
-            .get_mut(&place.local_port)
+    /// A listener's port; also of a unit that was taken away but is still open, since it may be taken back and has to know
+    /// what was said meanwhile.
+    fn port_mut(&mut self, listener: ListenerId) -> Option<&mut Port> {
+        let place = self.listeners.get(&listener)?;
+        let unit = self
+            .services
+            .get_mut(&place.service)
+            .and_then(|runtime| runtime.units.get_mut(&place.pod))
+            .and_then(|unit| unit.ports.get_mut(&place.local_port))
+            .filter(|port| port.listener == listener);
+        if unit.is_some() {
+            return unit;
+        }
+        let waiting = self
+            .closing
+            .values_mut()
+            .flatten()
+            .chain(&mut self.retiring);
+        let mut ports = waiting.flat_map(|retired| retired.ports.values_mut());
+        ports.find(|port| port.listener == listener)
     }
 }
 

@@ -15,7 +15,7 @@ use super::keys::{ListenerId, ServiceKey};
 use super::observed::{ObservedService, Protocol};
 use super::view::WorkerState;
 use super::wishes::ServicePlan;
-use crate::core::names::{NameOptions, PodName, Rank, candidates};
+use crate::core::names::{NameOptions, PodName, Rank, UnitKey, candidates};
 
 impl State {
     /// Brings one service to what it should have.
@@ -174,16 +174,22 @@ impl State {
             let names = candidates.names.iter().map(|candidate| &candidate.name);
             match self.addresses.assign(&unit_key, names) {
                 Ok(address) => {
-                    self.bury_address(address);
+                    let ports = self.take_back(&unit_key, address);
                     let Some(runtime) = self.services.get_mut(key) else {
                         return;
                     };
+                    let held = ports.values().any(|port| port.phase == PortPhase::Held);
+                    self.changed.hosts |= held;
+                    let open: Vec<ListenerId> = ports.values().map(|port| port.listener).collect();
+                    let named_in = held.then_some(self.hosts_revision + 1);
                     let unit = Unit {
                         address,
-                        named_in: None,
-                        ports: BTreeMap::new(),
+                        named_in,
+                        ports,
                     };
                     runtime.units.insert(pod.cloned(), unit);
+                    // A worker that came meanwhile has not been given them.
+                    open.into_iter().for_each(|listener| self.grant(listener));
                     self.changed.persist = true;
                 }
                 Err(error) => {
@@ -213,11 +219,10 @@ impl State {
         self.names_moved(&moved);
         self.addresses.release(&unit_key);
         self.changed.persist = true;
-        let listeners = unit.ports.into_values().map(|port| port.listener).collect();
         let retired = Retired {
-            uid: key.uid,
+            unit: unit_key,
             address: unit.address,
-            listeners,
+            ports: unit.ports,
         };
         if unit.named_in.is_some() {
             self.changed.hosts = true;
@@ -227,38 +232,37 @@ impl State {
         }
     }
 
-    /// An address is used again before its old names were gone: its old listeners make room at once.
-    fn bury_address(&mut self, address: Ipv4Addr) {
+    /// An address is used again before its old names were gone. Its own unit takes its listeners back, so that nobody who
+    /// connects notices; the listeners of another make room at once.
+    fn take_back(&mut self, unit: &UnitKey, address: Ipv4Addr) -> BTreeMap<u16, Port> {
         let waiting = self.closing.values_mut().chain([&mut self.retiring]);
         let due: Vec<Retired> = waiting
             .flat_map(|list| list.extract_if(.., |retired| retired.address == address))
             .collect();
+        let mut own = BTreeMap::new();
         for retired in due {
-            for listener in retired.listeners {
-                drop_listener(
-                    &mut self.effects,
-                    &mut self.listeners,
-                    retired.uid,
-                    listener,
-                );
+            if retired.unit == *unit {
+                own.extend(retired.ports);
+            } else {
+                self.drop_ports(retired);
             }
+        }
+        own
+    }
+
+    fn drop_ports(&mut self, retired: Retired) {
+        for port in retired.ports.into_values() {
+            let uid = retired.unit.uid;
+            drop_listener(&mut self.effects, &mut self.listeners, uid, port.listener);
         }
     }
 
     /// Ends the listeners of a unit that no name leads to any more.
     pub(super) fn bury(&mut self, retired: Retired) {
-        for listener in retired.listeners {
-            drop_listener(
-                &mut self.effects,
-                &mut self.listeners,
-                retired.uid,
-                listener,
-            );
-        }
-        if self.addresses.holder(retired.address).is_none() {
-            self.effects.push(Effect::ReleaseAddress {
-                address: retired.address,
-            });
+        let address = retired.address;
+        self.drop_ports(retired);
+        if self.addresses.holder(address).is_none() {
+            self.effects.push(Effect::ReleaseAddress { address });
         }
     }
 
@@ -287,9 +291,9 @@ impl State {
 /// A unit that was taken away but still listens until its names are gone from the hosts file.
 #[derive(Clone, Debug)]
 pub(super) struct Retired {
-    uid: u32,
+    pub(super) unit: UnitKey,
     address: Ipv4Addr,
-    listeners: Vec<ListenerId>,
+    pub(super) ports: BTreeMap<u16, Port>,
 }
 
 fn drop_listener(

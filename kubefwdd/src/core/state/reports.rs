@@ -50,7 +50,7 @@ impl State {
             let Some(place) = self.listeners.get(&listener).cloned() else {
                 continue;
             };
-            if let Some(port) = self.port_mut(&place) {
+            if let Some(port) = self.port_mut(listener) {
                 port.worker_gone();
             }
             self.changed.services.insert(place.service);
@@ -155,7 +155,7 @@ impl State {
             self.effects.push(Effect::Close { listener });
             return;
         };
-        let Some(port) = self.port_mut(&place) else {
+        let Some(port) = self.port_mut(listener) else {
             return;
         };
         match result {
@@ -195,25 +195,12 @@ impl State {
         let Some(place) = self.place_of(uid, listener) else {
             return;
         };
-        let Some(runtime) = self.services.get_mut(&place.service) else {
-            return;
-        };
-        let Some(unit) = runtime.units.get_mut(&place.pod) else {
-            return;
-        };
-        let Some(port) = unit.ports.get_mut(&place.local_port) else {
+        let Some(port) = self.port_mut(listener) else {
             return;
         };
         match error {
-            None if port.phase == PortPhase::Bound => {
-                port.phase = PortPhase::Held;
-                if unit.named_in.is_none() {
-                    // The version that the next settling asks for.
-                    unit.named_in = Some(self.hosts_revision + 1);
-                    self.changed.hosts = true;
-                }
-            }
-            None => {}
+            None if port.phase == PortPhase::Bound => port.phase = PortPhase::Held,
+            None => return,
             Some(error) => {
                 let hint = "see the log of kubefwdd; `kubefwdctl fwd reconnect` tries again";
                 port.phase = PortPhase::Failed(BindProblem {
@@ -221,6 +208,22 @@ impl State {
                     hint: hint.to_owned(),
                 });
             }
+        }
+        let version = self.hosts_revision + 1;
+        let runtime = self.services.get_mut(&place.service);
+        let unit = runtime
+            .and_then(|runtime| runtime.units.get_mut(&place.pod))
+            .filter(|unit| {
+                unit.ports
+                    .values()
+                    .any(|p| p.listener == listener && p.phase == PortPhase::Held)
+            });
+        if let Some(unit) = unit
+            && unit.named_in.is_none()
+        {
+            // The version that the next settling asks for.
+            unit.named_in = Some(version);
+            self.changed.hosts = true;
         }
         self.changed.services.insert(place.service);
     }
@@ -230,7 +233,7 @@ impl State {
         let Some(place) = self.place_of(uid, listener) else {
             return;
         };
-        let Some(port) = self.port_mut(&place) else {
+        let Some(port) = self.port_mut(listener) else {
             return;
         };
         // Reports may overtake each other on their way here.
@@ -249,7 +252,7 @@ impl State {
         let Some(place) = self.place_of(uid, listener) else {
             return;
         };
-        let Some(port) = self.port_mut(&place) else {
+        let Some(port) = self.port_mut(listener) else {
             return;
         };
         let last = port.counting;

@@ -313,6 +313,29 @@ fn everything_listens_again_after_a_restart_before_the_cluster_answers() {
 }
 
 #[test]
+fn what_is_removed_and_added_at_once_keeps_its_listeners() {
+    let mut world = World::new(Saved::default());
+    world.add_namespace("demo").unwrap();
+    world.found("demo", "api", observed(&[80]));
+    world.rest();
+    let open = world.open.clone();
+    world
+        .state
+        .remove_namespaces(UID, &RemoveNamespaces::All, SystemTime::UNIX_EPOCH)
+        .unwrap();
+    world.settle();
+    world.add_namespace("demo").unwrap();
+    world.settle();
+    world.found("demo", "api", observed(&[80]));
+    world.rest();
+    assert_eq!(world.open, open);
+    assert_eq!(
+        world.service("demo", "api").unwrap().state,
+        ServiceState::Active
+    );
+}
+
+#[test]
 fn a_port_that_is_taken_fails_alone_and_is_tried_again() {
     let mut world = World::new(Saved::default());
     world.taken.insert(80);
