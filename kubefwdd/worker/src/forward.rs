@@ -64,8 +64,11 @@ impl Forward {
         self.listener
     }
 
-    /// Its state, if that is not what was reported last.
+    /// Its state, if that is known and not what was reported last.
     pub fn report(&self) -> Option<ForwardReport> {
+        if !self.route.is_known() {
+            return None;
+        }
         let mut said = self.said();
         let mut report = self.state(said.failure.as_deref());
         report.sequence = said.sequence;

@@ -50,10 +50,6 @@ pub fn adopt_channel(fd: RawFd) -> Result<UnixStream, StartError> {
         unsafe_code,
         reason = "adopting an inherited descriptor has no safe form"
     )]
-    #[expect(
-        unsafe_code,
-        reason = "adopting an inherited descriptor has no safe form"
-    )]
     // SAFETY: the descriptor is open, as was just seen; it was inherited for this purpose and nothing else in this
     // process knows of it: this runs before any thread or runtime is started.
     let channel = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -107,10 +103,7 @@ fn check_capabilities() -> Result<(), StartError> {
 }
 
 /// The first line of proc_pid_status(5) that shows a capability that is, or could be made, effective.
-#[cfg_attr(
-    not(target_os = "linux"),
-    expect(dead_code, reason = "read on Linux only")
-)]
+#[cfg(any(target_os = "linux", test))]
 fn held_capabilities(status: &str) -> Option<&str> {
     status.lines().find(|line| {
         line.split_once(':').is_some_and(|(name, value)| {

@@ -4,6 +4,7 @@
 //! two ends that both write cannot block each other.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ use queries::Queries;
 
 mod contexts;
 mod machine;
+mod network;
 mod queries;
 
 /// Events of the worker's own tasks that wait for the loop.
@@ -55,7 +57,7 @@ pub enum WorkerError {
     },
     /// The operating system gave no thread or descriptor.
     #[error("cannot start accepting connections")]
-    Accept(#[source] std::io::Error),
+    Accept(#[source] io::Error),
 }
 
 /// How the loop goes on.
@@ -128,7 +130,7 @@ impl Worker {
         loop {
             tokio::select! {
                 order = orders.receive() => {
-                    let Some((order, descriptor)) = order? else {
+                    let Some((order, descriptor)) = or_gone(order)? else {
                         return Ok(());
                     };
                     let Some(order) = order.frame else {
@@ -277,6 +279,14 @@ impl Worker {
         if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
             tracing::info!(connections = tasks.len(), "connections are cut");
         }
+    }
+}
+
+/// A daemon that died before it read everything resets the channel: that is an end like any other.
+fn or_gone<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T>, ChannelError> {
+    match received {
+        Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        received => received,
     }
 }
 

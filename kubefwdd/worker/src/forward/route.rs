@@ -4,7 +4,7 @@
 //! connection goes where the last news said, and a listener whose service is gone waits for it to come back.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct Route {
     endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
     balance: AtomicI32,
+    /// The watch has said at least once what stands behind the service.
+    known: AtomicBool,
     forwards: Mutex<Vec<Weak<Forward>>>,
 }
 
@@ -106,6 +108,7 @@ impl Routes {
             endpoints: watch::Sender::default(),
             chooser: Mutex::default(),
             balance: AtomicI32::new(balance.into()),
+            known: AtomicBool::new(false),
             forwards: Mutex::default(),
         });
         state.routes.insert(name.clone(), route.clone());
@@ -183,8 +186,14 @@ impl Route {
         self.balance.store(balance.into(), Ordering::Relaxed);
     }
 
+    /// Whether the cluster has said what stands behind the service: until then there is nothing to report.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
     /// Takes what the cluster says now; returns what the daemon should know of the forwards.
     pub fn publish(&self, endpoints: Endpoints) -> Vec<ForwardReport> {
+        self.known.store(true, Ordering::Relaxed);
         let endpoints = Arc::new(endpoints);
         let before = self.endpoints.send_replace(endpoints.clone());
         if *before == *endpoints {

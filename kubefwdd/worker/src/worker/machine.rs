@@ -1,30 +1,44 @@
-//! Notices that the machine slept: connections may be dead without knowing it.
+//! Notices that the machine slept or that its network changed: connections may be dead without knowing it.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::contexts::Event;
+use super::network::Network;
 
 /// How long after waking up it may take to notice.
 const PERIOD: Duration = Duration::from_secs(5);
+/// A change of the network comes as many: how long to wait for the rest.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Clocks are corrected by less.
 const JUMP: Duration = Duration::from_secs(3);
 
-/// Tells the worker each time the machine woke up, until the worker is gone.
+/// Tells the worker each time the machine woke up or its network changed, until the worker is gone.
 pub(super) async fn watch(events: mpsc::Sender<Event>) {
+    let mut network = Network::new();
     let mut clocks = Clocks::now();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
+        let changed = tokio::select! {
+            _ = ticks.tick() => {
+                let before = std::mem::replace(&mut clocks, Clocks::now());
+                before.slept_until(&clocks)
+            }
+            () = network.changed() => {
+                sleep(SETTLED).await;
+                network.forget();
+                true
+            }
             () = events.closed() => return,
-        }
-        let before = std::mem::replace(&mut clocks, Clocks::now());
-        if before.slept_until(&clocks) && events.send(Event::MachineChanged).await.is_err() {
-            return;
+        };
+        if changed {
+            tracing::debug!("the machine slept, or its network changed");
+            if events.send(Event::MachineChanged).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -21,43 +21,43 @@ use kubefwd_tests::Kubeconfig;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tempfile::TempDir;
 
-pub const CONTEXT: &str = "sim";
+pub(crate) const CONTEXT: &str = "sim";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Daemon {
+pub(crate) struct Daemon {
     sender: Sender<ToWorker>,
     receiver: Receiver<FromWorker>,
     /// None once it is somebody else's.
-    pub worker: Option<Child>,
+    pub(crate) worker: Option<Child>,
     folder: TempDir,
     desired: BTreeMap<String, DesiredNamespace>,
     listeners: u64,
-    pub known: Known,
+    pub(crate) known: Known,
 }
 
 /// What the worker said, as the daemon would keep it.
 #[derive(Default)]
-pub struct Known {
-    pub namespaces: BTreeMap<String, NamespaceReport>,
-    pub services: BTreeMap<(String, String), ObservedService>,
-    pub listed: BTreeMap<String, u32>,
-    pub held: HashMap<u64, String>,
-    pub forwards: HashMap<u64, ForwardReport>,
-    pub traffic: HashMap<u64, Traffic>,
-    pub answers: Vec<Answer>,
-    pub logs: Vec<String>,
+pub(crate) struct Known {
+    pub(crate) namespaces: BTreeMap<String, NamespaceReport>,
+    pub(crate) services: BTreeMap<(String, String), ObservedService>,
+    pub(crate) listed: BTreeMap<String, u32>,
+    pub(crate) held: HashMap<u64, String>,
+    pub(crate) forwards: HashMap<u64, ForwardReport>,
+    pub(crate) traffic: HashMap<u64, Traffic>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) logs: Vec<String>,
 }
 
 /// A listener that the worker accepts from; the daemon keeps its own copy, as the real one does.
-pub struct Granted {
-    pub id: u64,
-    pub address: SocketAddr,
+pub(crate) struct Granted {
+    pub(crate) id: u64,
+    pub(crate) address: SocketAddr,
     _kept: TcpListener,
 }
 
 impl Daemon {
     /// Starts a worker that reaches a cluster by this kubeconfig.
-    pub async fn start(kubeconfig: &Kubeconfig) -> Self {
+    pub(crate) async fn start(kubeconfig: &Kubeconfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = kubeconfig.clone().context(CONTEXT);
         kubeconfig.write(&folder.path().join("config")).unwrap();
@@ -102,22 +102,22 @@ impl Daemon {
         daemon
     }
 
-    pub fn kubeconfig(&self) -> Vec<String> {
+    pub(crate) fn kubeconfig(&self) -> Vec<String> {
         vec![self.folder.path().join("config").display().to_string()]
     }
 
-    pub async fn order(&mut self, order: Order) {
+    pub(crate) async fn order(&mut self, order: Order) {
         let frame = ToWorker { frame: Some(order) };
         self.sender.send(&frame, None).await.unwrap();
     }
 
     /// Wants every service of a namespace.
-    pub async fn want(&mut self, namespace: &str) {
+    pub(crate) async fn want(&mut self, namespace: &str) {
         self.want_some(namespace, Some(Selection::default()), &[])
             .await;
     }
 
-    pub async fn want_some(
+    pub(crate) async fn want_some(
         &mut self,
         namespace: &str,
         selection: Option<Selection>,
@@ -139,7 +139,7 @@ impl Daemon {
         self.send_desired().await;
     }
 
-    pub async fn unwant(&mut self, namespace: &str) {
+    pub(crate) async fn unwant(&mut self, namespace: &str) {
         self.desired.remove(namespace);
         self.send_desired().await;
     }
@@ -157,7 +157,13 @@ impl Daemon {
     }
 
     /// Opens a listener for a port of a service, or of one of its pods, and waits until the worker holds it.
-    pub async fn grant(&mut self, namespace: &str, service: &str, pod: &str, port: u16) -> Granted {
+    pub(crate) async fn grant(
+        &mut self,
+        namespace: &str,
+        service: &str,
+        pod: &str,
+        port: u16,
+    ) -> Granted {
         let granted = self.offer(namespace, service, pod, port).await;
         self.until(|known| known.held.contains_key(&granted.id).then_some(()))
             .await;
@@ -166,7 +172,13 @@ impl Daemon {
     }
 
     /// As [`Self::grant`], without waiting.
-    pub async fn offer(&mut self, namespace: &str, service: &str, pod: &str, port: u16) -> Granted {
+    pub(crate) async fn offer(
+        &mut self,
+        namespace: &str,
+        service: &str,
+        pod: &str,
+        port: u16,
+    ) -> Granted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         self.listeners += 1;
         let grant = Grant {
@@ -193,13 +205,13 @@ impl Daemon {
         }
     }
 
-    pub async fn revoke(&mut self, granted: &Granted) {
+    pub(crate) async fn revoke(&mut self, granted: &Granted) {
         let listener = granted.id;
         self.order(Order::Revoke(Revoke { listener })).await;
     }
 
     /// Takes frames until what is known is as wanted.
-    pub async fn until<T>(&mut self, wanted: impl Fn(&Known) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, wanted: impl Fn(&Known) -> Option<T>) -> T {
         loop {
             if let Some(found) = wanted(&self.known) {
                 return found;
@@ -210,7 +222,7 @@ impl Daemon {
     }
 
     /// Waits until a namespace is watched and everything in it was told.
-    pub async fn watching(&mut self, namespace: &str) {
+    pub(crate) async fn watching(&mut self, namespace: &str) {
         self.until(|known| {
             (known.phase(namespace) == Some(NamespacePhase::Watching)
                 && known.listed.contains_key(namespace))
@@ -220,13 +232,25 @@ impl Daemon {
     }
 
     /// Waits until the worker has closed the channel.
-    pub async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         let end = async { while let Ok(Some(_)) = self.receiver.receive().await {} };
         tokio::time::timeout(PATIENCE, end).await.unwrap();
     }
 
+    /// What the worker holds in memory, KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident(&self) -> usize {
+        let id = self.worker.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// The daemon dies; its worker is left.
-    pub fn abandon(mut self) -> Child {
+    pub(crate) fn abandon(mut self) -> Child {
         self.worker.take().unwrap()
     }
 
@@ -250,16 +274,16 @@ impl Drop for Daemon {
 }
 
 impl Known {
-    pub fn phase(&self, namespace: &str) -> Option<NamespacePhase> {
+    pub(crate) fn phase(&self, namespace: &str) -> Option<NamespacePhase> {
         self.namespaces.get(namespace).map(NamespaceReport::phase)
     }
 
-    pub fn service(&self, namespace: &str, service: &str) -> Option<&ObservedService> {
+    pub(crate) fn service(&self, namespace: &str, service: &str) -> Option<&ObservedService> {
         self.services
             .get(&(namespace.to_owned(), service.to_owned()))
     }
 
-    pub fn names(&self, namespace: &str) -> Vec<&str> {
+    pub(crate) fn names(&self, namespace: &str) -> Vec<&str> {
         let services = self.services.keys();
         services
             .filter(|(n, _)| n == namespace)

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::daemon::Daemon;
 
 /// Sends bytes to an echo service and expects them back.
-pub async fn echo(address: SocketAddr, bytes: &[u8]) {
+pub(crate) async fn echo(address: SocketAddr, bytes: &[u8]) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     exchange(&mut stream, bytes).await;
 }
@@ -41,19 +41,23 @@ async fn bytes_flow_and_are_counted() {
     assert_eq!((active.pod_port, active.transport.as_str()), (5432, ""));
 
     let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
-    echo(db.address, &bytes).await;
+    let mut stream = TcpStream::connect(db.address).await.unwrap();
+    exchange(&mut stream, &bytes[..1000]).await;
+    exchange(&mut stream, &bytes[1000..]).await;
+    drop(stream);
     let total = bytes.len() as u64;
     let traffic = daemon
         .until(|known| {
             let traffic = known.traffic.get(&db.id)?;
             (traffic.bytes_in == total && traffic.bytes_out == total && traffic.active == 0)
-                .then(|| traffic.clone())
+                .then_some(*traffic)
         })
         .await;
     assert_eq!((traffic.opened, traffic.failed), (1, 0));
-    assert!(traffic.first_byte_count == 1 && traffic.last_active.is_some());
+    assert!(traffic.last_active.is_some());
+    assert_eq!(traffic.first_byte_count, 1);
     daemon
-        .until(|known| (known.forwards[&db.id].transport == "spdy").then_some(()))
+        .until(|known| (known.forwards.get(&db.id)?.transport == "spdy").then_some(()))
         .await;
 
     // All ports and services of a pod share one upgraded connection.
@@ -159,9 +163,8 @@ async fn a_rollout_goes_unnoticed() {
     echo(granted.address, b"after").await;
     daemon
         .until(|known| {
-            after
-                .contains(&known.forwards[&granted.id].pod)
-                .then_some(())
+            let report = known.forwards.get(&granted.id)?;
+            after.contains(&report.pod).then_some(())
         })
         .await;
 }

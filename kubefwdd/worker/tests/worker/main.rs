@@ -5,6 +5,8 @@
 mod daemon;
 mod following;
 mod forwarding;
+#[cfg(target_os = "linux")]
+mod scale;
 
 use std::process::Command;
 
