@@ -80,6 +80,8 @@ pub struct State {
     hosts_revision: u64,
     /// The version that the hosts file is known to have.
     hosts_settled: u64,
+    /// The hosts file cannot be written just now.
+    hosts_broken: bool,
     changed: Changed,
     view: View,
     effects: Vec<Effect>,
@@ -144,6 +146,7 @@ impl State {
             closing: BTreeMap::new(),
             hosts_revision: 0,
             hosts_settled: 0,
+            hosts_broken: false,
             changed: Changed::default(),
             view: View::default(),
             effects: Vec::new(),
@@ -205,6 +208,9 @@ impl State {
             if !retiring.is_empty() {
                 self.closing.insert(self.hosts_revision, retiring);
             }
+        }
+        if self.hosts_broken {
+            self.settle_hosts(self.hosts_revision);
         }
         self.refresh_view(now);
         if std::mem::take(&mut self.changed.persist) {

@@ -25,6 +25,7 @@ pub(crate) struct System {
     /// Flags of the daemon beyond those that every test needs.
     flags: Vec<String>,
     hosts: PathBuf,
+    original_hosts: Vec<u8>,
 }
 
 struct Daemon {
@@ -73,7 +74,8 @@ impl System {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(dir.path(), mode).unwrap();
         let hosts = dir.path().join("hosts");
-        fs::write(&hosts, "127.0.0.1\tlocalhost\n# mine\n10.1.2.3 printer\n").unwrap();
+        let original_hosts = b"127.0.0.1\tlocalhost\n# mine\n10.1.2.3 printer\n".to_vec();
+        fs::write(&hosts, &original_hosts).unwrap();
         sandbox::bind_over(&hosts, Path::new("/etc/hosts"));
         let path = dir.path().join("kubeconfig");
         fs::write(&path, kubeconfig).unwrap();
@@ -84,7 +86,13 @@ impl System {
             kubeconfig: path,
             flags: Vec::new(),
             hosts,
+            original_hosts,
         }
+    }
+
+    /// The hosts file before any daemon.
+    pub(crate) fn original_hosts(&self) -> &[u8] {
+        &self.original_hosts
     }
 
     /// Another hosts file than the one that programs resolve with.

@@ -271,11 +271,17 @@ impl State {
 
     /// The hosts file cannot be written: nothing waits for it.
     pub fn hosts_failed(&mut self) {
-        self.hosts_settled(self.hosts_revision);
+        self.hosts_broken = true;
+        self.settle_hosts(self.hosts_revision);
     }
 
     /// The hosts file holds this version of the entries.
     pub fn hosts_settled(&mut self, revision: u64) {
+        self.hosts_broken = false;
+        self.settle_hosts(revision);
+    }
+
+    pub(super) fn settle_hosts(&mut self, revision: u64) {
         let fresh = self.hosts_settled + 1..=revision;
         self.hosts_settled = self.hosts_settled.max(revision);
         let named = self.services.iter().filter(|(_, runtime)| {
