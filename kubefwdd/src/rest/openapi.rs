@@ -7,6 +7,13 @@ use utoipa::OpenApi;
 
 use super::envelope::Refusal;
 
+/// A DNS label, as the names of namespaces and services are.
+const LABEL: &str = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
+/// The name of a context as it usually is; any character may stand in it.
+const CONTEXT: &str = "[A-Za-z0-9:@._/-]{1,200}";
+/// Text without control characters.
+const PRINTABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+
 /// What stands above the routes; they add themselves.
 #[derive(OpenApi)]
 #[openapi(
@@ -57,6 +64,7 @@ impl Documents {
         // Our own types are always valid JSON; an empty document would be noticed by every test.
         let mut document = serde_json::to_value(&api).unwrap_or_default();
         name_operations(&mut document);
+        describe_parameters(&mut document);
         add_examples(&mut document);
         let json = serde_json::to_string_pretty(&document).unwrap_or_default();
         let yaml = yaml_serde::to_string(&document).unwrap_or_default();
@@ -77,6 +85,36 @@ fn name_operations(document: &mut Value) {
             .replace('/', "_");
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             operation["operationId"] = json!(format!("{method}_{words}"));
+        }
+    }
+}
+
+/// Says what the parameters that are names and keys look like, for all routes alike.
+fn describe_parameters(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    for (path, operations) in paths {
+        let operations = operations.as_object_mut().into_iter().flatten();
+        for (_, operation) in operations {
+            let parameters = operation
+                .get_mut("parameters")
+                .and_then(Value::as_array_mut);
+            for parameter in parameters.into_iter().flatten() {
+                let (place, name) = (parameter["in"].as_str(), parameter["name"].as_str());
+                let pattern = match (place, name) {
+                    (Some("path"), Some("key")) if path.contains("/namespaces/") => {
+                        format!("^{LABEL}\\.{CONTEXT}$")
+                    }
+                    (Some("path"), Some("key")) => format!("^{LABEL}\\.{LABEL}\\.{CONTEXT}$"),
+                    (Some("path"), Some(_)) => format!("^{LABEL}$"),
+                    (Some("query"), Some("context")) if path.contains("/kubernetes/") => {
+                        PRINTABLE.to_owned()
+                    }
+                    _ => continue,
+                };
+                parameter["schema"]["pattern"] = json!(pattern);
+            }
         }
     }
 }

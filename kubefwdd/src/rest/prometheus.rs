@@ -132,7 +132,7 @@ impl Scrape {
                     .entry(ForwardStatus::from(&forward.state).name())
                     .or_default() += 1;
             }
-            let totals = meters.service_totals(service);
+            let (totals, _) = meters.service(service);
             let opened = service
                 .forwards
                 .iter()

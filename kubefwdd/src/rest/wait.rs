@@ -23,7 +23,7 @@ const USUAL: Duration = Duration::from_secs(60);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(600);
 /// How long an answer without `wait` waits for the names and addresses of what was added.
-const GLANCE: Duration = Duration::from_secs(10);
+const GLANCE: Duration = Duration::from_secs(5);
 /// How many of those that are not active are named.
 const NAMED: usize = 100;
 
@@ -46,13 +46,13 @@ impl<'de> Deserialize<'de> for Wait {
         #[serde(untagged)]
         enum Form {
             Switch(bool),
-            Seconds(u32),
+            Seconds(f64),
             Text(String),
         }
         let wait = match Option::<Form>::deserialize(deserializer) {
             Ok(None | Some(Form::Switch(false))) => return Ok(Self(None)),
             Ok(Some(Form::Switch(true))) => Some(USUAL),
-            Ok(Some(Form::Seconds(seconds))) => Some(Duration::from_secs(seconds.into())),
+            Ok(Some(Form::Seconds(seconds))) => Duration::try_from_secs_f64(seconds).ok(),
             Ok(Some(Form::Text(text))) => time::parse(&text),
             Err(_) => None,
         };
@@ -97,18 +97,27 @@ impl ToSchema for Wait {
 impl Target {
     fn is_known(&self, view: &View) -> bool {
         match self {
-            Self::Service(key) => view.services.get(key).is_some_and(|service| {
+            Self::Service(key) => match view.services.get(key) {
                 // Complete enough to be shown: it has its names, or it never will.
-                !service.hostnames.is_empty()
-                    || service
-                        .forwards
-                        .iter()
-                        .any(|forward| !forward.hostnames.is_empty())
-                    || matches!(
-                        service.state,
-                        ServiceState::Error | ServiceState::Unsupported
-                    )
-            }),
+                Some(service) => {
+                    !service.hostnames.is_empty()
+                        || service
+                            .forwards
+                            .iter()
+                            .any(|forward| !forward.hostnames.is_empty())
+                        || matches!(
+                            service.state,
+                            ServiceState::Error | ServiceState::Unsupported
+                        )
+                }
+                // Removed again meanwhile, or its namespace cannot be watched: it will not come.
+                None => !matches!(
+                    view.namespaces
+                        .get(&key.namespace_key())
+                        .map(|namespace| &namespace.state),
+                    Some(NamespaceState::Connecting | NamespaceState::Watching)
+                ),
+            },
             Self::Namespace(key) => {
                 let state = view.namespaces.get(key).map(|namespace| &namespace.state);
                 !matches!(state, Some(NamespaceState::Connecting))
@@ -169,6 +178,16 @@ impl Target {
         missing
     }
 
+    /// The single service that is meant, when it cannot be forwarded at all.
+    fn hopeless<'a>(&self, view: &'a View) -> Option<&'a Arc<ServiceView>> {
+        let Self::Service(key) = self else {
+            return None;
+        };
+        view.services
+            .get(key)
+            .filter(|service| service.state == ServiceState::Unsupported)
+    }
+
     fn key(&self) -> String {
         match self {
             Self::Service(key) => key.to_string(),
@@ -192,11 +211,21 @@ pub(crate) async fn until_active(
         let _ = tokio::time::timeout(GLANCE, known).await;
         return Ok(views.borrow().clone());
     };
-    let all = views.wait_for(|view| target.missing(view).is_empty());
-    if let Ok(Ok(view)) = tokio::time::timeout(limit, all).await {
-        return Ok(view.clone());
-    }
+    let all =
+        views.wait_for(|view| target.missing(view).is_empty() || target.hopeless(view).is_some());
+    let waited = tokio::time::timeout(limit, all).await.is_ok();
     let view = views.borrow().clone();
+    if let Some(service) = target.hopeless(&view) {
+        let message = format!(
+            "{} is added, but it cannot be forwarded: {}",
+            service.key, service.reason
+        );
+        return Err(ApiError::new(StatusCode::CONFLICT, Code::Conflict, message)
+            .hint("no waiting helps; remove it, or change the service in the cluster"));
+    }
+    if waited {
+        return Ok(view);
+    }
     let mut not_ready = target.missing(&view);
     let (count, key) = (not_ready.len(), target.key());
     let mut message = format!(
@@ -259,9 +288,17 @@ mod tests {
         assert_eq!(read("null"), Some(None));
         assert_eq!(read("5"), Some(Some(Duration::from_secs(5))));
         assert_eq!(read("\"1m30s\""), Some(Some(Duration::from_secs(90))));
-        for wrong in ["601", "-1", "\"soon\"", "[]", "1.5"] {
+        for wrong in ["601", "-1", "\"soon\"", "[]", "1e99"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    fn namespace_service(view: &View, name: &str) -> ServiceKey {
+        view.services
+            .keys()
+            .find(|key| key.service.as_str() == name)
+            .unwrap()
+            .clone()
     }
 
     #[tokio::test(start_paused = true)]
@@ -294,6 +331,12 @@ mod tests {
             "{}",
             error.problem.message
         );
+
+        let udp = namespace_service(&view, "udp");
+        let error = until_active(views.clone(), &Target::Service(udp), wait)
+            .await
+            .unwrap_err();
+        assert_eq!(error.status, StatusCode::CONFLICT);
 
         let waiting = tokio::spawn(async move { until_active(views, &target, wait).await.is_ok() });
         slow.state = ServiceState::Active;

@@ -148,28 +148,22 @@ impl Meters {
 // === impl Reading ===
 
 impl Reading<'_> {
-    /// All that a service moved, also over forwards that are no more.
-    pub fn service_totals(&self, service: &ServiceView) -> Totals {
+    /// All that a service moved, also over forwards that are no more, and how fast it moves bytes now.
+    pub fn service(&self, service: &ServiceView) -> (Totals, Rates) {
         match self.inner.services.get(&service.key) {
-            Some(meter) => meter.totals(),
-            None => service
-                .forwards
-                .iter()
-                .map(totals)
-                .fold(Totals::default(), Totals::plus),
+            Some(meter) => {
+                let each = meter
+                    .forwards
+                    .values()
+                    .map(|forward| forward.rates(self.now));
+                (meter.totals(), each.fold(Rates::default(), Rates::plus))
+            }
+            // A service without a meter never moved a byte, or did so a moment ago.
+            None => {
+                let each = service.forwards.iter().map(totals);
+                (each.fold(Totals::default(), Totals::plus), Rates::default())
+            }
         }
-    }
-
-    /// How fast a service moves bytes.
-    pub fn service_rates(&self, service: &ServiceKey) -> Rates {
-        let Some(meter) = self.inner.services.get(service) else {
-            return Rates::default();
-        };
-        let each = meter
-            .forwards
-            .values()
-            .map(|forward| forward.rates(self.now));
-        each.fold(Rates::default(), Rates::plus)
     }
 
     /// How fast a forward moves bytes.
@@ -345,11 +339,11 @@ mod tests {
             meters.sample(&moved(80, second * 1_000), at(second * 1_000));
         }
         let service = moved(80, 20_000);
-        let rates = meters.read(at(20_100)).service_rates(&service.key);
+        let (_, rates) = meters.read(at(20_100)).service(&service);
         assert_eq!((rates.rate_in, rates.avg_rate_in), (1_000.0, 1_000.0));
-        let later = meters.read(at(25_000)).service_rates(&service.key);
+        let (_, later) = meters.read(at(25_000)).service(&service);
         assert_eq!((later.rate_in, later.avg_rate_in), (0.0, 500.0));
-        let much_later = meters.read(at(40_000)).service_rates(&service.key);
+        let (_, much_later) = meters.read(at(40_000)).service(&service);
         assert_eq!(much_later, Rates::default());
     }
 
@@ -363,7 +357,7 @@ mod tests {
         let last = moved(81, 20);
         meters.sample(&last, at(2_000));
         let reading = meters.read(at(2_000));
-        assert_eq!(reading.service_totals(&last).bytes_in, 770);
+        assert_eq!(reading.service(&last).0.bytes_in, 770);
         let history = reading.history(&last.key, 1, 3);
         assert_eq!(
             history.iter().map(|b| b.bytes_in).collect::<Vec<_>>(),

@@ -157,7 +157,13 @@ pub(crate) async fn status(State(face): State<Face>, caller: Caller) -> Envelope
     let worst = findings
         .iter()
         .filter(|finding| severity(finding) == Some("high"));
-    let message = match (worst.clone().next(), sums.total_services) {
+    let hopeless = |state| state == ServiceState::Unsupported;
+    let view = face.control.view();
+    let hopeless = keys::visible(&view, &caller)
+        .filter(|service| hopeless(service.state))
+        .count();
+    let possible = sums.total_services.saturating_sub(hopeless);
+    let message = match (worst.clone().next(), possible) {
         (Some(first), _) => {
             let count = worst.count();
             format!(
@@ -166,10 +172,13 @@ pub(crate) async fn status(State(face): State<Face>, caller: Caller) -> Envelope
             )
         }
         (None, 0) => "Nothing is forwarded yet".to_owned(),
-        (None, total) if total == sums.active_services => {
-            "All services forwarding normally".to_owned()
+        (None, possible) if possible > sums.active_services => {
+            format!("{} of {possible} services forwarding", sums.active_services)
         }
-        (None, total) => format!("{} of {total} services forwarding", sums.active_services),
+        (None, _) if hopeless == 0 => "All services forwarding normally".to_owned(),
+        (None, _) => {
+            format!("All services forwarding normally, and {hopeless} that cannot be forwarded")
+        }
     };
     Envelope::new(Status {
         status: status_of(&face, &caller),

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::control::ClusterAccess;
-use crate::core::names::{ContextName, Namespace, ServiceName};
+use crate::core::names::{ContextName, Namespace, PodName, ServiceName};
 use crate::core::policy::Actor;
-use crate::core::state::{NamespaceKey, View};
+use crate::core::state::{NamespaceKey, ServiceState, View};
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Keys, Number, Query, text};
@@ -60,11 +60,15 @@ pub(crate) struct EventFilter {
     context: Option<String>,
     /// Only about objects of this kind.
     #[serde(default, alias = "resource_kind", deserialize_with = "text")]
-    #[param(example = "Pod")]
+    #[param(example = "Pod", pattern = "^([A-Za-z]{1,63})?$")]
     resource_kind: Option<String>,
     /// Only about objects with this name.
     #[serde(default, alias = "resource_name", deserialize_with = "text")]
-    #[param(example = "api-6f")]
+    #[param(
+        example = "api-6f",
+        pattern = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$",
+        max_length = 253
+    )]
     resource_name: Option<String>,
     /// How many at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50, example = 50)]
@@ -200,6 +204,18 @@ pub(crate) async fn events(
     Query(filter): Query<EventFilter>,
 ) -> Result<Envelope<Vec<KubeEvent>>, ApiError> {
     let limit = filter.limit.map_or(50, Number::get);
+    let is_word = |kind: &str| kind.len() <= 63 && kind.chars().all(|c| c.is_ascii_alphabetic());
+    if let Some(kind) = filter
+        .resource_kind
+        .as_deref()
+        .filter(|kind| !is_word(kind))
+    {
+        let message = format!("resourceKind = {kind:?} is no kind such as Pod");
+        return Err(ApiError::bad_request(message));
+    }
+    if let Some(name) = &filter.resource_name {
+        PodName::parse(name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
     let question = Question::Events(wire::ListEventsQuery {
         namespace: checked(&namespace)?,
         kind: filter.resource_kind.unwrap_or_default(),
@@ -321,5 +337,6 @@ fn forward_key(
 ) -> Option<String> {
     let namespace = namespace_key(caller, context, &service.namespace)?;
     let key = namespace.service(ServiceName::parse(&service.name).ok()?);
-    view.services.contains_key(&key).then(|| key.to_string())
+    let found = view.services.get(&key)?;
+    (found.state != ServiceState::Unsupported).then(|| key.to_string())
 }

@@ -24,13 +24,13 @@ const USUAL_STEP: u64 = 60;
 pub(crate) struct Window {
     /// How far back, at most a day: `1h`, `30m`, `90s`.
     #[serde(default, deserialize_with = "text")]
-    #[param(pattern = "^(1|2|3|4|5|6|7|8|9)(m|h)$", example = "1h")]
+    #[param(pattern = "^([1-9](m|h))?$", example = "1h")]
     duration: Option<String>,
     /// How long a step is: `1m`, `5m`, `10s`. Steps that are not whole minutes reach back an hour at most.
     #[serde(default, deserialize_with = "text")]
-    #[param(pattern = "^[1-5]m$", example = "1m")]
+    #[param(pattern = "^([1-5]m)?$", example = "1m")]
     interval: Option<String>,
-    /// The last so many seconds instead, second by second.
+    /// Only the last so many steps; alone, so many seconds.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 3600, example = 60)]
     points: Option<Number<1, 3600>>,
 }
@@ -40,12 +40,9 @@ pub(crate) struct Window {
 impl Window {
     /// Length of a step in seconds, and how many.
     fn steps(&self) -> Result<(u64, u64), ApiError> {
-        if let Some(points) = self.points {
-            if self.duration.is_some() || self.interval.is_some() {
-                let message = "points stands for itself: leave duration and interval out";
-                return Err(ApiError::bad_request(message));
-            }
-            return Ok((1, points.get() as u64));
+        let most = self.points.map_or(u64::MAX, |points| points.get() as u64);
+        if self.points.is_some() && self.duration.is_none() && self.interval.is_none() {
+            return Ok((1, most));
         }
         let duration = seconds("duration", self.duration.as_deref(), SECONDS_KEPT)?;
         let step = seconds(
@@ -65,7 +62,7 @@ impl Window {
             return Err(ApiError::bad_request(message)
                 .hint("use an interval of whole minutes, for at most 24h"));
         }
-        let count = duration.div_ceil(step);
+        let count = duration.div_ceil(step).min(most);
         if count > MOST_STEPS {
             let message = format!("{count} steps are more than the {MOST_STEPS} of one answer");
             return Err(ApiError::bad_request(message).hint("use a longer interval"));
@@ -181,6 +178,7 @@ mod tests {
         assert_eq!(window("duration=1d&interval=1m"), Ok((60, 1_440)));
         assert_eq!(window("duration=30s"), Ok((30, 1)));
         assert_eq!(window("points=60"), Ok((1, 60)));
+        assert_eq!(window("points=6&duration=1h"), Ok((60, 6)));
     }
 
     #[test]
@@ -190,7 +188,6 @@ mod tests {
             "duration=2h&interval=7s",
             "duration=x",
             "interval=0s",
-            "points=1&duration=1h",
             "points=3601",
         ] {
             assert!(window(query).is_err(), "{query}");

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
 use super::kubernetes::{access, ask, checked, namespace_key, odd, resolved};
-use crate::core::names::{ContextName, PodName};
+use crate::core::names::{ContextName, DnsLabel, PodName};
 use crate::core::policy::Actor;
 use crate::core::state::{ForwardView, ServiceView, View};
 use crate::rest::Face;
@@ -46,15 +46,21 @@ pub(crate) struct Filter {
     context: Option<String>,
     /// Only with these labels.
     #[serde(default, alias = "label_selector", deserialize_with = "text")]
-    #[param(example = "app=api")]
+    #[param(
+        example = "app=api",
+        pattern = "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?(=[A-Za-z0-9]{0,63})?)?$"
+    )]
     label_selector: Option<String>,
     /// Only with these fields.
     #[serde(default, alias = "field_selector", deserialize_with = "text")]
-    #[param(example = "status.phase=Running")]
+    #[param(
+        example = "status.phase=Running",
+        pattern = r"^((metadata\.name|spec\.nodeName|status\.phase)=[A-Za-z0-9]{1,63})?$"
+    )]
     field_selector: Option<String>,
     /// Only behind this service.
     #[serde(default, alias = "service_name", deserialize_with = "text")]
-    #[param(example = "api")]
+    #[param(example = "api", pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
     service_name: Option<String>,
 }
 
@@ -79,7 +85,7 @@ pub(crate) struct LogFilter {
     context: Option<String>,
     /// The container; without it the only or first one.
     #[serde(default, deserialize_with = "text")]
-    #[param(example = "api")]
+    #[param(example = "api", pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
     container: Option<String>,
     /// The last so many lines.
     #[serde(alias = "tail_lines")]
@@ -116,6 +122,13 @@ pub(crate) async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Envelope<Vec<Pod>>, ApiError> {
     let access = access(filter.context);
+    label(filter.service_name.as_deref())?;
+    let mut selectors = filter.label_selector.iter().chain(&filter.field_selector);
+    if selectors.any(|selector| selector.contains(char::is_control)) {
+        return Err(ApiError::bad_request(
+            "a selector holds a control character",
+        ));
+    }
     let question = Question::Pods(wire::ListPodsQuery {
         namespace: checked(&namespace)?,
         name: String::new(),
@@ -201,6 +214,7 @@ pub(crate) async fn logs(
     Keys((namespace, pod)): Keys<(String, String)>,
     Query(filter): Query<LogFilter>,
 ) -> Result<Response, ApiError> {
+    label(filter.container.as_deref())?;
     let context = filter.context.clone().unwrap_or_default();
     let tail = filter.tail_lines.map_or(100, Number::get);
     let question = Question::Logs(wire::PodLogsQuery {
@@ -348,6 +362,14 @@ impl<'a> Forwards<'a> {
             let forward = service.forwards.iter().find(|forward| forward.pod == pod)?;
             Some((&***service, forward))
         })
+    }
+}
+
+/// Checks the name of a service or container.
+fn label(name: Option<&str>) -> Result<(), ApiError> {
+    match name.map(DnsLabel::parse) {
+        Some(Err(error)) => Err(ApiError::bad_request(error.to_string())),
+        Some(Ok(_)) | None => Ok(()),
     }
 }
 

@@ -38,7 +38,11 @@ pub(crate) struct AddService {
     pub(crate) service_name: String,
     /// A context of your kubeconfig; without it the current one.
     #[serde(default, deserialize_with = "text")]
-    #[schema(example = "minikube")]
+    #[schema(
+        example = "minikube",
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        max_length = 200
+    )]
     pub(crate) context: Option<String>,
     /// Ports of the service, all without it: `"80"`, or `"80:8080"` to listen on 8080 for the service's port 80.
     #[serde(default)]
@@ -196,7 +200,7 @@ impl<'de> Deserialize<'de> for Port {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Form {
-            Number(u32),
+            Number(f64),
             Text(String),
         }
         let wrong = |shown: String| {
@@ -207,8 +211,13 @@ impl<'de> Deserialize<'de> for Port {
         let port = |text: &str| text.parse().ok().filter(|port: &u16| *port != 0);
         match Form::deserialize(deserializer) {
             Ok(Form::Number(number)) => {
-                let port = u16::try_from(number).ok().filter(|port| *port != 0);
-                let port = port.ok_or_else(|| wrong(number.to_string()))?;
+                // JSON knows one kind of number: 80.0 is 80.
+                let is_port = number.fract() == 0.0 && (1.0..=65_535.0).contains(&number);
+                let port = if is_port {
+                    number as u16
+                } else {
+                    return Err(wrong(number.to_string()));
+                };
                 Ok(Self {
                     service: port,
                     local: port,
@@ -258,7 +267,8 @@ mod tests {
     #[test]
     fn ports_are_numbers_texts_and_mappings() {
         let request =
-            add(r#"{"namespace":"n","serviceName":"s","ports":[80,"443","5432:15432"]}"#).unwrap();
+            add(r#"{"namespace":"n","serviceName":"s","ports":[80.0,"443","5432:15432"]}"#)
+                .unwrap();
         assert_eq!(request.wanted_ports(), [80, 443, 5432].into());
         assert_eq!(request.port_mappings().collect::<Vec<_>>(), [(5432, 15432)]);
         for wrong in ["0", "70000", "\"\"", "\"80:\"", "\"a\"", "true", "-1"] {

@@ -178,8 +178,7 @@ impl MetricsSummary {
 
 impl ServiceMetrics {
     pub(crate) fn new(service: &ServiceView, meters: &Reading<'_>) -> Self {
-        let totals = meters.service_totals(service);
-        let rates = meters.service_rates(&service.key);
+        let (totals, rates) = meters.service(service);
         Self {
             key: service.key.to_string(),
             service_name: service.key.service.to_string(),

@@ -96,7 +96,11 @@ pub(crate) struct AddNamespace {
     pub(crate) namespace: String,
     /// A context of your kubeconfig; without it the current one.
     #[serde(default, deserialize_with = "text")]
-    #[schema(example = "minikube")]
+    #[schema(
+        example = "minikube",
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        max_length = 200
+    )]
     pub(crate) context: Option<String>,
     /// Only services with these labels; `labelSelector` and `label_selector` are read too.
     #[serde(
@@ -105,25 +109,39 @@ pub(crate) struct AddNamespace {
         alias = "label_selector",
         deserialize_with = "text"
     )]
-    #[schema(example = "tier=web")]
+    #[schema(
+        example = "tier=web",
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        max_length = 200
+    )]
     pub(crate) selector: Option<String>,
     /// Only services with these fields.
     #[serde(default, alias = "field_selector", deserialize_with = "text")]
-    #[schema(example = "metadata.name=api")]
+    #[schema(
+        example = "metadata.name=api",
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        max_length = 200
+    )]
     pub(crate) field_selector: Option<String>,
     /// Only services whose name matches one of these globs.
     #[serde(default)]
-    #[schema(example = json!(["api-*"]), max_items = 256)]
+    #[schema(value_type = Option<Vec<Glob>>, example = json!(["api-*"]), max_items = 256)]
     pub(crate) include: Option<Vec<String>>,
     /// No services whose name matches one of these globs.
     #[serde(default)]
-    #[schema(example = json!(["*-test"]), max_items = 256)]
+    #[schema(value_type = Option<Vec<Glob>>, example = json!(["*-test"]), max_items = 256)]
     pub(crate) exclude: Option<Vec<String>>,
     /// Answer when all of its services are active: `true` for up to a minute, or how long, e.g. `"30s"` or a number of
     /// seconds.
     #[serde(default)]
     pub(crate) wait: Wait,
 }
+
+/// A pattern over names: `*` and `?` stand for any characters and any one.
+#[derive(ToSchema)]
+#[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", max_length = 200)]
+#[expect(dead_code, reason = "only describes what stands in a list")]
+pub(crate) struct Glob(String);
 
 /// A namespace that was added.
 #[derive(Serialize, ToSchema)]

@@ -217,8 +217,7 @@ impl<'de> Deserialize<'de> for ServiceStatus {
 impl Summary {
     /// Adds a service with all of its forwards.
     pub(crate) fn add(&mut self, service: &ServiceView, meters: &Reading<'_>) {
-        let totals = meters.service_totals(service);
-        let rates = meters.service_rates(&service.key);
+        let (totals, rates) = meters.service(service);
         self.count(service, service.forwards.iter(), totals, rates);
         if service.forwards.is_empty() && service.state == ServiceState::Error {
             self.error_count += 1;
@@ -275,8 +274,7 @@ impl Summary {
 
 impl Service {
     pub(crate) fn new(service: &ServiceView, meters: &Reading<'_>) -> Self {
-        let totals = meters.service_totals(service);
-        let rates = meters.service_rates(&service.key);
+        let (totals, rates) = meters.service(service);
         let (local_ip, hostnames) = address_of(service);
         let mut summary = Summary::default();
         summary.count(service, service.forwards.iter(), totals, rates);
