@@ -7,6 +7,7 @@
 //! Nothing here belongs to the product. A failure is a panic that says what was expected and what was found.
 
 pub mod answer;
+pub mod http;
 pub mod net;
 pub mod programs;
 pub mod sandbox;

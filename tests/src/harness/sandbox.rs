@@ -119,6 +119,16 @@ fn replace_file(original: &Path, copy: &Path) {
     bind(copy, original);
 }
 
+/// Lets another text stand in a system file's place, for this test alone.
+///
+/// # Panics
+/// When that cannot be done.
+pub fn replace_text(sandbox: &Sandbox, original: &str, text: &str) {
+    let copy = sandbox.path(&original.replace('/', "_"));
+    std::fs::write(&copy, text).expect("the sandbox is writable");
+    bind(&copy, Path::new(original));
+}
+
 fn bind(source: &Path, place: &Path) {
     let none: Option<&str> = None;
     mount(Some(source), place, none, MsFlags::MS_BIND, none)

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::http::Place;
 use super::{Answer, Sandbox, eventually, programs};
 use crate::Kubeconfig;
 
@@ -19,6 +20,10 @@ pub struct Options {
     pub hosts_file: Option<PathBuf>,
     /// The configuration file's text.
     pub config: String,
+    /// REST listens on TCP too, where the configuration says; else on its unix socket only.
+    pub rest: bool,
+    /// More arguments of the daemon.
+    pub flags: Vec<String>,
 }
 
 /// A daemon and whatever it started; all of it ends when this is dropped.
@@ -69,10 +74,13 @@ impl System {
         flags.extend(file("--socket", "d.sock"));
         flags.extend(file("--rest-socket", "rest.sock"));
         flags.extend(file("--state-dir", "state"));
-        flags.extend(["--rest-listen".into(), "off".into()]);
+        if !self.options.rest {
+            flags.extend(["--rest-listen".into(), "off".into()]);
+        }
         if let Some(path) = &self.options.hosts_file {
             flags.extend(["--hosts-file".into(), path.clone().into_os_string()]);
         }
+        flags.extend(self.options.flags.iter().map(OsString::from));
         flags
     }
 
@@ -233,6 +241,12 @@ impl System {
         eventually(&format!("{key} goes away"), || {
             self.service(key).is_none().then_some(())
         });
+    }
+
+    /// Where REST listens for clients on this machine's file system.
+    #[must_use]
+    pub fn rest_socket(&self) -> Place {
+        Place::Unix(self.dir.join("rest.sock"))
     }
 
     /// The content of the hosts file.
