@@ -1,6 +1,7 @@
 //! The API server's request handling: authentication, authorization, faults, routing.
 
 pub(crate) mod accept;
+mod apps;
 mod discovery;
 mod list;
 mod logs;
@@ -200,6 +201,13 @@ async fn resources(
             Err(refusal) => status(&refusal),
         };
     }
+    if apps::is_about(&target) {
+        let method = request.method().clone();
+        return match body(request).await {
+            Ok(body) => apps::answer(state, &method, &target, &body),
+            Err(refusal) => status(&refusal),
+        };
+    }
     let Some(kind) = target.kind() else {
         return unknown(&target);
     };
@@ -217,6 +225,10 @@ async fn resources(
             }
             Method::POST => match body(request).await {
                 Ok(body) => write::create(state, kind, &target, &body),
+                Err(refusal) => status(&refusal),
+            },
+            Method::PATCH => match body(request).await {
+                Ok(body) => write::apply(state, kind, &target, &body),
                 Err(refusal) => status(&refusal),
             },
             Method::DELETE => write::delete(state, kind, &target),

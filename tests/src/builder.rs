@@ -40,9 +40,9 @@ pub enum StartError {
 /// A namespace and what is in it.
 #[derive(Debug, Clone)]
 pub struct Namespace {
-    name: String,
-    workloads: Vec<Workload>,
-    services: Vec<Service>,
+    pub(crate) name: String,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) services: Vec<Service>,
 }
 
 impl Namespace {

@@ -2,20 +2,25 @@
 //!
 //! [`sandbox::run`] starts the test again in a process whose network, mounts and (without root) users are its own: ports
 //! below 1024, `127/8` and `/etc/hosts` then belong to the test alone, and tests run side by side. [`System`] is the
-//! daemon under test with everything that people do to it.
+//! daemon under test with everything that people do to it, [`Target`] the cluster it forwards from: a simulated one of the
+//! test's own, or a real one that was named. [`http`] asks servers, [`users`] are people beside root.
 //!
 //! Nothing here belongs to the product. A failure is a panic that says what was expected and what was found.
 
 pub mod answer;
 pub mod http;
+pub(crate) mod manifest;
 pub mod net;
 pub mod programs;
 pub mod sandbox;
 pub mod system;
+pub mod target;
+pub mod users;
 
 pub use answer::Answer;
 pub use sandbox::Sandbox;
 pub use system::{Options, System};
+pub use target::Target;
 
 use std::time::{Duration, Instant};
 

@@ -177,6 +177,12 @@ impl World {
         }
     }
 
+    /// Whether a pod has a controller that replaces it.
+    pub(crate) fn is_owned(&self, pod: &Key) -> bool {
+        let world = self.lock();
+        world.pods.get(pod).is_some_and(|pod| pod.owner.is_some())
+    }
+
     /// The sandboxes of all pods, for faults that concern many.
     pub(crate) fn sandboxes(&self) -> Vec<Arc<Sandbox>> {
         let world = self.lock();

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::apps;
 use super::respond::{self, Answer, Body, status};
 use crate::json;
 use crate::kinds::{ALL, Kind};
@@ -139,6 +140,22 @@ fn entries(group: &str) -> Vec<Entry> {
             ));
             entries.sort_by(|a, b| a.name.cmp(&b.name));
         }
+        "apps" => {
+            for (plural, kind) in apps::RESOURCES {
+                entries.push(Entry {
+                    name: plural.to_owned(),
+                    singular: kind.to_lowercase(),
+                    kind,
+                    namespaced: true,
+                    verbs: &["get", "patch"],
+                    short_names: &[],
+                    all: false,
+                    group_version: None,
+                });
+                let name = format!("{plural}/scale");
+                entries.push(subresource(&name, "Scale", &["patch"], None));
+            }
+        }
         "authorization.k8s.io" => {
             for kind in ["SelfSubjectAccessReview", "SelfSubjectRulesReview"] {
                 entries.push(Entry {
@@ -165,9 +182,8 @@ fn stored(kind: Kind) -> Entry {
         kind: kind.name(),
         namespaced: kind.namespaced(),
         verbs: match kind {
-            Kind::Namespace | Kind::Pod | Kind::Service => {
-                &["create", "delete", "get", "list", "watch"]
-            }
+            Kind::Service => &["create", "delete", "get", "list", "patch", "watch"],
+            Kind::Namespace | Kind::Pod => &["create", "delete", "get", "list", "watch"],
             _ => &["get", "list", "watch"],
         },
         short_names: kind.short_names(),

@@ -1,6 +1,7 @@
 //! The few writes that tests and demos need: namespaces, services and pods are created and deleted as with `kubectl`.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::Value;
@@ -34,15 +35,43 @@ pub(crate) fn create(state: &State, kind: Kind, target: &ResourcePath, body: &[u
             if state.store.get(Kind::Namespace, &parent).is_none() {
                 return status(&Status::not_found("", "namespaces", &key.0));
             }
-            controller::put_service(state, &key.0, service(name, &value["spec"]));
+            controller::put_service(state, &key.0, service(name, &value));
         }
         _ => return status(&Status::method_not_allowed()),
     }
     stored(state, kind, &key, StatusCode::CREATED)
 }
 
-fn service(name: &str, spec: &Value) -> Service {
+/// Server-side apply of a service by its only owner, which is to create or to replace it.
+pub(crate) fn apply(state: &State, kind: Kind, target: &ResourcePath, body: &[u8]) -> Answer {
+    let (Kind::Service, Some(namespace), Some(name)) = (kind, &target.namespace, &target.name)
+    else {
+        return status(&Status::method_not_allowed());
+    };
+    // JSON, which kubectl sends, is YAML.
+    let Ok(value) = serde_yaml_ng::from_slice::<Value>(body) else {
+        return status(&Status::unsupported_media_type());
+    };
+    let parent = (String::new(), namespace.clone());
+    if state.store.get(Kind::Namespace, &parent).is_none() {
+        return status(&Status::not_found("", "namespaces", namespace));
+    }
+    let key = (namespace.clone(), name.clone());
+    let code = match state.store.get(kind, &key) {
+        Some(_) => StatusCode::OK,
+        None => StatusCode::CREATED,
+    };
+    controller::put_service(state, namespace, service(name, &value));
+    stored(state, kind, &key, code)
+}
+
+fn service(name: &str, value: &Value) -> Service {
+    let spec = &value["spec"];
     let mut service = Service::new(name).without_selector(std::iter::empty::<Ipv4Addr>());
+    let labels = value["metadata"]["labels"].as_object();
+    for (key, value) in labels.into_iter().flatten() {
+        service = service.label(key, value.as_str().unwrap_or_default());
+    }
     for (key, value) in spec["selector"].as_object().into_iter().flatten() {
         service
             .selector
@@ -76,8 +105,8 @@ fn service(name: &str, spec: &Value) -> Service {
     service
 }
 
-/// Deletes a namespace, a service or a pod; a pod's controller does not replace it.
-pub(crate) fn delete(state: &State, kind: Kind, target: &ResourcePath) -> Answer {
+/// Deletes a namespace, a service or a pod. A pod with a controller goes gracefully and is replaced.
+pub(crate) fn delete(state: &Arc<State>, kind: Kind, target: &ResourcePath) -> Answer {
     let Some(name) = &target.name else {
         return status(&Status::method_not_allowed());
     };
@@ -90,6 +119,10 @@ pub(crate) fn delete(state: &State, kind: Kind, target: &ResourcePath) -> Answer
         Kind::Namespace => controller::delete_namespace(state, name),
         Kind::Service => {
             controller::delete_service(state, &key);
+        }
+        Kind::Pod if state.world.is_owned(&key) => {
+            let state = Arc::clone(state);
+            tokio::spawn(async move { controller::replace_pod(&state, &key).await });
         }
         Kind::Pod => {
             controller::begin_deletion(state, &key);

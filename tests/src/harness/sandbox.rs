@@ -2,12 +2,20 @@
 //!
 //! Namespaces can only be entered before threads exist, and a test runs in a thread. So the test binary starts itself
 //! again below `unshare`, for this one test; the second process runs the body.
+//!
+//! Against a real cluster ([`is_real`]) the network is the machine's, because that leads to the cluster; such tests need
+//! root and run one at a time, whatever starts them.
 
+use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
+
+/// Names the kubeconfig of a real cluster to test against; see `tests/README.md`.
+pub const REAL_KUBECONFIG: &str = "KUBEFWD_TEST_KUBECONFIG";
 
 /// Present in the second process; its value is the sandbox's directory.
 const MARK: &str = "KUBEFWD_TEST_SANDBOX";
@@ -34,22 +42,49 @@ impl Sandbox {
     }
 }
 
-/// Runs a test in a sandbox, or says why it is skipped.
+/// Whether a real cluster is named.
+#[must_use]
+pub fn is_real() -> bool {
+    std::env::var_os(REAL_KUBECONFIG).is_some()
+}
+
+/// Runs a test that needs the simulated cluster, or says why it is skipped.
 ///
 /// # Panics
 /// When the body does, or namespaces cannot be made.
 pub fn run<F: Future<Output = ()>, B: FnOnce(Sandbox) -> F>(body: B) {
-    let name = test_name::<B>();
-    if let Some(dir) = std::env::var_os(MARK) {
-        return inside(Path::new(&dir), body);
-    }
-    if std::env::var_os("KUBEFWD_TEST_KUBECONFIG").is_some() {
+    if is_real() {
         return skip(
-            name,
+            test_name::<B>(),
             "it needs the simulated cluster, and a real one is named",
         );
     }
-    outside(name);
+    run_anywhere(body);
+}
+
+/// Runs a test that any cluster will do for: its body uses a [`Target`](super::Target) and no faults.
+///
+/// # Panics
+/// When the body does, or namespaces cannot be made.
+pub fn run_anywhere<F: Future<Output = ()>, B: FnOnce(Sandbox) -> F>(body: B) {
+    match std::env::var_os(MARK) {
+        Some(dir) => inside(Path::new(&dir), body),
+        None => outside(test_name::<B>()),
+    }
+}
+
+/// Runs a test that needs the simulated cluster and more than one user, or says why it is skipped.
+///
+/// # Panics
+/// When the body does, or namespaces cannot be made.
+pub fn run_as_root<F: Future<Output = ()>, B: FnOnce(Sandbox) -> F>(body: B) {
+    if !nix::unistd::geteuid().is_root() {
+        return skip(
+            test_name::<B>(),
+            "it needs more than one user, which takes root",
+        );
+    }
+    run(body);
 }
 
 /// The path of the test function: the type of a closure begins with the path of the function it is written in.
@@ -70,15 +105,24 @@ fn outside(name: &str) {
     let temp = temp.expect("a temporary directory can be made");
     open_to_all(temp.path());
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--net", "--propagation", "private"]);
-    if !is_root {
-        command.args(["--user", "--map-root-user"]);
-    }
+    command.args(["--mount", "--propagation", "private"]);
+    let _alone = if is_real() {
+        assert!(
+            is_root,
+            "against a real cluster the suite has to run as root: it shares the machine's network"
+        );
+        Some(wait_for_turn())
+    } else {
+        command.arg("--net").env("HOME", temp.path());
+        if !is_root {
+            command.args(["--user", "--map-root-user"]);
+        }
+        None
+    };
     let status = command
         .arg(std::env::current_exe().expect("the running test has a path"))
         .args(["--exact", name, "--nocapture", "--include-ignored"])
         .env(MARK, temp.path())
-        .env("HOME", temp.path())
         .status()
         .unwrap_or_else(|error| panic!("cannot run unshare (package util-linux): {error}"));
     assert!(status.success(), "{name} failed in its sandbox: {status}");
@@ -88,18 +132,21 @@ fn outside(name: &str) {
     );
 }
 
+/// Names and ports are the same in all tests, and on the machine's own network they would meet.
+fn wait_for_turn() -> Flock<File> {
+    let path = std::env::temp_dir().join("kubefwd-tests.lock");
+    let file = File::create(&path)
+        .unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+    Flock::lock(file, FlockArg::LockExclusive)
+        .unwrap_or_else(|(_, error)| panic!("cannot lock {}: {error}", path.display()))
+}
+
 fn inside<F: Future<Output = ()>>(dir: &Path, body: impl FnOnce(Sandbox) -> F) {
-    let up = Command::new("ip")
-        .args(["link", "set", "lo", "up"])
-        .status();
-    let up = up.expect("`ip` (package iproute2) brings the loopback interface up");
-    assert!(up.success(), "cannot bring the loopback interface up: {up}");
-    replace_file(Path::new("/etc/hosts"), &dir.join("etc-hosts"));
-    // Nobody answers on port 53 of the sandbox, and says so at once; the machine's own server would be waited for.
-    let resolver = dir.join("resolv.conf");
-    std::fs::write(&resolver, "nameserver 127.0.0.1\n").expect("the sandbox is writable");
-    if Path::new("/etc/resolv.conf").exists() {
-        bind(&resolver, Path::new("/etc/resolv.conf"));
+    replace_file("/etc/hosts", dir, |text| text);
+    // The hosts file has to be asked first, by the C library itself: another resolver would not see this copy.
+    replace_file("/etc/nsswitch.conf", dir, hosts_from_files);
+    if !is_real() {
+        isolate_network(dir);
     }
     let sandbox = Sandbox {
         dir: dir.to_owned(),
@@ -113,10 +160,16 @@ fn inside<F: Future<Output = ()>>(dir: &Path, body: impl FnOnce(Sandbox) -> F) {
     std::fs::write(dir.join(DONE), "").expect("the sandbox's directory is writable");
 }
 
-/// Lets a copy of a system file stand in its place, for this test alone.
-fn replace_file(original: &Path, copy: &Path) {
-    std::fs::copy(original, copy).expect("the file can be copied");
-    bind(copy, original);
+fn isolate_network(dir: &Path) {
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    let up = up.expect("`ip` (package iproute2) brings the loopback interface up");
+    assert!(up.success(), "cannot bring the loopback interface up: {up}");
+    // Nobody answers on port 53 of the sandbox, and says so at once; the machine's own server would be waited for.
+    replace_file("/etc/resolv.conf", dir, |_| {
+        b"nameserver 127.0.0.1\n".to_vec()
+    });
 }
 
 /// Lets another text stand in a system file's place, for this test alone.
@@ -126,13 +179,49 @@ fn replace_file(original: &Path, copy: &Path) {
 pub fn replace_text(sandbox: &Sandbox, original: &str, text: &str) {
     let copy = sandbox.path(&original.replace('/', "_"));
     std::fs::write(&copy, text).expect("the sandbox is writable");
-    bind(&copy, Path::new(original));
+    bind_over(&copy, Path::new(original));
 }
 
-fn bind(source: &Path, place: &Path) {
+fn hosts_from_files(text: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&text);
+    let others = text.lines().filter(|line| !line.starts_with("hosts:"));
+    let mut lines: Vec<&str> = others.collect();
+    lines.push("hosts: files dns\n");
+    lines.join("\n").into_bytes()
+}
+
+/// Lets a changed copy of a system file stand in its place, for this test alone.
+fn replace_file(path: &str, dir: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let original = Path::new(path);
+    if !original.exists() {
+        return;
+    }
+    let copy = dir.join(path.trim_start_matches('/').replace('/', "-"));
+    let text = std::fs::read(original).expect("everyone may read these files");
+    std::fs::write(&copy, change(text)).expect("the sandbox is writable");
+    bind_over(&copy, original);
+}
+
+/// Puts a file in the place of another, for this test alone.
+///
+/// # Panics
+/// When one of them does not exist.
+pub fn bind_over(source: &Path, place: &Path) {
     let none: Option<&str> = None;
     mount(Some(source), place, none, MsFlags::MS_BIND, none)
         .unwrap_or_else(|error| panic!("cannot bind a file over {}: {error}", place.display()));
+}
+
+/// Makes a file read-only for root too, as on a read-only file system; reading goes on.
+///
+/// # Panics
+/// When it does not exist.
+pub fn make_read_only(path: &Path) {
+    bind_over(path, path);
+    let none: Option<&Path> = None;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(none, path, none, flags, none)
+        .unwrap_or_else(|error| panic!("cannot make {} read-only: {error}", path.display()));
 }
 
 fn open_to_all(dir: &Path) {

@@ -22,7 +22,7 @@ pub struct Options {
     pub config: String,
     /// REST listens on TCP too, where the configuration says; else on its unix socket only.
     pub rest: bool,
-    /// More arguments of the daemon.
+    /// More arguments of the daemon; an option that is given here counts instead of the harness's own.
     pub flags: Vec<String>,
 }
 
@@ -51,17 +51,26 @@ impl System {
     /// When it does not become ready.
     #[must_use]
     pub fn start_with(sandbox: &Sandbox, kubeconfig: &str, options: Options) -> Self {
+        let mut system = Self::prepare(sandbox, kubeconfig, options);
+        system.start_daemon();
+        system
+    }
+
+    /// The same without starting the daemon: [`Self::start_daemon`] does.
+    ///
+    /// # Panics
+    /// When the sandbox is not writable.
+    #[must_use]
+    pub fn prepare(sandbox: &Sandbox, kubeconfig: &str, options: Options) -> Self {
         let dir = sandbox.dir().to_owned();
         fs::write(dir.join("kubeconfig"), kubeconfig).expect("the sandbox is writable");
         fs::write(dir.join("kubefwdd.toml"), &options.config).expect("the sandbox is writable");
-        let mut system = Self {
+        Self {
             dir,
             options,
             daemon: None,
             starts: 0,
-        };
-        system.start_daemon();
-        system
+        }
     }
 
     // The daemon.
@@ -80,8 +89,17 @@ impl System {
         if let Some(path) = &self.options.hosts_file {
             flags.extend(["--hosts-file".into(), path.clone().into_os_string()]);
         }
-        flags.extend(self.options.flags.iter().map(OsString::from));
-        flags
+        // An option may be given once; the test's own comes instead of ours.
+        let given: Vec<OsString> = self.options.flags.iter().map(OsString::from).collect();
+        let ours = flags.chunks_exact(2);
+        let ours = ours.filter(|pair| !given.contains(&pair[0])).flatten();
+        ours.chain(&given).cloned().collect()
+    }
+
+    /// The socket of the control protocol.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("d.sock")
     }
 
     /// Starts the daemon again after [`Self::stop_daemon`] or [`Self::kill_daemon`] and waits until it is ready.
@@ -170,6 +188,42 @@ impl System {
         self.start_daemon();
     }
 
+    /// Replaces the configuration file and tells the daemon to read it again, as `systemctl reload` does. It is not waited
+    /// for: [`Self::logged`] does, for what the daemon says then.
+    ///
+    /// # Panics
+    /// When the daemon does not run.
+    pub fn reload_daemon(&self, config: &str) {
+        fs::write(self.dir.join("kubefwdd.toml"), config).expect("the sandbox is writable");
+        signal(self.daemon_pid(), Signal::SIGHUP);
+    }
+
+    /// Waits until the present daemon has logged this.
+    pub fn logged(&self, text: &str) {
+        eventually(&format!("the daemon logs {text:?}"), || {
+            self.log().contains(text).then_some(())
+        });
+    }
+
+    /// The processes that the daemon has started: its workers.
+    ///
+    /// # Panics
+    /// When the daemon does not run.
+    #[must_use]
+    pub fn workers(&self) -> Vec<u32> {
+        // Every thread has the children that it started itself.
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.daemon_pid()));
+        tasks
+            .expect("the daemon runs")
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+            .flat_map(|text| {
+                let ids = text.split_whitespace().map(str::parse);
+                ids.map_while(Result::ok).collect::<Vec<u32>>()
+            })
+            .collect()
+    }
+
     // The client.
 
     /// A client's command line, not yet started; for what [`Self::ctl`] does not cover.
@@ -178,9 +232,10 @@ impl System {
         let mut command = Command::new(programs::find("kubefwdctl"));
         command
             .args(args)
-            .env("KUBEFWD_SOCKET", self.dir.join("d.sock"))
+            .env("KUBEFWD_SOCKET", self.socket())
             .env("KUBECONFIG", self.dir.join("kubeconfig"))
-            .env("HOME", &self.dir)
+            .env("NO_COLOR", "1")
+            .env_remove("XDG_CONFIG_HOME")
             .stdin(Stdio::null());
         command
     }
@@ -247,6 +302,23 @@ impl System {
     #[must_use]
     pub fn rest_socket(&self) -> Place {
         Place::Unix(self.dir.join("rest.sock"))
+    }
+
+    /// The namespace with this name (of any context), if it is listed.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<Value> {
+        let all = self.try_json(&["ns", "ls"])?;
+        let all = all["namespaces"].as_array()?;
+        all.iter().find(|n| n["namespace"] == name).cloned()
+    }
+
+    /// Whether the hosts file has a name.
+    #[must_use]
+    pub fn hosts_have(&self, name: &str) -> bool {
+        let hosts = self.hosts();
+        String::from_utf8_lossy(&hosts)
+            .lines()
+            .any(|line| line.split_whitespace().skip(1).any(|word| word == name))
     }
 
     /// The content of the hosts file.

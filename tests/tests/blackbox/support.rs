@@ -1,38 +1,8 @@
 //! What the tests begin with.
 
+pub(crate) use kubefwd_tests::harness::target::{content, http};
 use kubefwd_tests::harness::{Options, Sandbox, System, eventually, net};
-use kubefwd_tests::{Behaviour, Cluster, Namespace, Service, ServicePort, Workload};
-
-/// Services on pods that answer HTTP with their own name, or echo:
-///
-/// | service | port | leads to |
-/// |---|---|---|
-/// | `web` | 80 | two pods |
-/// | `multi` | 80, 9090 | the same pods, 9090 by a named port |
-/// | `echo` | 7000 | one pod that echoes |
-pub(crate) fn content(namespace: &str) -> Namespace {
-    Namespace::new(namespace)
-        .workload(
-            Workload::deployment("web")
-                .replicas(2)
-                .listen("http", 8080, Behaviour::Http)
-                .listen("metrics", 9091, Behaviour::Http),
-        )
-        .workload(Workload::deployment("echo").listen("echo", 7000, Behaviour::Echo))
-        .service(Service::new("web").port(http(80)))
-        .service(
-            Service::new("multi")
-                .selects("app", "web")
-                .port(http(80))
-                .port(ServicePort::tcp(9090).name("metrics").target("metrics")),
-        )
-        .service(Service::new("echo").port(ServicePort::tcp(7000)))
-}
-
-/// A port that leads to the pods' port `http`.
-pub(crate) fn http(port: u16) -> ServicePort {
-    ServicePort::tcp(port).name("http").target("http")
-}
+use kubefwd_tests::{Cluster, Namespace};
 
 /// A cluster with [`content`] in `demo`, and a daemon that forwards nothing yet.
 pub(crate) async fn demo(sandbox: &Sandbox) -> (Cluster, System) {

@@ -1,0 +1,124 @@
+//! Workloads and services as a real cluster is given them: containers that need nothing but busybox.
+
+use serde_json::{Value, json};
+
+use crate::pods::behaviour::Behaviour;
+use crate::spec::{Service, ServiceKind, TargetPort, Workload, WorkloadKind};
+
+/// A Deployment or StatefulSet for `kubectl apply`.
+///
+/// # Panics
+/// When it has something that only the simulated cluster can do.
+pub(crate) fn workload(workload: &Workload, namespace: &str, image: &str) -> Value {
+    let Workload {
+        name,
+        kind,
+        replicas,
+        labels,
+        template,
+    } = workload;
+    let kind = match kind {
+        WorkloadKind::Deployment => "Deployment",
+        WorkloadKind::StatefulSet => "StatefulSet",
+        WorkloadKind::Pod => panic!("{name}: a real cluster gets Deployments and StatefulSets"),
+    };
+    // One container for each port: each runs one program in the foreground.
+    let containers: Vec<Value> = template
+        .behaviours
+        .iter()
+        .map(|(port, behaviour)| {
+            let declared = template
+                .ports
+                .iter()
+                .find(|declared| declared.port == *port);
+            let port_name = declared.and_then(|declared| declared.name.clone());
+            let mut container = json!({
+                "name": format!("port-{port}"),
+                "image": image,
+                "command": ["sh", "-c", script(name, *port, behaviour, namespace)],
+                "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+            });
+            if let Some(port_name) = port_name {
+                container["ports"] = json!([{"name": port_name, "containerPort": port}]);
+            }
+            container
+        })
+        .collect();
+    let mut value = json!({
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": containers},
+            },
+        },
+    });
+    if kind == "StatefulSet" {
+        value["spec"]["serviceName"] = json!(name);
+    }
+    value
+}
+
+/// Busybox is built with different servers: `tcpsvd` is in most builds, `nc` listens persistently in others.
+fn script(workload: &str, port: u16, behaviour: &Behaviour, namespace: &str) -> String {
+    match behaviour {
+        Behaviour::Http => format!(
+            "mkdir -p /tmp/www && \
+             printf 'pod: %s\\nnamespace: {namespace}\\nport: {port}\\n' \"$HOSTNAME\" > /tmp/www/index.html && \
+             exec httpd -f -p {port} -h /tmp/www"
+        ),
+        Behaviour::Echo => format!(
+            "command -v tcpsvd > /dev/null && exec tcpsvd -c 200 0.0.0.0 {port} cat; \
+             exec nc -lk -p {port} -e cat"
+        ),
+        other => panic!("{workload}: busybox has nothing that does {other:?}"),
+    }
+}
+
+/// A service for `kubectl apply`.
+pub(crate) fn service(service: &Service, namespace: &str) -> Value {
+    let ports: Vec<Value> = service
+        .ports
+        .iter()
+        .map(|port| {
+            let target = match &port.target {
+                TargetPort::Number(number) => json!(number),
+                TargetPort::Name(name) => json!(name),
+            };
+            let mut value =
+                json!({"port": port.port, "targetPort": target, "protocol": port.protocol});
+            if let Some(name) = &port.name {
+                value["name"] = json!(name);
+            }
+            value
+        })
+        .collect();
+    let mut spec = json!({});
+    if !ports.is_empty() {
+        spec["ports"] = json!(ports);
+    }
+    if !service.selector.is_empty() {
+        spec["selector"] = json!(service.selector);
+    }
+    if service.publish_not_ready {
+        spec["publishNotReadyAddresses"] = json!(true);
+    }
+    match &service.kind {
+        ServiceKind::ClusterIp => {}
+        ServiceKind::Headless => spec["clusterIP"] = json!("None"),
+        ServiceKind::ExternalName(name) => {
+            spec["type"] = json!("ExternalName");
+            spec["externalName"] = json!(name);
+        }
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": service.name, "namespace": namespace, "labels": service.labels},
+        "spec": spec,
+    })
+}
