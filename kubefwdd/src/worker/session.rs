@@ -181,8 +181,9 @@ impl Reader<'_> {
                 match decode::namespace_key(uid, &report.context, &report.namespace) {
                     Ok(key) => {
                         let (phase, notes) = (decode::phase(&report), decode::notes(&report));
+                        let sequence = report.sequence;
                         owner
-                            .report(move |s, _| s.namespace_reported(&key, phase, notes))
+                            .report(move |s, _| s.namespace_reported(&key, sequence, phase, notes))
                             .await?;
                     }
                     Err(error) => self.warn(&error.to_string()),

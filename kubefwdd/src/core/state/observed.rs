@@ -15,6 +15,8 @@ pub(super) struct ObservedNamespace {
     pub phase: Phase,
     /// What works differently than usual, and why.
     pub notes: Vec<String>,
+    /// The latest report's place among those of the worker.
+    pub sequence: u64,
     /// Its services.
     pub services: BTreeMap<ServiceName, ObservedService>,
     /// Which life of the namespace this is: one that was removed and added again has to be told of anew.

@@ -58,15 +58,28 @@ impl State {
         let namespaces = self.observed.iter_mut().filter(|(key, _)| key.uid == uid);
         for (key, namespace) in namespaces {
             namespace.phase = Phase::Connecting;
+            namespace.sequence = 0;
             self.changed.namespaces.insert(key.clone());
         }
     }
 
-    /// How far a worker is with a namespace. One that nobody wants (any more) is ignored.
-    pub fn namespace_reported(&mut self, key: &NamespaceKey, phase: Phase, notes: Vec<String>) {
-        if let Some(namespace) = self.observed.get_mut(key)
-            && (namespace.phase != phase || namespace.notes != notes)
-        {
+    /// How far a worker is with a namespace. One that nobody wants (any more) is ignored, and so is a report that a later
+    /// one has overtaken.
+    pub fn namespace_reported(
+        &mut self,
+        key: &NamespaceKey,
+        sequence: u64,
+        phase: Phase,
+        notes: Vec<String>,
+    ) {
+        let Some(namespace) = self.observed.get_mut(key) else {
+            return;
+        };
+        if namespace.sequence >= sequence {
+            return;
+        }
+        namespace.sequence = sequence;
+        if namespace.phase != phase || namespace.notes != notes {
             namespace.phase = phase;
             namespace.notes = notes;
             self.changed.namespaces.insert(key.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::Client;
 use kubefwd_proto::Failure;
@@ -79,12 +80,30 @@ pub async fn run(namespace: Namespace) {
 /// The report that a namespace cannot be watched.
 pub fn failed(context: &str, namespace: &str, failure: Failure) -> Frame {
     Frame::Namespace(NamespaceReport {
+        failure: Some(failure.into()),
+        ..report(context, namespace, NamespacePhase::Failed)
+    })
+}
+
+/// The report that nothing is known of a namespace yet.
+pub fn connecting(context: &str, namespace: &str) -> Frame {
+    Frame::Namespace(report(context, namespace, NamespacePhase::Connecting))
+}
+
+fn report(context: &str, namespace: &str, phase: NamespacePhase) -> NamespaceReport {
+    NamespaceReport {
         context: context.to_owned(),
         namespace: namespace.to_owned(),
-        phase: NamespacePhase::Failed.into(),
-        failure: Some(failure.into()),
-        notes: Vec::new(),
-    })
+        phase: phase.into(),
+        sequence: next_sequence(),
+        ..NamespaceReport::default()
+    }
+}
+
+/// Reports of one namespace come from its task and from whoever starts it, by different ways: each says which is later.
+fn next_sequence() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 enum Event {
@@ -330,11 +349,16 @@ impl Task {
         let report = NamespaceReport {
             context: self.said.context.clone(),
             namespace: self.said.namespace.clone(),
+            sequence: self.said.sequence,
             ..self.status.report()
         };
         if report != self.said {
-            self.said = report.clone();
-            self.namespace.outbox.send(Frame::Namespace(report)).await?;
+            self.said = NamespaceReport {
+                sequence: next_sequence(),
+                ..report
+            };
+            let frame = Frame::Namespace(self.said.clone());
+            self.namespace.outbox.send(frame).await?;
         }
         Ok(())
     }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use kubefwd_proto::Failure;
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::from_worker::Frame;
-use kubefwd_proto::worker::v1::{
-    Desired, DesiredContext, DesiredNamespace, NamespacePhase, NamespaceReport, ServiceRef,
-};
+use kubefwd_proto::worker::v1::{Desired, DesiredContext, DesiredNamespace, ServiceRef};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -178,13 +176,14 @@ impl Contexts {
             Some(known) if known.spec == new.spec => new.watch = known.watch,
             _ => {}
         }
+        // Made before the watch is started, so that whatever that says is later.
+        let frame = is_new.then(|| match &context_state.state {
+            State::Failed(failure) => namespace::failed(context, &namespace, failure.clone()),
+            State::Opening | State::Open(_) => namespace::connecting(context, &namespace),
+        });
         if new.watch.is_none() {
             new.watch = context_state.watch(&new.spec, &routes, &self.outbox);
         }
-        let frame = is_new.then(|| match &context_state.state {
-            State::Failed(failure) => namespace::failed(context, &namespace, failure.clone()),
-            State::Opening | State::Open(_) => connecting(context, &namespace),
-        });
         context_state.namespaces.insert(namespace, new);
         frame
     }
@@ -433,15 +432,6 @@ impl Watched {
     fn balance(&self, service: &str) -> Balance {
         self.balances.get(service).copied().unwrap_or(self.balance)
     }
-}
-
-fn connecting(context: &str, namespace: &str) -> Frame {
-    Frame::Namespace(NamespaceReport {
-        context: context.to_owned(),
-        namespace: namespace.to_owned(),
-        phase: NamespacePhase::Connecting.into(),
-        ..NamespaceReport::default()
-    })
 }
 
 /// Finds out which cluster a context means, and whether that changes.
