@@ -71,6 +71,8 @@ pub struct ServiceRequest {
 struct Checked {
     context: ContextName,
     namespace: Namespace,
+    /// The files that define the context.
+    kubeconfig: Vec<String>,
 }
 
 impl Control {
@@ -101,7 +103,7 @@ impl Control {
         };
         let request = AddNamespace {
             key: key.clone(),
-            kubeconfig: access.kubeconfig,
+            kubeconfig: checked.kubeconfig,
             selection,
             options,
             lease,
@@ -144,7 +146,7 @@ impl Control {
         let key = namespace.service(name);
         let request = AddService {
             key: key.clone(),
-            kubeconfig: access.kubeconfig,
+            kubeconfig: checked.kubeconfig,
             ports,
             address,
             options,
@@ -248,14 +250,29 @@ impl Control {
         Ok(Checked {
             context: ContextName::parse(&check.context).map_err(bad_name)?,
             namespace: Namespace::parse(&namespace).map_err(bad_name)?,
+            kubeconfig: kubeconfig(check.kubeconfig)?,
         })
     }
 }
 
-fn persistent(environment: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let mut environment = environment.unwrap_or_default();
+/// The files that a worker named: bounded, since they are kept, and absolute, since it is given them again.
+fn kubeconfig(files: Vec<String>) -> Result<Vec<String>, Failure> {
+    const MOST: usize = 16;
+    const LONGEST: usize = 4096;
+    let fits = |path: &String| path.starts_with('/') && path.len() <= LONGEST;
+    if files.len() > MOST || !files.iter().all(fits) {
+        return Err(Failure::new(
+            Reason::Internal,
+            "the worker named kubeconfig files that cannot be",
+        ));
+    }
+    Ok(files)
+}
+
+fn persistent(environment: Option<BTreeMap<String, String>>) -> Option<BTreeMap<String, String>> {
+    let mut environment = environment?;
     environment.retain(|name, _| environment::is_persistent(name));
-    environment
+    Some(environment)
 }
 
 fn check_selection(selection: &Selection) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 //! credential plugin runs once for all of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
@@ -78,6 +79,11 @@ impl Cluster {
         self.context.cluster.server.as_deref().unwrap_or_default()
     }
 
+    /// The kubeconfig files that define the context.
+    pub fn kubeconfig(&self) -> &[PathBuf] {
+        &self.context.files
+    }
+
     /// What tunnels connect to.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
@@ -99,14 +105,14 @@ impl Cluster {
     }
 }
 
-/// The clusters that are in use, by context and kubeconfig files.
+/// The clusters that are in use, by context and the kubeconfig files that define it.
 pub struct Clusters {
     state: Mutex<State>,
 }
 
 struct State {
     environment: Arc<Environment>,
-    known: BTreeMap<(String, Vec<String>), Known>,
+    known: BTreeMap<(String, Vec<PathBuf>), Known>,
 }
 
 struct Known {
@@ -150,7 +156,7 @@ impl Clusters {
         let merged = Merged::load(kubeconfig, &environment).await?;
         let context = merged.context(context)?;
         let content = content(&context)?;
-        let key = (context.name.clone(), kubeconfig.to_vec());
+        let key = (context.name.clone(), context.files.clone());
 
         let mut state = self.lock();
         if let Some(known) = state

@@ -79,6 +79,17 @@ fn a_context_of_the_same_name_from_elsewhere_is_refused() {
         system
             .ctl(&["ns", "add", "more", "--kubeconfig", &second])
             .refuses(1, &["\"sim\" is in use from another kubeconfig"]);
+        // Whichever way the other file is named.
+        system
+            .ctl_with(second.as_ref(), &["ns", "add", "more"])
+            .refuses(1, &["\"sim\" is in use from another kubeconfig"]);
+        // Nothing moved, and a list that has the first file in it too means the same as before.
+        assert!(get("web", 80).contains("pod: web-"));
+        let mut list = sandbox.path("kubeconfig").into_os_string();
+        list.push(":");
+        list.push(&second);
+        let add = ["svc", "add", "demo/echo", "--wait"];
+        let _said = system.ctl_with(list.as_ref(), &add).ok();
     });
 }
 

@@ -16,7 +16,7 @@ use crate::core::names::UnitKey;
 pub struct AddNamespace {
     /// Which.
     pub key: NamespaceKey,
-    /// The kubeconfig files that define the context; empty: the default.
+    /// The kubeconfig files that define the context.
     pub kubeconfig: Vec<String>,
     /// Which of its services.
     pub selection: Selection,
@@ -24,8 +24,8 @@ pub struct AddNamespace {
     pub options: Options,
     /// Ends with this client.
     pub lease: Option<Lease>,
-    /// The part of the caller's environment that may be kept on disk.
-    pub environment: BTreeMap<String, String>,
+    /// The part of the caller's environment that may be kept on disk; `None` leaves what is known.
+    pub environment: Option<BTreeMap<String, String>>,
 }
 
 /// Forward one service.
@@ -33,7 +33,7 @@ pub struct AddNamespace {
 pub struct AddService {
     /// Which.
     pub key: ServiceKey,
-    /// The kubeconfig files that define the context; empty: the default.
+    /// The kubeconfig files that define the context.
     pub kubeconfig: Vec<String>,
     /// Which of its ports; empty: all.
     pub ports: BTreeSet<u16>,
@@ -43,8 +43,8 @@ pub struct AddService {
     pub options: Options,
     /// Ends with this client.
     pub lease: Option<Lease>,
-    /// The part of the caller's environment that may be kept on disk.
-    pub environment: BTreeMap<String, String>,
+    /// The part of the caller's environment that may be kept on disk; `None` leaves what is known.
+    pub environment: Option<BTreeMap<String, String>>,
 }
 
 /// Which namespaces to remove.
@@ -96,7 +96,7 @@ pub enum Refused {
     },
     /// The context is in use from another kubeconfig.
     #[error(
-        "context {context:?} is in use from another kubeconfig ({}); remove its namespaces first, or rename one of the contexts",
+        "context {context:?} is in use from another kubeconfig ({}); remove its namespaces first (`kubefwdctl ns ls`), or rename one of the contexts",
         shown(kubeconfig)
     )]
     OtherKubeconfig {
@@ -381,13 +381,15 @@ impl State {
         &mut self,
         key: &NamespaceKey,
         kubeconfig: Vec<String>,
-        environment: BTreeMap<String, String>,
+        environment: Option<BTreeMap<String, String>>,
     ) -> &mut ContextWishes {
         if !self.wishes.users.contains_key(&key.uid) {
             self.effects.push(Effect::StartWorker { uid: key.uid });
         }
         let user = self.wishes.users.entry(key.uid).or_default();
-        user.environment = environment;
+        if let Some(environment) = environment {
+            user.environment = environment;
+        }
         let context = user.contexts.entry(key.context.clone()).or_default();
         context.kubeconfig = kubeconfig;
         context

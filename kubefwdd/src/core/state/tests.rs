@@ -151,7 +151,7 @@ impl World {
             selection: Selection::default(),
             options: Options::default(),
             lease: None,
-            environment: BTreeMap::new(),
+            environment: None,
         };
         self.state.add_namespace(request, SystemTime::UNIX_EPOCH)
     }
@@ -169,7 +169,7 @@ impl World {
             address: None,
             options: Options::default(),
             lease: None,
-            environment: BTreeMap::new(),
+            environment: None,
         };
         self.state.add_service(request, SystemTime::UNIX_EPOCH)
     }

@@ -29,7 +29,7 @@ pub struct UserWishes {
 /// What one user asked for in one context.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextWishes {
-    /// The kubeconfig files that define the context; empty: as the user's environment says.
+    /// The kubeconfig files that define the context.
     pub kubeconfig: Vec<String>,
     /// By namespace.
     pub namespaces: BTreeMap<Namespace, NamespaceWishes>,

@@ -3,7 +3,7 @@
 //! Rules: <https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/>. The environment is
 //! the one that the user's latest client sent, not the one that this process was started with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,15 @@ pub struct Merged {
     config: Kubeconfig,
     /// The files that were read, in order.
     files: Vec<PathBuf>,
+    origins: Origins,
+}
+
+/// For each name the file that it was taken from: the first that has it, by its place in the list.
+#[derive(Clone, Debug, Default)]
+struct Origins {
+    contexts: BTreeMap<String, usize>,
+    clusters: BTreeMap<String, usize>,
+    users: BTreeMap<String, usize>,
 }
 
 /// One context with the cluster and the user that it names.
@@ -39,6 +48,8 @@ pub struct Context {
     pub cluster: Cluster,
     /// What to present to it.
     pub user: AuthInfo,
+    /// The files that context, cluster and user were taken from, in the order of the list.
+    pub files: Vec<PathBuf>,
 }
 
 /// A context as it is listed, whether it can be used or not.
@@ -147,10 +158,29 @@ impl Merged {
         Ok(Context {
             name: name.to_owned(),
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            files: self.origins_of(name, &context.cluster, &user_name),
             user_name,
             cluster: cluster.clone(),
             user,
         })
+    }
+
+    fn origins_of(&self, context: &str, cluster: &str, user: &str) -> Vec<PathBuf> {
+        let Origins {
+            contexts,
+            clusters,
+            users,
+        } = &self.origins;
+        let places = [
+            contexts.get(context),
+            clusters.get(cluster),
+            users.get(user),
+        ];
+        let places: BTreeSet<usize> = places.into_iter().flatten().copied().collect();
+        places
+            .into_iter()
+            .filter_map(|place| self.files.get(place).cloned())
+            .collect()
     }
 
     fn cluster(&self, name: &str) -> Option<&Cluster> {
@@ -274,6 +304,7 @@ fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>,
 fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
     let mut merged = Kubeconfig::default();
     let mut files = Vec::new();
+    let mut origins = Origins::default();
     for path in paths {
         let mut next = match Kubeconfig::read_from(path) {
             Ok(config) => config,
@@ -286,6 +317,7 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
         };
         // An empty name sets nothing, also where an earlier file has it.
         next.current_context = next.current_context.filter(|name| !name.is_empty());
+        origins.add(&next, files.len());
         merged = merged
             .merge(next)
             .map_err(|error| unreadable(path, error))?;
@@ -301,7 +333,22 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
     Ok(Merged {
         config: merged,
         files,
+        origins,
     })
+}
+
+impl Origins {
+    fn add(&mut self, config: &Kubeconfig, file: usize) {
+        for named in &config.contexts {
+            self.contexts.entry(named.name.clone()).or_insert(file);
+        }
+        for named in &config.clusters {
+            self.clusters.entry(named.name.clone()).or_insert(file);
+        }
+        for named in &config.auth_infos {
+            self.users.entry(named.name.clone()).or_insert(file);
+        }
+    }
 }
 
 fn unreadable(path: &Path, error: KubeconfigError) -> Failure {

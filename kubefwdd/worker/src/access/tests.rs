@@ -21,6 +21,7 @@ fn context(user: AuthInfo) -> Context {
             ..Cluster::default()
         },
         user,
+        files: Vec::new(),
     }
 }
 

@@ -344,6 +344,7 @@ async fn a_name_without_address_is_said() {
             ..Default::default()
         },
         user: Default::default(),
+        files: Vec::new(),
     };
     let cluster = Cluster::new(context, &Environment::new()).unwrap();
     let server = cluster.endpoint().server.to_string();

@@ -1,5 +1,6 @@
 //! May this namespace be forwarded? Context, cluster, namespace, service, rights.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
@@ -65,6 +66,7 @@ pub(super) async fn check(
         namespace: cluster.namespace().to_owned(),
         server: cluster.server().to_owned(),
         missing_rights: Vec::new(),
+        kubeconfig: paths(cluster.kubeconfig())?,
     };
     if !question.namespace.is_empty() {
         valid_name("namespace", &question.namespace)?;
@@ -80,6 +82,19 @@ pub(super) async fn check(
         answer.missing_rights = checked.unwrap_or_else(|_| Err(too_slow(cluster)))?;
     }
     outlet.send(Content::Check(answer), true).await
+}
+
+/// The daemon keeps them as text.
+fn paths(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    let text = |path: &PathBuf| {
+        path.to_str().map(str::to_owned).ok_or_else(|| {
+            let message = format!("the path of the kubeconfig {} is not UTF-8", path.display());
+            Failure::new(Reason::KubeconfigInvalid, message).hint(
+                "give the file another name, or a link to it, and name that with --kubeconfig",
+            )
+        })
+    };
+    files.iter().map(text).collect()
 }
 
 async fn call(cluster: &Cluster, question: &CheckQuery) -> Result<Vec<String>, Failure> {

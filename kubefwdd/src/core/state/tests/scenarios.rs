@@ -1,6 +1,6 @@
 //! What happens in single cases, step by step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
@@ -237,7 +237,7 @@ fn what_a_lease_brought_goes_with_it() {
         selection: Selection::default(),
         options: Options::default(),
         lease: Some(lease),
-        environment: BTreeMap::new(),
+        environment: None,
     };
     world
         .state
@@ -279,7 +279,7 @@ fn requests_that_cannot_be_are_refused_with_what_to_do() {
         selection: Selection::default(),
         options: Options::default(),
         lease: None,
-        environment: BTreeMap::new(),
+        environment: None,
     };
     world.state.add_namespace(request, now).unwrap();
     let which = RemoveNamespaces::Named("demo".into());

@@ -206,3 +206,31 @@ async fn what_a_context_lacks_is_said() {
     assert_eq!(none.reason, Reason::ContextNotFound);
     assert!(none.message.contains("no current-context"), "{none}");
 }
+
+#[tokio::test]
+async fn a_context_names_the_files_that_define_it() {
+    const USERS: &str = "
+contexts:
+- name: mixed
+  context: {cluster: local, user: joe}
+users:
+- name: joe
+  user: {token: x}
+";
+    let files = Files::new(&[("one", ONE), ("two", TWO), ("users", USERS)]);
+    let of = async |list: &[&str], context: &str| {
+        let merged = Merged::load(&[], &files.environment(list)).await.unwrap();
+        let paths = merged.context(context).unwrap().files;
+        paths
+            .into_iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(&["one", "two", "users"], "minikube").await, ["one"]);
+    assert_eq!(of(&["two", "users"], "mixed").await, ["two", "users"]);
+    assert_eq!(
+        of(&["users", "missing", "one", "two"], "mixed").await,
+        ["users", "one"],
+        "the cluster is that of the first file that has it"
+    );
+}
