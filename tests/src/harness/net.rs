@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 
 use super::PATIENCE;
+use crate::pods::pattern::{MAX_SLICE, pattern};
 
 /// The addresses that the system's resolver has for a name, without repetition.
 #[must_use]
@@ -45,6 +46,38 @@ pub fn echo(stream: &mut TcpStream, bytes: &[u8]) {
     let mut back = vec![0; bytes.len()];
     stream.read_exact(&mut back).expect("the bytes come back");
     assert!(back == bytes, "other bytes came back");
+}
+
+/// Sends that many bytes of the [`pattern`](crate::pattern) on a connection of its own, and reads them back meanwhile.
+///
+/// # Panics
+/// When other bytes come back, or fewer.
+pub fn echo_pattern(name: &str, port: u16, length: usize) {
+    let bytes = pattern_bytes(length);
+    let mut reader = connect(name, port);
+    let mut writer = reader.try_clone().expect("a socket can be shared");
+    let mut back = vec![0; length];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            writer
+                .write_all(&bytes)
+                .expect("the connection takes bytes")
+        });
+        reader.read_exact(&mut back).expect("the bytes come back");
+    });
+    assert!(back == bytes, "{length} bytes came back changed");
+}
+
+/// The first bytes of the [`pattern`](crate::pattern).
+#[must_use]
+pub fn pattern_bytes(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let mut offset = 0_u64;
+    for part in bytes.chunks_mut(MAX_SLICE) {
+        part.copy_from_slice(&pattern(offset, part.len()));
+        offset += part.len() as u64;
+    }
+    bytes
 }
 
 /// The body of `GET path`. Read by its length: waiting for the end of the stream takes the kubelet's second of grace.

@@ -1,11 +1,11 @@
 //! Several namespaces, contexts and kubeconfigs at once: whose the short names are.
 
+use kubefwd_tests::harness::System;
 use kubefwd_tests::harness::net::{get, resolve};
-use kubefwd_tests::harness::sandbox::run;
-use kubefwd_tests::harness::{System, eventually};
+use kubefwd_tests::harness::sandbox::{run, run_anywhere};
 use kubefwd_tests::{Cluster, Namespace};
 
-use crate::support::{content, name_gone};
+use crate::support::{content, name_gone, ready, until};
 
 #[test]
 fn a_list_of_kubeconfigs_gives_the_contexts_of_all() {
@@ -37,32 +37,38 @@ fn a_list_of_kubeconfigs_gives_the_contexts_of_all() {
 
 #[test]
 fn a_short_name_passes_to_the_next_claimant() {
-    run(async |sandbox| {
-        let cluster = cluster(["one", "two"]).await;
-        let system = System::start(&sandbox, &cluster.kubeconfig("admin").unwrap());
-        let _said = system.ctl(&["ns", "add", "one", "two", "--wait"]).ok();
-        assert!(get("web", 80).contains("namespace: one"));
-        assert!(get("web.two", 80).contains("namespace: two"));
-        let _said = system.ctl(&["ns", "rm", "one"]).ok();
-        name_gone("web.one");
-        eventually("web leads to the namespace that is left", || {
-            (resolve("web") == resolve("web.two")).then_some(())
+    run_anywhere(async |sandbox| {
+        let (one, system) = ready(&sandbox).await;
+        let two = one.beside("two");
+        two.create(content("two"));
+        let (first, second) = (one.namespace(), two.namespace());
+        let _said = system.ctl(&["ns", "add", first, second, "--wait"]).ok();
+        let says = |name: &str, namespace: &str| {
+            let line = format!("namespace: {namespace}");
+            get(name, 80).lines().any(|found| found == line)
+        };
+        assert!(says("web", first));
+        assert!(says(&two.host("web"), second));
+        let _said = system.ctl(&["ns", "rm", first]).ok();
+        name_gone(&one.host("web"));
+        until("web leads to the namespace that is left", || {
+            resolve("web") == resolve(&two.host("web"))
         });
-        assert!(get("web", 80).contains("namespace: two"));
+        assert!(says("web", second));
     });
 }
 
 #[test]
 fn all_can_be_removed_at_once() {
-    run(async |sandbox| {
-        let cluster = cluster(["one", "two"]).await;
+    run_anywhere(async |sandbox| {
         let before = std::fs::read("/etc/hosts").unwrap();
-        let system = System::start(&sandbox, &cluster.kubeconfig("admin").unwrap());
-        let _said = system.ctl(&["ns", "add", "one", "two", "--wait"]).ok();
+        let (one, system) = ready(&sandbox).await;
+        let two = one.beside("two");
+        two.create(content("two"));
+        let (first, second) = (one.namespace(), two.namespace());
+        let _said = system.ctl(&["ns", "add", first, second, "--wait"]).ok();
         let _said = system.ctl(&["ns", "rm", "--all"]).ok();
-        eventually("the hosts file is as before", || {
-            (system.hosts() == before).then_some(())
-        });
+        until("the hosts file is as before", || system.hosts() == before);
         assert_eq!(system.ctl(&["ns", "ls", "-o", "name"]).ok(), "");
     });
 }

@@ -2,17 +2,21 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
-use kubefwd_tests::harness::sandbox::run;
+use kubefwd_tests::harness::net::pod;
+use kubefwd_tests::harness::sandbox::{run, run_anywhere};
 use kubefwd_tests::harness::{System, eventually};
-use kubefwd_tests::{Cluster, write_exec_plugin};
+use kubefwd_tests::{Cluster, Credential, write_exec_plugin};
 
-use crate::support::{config, configured, content, demo, listed};
+use crate::support::{config, content, demo, forward, forwarded, listed, ready, ready_with};
 
 #[test]
 fn a_namespace_that_does_not_exist() {
-    run(async |sandbox| {
-        let (_cluster, system) = demo(&sandbox).await;
+    run_anywhere(async |sandbox| {
+        let (_target, system) = ready(&sandbox).await;
         system
             .ctl(&["ns", "add", "dmeo"])
             .refuses(6, &["namespace", "dmeo"]);
@@ -84,11 +88,11 @@ fn a_plugin_that_needs_a_terminal() {
 
 #[test]
 fn more_services_than_allowed() {
-    run(async |sandbox| {
+    run_anywhere(async |sandbox| {
         let options = config("[limits]\nservices_per_user = 2\n");
-        let (_cluster, system) = configured(&sandbox, content("demo"), options).await;
-        let _said = system.ctl(&["ns", "add", "demo"]).ok();
-        eventually("two of three services are forwarded", || {
+        let (target, system) = ready_with(&sandbox, content("demo"), options).await;
+        let _said = system.ctl(&["ns", "add", target.namespace()]).ok();
+        eventually("two of all services are forwarded", || {
             (listed(&system).len() == 2).then_some(())
         });
         eventually("the limit is said", || {
@@ -101,8 +105,8 @@ fn more_services_than_allowed() {
 
 #[test]
 fn a_configuration_value_that_cannot_be_meant() {
-    run(async |sandbox| {
-        let (_cluster, system) = demo(&sandbox).await;
+    run_anywhere(async |sandbox| {
+        let (_target, system) = ready(&sandbox).await;
         fs::write(
             sandbox.path("kubefwdd.toml"),
             "[addresses]\nrange = \"127.0.0.0\"\n",
@@ -118,8 +122,8 @@ fn a_configuration_value_that_cannot_be_meant() {
 
 #[test]
 fn something_else_on_the_socket() {
-    run(async |sandbox| {
-        let (_cluster, system) = demo(&sandbox).await;
+    run_anywhere(async |sandbox| {
+        let (_target, system) = ready(&sandbox).await;
         let file = sandbox.path("no-socket");
         fs::write(&file, "").unwrap();
         let file = file.display().to_string();
@@ -136,9 +140,9 @@ fn something_else_on_the_socket() {
 
 #[test]
 fn a_state_file_that_cannot_be_read_is_kept_aside() {
-    run(async |sandbox| {
-        let (_cluster, mut system) = demo(&sandbox).await;
-        let _said = system.ctl(&["ns", "add", "demo", "--wait"]).ok();
+    run_anywhere(async |sandbox| {
+        let (target, mut system) = ready(&sandbox).await;
+        forward(&target, &system);
         system.stop_daemon();
         let state = sandbox.path("state");
         let files = || {
@@ -155,5 +159,159 @@ fn a_state_file_that_cannot_be_read_is_kept_aside() {
         assert_eq!(system.ctl(&["ns", "ls", "-o", "name"]).ok(), "");
         let kept = files().any(|path| fs::read(&path).is_ok_and(|text| text == b"{ broken"));
         assert!(kept, "the broken file is still there");
+    });
+}
+
+#[test]
+fn a_daemon_that_does_not_run() {
+    run_anywhere(async |sandbox| {
+        let system = System::prepare(&sandbox, "", Default::default());
+        system
+            .ctl(&["status"])
+            .refuses(5, &["the kubefwd daemon is not running"]);
+        // Nobody listens behind this socket any more.
+        drop(UnixListener::bind(system.socket()).unwrap());
+        system.ctl(&["ns", "ls"]).refuses(5, &[]);
+    });
+}
+
+#[test]
+fn a_second_daemon() {
+    run_anywhere(async |sandbox| {
+        let (_target, system) = ready(&sandbox).await;
+        let second = system.kubefwdd(&[]);
+        second.says(1, &["another kubefwdd (pid ", "stop it first"]);
+        let _said = system.ctl(&["status"]).ok();
+    });
+}
+
+#[test]
+fn an_unknown_configuration_key() {
+    run_anywhere(async |sandbox| {
+        let options = config("[names]\nallow_sufixes = [\"dev\"]\n");
+        let system = System::prepare(&sandbox, "", options);
+        system.kubefwdd(&[]).says(
+            78,
+            &[
+                "names.allow_sufixes",
+                "did you mean \"names.allow_suffixes\"",
+            ],
+        );
+    });
+}
+
+#[test]
+fn kubeconfigs() {
+    run_anywhere(async |sandbox| {
+        let (target, system) = ready(&sandbox).await;
+        let namespace = target.namespace();
+        let with = |name: &str| system.ctl_with(&sandbox.path(name), &["ns", "add", namespace]);
+        with("none").refuses(1, &["no kubeconfig found"]);
+        fs::write(sandbox.path("broken"), "clusters: [").unwrap();
+        with("broken").says(1, &["broken", "line 1"]);
+        system
+            .ctl(&["ns", "add", namespace, "--context", "smi"])
+            .says(6, &["context \"smi\" does not exist", "sim"]);
+        fs::write(sandbox.path("empty"), "apiVersion: v1\nkind: Config\n").unwrap();
+        with("empty").says(6, &["no context was named", "--context"]);
+        let recorded = system.ctl(&["ns", "ls", "-o", "name"]).ok();
+        assert_eq!(recorded, "", "nothing was recorded");
+    });
+}
+
+#[test]
+fn clusters() {
+    run(async |sandbox| {
+        let (cluster, system) = demo(&sandbox).await;
+        let admin = || cluster.kubeconfig("admin").unwrap();
+        let with = |name: &str, yaml: String| {
+            fs::write(sandbox.path(name), yaml).unwrap();
+            system.ctl_with(&sandbox.path(name), &["ns", "add", "demo"])
+        };
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let down = admin().server(format!("https://{address}"));
+        with("down", down.yaml()).refuses(1, &["connection refused"]);
+
+        let expired = cluster.client_certificate("admin", Duration::ZERO).unwrap();
+        let expired = cluster.kubeconfig_with(Credential::Certificate(expired));
+        with("expired", expired.yaml()).says(1, &["expired"]);
+
+        let token = cluster.kubeconfig_with(Credential::Token("wrong".into()));
+        with("token", token.yaml()).refuses(1, &[]);
+
+        let other = Cluster::builder().start().await.unwrap();
+        let untrusted = other.kubeconfig("admin").unwrap().server(cluster.url());
+        with("untrusted", untrusted.yaml()).says(1, &["certificate"]);
+    });
+}
+
+#[test]
+fn credential_plugins() {
+    run(async |sandbox| {
+        let (cluster, system) = demo(&sandbox).await;
+        let script = |name: &str, content: &str| {
+            let path = sandbox.path(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path.display().to_string()
+        };
+        let add = |name: &str, command: String| {
+            let credential = Credential::Exec {
+                command,
+                args: Vec::new(),
+                env: Vec::new(),
+            };
+            let path = sandbox.path(name);
+            cluster.kubeconfig_with(credential).write(&path).unwrap();
+            system.ctl_with(&path, &["ns", "add", "demo"])
+        };
+        add("missing", "no-such-plugin".into()).refuses(1, &["no-such-plugin"]);
+        let rubbish = script("rubbish.sh", "#!/bin/sh\necho rubbish\n");
+        add("rubbish", rubbish).says(1, &["rubbish.sh"]);
+        let failing = script("failing.sh", "#!/bin/sh\necho log in first >&2\nexit 3\n");
+        add("failing", failing).says(1, &["failing.sh", "log in first"]);
+    });
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    run_anywhere(async |sandbox| {
+        let _taken = TcpListener::bind("0.0.0.0:7000").unwrap();
+        let (target, system) = ready(&sandbox).await;
+        let own = format!("pid {}", std::process::id());
+        let texts = ["port 7000 of 127.", "is taken by", &own, "--port-map"];
+        system
+            .ctl(&["ns", "add", target.namespace(), "--wait=10s"])
+            .says(3, &texts);
+        // That port alone: everything else answers.
+        assert!(pod("web", 80).starts_with("web-"));
+    });
+}
+
+#[test]
+fn unknown_keys_and_ambiguous_ones() {
+    run_anywhere(async |sandbox| {
+        let (target, system) = forwarded(&sandbox).await;
+        let missing = format!("{}/nope", target.namespace());
+        for (args, code, texts) in [
+            (
+                &["ns", "rm", "nope"][..],
+                6,
+                &["\"nope\" is not forwarded", "kubefwdctl ns ls"][..],
+            ),
+            (
+                &["svc", "rm", "nope"],
+                6,
+                &["\"nope\" is not forwarded", "kubefwdctl svc ls"],
+            ),
+            (&["svc", "add", &missing], 6, &["nope"]),
+            (&["fwd", "reconnect", "nope"], 6, &["nope"]),
+            (&["ns", "add", "Not_A_Name"], 2, &["Not_A_Name", "only a-z"]),
+            (&["ns", "frobnicate"], 2, &["frobnicate"]),
+        ] {
+            system.ctl(args).says(code, texts);
+        }
     });
 }

@@ -4,14 +4,16 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use kubefwd_tests::harness::net::{connect, echo, get, pod, resolve};
-use kubefwd_tests::harness::sandbox::run;
+use kubefwd_tests::harness::sandbox::{run, run_anywhere};
 use kubefwd_tests::harness::{System, eventually};
 use kubefwd_tests::{
-    Behaviour, Cluster, Kind, Namespace, RequestEffect, RequestMatch, Rule, Scope, Service,
-    ServicePort, User, Workload, write_exec_plugin,
+    Cluster, Kind, RequestEffect, RequestMatch, Rule, Scope, Service, ServicePort, User,
+    write_exec_plugin,
 };
 
-use crate::support::{add, answers, config, configured, content, demo, http, name_gone};
+use crate::support::{
+    add, answers, config, configured, content, demo, http, name_gone, ready, ready_with, until,
+};
 
 #[test]
 fn a_killed_container_is_passed_over() {
@@ -103,62 +105,6 @@ fn a_connection_waits_for_the_next_ready_pod() {
         let mut open = connect("echo", 7000);
         cluster.set_ready("demo", &only, true);
         echo(&mut open, b"hello");
-    });
-}
-
-#[test]
-fn ports_and_selectors_change_live() {
-    run(async |sandbox| {
-        let (cluster, system) = demo(&sandbox).await;
-        cluster.create_workload(
-            "demo",
-            Workload::deployment("next").listen("http", 8080, Behaviour::Http),
-        );
-        add(&system);
-        let address = resolve("web");
-        cluster.put_service("demo", Service::new("web").port(http(8088)));
-        answers("web", 8088);
-        eventually("the old port is closed", || {
-            std::net::TcpStream::connect(("web", 80))
-                .is_err()
-                .then_some(())
-        });
-        cluster.put_service(
-            "demo",
-            Service::new("web").selects("app", "next").port(http(8088)),
-        );
-        eventually("the other pods answer", || {
-            pod("web", 8088).starts_with("next-").then_some(())
-        });
-        assert_eq!(resolve("web"), address);
-    });
-}
-
-#[test]
-fn pods_of_a_headless_service_come_and_go_and_keep_their_addresses() {
-    run(async |sandbox| {
-        let namespace = Namespace::new("demo")
-            .workload(Workload::stateful_set("peers").replicas(2).listen(
-                "http",
-                8080,
-                Behaviour::Http,
-            ))
-            .service(Service::new("peers").headless().port(http(8080)));
-        let (cluster, system) = configured(&sandbox, namespace, Default::default()).await;
-        add(&system);
-        assert_eq!(pod("peers-0.peers", 8080), "peers-0");
-        assert_eq!(pod("peers-1.peers", 8080), "peers-1");
-        let addresses = (resolve("peers-0.peers"), resolve("peers-1.peers"));
-        assert_ne!(addresses.0, addresses.1);
-        assert!(cluster.scale("demo", "peers", 1).await);
-        name_gone("peers-1.peers");
-        assert_eq!(pod("peers-0.peers", 8080), "peers-0");
-        assert!(cluster.scale("demo", "peers", 3).await);
-        answers("peers-2.peers", 8080);
-        answers("peers-1.peers", 8080);
-        assert!(cluster.delete_pod("demo", "peers-0").await);
-        answers("peers-0.peers", 8080);
-        assert_eq!(resolve("peers-0.peers"), addresses.0);
     });
 }
 
@@ -288,31 +234,80 @@ fn a_right_that_is_given_later_heals() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_opened_when_it_is_free() {
+fn watches_may_be_cut_and_history_lost() {
     run(async |sandbox| {
-        let (_cluster, system) = demo(&sandbox).await;
+        let (cluster, system) = demo(&sandbox).await;
+        add(&system);
+        for port in 9000..9003 {
+            cluster.cut_watches();
+            cluster.compact();
+            cluster.put_service("demo", Service::new("web").port(http(port)));
+            answers("web", port);
+        }
+    });
+}
+
+#[test]
+fn forbidden_verbs_are_named() {
+    run(async |sandbox| {
+        let (cluster, system) = demo(&sandbox).await;
+        cluster.deny(Rule::new(["list"], ["services"]));
+        let refused = system.ctl(&["ns", "add", "demo"]);
+        assert_ne!(refused.code, 0, "{refused}");
+        assert!(refused.err.contains("list services"), "{refused}");
+        let _said = system
+            .ctl(&["ns", "add", "demo", "--context", "sim", "--defer"])
+            .ok();
+        until("the namespace says so too", || {
+            system
+                .namespace("demo")
+                .is_some_and(|n| n.to_string().contains("cannot list services"))
+        });
+        cluster.clear_denials();
+        answers("web", 80);
+    });
+}
+
+#[test]
+fn pods_are_watched_where_endpointslices_are_forbidden() {
+    run(async |sandbox| {
+        let (cluster, system) = demo(&sandbox).await;
+        cluster.deny(Rule::new(["list", "watch", "get"], ["endpointslices"]));
+        add(&system);
+        assert!(pod("web", 80).starts_with("web-"));
+        assert_eq!(pod("store-0.store.demo", 8080), "store-0");
+        let namespace = system.namespace("demo").unwrap().to_string();
+        assert!(namespace.contains("endpointslices"), "{namespace}");
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_opened_when_it_is_free() {
+    run_anywhere(async |sandbox| {
+        let (target, system) = ready(&sandbox).await;
         let taken = std::net::TcpListener::bind("0.0.0.0:7000").unwrap();
-        let _said = system.ctl(&["ns", "add", "demo"]).ok();
-        let failed = system.service_in("echo.demo.sim", "error");
+        let _said = system.ctl(&["ns", "add", target.namespace()]).ok();
+        let key = target.key("echo");
+        let failed = system.service_in(&key, "error");
         assert!(failed.to_string().contains("is taken by"), "{failed}");
         drop(taken);
-        let _said = system.ctl(&["fwd", "reconnect", "echo.demo.sim"]).ok();
-        let _active = system.service_in("echo.demo.sim", "active");
+        let _said = system.ctl(&["fwd", "reconnect", &key]).ok();
+        let _active = system.service_in(&key, "active");
         echo(&mut connect("echo", 7000), b"hello");
     });
 }
 
 #[test]
 fn a_named_port_that_no_pod_has_is_said() {
-    run(async |sandbox| {
+    run_anywhere(async |sandbox| {
         let port = ServicePort::tcp(81).name("bad").target("no-such-port");
         let namespace =
             content("demo").service(Service::new("odd").selects("app", "web").port(port));
-        let (_cluster, system) = configured(&sandbox, namespace, Default::default()).await;
-        let _said = system.ctl(&["ns", "add", "demo"]).ok();
-        let _web = system.service_in("web.demo.sim", "active");
+        let (target, system) = ready_with(&sandbox, namespace, Default::default()).await;
+        let _said = system.ctl(&["ns", "add", target.namespace()]).ok();
+        let _web = system.service_in(&target.key("web"), "active");
         let odd = eventually("the odd service is listed", || {
-            system.service("odd.demo.sim")
+            system.service(&target.key("odd"))
         });
         assert_ne!(odd["status"], "active", "{odd}");
     });

@@ -5,39 +5,37 @@ use std::process::{Child, Stdio};
 
 use kubefwd_tests::Service;
 use kubefwd_tests::harness::net::{connect, echo};
-use kubefwd_tests::harness::sandbox::run;
+use kubefwd_tests::harness::sandbox::{run, run_anywhere};
 use kubefwd_tests::harness::system::signal;
 use kubefwd_tests::harness::{System, eventually};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
-use crate::support::{add, demo, http};
+use crate::support::{demo, forward, forwarded, http, ready};
 
 #[test]
 fn events_are_followed_live() {
-    run(async |sandbox| {
-        let (cluster, system) = demo(&sandbox).await;
+    run_anywhere(async |sandbox| {
+        let (target, system) = ready(&sandbox).await;
         let mut follower = Follower::start(&system, &["events", "-w"]);
-        add(&system);
-        follower.until(&["namespace.added", "demo.sim"]);
-        follower.until(&["service.added", "web.demo.sim"]);
-        assert!(cluster.delete_service("demo", "web"));
-        follower.until(&["service.removed", "web.demo.sim"]);
+        forward(&target, &system);
+        follower.until(&["namespace.added", &format!("{}.sim", target.namespace())]);
+        follower.until(&["service.added", &target.key("web")]);
+        target.delete_service("web");
+        follower.until(&["service.removed", &target.key("web")]);
         follower.ends_on_interrupt();
     });
 }
 
 #[test]
 fn services_are_followed_live() {
-    run(async |sandbox| {
-        let (cluster, system) = demo(&sandbox).await;
-        add(&system);
+    run_anywhere(async |sandbox| {
+        let (target, system) = ready(&sandbox).await;
+        forward(&target, &system);
         let mut follower = Follower::start(&system, &["svc", "ls", "-w", "-o", "json"]);
-        follower.until(&["\"web.demo.sim\""]);
-        cluster.put_service(
-            "demo",
-            Service::new("late").selects("app", "web").port(http(80)),
-        );
-        follower.until(&["\"late.demo.sim\""]);
+        follower.until(&[&format!("{:?}", target.key("web"))]);
+        target.put_service(Service::new("late").selects("app", "web").port(http(80)));
+        follower.until(&[&format!("{:?}", target.key("late"))]);
         follower.ends_on_interrupt();
     });
 }
@@ -63,35 +61,35 @@ fn an_interrupted_wait_leaves_what_was_added() {
 
 #[test]
 fn bytes_are_counted() {
-    run(async |sandbox| {
-        let (_cluster, system) = demo(&sandbox).await;
-        add(&system);
+    run_anywhere(async |sandbox| {
+        let (target, system) = ready(&sandbox).await;
+        forward(&target, &system);
         let mut open = connect("echo", 7000);
         echo(&mut open, &[7; 12_345]);
         let counted = eventually("the traffic is counted", || {
-            let service = system.service("echo.demo.sim")?;
+            let service = system.service(&target.key("echo"))?;
             (service["totalBytesIn"] == 12_345 && service["totalBytesOut"] == 12_345)
                 .then_some(service)
         });
         assert_eq!(counted["forwards"][0]["connections"], 1, "{counted}");
         drop(open);
         eventually("the connection is no longer counted as open", || {
-            (system.service("echo.demo.sim")?["forwards"][0]["connections"] == 0).then_some(())
+            (system.service(&target.key("echo"))?["forwards"][0]["connections"] == 0).then_some(())
         });
     });
 }
 
 #[test]
 fn doctor_and_status_tell_what_is_wrong_and_what_to_do() {
-    run(async |sandbox| {
-        let (_cluster, system) = demo(&sandbox).await;
+    run_anywhere(async |sandbox| {
+        let (target, system) = ready(&sandbox).await;
         let _taken = std::net::TcpListener::bind("0.0.0.0:7000").unwrap();
-        let _said = system.ctl(&["ns", "add", "demo"]).ok();
-        let _failed = system.service_in("echo.demo.sim", "error");
+        let _said = system.ctl(&["ns", "add", target.namespace()]).ok();
+        let _failed = system.service_in(&target.key("echo"), "error");
         let doctor = system.ctl(&["doctor"]);
         assert_eq!(doctor.code, 3, "{doctor}");
         assert!(
-            doctor.out.contains("echo.demo.sim") && doctor.out.contains("is taken by"),
+            doctor.out.contains(&target.key("echo")) && doctor.out.contains("is taken by"),
             "{doctor}"
         );
         assert_eq!(system.ctl(&["status"]).code, 3);
@@ -100,11 +98,42 @@ fn doctor_and_status_tell_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn the_same_namespace_twice_is_refused_with_the_way_out() {
-    run(async |sandbox| {
-        let (_cluster, system) = demo(&sandbox).await;
-        add(&system);
-        let again = system.ctl(&["ns", "add", "demo"]).fails(1);
-        assert!(again.contains("demo.sim is forwarded already"), "{again}");
+    run_anywhere(async |sandbox| {
+        let (target, system) = ready(&sandbox).await;
+        forward(&target, &system);
+        let again = system.ctl(&["ns", "add", target.namespace()]).fails(1);
+        let text = format!("{}.sim is forwarded already", target.namespace());
+        assert!(again.contains(&text), "{again}");
+    });
+}
+
+#[test]
+fn every_output_can_be_read_by_programs() {
+    run_anywhere(async |sandbox| {
+        let (_target, system) = forwarded(&sandbox).await;
+        for noun in [
+            &["ns", "ls"][..],
+            &["svc", "ls"],
+            &["fwd", "ls"],
+            &["status"],
+            &["hosts"],
+            &["context", "ls"],
+            &["version"],
+        ] {
+            let said = |form: &str| system.ctl(&[noun, &["-o", form]].concat()).ok();
+            let json: Value = serde_json::from_str(&said("json")).unwrap();
+            let yaml: Value = serde_yaml_ng::from_str(&said("yaml")).unwrap();
+            assert!(json.is_object() || json.is_array(), "{noun:?}: {json}");
+            assert!(yaml.is_object() || yaml.is_array(), "{noun:?}: {yaml}");
+        }
+        let bash = system.ctl(&["completions", "bash"]).ok();
+        assert!(bash.contains("kubefwdctl"), "{bash}");
+        let contexts = system.ctl(&["context", "ls"]).ok();
+        assert!(contexts.contains("sim"), "{contexts}");
+        let events = system.ctl(&["events"]).ok();
+        assert!(events.contains("service.added"), "{events}");
+        let doctor = system.ctl(&["doctor"]);
+        assert!(doctor.out.contains("hosts file"), "{doctor}");
     });
 }
 
