@@ -5,6 +5,15 @@ use serde_json::{Value, json};
 use crate::pods::behaviour::Behaviour;
 use crate::spec::{Service, ServiceKind, TargetPort, Workload, WorkloadKind};
 
+/// A namespace, with a label by which those of tests that were killed can be found.
+pub(crate) fn namespace(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "kubefwd-tests"}},
+    })
+}
+
 /// A Deployment or StatefulSet for `kubectl apply`.
 ///
 /// # Panics

@@ -157,7 +157,9 @@ impl Target {
         match &self.place {
             Place::Simulated(cluster) => cluster.create_namespace(&self.namespace),
             Place::Real(kubectl) => {
-                let _said = kubectl.ok(&["create", "namespace", &self.namespace], None);
+                let namespace = manifest::namespace(&self.namespace).to_string();
+                let args = ["create", "--validate=ignore", "-f", "-"];
+                let _said = kubectl.ok(&args, Some(&namespace));
             }
         }
         for service in content.services {
