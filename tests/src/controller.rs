@@ -67,7 +67,9 @@ pub(crate) fn create_workload(state: &State, namespace: &str, spec: Workload) {
     );
     for ordinal in 0..replicas {
         let mut world = state.world.lock();
-        let mut pod = new_pod(&mut world, &key, ordinal);
+        let Some(mut pod) = new_pod(&mut world, &key, ordinal) else {
+            return;
+        };
         match pod.template.health {
             PodHealth::Ready => {
                 start_processes(&mut pod);
@@ -83,19 +85,19 @@ pub(crate) fn create_workload(state: &State, namespace: &str, spec: Workload) {
     }
 }
 
-/// Creates a pod of a workload in its first state (pending) and returns its key.
-fn create_pod(state: &State, workload: &Key, ordinal: usize) -> Key {
+/// Creates a pod of a workload in its first state (pending) and returns its key; `None` when the workload is gone.
+fn create_pod(state: &State, workload: &Key, ordinal: usize) -> Option<Key> {
     let mut world = state.world.lock();
-    let pod = new_pod(&mut world, workload, ordinal);
+    let pod = new_pod(&mut world, workload, ordinal)?;
     let key = pod.key.clone();
     world.add_pod(pod);
     store_pod(state, &world, &key);
-    key
+    Some(key)
 }
 
-fn new_pod(world: &mut Inner, workload: &Key, ordinal: usize) -> PodRecord {
+fn new_pod(world: &mut Inner, workload: &Key, ordinal: usize) -> Option<PodRecord> {
     let ip = world.pod_ip();
-    let record = &world.workloads[workload];
+    let record = world.workloads.get(workload)?;
     let spec = &record.spec;
     let mut labels = spec.labels.clone();
     let (name, generate_name) = match spec.kind {
@@ -122,7 +124,7 @@ fn new_pod(world: &mut Inner, workload: &Key, ordinal: usize) -> PodRecord {
         Arc::clone(&spec.template.behaviours),
         false,
     );
-    PodRecord {
+    Some(PodRecord {
         key: (workload.0.clone(), name),
         uid,
         ip,
@@ -136,7 +138,7 @@ fn new_pod(world: &mut Inner, workload: &Key, ordinal: usize) -> PodRecord {
         created: Timestamp::now(),
         sandbox: Arc::new(sandbox),
         logs: Arc::new(LogBook::default()),
-    }
+    })
 }
 
 /// Starts a pod's container.

@@ -11,22 +11,21 @@ use crate::store::Key;
 /// Replaces all pods of a workload as its controller does, one after the other, and returns when the last old pod is
 /// gone. False when there is no such workload.
 pub(crate) async fn rollout(state: &Arc<State>, workload: &Key) -> bool {
-    let old: Vec<Key> = {
+    let (kind, old): (_, Vec<Key>) = {
         let mut world = state.world.lock();
         let Some(record) = world.workloads.get_mut(workload) else {
             return false;
         };
         record.hash = ids::suffix(9);
+        let kind = record.spec.kind;
         let owned = world.owned(workload);
-        owned.into_iter().map(|pod| pod.key.clone()).collect()
+        (kind, owned.into_iter().map(|pod| pod.key.clone()).collect())
     };
-    let kind = state.world.lock().workloads[workload].spec.kind;
     match kind {
         WorkloadKind::Deployment => {
             let mut ending = Vec::new();
             for key in old {
-                let fresh = create_pod(state, workload, 0);
-                bring_up(state, &fresh).await;
+                bring_up(state, workload, 0).await;
                 ending.push(tokio::spawn(take_down(Arc::clone(state), key)));
             }
             for task in ending {
@@ -37,8 +36,7 @@ pub(crate) async fn rollout(state: &Arc<State>, workload: &Key) -> bool {
         WorkloadKind::StatefulSet => {
             for (ordinal, key) in old.into_iter().enumerate().rev() {
                 take_down(Arc::clone(state), key).await;
-                let fresh = create_pod(state, workload, ordinal);
-                bring_up(state, &fresh).await;
+                bring_up(state, workload, ordinal).await;
             }
         }
         WorkloadKind::Pod => {}
@@ -72,13 +70,11 @@ pub(crate) async fn replace_pod(state: &Arc<State>, key: &Key) -> bool {
         == Some(WorkloadKind::StatefulSet);
     if stateful {
         take_down(Arc::clone(state), key.clone()).await;
-        let fresh = create_pod(state, &owner, ordinal);
-        bring_up(state, &fresh).await;
+        bring_up(state, &owner, ordinal).await;
     } else {
-        let fresh = create_pod(state, &owner, ordinal);
         tokio::join!(
+            bring_up(state, &owner, ordinal),
             take_down(Arc::clone(state), key.clone()),
-            bring_up(state, &fresh)
         );
     }
     true
@@ -96,8 +92,7 @@ pub(crate) async fn scale(state: &Arc<State>, workload: &Key, replicas: usize) -
         owned.into_iter().map(|pod| pod.key.clone()).collect()
     };
     for ordinal in old.len()..replicas {
-        let fresh = create_pod(state, workload, ordinal);
-        bring_up(state, &fresh).await;
+        bring_up(state, workload, ordinal).await;
     }
     for key in old.into_iter().skip(replicas) {
         take_down(Arc::clone(state), key).await;
@@ -105,8 +100,11 @@ pub(crate) async fn scale(state: &Arc<State>, workload: &Key, replicas: usize) -
     true
 }
 
-/// A new pod's way to readiness.
-async fn bring_up(state: &State, key: &Key) {
+/// A new pod's way to readiness. Nothing comes up when the workload has been deleted meanwhile.
+async fn bring_up(state: &State, workload: &Key, ordinal: usize) {
+    let Some(key) = &create_pod(state, workload, ordinal) else {
+        return;
+    };
     let step = state.timing.pod_step;
     record_event(state, key, "Scheduled", "Successfully assigned to sim-node");
     tokio::time::sleep(step).await;

@@ -17,8 +17,8 @@ use nix::mount::{MsFlags, mount};
 /// Names the kubeconfig of a real cluster to test against; see `tests/README.md`.
 pub const REAL_KUBECONFIG: &str = "KUBEFWD_TEST_KUBECONFIG";
 
-/// Present in the second process; its value is the sandbox's directory.
-const MARK: &str = "KUBEFWD_TEST_SANDBOX";
+/// Present in the second process; its value is the sandbox's directory. Without it a test begins from the start.
+pub const MARK: &str = "KUBEFWD_TEST_SANDBOX";
 /// The second process writes it when the body has run: a filter that matches no test would succeed too.
 const DONE: &str = "body-has-run";
 
@@ -132,13 +132,14 @@ fn outside(name: &str) {
     );
 }
 
-/// Names and ports are the same in all tests, and on the machine's own network they would meet.
+/// Names and ports are the same in all tests, and on the machine's own network they would meet. The lock is on the folder
+/// of the test programs, which needs no file of its own.
 fn wait_for_turn() -> Flock<File> {
-    let path = std::env::temp_dir().join("kubefwd-tests.lock");
-    let file = File::create(&path)
-        .unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+    let own = std::env::current_exe().expect("the running test has a path");
+    let folder = own.parent().expect("a program is in a folder");
+    let file = File::open(folder).expect("the folder of a running program can be opened");
     Flock::lock(file, FlockArg::LockExclusive)
-        .unwrap_or_else(|(_, error)| panic!("cannot lock {}: {error}", path.display()))
+        .unwrap_or_else(|(_, error)| panic!("cannot lock {}: {error}", folder.display()))
 }
 
 fn inside<F: Future<Output = ()>>(dir: &Path, body: impl FnOnce(Sandbox) -> F) {

@@ -16,7 +16,8 @@ use crate::cluster::Cluster;
 use crate::pods::behaviour::Behaviour;
 use crate::spec::{Service, ServicePort, Workload};
 
-const CONTEXT: &str = "KUBEFWD_TEST_CONTEXT";
+/// Names the context of that kubeconfig.
+pub const REAL_CONTEXT: &str = "KUBEFWD_TEST_CONTEXT";
 const IMAGE: &str = "KUBEFWD_TEST_IMAGE";
 
 /// A namespace on a simulated or real cluster. Its context is `sim` in any case.
@@ -314,8 +315,8 @@ impl Kubectl {
     /// Takes the named context out of the named kubeconfig, with certificates inside, and calls it as the simulated one.
     fn new(sandbox: &Sandbox) -> Self {
         let named = std::env::var_os(sandbox::REAL_KUBECONFIG).unwrap_or_default();
-        let context = std::env::var(CONTEXT);
-        let context = context.unwrap_or_else(|_| panic!("{CONTEXT} has to name a context"));
+        let context = std::env::var(REAL_CONTEXT);
+        let context = context.unwrap_or_else(|_| panic!("{REAL_CONTEXT} has to name a context"));
         let output = Command::new("kubectl")
             .args(["config", "view", "--raw", "--flatten", "--minify"])
             .args(["-o", "json", "--context", &context, "--kubeconfig"])

@@ -15,6 +15,7 @@ mod forwarding;
 mod hosts;
 mod lifecycle;
 mod options;
+mod real;
 mod refusals;
 mod support;
 mod trouble;

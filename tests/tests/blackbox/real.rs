@@ -1,0 +1,60 @@
+//! The suite against a cluster that is named: all that it asks of `kubectl`, with a simulated cluster behind it.
+
+use std::process::Command;
+
+use kubefwd_tests::Cluster;
+use kubefwd_tests::harness::Answer;
+use kubefwd_tests::harness::sandbox::{MARK, REAL_KUBECONFIG, run};
+use kubefwd_tests::harness::target::REAL_CONTEXT;
+
+/// Together they use everything that a [`Target`](kubefwd_tests::harness::Target) offers; the last one is to be skipped.
+const TESTS: [&str; 5] = [
+    "changes::a_deleted_namespace_is_said_and_comes_back",
+    "changes::a_namespace_may_come_later",
+    "changes::pods_of_a_headless_service_come_and_go_and_keep_their_addresses",
+    "changes::services_come_change_and_go",
+    "trouble::watches_may_be_cut_and_history_lost",
+];
+
+#[test]
+fn a_named_cluster_is_used_through_kubectl() {
+    run(async |sandbox| {
+        let cluster = Cluster::builder().start().await.unwrap();
+        let named = sandbox.path("named");
+        let admin = cluster.kubeconfig("admin").unwrap();
+        admin.context("some/where").write(&named).unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .args(TESTS)
+            .env_remove(MARK)
+            .env(REAL_KUBECONFIG, &named)
+            .env(REAL_CONTEXT, "some/where")
+            .output()
+            .unwrap();
+        let suite = Answer::new("the suite on a named cluster".to_owned(), &output);
+        assert!(
+            suite
+                .err
+                .contains(&format!("skipped: {}: it needs", TESTS[4])),
+            "{suite}"
+        );
+        assert_eq!(suite.err.matches("skipped: ").count(), 1, "{suite}");
+        let said = suite.ok();
+        assert!(said.contains("5 passed"), "{said}");
+        let requests = cluster.counts().requests;
+        for asked in [
+            "POST namespaces",
+            "PATCH services",
+            "PATCH deployments",
+            "PATCH statefulsets",
+            "PATCH statefulsets/scale",
+            "DELETE pods",
+            "DELETE services",
+            "DELETE namespaces",
+        ] {
+            assert!(requests.contains_key(asked), "no {asked} in {requests:?}");
+        }
+        // One for each of four tests, one that is made anew, one that comes later.
+        assert_eq!(requests["POST namespaces"], 6, "{requests:?}");
+    });
+}
