@@ -155,7 +155,9 @@ fn program(command: &Value) -> Result<(u16, Behaviour), String> {
     let words: Vec<&str> = last.split_whitespace().collect();
     let understood = match words[..] {
         ["httpd", "-f", "-p", port, "-h", _] => port.parse().ok().map(|p| (p, Behaviour::Http)),
-        ["nc", "-lk", "-p", port, "-e", "cat"] => port.parse().ok().map(|p| (p, Behaviour::Echo)),
+        ["nc", "-lk" | "-ll", "-p", port, "-e", "cat"] => {
+            port.parse().ok().map(|p| (p, Behaviour::Echo))
+        }
         _ => None,
     };
     understood.ok_or_else(|| {

@@ -72,7 +72,8 @@ pub(crate) fn workload(workload: &Workload, namespace: &str, image: &str) -> Val
     value
 }
 
-/// Busybox is built with different servers: `tcpsvd` is in most builds, `nc` listens persistently in others.
+/// Busybox is built with different servers for an echo: with `tcpsvd`, with an `nc` that stays for the next client by
+/// `-lk`, or with one that does by `-ll`.
 fn script(workload: &str, port: u16, behaviour: &Behaviour, namespace: &str) -> String {
     match behaviour {
         Behaviour::Http => format!(
@@ -82,7 +83,8 @@ fn script(workload: &str, port: u16, behaviour: &Behaviour, namespace: &str) -> 
         ),
         Behaviour::Echo => format!(
             "command -v tcpsvd > /dev/null && exec tcpsvd -c 200 0.0.0.0 {port} cat; \
-             exec nc -lk -p {port} -e cat"
+             nc --help 2>&1 | grep -q -e -lk && exec nc -lk -p {port} -e cat; \
+             exec nc -ll -p {port} -e cat"
         ),
         other => panic!("{workload}: busybox has nothing that does {other:?}"),
     }
