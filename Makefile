@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_PROFILE_DEV_DEBUG := 0
 
-.PHONY: help setup build release test check units demo install uninstall deb macos-check
+.PHONY: help setup build release test check units bench demo install uninstall deb macos-check
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,10 @@ check: ## Format, lints, documentation, guards
 
 units: build ## All tests
 	$(CARGO) nextest run --workspace --no-fail-fast
+
+bench: release ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-byte --rounds 3")
+	$(CARGO) build --release --locked --bin bench -p kubefwd-tests
+	target/release/bench $(ARGS)
 
 demo: setup build ## Run the main job on a simulated cluster, in namespaces of its own
 	scripts/demo

@@ -69,5 +69,6 @@ pub use kubeconfig::{Credential, Kubeconfig, write_exec_plugin};
 pub use pki::{ClientCertificate, PkiError};
 pub use pods::behaviour::Behaviour;
 pub use pods::pattern::{MAX_SLICE, Mismatch, PatternCheck, pattern};
+pub use pods::tcp::serve_tcp;
 pub use spec::{PodHealth, Service, ServicePort, TargetPort, Workload};
 pub use state::{Flavour, Timing};

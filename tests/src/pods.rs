@@ -4,6 +4,7 @@ pub(crate) mod behaviour;
 pub mod http;
 pub mod pattern;
 pub(crate) mod pipe;
+pub(crate) mod tcp;
 
 use std::collections::BTreeMap;
 use std::fmt;

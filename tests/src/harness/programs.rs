@@ -1,4 +1,4 @@
-//! The programs under test: where the build put them, beside the test's own binary.
+//! The programs under test: where the build put them, beside the test's own binary or one directory up.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,12 @@ use std::path::PathBuf;
 #[must_use]
 pub fn find(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the running test has a path");
-    // target/debug/deps/blackbox-0123: the programs are one directory up.
-    let directory = own.parent().and_then(|deps| deps.parent());
-    let directory = directory.expect("cargo puts test binaries two directories deep");
+    // target/debug/deps/blackbox-0123, or target/release/bench.
+    let directory = own.parent().expect("a program lies in a directory");
+    let directory = match directory.file_name() {
+        Some(name) if name == "deps" => directory.parent().unwrap_or(directory),
+        _ => directory,
+    };
     let path = directory.join(name);
     assert!(
         path.is_file(),

@@ -29,6 +29,14 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// A sandbox of the caller's making, with this directory.
+    #[must_use]
+    pub fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
     /// A directory of the test's own, which every user can enter.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -100,25 +108,14 @@ fn skip(name: &str, why: &str) {
 }
 
 fn outside(name: &str) {
-    let is_root = nix::unistd::geteuid().is_root();
     let temp = tempfile::Builder::new().prefix("kfw").tempdir();
     let temp = temp.expect("a temporary directory can be made");
     open_to_all(temp.path());
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]);
-    let _alone = if is_real() {
-        assert!(
-            is_root,
-            "against a real cluster the suite has to run as root: it shares the machine's network"
-        );
-        Some(wait_for_turn())
-    } else {
-        command.arg("--net").env("HOME", temp.path());
-        if !is_root {
-            command.args(["--user", "--map-root-user"]);
-        }
-        None
-    };
+    let _alone = is_real().then(wait_for_turn);
+    let mut command = unshare();
+    if !is_real() {
+        command.env("HOME", temp.path());
+    }
     let status = command
         .arg(std::env::current_exe().expect("the running test has a path"))
         .args(["--exact", name, "--nocapture", "--include-ignored"])
@@ -142,23 +139,51 @@ fn wait_for_turn() -> Flock<File> {
         .unwrap_or_else(|(_, error)| panic!("cannot lock {}: {error}", folder.display()))
 }
 
+/// A command line that runs the program named next in namespaces of its own; [`prepare`] is for that program.
+///
+/// # Panics
+/// Against a real cluster without root.
+#[must_use]
+pub fn unshare() -> Command {
+    let is_root = nix::unistd::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private"]);
+    if is_real() {
+        assert!(
+            is_root,
+            "against a real cluster this has to run as root: it shares the machine's network"
+        );
+        return command;
+    }
+    command.arg("--net");
+    if !is_root {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+}
+
 fn inside<F: Future<Output = ()>>(dir: &Path, body: impl FnOnce(Sandbox) -> F) {
+    prepare(dir);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be started");
+    runtime.block_on(body(Sandbox::at(dir)));
+    std::fs::write(dir.join(DONE), "").expect("the sandbox's directory is writable");
+}
+
+/// Makes fresh namespaces fit to work in: a copy of the hosts file in `dir` stands for it, and the loopback interface is up.
+///
+/// # Panics
+/// When the process is not in namespaces of its own.
+pub fn prepare(dir: &Path) {
     replace_file("/etc/hosts", dir, |text| text);
     // The hosts file has to be asked first, by the C library itself: another resolver would not see this copy.
     replace_file("/etc/nsswitch.conf", dir, hosts_from_files);
     if !is_real() {
         isolate_network(dir);
     }
-    let sandbox = Sandbox {
-        dir: dir.to_owned(),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be started");
-    runtime.block_on(body(sandbox));
-    std::fs::write(dir.join(DONE), "").expect("the sandbox's directory is writable");
 }
 
 fn isolate_network(dir: &Path) {
@@ -225,7 +250,11 @@ pub fn make_read_only(path: &Path) {
         .unwrap_or_else(|error| panic!("cannot make {} read-only: {error}", path.display()));
 }
 
-fn open_to_all(dir: &Path) {
+/// Lets every user enter the directory: workers run as users.
+///
+/// # Panics
+/// When it belongs to somebody else.
+pub fn open_to_all(dir: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(dir, mode).expect("the directory is ours");

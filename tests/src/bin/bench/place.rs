@@ -1,0 +1,212 @@
+//! Where it is measured: a simulated cluster or a real one, with the daemon and the peers in front of it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use kubefwd_tests::harness::net::resolve;
+use kubefwd_tests::harness::{Options, Sandbox, System, eventually, sandbox};
+
+use crate::far::{Far, MANY, NAMESPACE};
+use crate::kubectl;
+use crate::process;
+use crate::tools::{App, Kind, Kubectl, Tool};
+
+mod real;
+
+pub(crate) use real::Real;
+
+/// Round trips that are offered, in milliseconds.
+pub(crate) const DELAYS: [u64; 3] = [0, 20, 80];
+
+/// A kubeconfig and a context of a real cluster, where one was named.
+pub(crate) fn real() -> Option<(PathBuf, String)> {
+    let path = std::env::var_os(sandbox::REAL_KUBECONFIG)?;
+    let context = std::env::var("KUBEFWD_TEST_CONTEXT").unwrap_or_default();
+    Some((path.into(), context))
+}
+
+/// The cluster, the daemon, and every tool at every round trip.
+pub(crate) struct Place {
+    // In the order in which they must end.
+    tools: BTreeMap<(u64, Kind), Tool>,
+    _system: System,
+    far: Option<Far>,
+    _real: Option<Real>,
+}
+
+impl Place {
+    /// Everything that the comparisons need.
+    pub(crate) fn start(directory: &Path) -> Result<Self> {
+        match real() {
+            None => Self::simulated(directory),
+            Some((kubeconfig, context)) => Self::with_real(directory, &kubeconfig, context),
+        }
+    }
+
+    /// Round trips that can be measured here.
+    pub(crate) fn delays(&self) -> &'static [u64] {
+        match &self.far {
+            Some(_) => &DELAYS,
+            None => &DELAYS[..1],
+        }
+    }
+
+    /// The tool at a round trip. A real cluster's pods cannot be reached directly.
+    pub(crate) fn tool(&mut self, delay: u64, kind: Kind) -> Option<&mut Tool> {
+        self.tools.get_mut(&(delay, kind))
+    }
+
+    /// The simulated cluster, for what only that allows.
+    pub(crate) fn far(&self) -> Option<&Far> {
+        self.far.as_ref()
+    }
+
+    fn simulated(directory: &Path) -> Result<Self> {
+        let far = Far::start(0, &DELAYS, directory.to_owned())?;
+        let system = System::start_with(&Sandbox::at(directory), "", Options::default());
+        let mut tools = BTreeMap::new();
+        for (delay, kubeconfig) in &far.ready.kubeconfigs {
+            let context = format!("r{delay}");
+            let direct = Tool::Fixed {
+                addresses: far.ready.direct[delay].clone(),
+                pid: None,
+            };
+            tools.insert((*delay, Kind::Direct), direct);
+            add(&system, &all(&far), &context, NAMESPACE)?;
+            tools.extend(compared(&system, kubeconfig, &context, NAMESPACE, *delay)?);
+        }
+        Ok(Self {
+            tools,
+            _system: system,
+            far: Some(far),
+            _real: None,
+        })
+    }
+
+    fn with_real(directory: &Path, kubeconfig: &Path, context: String) -> Result<Self> {
+        let real = Real::start(kubeconfig, context)?;
+        let system = System::start_with(&Sandbox::at(directory), "", Options::default());
+        add(
+            &system,
+            kubeconfig.as_os_str(),
+            &real.context,
+            &real.namespace,
+        )?;
+        let tools = compared(&system, kubeconfig, &real.context, &real.namespace, 0)?;
+        Ok(Self {
+            tools: tools.into_iter().collect(),
+            _system: system,
+            far: None,
+            _real: Some(real),
+        })
+    }
+}
+
+/// A daemon that forwards many services, for what is measured while nothing happens.
+pub(crate) struct Many {
+    pub(crate) system: System,
+    pub(crate) far: Far,
+}
+
+impl Many {
+    pub(crate) fn start(services: usize, directory: &Path) -> Result<Self> {
+        let directory = directory.join(format!("many-{services}"));
+        std::fs::create_dir_all(&directory)?;
+        let far = Far::start(services, &[0], directory.clone())?;
+        let system = System::start_with(&Sandbox::at(&directory), "", Options::default());
+        add(&system, &all(&far), "r0", MANY)?;
+        Ok(Self { system, far })
+    }
+}
+
+/// The kubeconfigs of all round trips, as `KUBECONFIG` lists them.
+fn all(far: &Far) -> OsString {
+    let paths: Vec<_> = far
+        .ready
+        .kubeconfigs
+        .values()
+        .map(|path| path.as_os_str())
+        .collect();
+    paths.join(":".as_ref())
+}
+
+fn add(
+    system: &System,
+    kubeconfigs: &std::ffi::OsStr,
+    context: &str,
+    namespace: &str,
+) -> Result<()> {
+    let line = ["ns", "add", namespace, "--context", context, "--wait=10m"];
+    let answer = system.ctl_with(kubeconfigs.as_ref(), &line);
+    if answer.code != 0 {
+        bail!("{answer}");
+    }
+    Ok(())
+}
+
+/// Ours and both kinds of kubectl in front of one cluster.
+fn compared(
+    system: &System,
+    kubeconfig: &Path,
+    context: &str,
+    namespace: &str,
+    delay: u64,
+) -> Result<Vec<((u64, Kind), Tool)>> {
+    let select = [
+        "-n",
+        namespace,
+        "get",
+        "pods",
+        "-l",
+        "app=tools",
+        "-o",
+        "name",
+    ];
+    let pods = kubectl::run(kubeconfig, context, &select)?;
+    let pod = pods
+        .lines()
+        .next()
+        .context("the pod of the bench is not there")?;
+    let kubectl = |websocket| {
+        Tool::Kubectl(Kubectl {
+            kubeconfig: kubeconfig.to_owned(),
+            context: context.to_owned(),
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            websocket,
+            running: None,
+        })
+    };
+    Ok(vec![
+        ((delay, Kind::WebSocket), kubectl(true)),
+        ((delay, Kind::Spdy), kubectl(false)),
+        (
+            (delay, Kind::Ours),
+            ours(system, &format!("tools.{namespace}.{context}"))?,
+        ),
+    ])
+}
+
+fn ours(system: &System, name: &str) -> Result<Tool> {
+    let address = eventually(&format!("{name} resolves"), || {
+        resolve(name).first().copied()
+    });
+    let addresses = App::ALL.map(|app| (app, (address, app.port()).into()));
+    Ok(Tool::Fixed {
+        addresses: addresses.into(),
+        pid: Some(worker(system)?),
+    })
+}
+
+/// The worker of a daemon.
+pub(crate) fn worker(system: &System) -> Result<u32> {
+    process::child(system.daemon_pid(), "kubefwd-worker").context("the daemon has no worker")
+}
+
+/// Leaves the machine to what just happened for a moment, so that it is not counted with what comes.
+pub(crate) fn settle() {
+    std::thread::sleep(Duration::from_millis(200));
+}

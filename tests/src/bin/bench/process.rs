@@ -1,0 +1,79 @@
+//! What the kernel says about processes, and what it allows this one.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Thousands of connections are held open, here and in everything that is started from here.
+pub(crate) fn raise_descriptor_limit() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")
+}
+
+/// Processor time that a process has used, all its threads together.
+pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    // The name may hold spaces and parentheses; the fields that count come behind the last of them.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    let per_second = sysconf(SysconfVar::CLK_TCK)?.unwrap_or(100);
+    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+}
+
+/// Memory of a process that is in RAM, in bytes, with what it shares.
+pub(crate) fn resident(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    Ok(kibibytes.with_context(|| format!("no VmRSS in {path}"))? * 1024)
+}
+
+/// The first child of a process with this name.
+pub(crate) fn child(parent: u32, name: &str) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let by_thread = children.unwrap_or_default();
+    let listed = by_thread
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    listed.chain(processes()).find(|pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let Some((head, rest)) = text.rsplit_once(')') else {
+            return false;
+        };
+        let is_child = rest.split_whitespace().nth(1) == Some(&parent.to_string());
+        is_child && head.split_once('(').is_some_and(|(_, comm)| comm == name)
+    })
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// What a reader must know of the machine to judge the numbers.
+pub(crate) fn machine() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<_> = load.split(' ').take(3).collect();
+    format!(
+        "{model}, {cores} cores, Linux {}, load {}",
+        kernel.trim(),
+        load.join(" ")
+    )
+}
