@@ -48,7 +48,7 @@ pub fn echo(stream: &mut TcpStream, bytes: &[u8]) {
     assert!(back == bytes, "other bytes came back");
 }
 
-/// Sends that many bytes of the [`pattern`](crate::pattern) on a connection of its own, and reads them back meanwhile.
+/// Sends that many bytes of the [`pattern`] on a connection of its own, and reads them back meanwhile.
 ///
 /// # Panics
 /// When other bytes come back, or fewer.
@@ -68,7 +68,7 @@ pub fn echo_pattern(name: &str, port: u16, length: usize) {
     assert!(back == bytes, "{length} bytes came back changed");
 }
 
-/// The first bytes of the [`pattern`](crate::pattern).
+/// The first bytes of the [`pattern`].
 #[must_use]
 pub fn pattern_bytes(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
