@@ -31,13 +31,13 @@ pub enum HostsError {
         source: io::Error,
     },
     /// Too large to be a hosts file.
-    #[error("the hosts file {path} is larger than 64 MiB: point hosts.path at the right file")]
+    #[error("the hosts file {path} is larger than 64 MiB: point hosts_file at the right file")]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
     /// A directory, a device, …
-    #[error("the hosts file {path} is not a regular file: point hosts.path at the right file")]
+    #[error("the hosts file {path} is not a regular file: point hosts_file at the right file")]
     NotAFile {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum HostsError {
     #[error(
         "the hosts file {path} is read-only ({source}): names do not resolve until it can be \
          written; mount it writable, remove its immutable flag (`chattr -i`), or let \
-         hosts.path name a file that resolvers read"
+         hosts_file name a file that resolvers read"
     )]
     ReadOnly {
         /// The file.

@@ -21,6 +21,8 @@ pub(super) struct ObservedNamespace {
     pub services: BTreeMap<ServiceName, ObservedService>,
     /// Which life of the namespace this is: one that was removed and added again has to be told of anew.
     pub generation: u64,
+    /// It has services beyond what its user may have; they are ignored.
+    pub left_out: bool,
 }
 
 /// How far the worker is with a namespace.

@@ -7,7 +7,8 @@ use super::State;
 use super::effect::{Effect, Event, EventKind};
 use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
 use super::keys::{NamespaceKey, ServiceKey};
-use super::observed::{ForwardPhase, ObservedService, Phase};
+use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
+use super::reports::TooManyServices;
 use super::view::{
     ForwardState, ForwardView, NamespaceState, NamespaceView, ServiceState, ServiceView,
 };
@@ -102,12 +103,20 @@ impl State {
         Some(NamespaceView {
             key: key.clone(),
             state,
-            notes: observed.notes.clone(),
+            notes: self.notes(observed),
             selection: wishes.all.as_ref().map(|all| all.selection.clone()),
             added_at: first.map_or(now, super::wishes::Terms::time),
             attached: terms.all(|terms| terms.lease.is_some()),
             failed_since: failed.then(|| old.and_then(|old| old.failed_since).unwrap_or(now)),
         })
+    }
+
+    fn notes(&self, observed: &ObservedNamespace) -> Vec<String> {
+        let limit = self.settings.max_services_per_user;
+        let left_out = observed
+            .left_out
+            .then(|| TooManyServices { limit }.to_string());
+        observed.notes.iter().cloned().chain(left_out).collect()
     }
 
     fn service_view(&self, key: &ServiceKey) -> Option<ServiceView> {

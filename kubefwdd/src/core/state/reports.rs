@@ -89,7 +89,7 @@ impl State {
     /// Services that a worker found, or found changed.
     ///
     /// # Errors
-    /// When the user's services would be more than allowed; those beyond the limit are ignored.
+    /// When there begin to be more than the user may have; those beyond the limit are ignored, which the namespace shows.
     pub fn services_reported(
         &mut self,
         namespace: &NamespaceKey,
@@ -97,12 +97,7 @@ impl State {
         removed: &[ServiceName],
     ) -> Result<(), TooManyServices> {
         let limit = self.settings.max_services_per_user;
-        let mut count: usize = self
-            .observed
-            .iter()
-            .filter(|(key, _)| key.uid == namespace.uid)
-            .map(|(_, observed)| observed.services.len())
-            .sum();
+        let mut count = self.services_of(namespace.uid);
         let Some(observed) = self.observed.get_mut(namespace) else {
             return Ok(());
         };
@@ -122,7 +117,9 @@ impl State {
             }
             if known.is_none() {
                 if count >= limit {
-                    result = Err(TooManyServices { limit });
+                    if !std::mem::replace(&mut observed.left_out, true) {
+                        result = Err(TooManyServices { limit });
+                    }
                     continue;
                 }
                 count += 1;
@@ -134,7 +131,30 @@ impl State {
         }
         self.changed.persist = true;
         self.changed.namespaces.insert(namespace.clone());
+        if !removed.is_empty() {
+            self.make_room(namespace.uid);
+        }
         result
+    }
+
+    /// Services that were left out may have room now: their namespaces are told anew.
+    pub(super) fn make_room(&mut self, uid: u32) {
+        if self.services_of(uid) >= self.settings.max_services_per_user {
+            return;
+        }
+        let full = self.observed.iter_mut();
+        for (key, observed) in full.filter(|(key, observed)| key.uid == uid && observed.left_out) {
+            self.changed.namespaces.insert(key.clone());
+            observed.left_out = false;
+            observed.generation = self.next_generation;
+            self.next_generation += 1;
+            self.effects.push(Effect::Tell { uid });
+        }
+    }
+
+    fn services_of(&self, uid: u32) -> usize {
+        let own = self.observed.iter().filter(|(key, _)| key.uid == uid);
+        own.map(|(_, observed)| observed.services.len()).sum()
     }
 
     /// The listing of a namespace is complete: what is not in it does not exist.
@@ -154,6 +174,7 @@ impl State {
             self.changed.persist = true;
         }
         self.changed.namespaces.insert(namespace.clone());
+        self.make_room(namespace.uid);
     }
 
     /// The kernel's answer to [`Effect::Bind`].
@@ -338,10 +359,10 @@ impl State {
 /// A worker reported more services than one user may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "more than {limit} services: the rest is ignored; choose fewer with a selector, or raise limits.services_per_user"
+    "you have more than {limit} services, and some of this namespace are left out; choose fewer with selectors, or let the administrator raise limits.services_per_user"
 )]
 pub struct TooManyServices {
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 fn new_worker(uid: u32) -> WorkerView {

@@ -426,6 +426,7 @@ impl State {
         self.changed.persist = true;
         let uid = key.uid;
         self.effects.push(Effect::Tell { uid });
+        self.make_room(uid);
         if !self.wishes.users.contains_key(&uid) {
             self.effects.push(Effect::StopWorker { uid });
         }

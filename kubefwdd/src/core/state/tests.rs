@@ -11,6 +11,7 @@ use super::*;
 use crate::core::names::{ContextName, Namespace, PodName, ServiceName};
 
 const UID: u32 = 1000;
+const LIMIT: usize = 100;
 
 /// The world: sockets, one worker, the hosts file.
 struct World {
@@ -31,7 +32,7 @@ impl World {
     fn new(saved: Saved) -> Self {
         let settings = Settings {
             dashed_names: false,
-            max_services_per_user: 100,
+            max_services_per_user: LIMIT,
             range: AddressRange::new(Ipv4Addr::new(127, 0, 0, 0), 8).unwrap(),
             reservations: Vec::new(),
         };

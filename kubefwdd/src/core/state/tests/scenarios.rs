@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
 use super::super::*;
-use super::{UID, World, headless, key, observed};
+use super::{LIMIT, UID, World, headless, key, name, observed};
 use crate::core::addresses::Target;
 use crate::core::names::{ContextName, HostName, Namespace};
 
@@ -401,4 +401,46 @@ fn a_report_that_was_overtaken_says_nothing() {
         watching,
         "another worker counts from the beginning"
     );
+}
+
+#[test]
+fn services_beyond_the_limit_are_said_to_be_left_out_until_there_is_room() {
+    let mut world = World::new(Saved::default());
+    world.add_namespace("big").unwrap();
+    world.add_namespace("small").unwrap();
+    let many = (0..LIMIT).map(|n| (name(&format!("s{n}")), observed(&[80])));
+    world
+        .state
+        .services_reported(&key("big"), many.collect(), &[])
+        .unwrap();
+    let late = || vec![(name("late"), observed(&[80]))];
+    let more = world.state.services_reported(&key("small"), late(), &[]);
+    assert!(more.is_err());
+    let more = world.state.services_reported(&key("small"), late(), &[]);
+    assert!(more.is_ok(), "it is said once");
+    world.rest();
+    let small = |world: &World| world.state.view().namespaces[&key("small")].clone();
+    assert!(
+        small(&world).notes[0].contains("limits.services_per_user"),
+        "{:?}",
+        small(&world).notes
+    );
+    assert!(world.service("small", "late").is_none());
+    let generation = world.state.observed[&key("small")].generation;
+
+    let gone = [name("s0")];
+    world
+        .state
+        .services_reported(&key("big"), Vec::new(), &gone)
+        .unwrap();
+    world.rest();
+    assert!(small(&world).notes.is_empty());
+    assert_ne!(
+        world.state.observed[&key("small")].generation,
+        generation,
+        "the worker tells everything again"
+    );
+    world.found("small", "late", observed(&[80]));
+    world.rest();
+    assert!(world.service("small", "late").is_some());
 }
