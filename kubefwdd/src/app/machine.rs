@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +31,12 @@ pub(super) fn init_log(filter: Option<&str>) -> Arc<LogRing> {
     let parsed = EnvFilter::try_new(wanted);
     let problem = parsed.as_ref().err().map(ToString::to_string);
     let filter = parsed.unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(std::io::stderr);
     // Under a service manager each line has its time already.
     let lines = match std::env::var_os("JOURNAL_STREAM") {
-        Some(_) => lines.without_time().with_ansi(false).boxed(),
+        Some(_) => lines.without_time().boxed(),
         None => lines.boxed(),
     };
     let initialised = tracing_subscriber::registry()

@@ -1,5 +1,6 @@
 //! `kubefwd-worker`: started by kubefwdd as the user, with a channel to it.
 
+use std::io::IsTerminal;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ fn run(channel: UnixStream, outbox: Outbox, outgoing: Outgoing) -> anyhow::Resul
 fn init_tracing(outbox: Outbox) {
     let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new("off"));
     let stderr = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr)
         .with_filter(filter);
     tracing_subscriber::registry()

@@ -142,7 +142,7 @@ impl State {
             })
             .collect();
         let skipped_ports = self.skipped_ports(key);
-        let (state, reason, hint) = summary(runtime, observed, &forwards, &skipped_ports);
+        let (state, reason, hint) = summary(key, runtime, observed, &forwards, &skipped_ports);
         let own = runtime.units.get(&None);
         Some(ServiceView {
             key: key.clone(),
@@ -154,7 +154,7 @@ impl State {
             hostnames: own
                 .map(|unit| self.hostnames(key, None, unit))
                 .unwrap_or_default(),
-            refused_names: self.refused_names(key),
+            refused_names: self.refused_names(key, runtime),
             forwards,
             ready_pods: observed.ready_pods,
             total_pods: observed.total_pods,
@@ -178,24 +178,28 @@ impl State {
             .collect()
     }
 
-    fn refused_names(&self, key: &ServiceKey) -> Vec<(String, String)> {
-        let outcome = self.names.outcome(&key.unit(None));
-        let lost = outcome.lost.into_iter().map(|lost| {
-            let why = format!(
-                "{} (uid {}) has it: it came first",
-                lost.holder, lost.holder.uid
-            );
-            (lost.name.to_string(), why)
-        });
-        let refused = outcome.refused.into_iter().map(|refusal| {
-            let text = refusal.to_string();
-            // The name is shown beside it.
-            let why = text
-                .split_once("refused: ")
-                .map_or(text.as_str(), |(_, why)| why);
-            (refusal.name.to_string(), why.to_owned())
-        });
-        lost.chain(refused).collect()
+    /// Names that the service and its pods do not have, and why.
+    fn refused_names(&self, key: &ServiceKey, runtime: &ServiceRuntime) -> Vec<(String, String)> {
+        let mut names = Vec::new();
+        for pod in runtime.units.keys() {
+            let outcome = self.names.outcome(&key.unit(pod.clone()));
+            names.extend(outcome.lost.into_iter().map(|lost| {
+                let why = format!(
+                    "{} (uid {}) has it: it came first",
+                    lost.holder, lost.holder.uid
+                );
+                (lost.name.to_string(), why)
+            }));
+            names.extend(outcome.refused.into_iter().map(|refusal| {
+                let text = refusal.to_string();
+                // The name is shown beside it.
+                let why = text
+                    .split_once("refused: ")
+                    .map_or(text.as_str(), |(_, why)| why);
+                (refusal.name.to_string(), why.to_owned())
+            }));
+        }
+        names
     }
 }
 
@@ -249,6 +253,7 @@ fn forward(
 
 /// The state of a service, why it is not active, and what to do about it.
 fn summary(
+    key: &ServiceKey,
     runtime: &ServiceRuntime,
     observed: &ObservedService,
     forwards: &[ForwardView],
@@ -284,12 +289,11 @@ fn summary(
         }
         (0, Some((message, hint))) => (ServiceState::Error, message, hint),
         (0, None) if forwards.iter().any(|f| f.state == ForwardState::Pending) => {
-            let hint = "see its pods with kubectl; connections wait up to 5 s for one";
-            (
-                ServiceState::Pending,
-                "no pod is ready".to_owned(),
-                hint.to_owned(),
-            )
+            let hint = format!(
+                "`kubectl --context {} -n {} get pods` shows why; connections wait for one, then are reset",
+                key.context, key.namespace
+            );
+            (ServiceState::Pending, "no pod is ready".to_owned(), hint)
         }
         (0, None) => (
             ServiceState::Pending,
