@@ -365,6 +365,7 @@ impl State {
         self.unit(&place.service, place.pod.as_ref())?
             .ports
             .get(&place.local_port)
+            .map(Box::as_ref)
     }
 
     /// A listener's port; also of a unit that was taken away but is still open, since it may be taken back and has to know
@@ -378,7 +379,7 @@ impl State {
             .and_then(|unit| unit.ports.get_mut(&place.local_port))
             .filter(|port| port.listener == listener);
         if unit.is_some() {
-            return unit;
+            return unit.map(Box::as_mut);
         }
         let waiting = self
             .closing
@@ -386,7 +387,9 @@ impl State {
             .flatten()
             .chain(&mut self.retiring);
         let mut ports = waiting.flat_map(|retired| retired.ports.values_mut());
-        ports.find(|port| port.listener == listener)
+        ports
+            .find(|port| port.listener == listener)
+            .map(Box::as_mut)
     }
 }
 

@@ -10,7 +10,7 @@ use kubefwd_proto::worker::v1 as wire;
 use super::decode::Filter;
 use crate::control::{Control, Health, RestStatus, Severity};
 use crate::core::addresses::Reservation;
-use crate::core::names::API_NAME;
+use crate::core::names::{API_NAME, HostName};
 use crate::core::policy::Actor;
 use crate::core::state::{
     Changes, Counts, ForwardState, ForwardView, NamespaceKey, NamespaceState, NamespaceView,
@@ -228,7 +228,7 @@ fn service(view: &ServiceView, all: &View) -> pb::Service {
             .address
             .map(|address| address.to_string())
             .unwrap_or_default(),
-        hostnames: view.hostnames.clone(),
+        hostnames: HostName::texts(&view.hostnames),
         refused_names: refused
             .map(|(name, reason)| pb::RefusedName {
                 name: name.clone(),
@@ -269,7 +269,7 @@ fn forward(view: &ForwardView) -> pb::Forward {
         failed_connections: traffic.failed,
         started_at: Some(timestamp(view.since)),
         last_active: traffic.last_active.map(timestamp),
-        hostnames: view.hostnames.clone(),
+        hostnames: HostName::texts(&view.hostnames),
         first_byte_us: traffic
             .first_byte_us
             .checked_div(traffic.first_bytes)
@@ -334,7 +334,7 @@ pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
             {
                 entries.push(pb::HostsEntry {
                     address: forward.address.to_string(),
-                    name: name.clone(),
+                    name: name.to_string(),
                     service_key: service.key.to_string(),
                     uid: service.key.uid,
                 });

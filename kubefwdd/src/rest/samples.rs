@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::core::names::{ContextName, Namespace, ServiceName};
+use crate::core::names::{ContextName, HostName, Namespace, ServiceName};
 use crate::core::policy::{Actor, User, Via};
 use crate::core::state::{
     ForwardState, ForwardView, ListenerId, NamespaceKey, NamespaceState, NamespaceView,
@@ -43,7 +43,7 @@ pub(crate) fn service(uid: u32, name: &str, namespace: &str, context: &str) -> S
         reason: String::new(),
         hint: String::new(),
         address: Some(Ipv4Addr::new(127, 1, 27, 1)),
-        hostnames: vec![name.to_owned()],
+        hostnames: [HostName::parse(name).unwrap()].into(),
         refused_names: Vec::new(),
         forwards: Vec::new(),
         ready_pods: 1,
@@ -66,7 +66,7 @@ pub(crate) fn forward(key: &str, local_port: u16) -> ForwardView {
         container: "api".to_owned(),
         pod_port: 8080,
         pod_address: false,
-        hostnames: vec!["api".to_owned()],
+        hostnames: [HostName::parse("api").unwrap()].into(),
         state: ForwardState::Active,
         since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         traffic: Traffic::default(),

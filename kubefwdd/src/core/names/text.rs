@@ -190,6 +190,12 @@ impl HostName {
         !self.0.contains('.')
     }
 
+    /// As messages and interfaces write several of them.
+    #[must_use]
+    pub fn texts(names: &[Self]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
     /// Whether the name is `suffix`, or ends with a dot and `suffix`.
     #[must_use]
     pub fn is_within(&self, suffix: &str) -> bool {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::State;
 use super::effect::Effect;
-use super::forwards::{Place, Port, PortPhase, ServiceRuntime, Target, Unit};
+use super::forwards::{Place, Port, PortPhase, Ports, ServiceRuntime, Target, Unit};
 use super::keys::{ListenerId, ServiceKey};
 use super::observed::{ObservedService, Protocol};
 use super::view::WorkerState;
@@ -145,8 +145,10 @@ impl State {
         for (local, (service_port, name)) in wanted {
             let listener = ListenerId(self.next_listener);
             self.next_listener += 1;
-            unit.ports
-                .insert(local, Port::new(listener, service_port, name, now));
+            unit.ports.insert(
+                local,
+                Box::new(Port::new(listener, service_port, name, now)),
+            );
             let place = Place {
                 service: key.clone(),
                 pod: pod.clone(),
@@ -234,12 +236,12 @@ impl State {
 
     /// An address is used again before its old names were gone. Its own unit takes its listeners back, so that nobody who
     /// connects notices; the listeners of another make room at once.
-    fn take_back(&mut self, unit: &UnitKey, address: Ipv4Addr) -> BTreeMap<u16, Port> {
+    fn take_back(&mut self, unit: &UnitKey, address: Ipv4Addr) -> Ports {
         let waiting = self.closing.values_mut().chain([&mut self.retiring]);
         let due: Vec<Retired> = waiting
             .flat_map(|list| list.extract_if(.., |retired| retired.address == address))
             .collect();
-        let mut own = BTreeMap::new();
+        let mut own = Ports::new();
         for retired in due {
             if retired.unit == *unit {
                 own.extend(retired.ports);
@@ -293,7 +295,7 @@ impl State {
 pub(super) struct Retired {
     pub(super) unit: UnitKey,
     address: Ipv4Addr,
-    pub(super) ports: BTreeMap<u16, Port>,
+    pub(super) ports: Ports,
 }
 
 fn drop_listener(

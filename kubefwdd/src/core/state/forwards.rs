@@ -26,8 +26,11 @@ pub(super) struct Unit {
     /// The version of the hosts file that has its names: set when a listener behind it is held for the first time.
     pub(super) named_in: Option<u64>,
     /// By local port.
-    pub(super) ports: BTreeMap<u16, Port>,
+    pub(super) ports: Ports,
 }
+
+/// Listeners by local port. A node of the map has room for eleven: boxed, a service with one port stays small.
+pub(super) type Ports = BTreeMap<u16, Box<Port>>;
 
 /// One listener.
 #[derive(Clone, Debug)]

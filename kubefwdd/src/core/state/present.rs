@@ -12,7 +12,7 @@ use super::reports::TooManyServices;
 use super::view::{
     ForwardState, ForwardView, NamespaceState, NamespaceView, ServiceState, ServiceView,
 };
-use crate::core::names::PodName;
+use crate::core::names::{HostName, PodName};
 
 impl State {
     /// Shows anew what changed, and announces it.
@@ -168,14 +168,11 @@ impl State {
             .is_some_and(|revision| revision <= self.hosts_settled)
     }
 
-    fn hostnames(&self, key: &ServiceKey, pod: Option<&PodName>, unit: &Unit) -> Vec<String> {
+    fn hostnames(&self, key: &ServiceKey, pod: Option<&PodName>, unit: &Unit) -> Arc<[HostName]> {
         if !self.is_named(unit) {
-            return Vec::new();
+            return Arc::default();
         }
-        self.names
-            .held(&key.unit(pod.cloned()))
-            .map(ToString::to_string)
-            .collect()
+        self.names.held(&key.unit(pod.cloned())).cloned().collect()
     }
 
     /// Names that the service and its pods do not have, and why.
@@ -209,7 +206,7 @@ fn forward(
     unit: &Unit,
     local_port: u16,
     port: &Port,
-    hostnames: &[String],
+    hostnames: &Arc<[HostName]>,
 ) -> ForwardView {
     let report = port.report.clone().unwrap_or_default();
     let state = match &port.phase {
@@ -243,7 +240,7 @@ fn forward(
         container: report.container,
         pod_port: report.pod_port,
         pod_address: pod.is_some(),
-        hostnames: hostnames.to_vec(),
+        hostnames: hostnames.clone(),
         state,
         since: port.since,
         traffic: port.traffic(),

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use super::keys::{ListenerId, NamespaceKey, ServiceKey};
 use super::observed::{Problem, Traffic};
 use super::wishes::Selection;
+use crate::core::names::HostName;
 
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +74,7 @@ pub struct ServiceView {
     /// Its address, once it has one.
     pub address: Option<Ipv4Addr>,
     /// Names that lead to that address.
-    pub hostnames: Vec<String>,
+    pub hostnames: Arc<[HostName]>,
     /// Names it wanted and did not get, and why.
     pub refused_names: Vec<(String, String)>,
     /// Its forwards, by pod and local port.
@@ -127,7 +128,7 @@ pub struct ForwardView {
     /// It belongs to one pod of a headless service.
     pub pod_address: bool,
     /// Names that lead to it.
-    pub hostnames: Vec<String>,
+    pub hostnames: Arc<[HostName]>,
     /// How it is.
     pub state: ForwardState,
     /// Since when it listens.

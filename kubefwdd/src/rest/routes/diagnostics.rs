@@ -384,7 +384,7 @@ async fn network_of(face: &Face, caller: &Actor) -> Result<Network, ApiError> {
         ips_allocated: addresses.len(),
         ip_range,
         ports_in_use: ports_in_use - port_conflicts.len().min(ports_in_use),
-        hostnames: hostnames.into_iter().collect(),
+        hostnames: hostnames.iter().map(ToString::to_string).collect(),
         hosts_file: HostsFile {
             path: face.control.info().hosts_path.display().to_string(),
             entries: hosts.entries,

@@ -115,7 +115,7 @@ pub(crate) async fn hostnames(
             .map(|forward| (forward.address, &forward.hostnames));
         for (address, names) in own.into_iter().chain(of_forwards) {
             hostnames.extend(names.iter().map(|name| Hostname {
-                hostname: name.clone(),
+                hostname: name.to_string(),
                 ip: address.to_string(),
                 service: key.service.to_string(),
                 namespace: key.namespace.to_string(),

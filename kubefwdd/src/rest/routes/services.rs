@@ -86,7 +86,10 @@ impl Filter {
 pub(super) fn found_in(service: &ServiceView, search: &str) -> bool {
     let search = search.to_lowercase();
     service.key.to_string().to_lowercase().contains(&search)
-        || service.hostnames.iter().any(|name| name.contains(&search))
+        || service
+            .hostnames
+            .iter()
+            .any(|name| name.as_str().contains(&search))
 }
 
 /// List services

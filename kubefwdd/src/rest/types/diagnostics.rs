@@ -9,6 +9,7 @@ use super::forwards::{ForwardStatus, error_of};
 use super::non_empty;
 use super::server::HealthStatus;
 use super::services::ServiceStatus;
+use crate::core::names::HostName;
 use crate::core::state::{ForwardView, ServiceView};
 use crate::rest::time::{self, Time};
 use crate::telemetry::Telemetry;
@@ -507,7 +508,7 @@ impl ForwardDiag {
             local_ip: forward.address.to_string(),
             local_port: forward.local_port.to_string(),
             pod_port: forward.pod_port.to_string(),
-            hostnames: forward.hostnames.clone(),
+            hostnames: HostName::texts(&forward.hostnames),
             connected_at: forward.since.into(),
             uptime: time::since(forward.since),
             last_active: traffic.last_active.map(Time::from),

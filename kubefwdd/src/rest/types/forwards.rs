@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::non_empty;
 use super::services::Summary;
+use crate::core::names::HostName;
 use crate::core::state::{ForwardState, ForwardView, ServiceView};
 use crate::rest::time::Time;
 use crate::telemetry::meters::Reading;
@@ -187,7 +188,7 @@ impl Forward {
             local_ip: forward.address.to_string(),
             local_port: forward.local_port.to_string(),
             pod_port: forward.pod_port.to_string(),
-            hostnames: forward.hostnames.clone(),
+            hostnames: HostName::texts(&forward.hostnames),
             status: (&forward.state).into(),
             error: error_of(forward).map(|(message, _)| message.to_owned()),
             started_at: forward.since.into(),

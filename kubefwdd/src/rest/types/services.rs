@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::forwards::Forward;
 use super::non_empty;
+use crate::core::names::HostName;
 use crate::core::state::{ForwardState, ForwardView, ServiceState, ServiceView};
 use crate::telemetry::meters::{Rates, Reading, Totals};
 
@@ -324,7 +325,7 @@ impl Service {
         (shown.rate_in, shown.rate_out) = (summary.rate_in, summary.rate_out);
         if let Some(own) = part.forwards.iter().find(|forward| forward.pod_address) {
             shown.local_ip = Some(own.address.to_string());
-            shown.hostnames.clone_from(&own.hostnames);
+            shown.hostnames = HostName::texts(&own.hostnames);
         }
         shown
     }
@@ -333,8 +334,14 @@ impl Service {
 /// The address of a service and the names that lead there; of a headless one those of its first pod.
 pub(crate) fn address_of(service: &ServiceView) -> (Option<String>, Vec<String>) {
     match (service.address, service.forwards.first()) {
-        (Some(address), _) => (Some(address.to_string()), service.hostnames.clone()),
-        (None, Some(first)) => (Some(first.address.to_string()), first.hostnames.clone()),
+        (Some(address), _) => (
+            Some(address.to_string()),
+            HostName::texts(&service.hostnames),
+        ),
+        (None, Some(first)) => (
+            Some(first.address.to_string()),
+            HostName::texts(&first.hostnames),
+        ),
         (None, None) => (None, Vec::new()),
     }
 }
