@@ -50,6 +50,7 @@ use crate::core::addresses::API_ADDRESS;
 use crate::core::names::API_NAME;
 use crate::core::policy::Actor;
 use crate::net::Listen;
+use crate::sys;
 use envelope::{ApiError, Code};
 use identity::Identity;
 use openapi::{Description, Documents};
@@ -227,6 +228,8 @@ fn routes() -> (Router<Face>, utoipa::openapi::OpenApi) {
 fn router(control: Control, identity: Identity, stop: CancellationToken) -> Router {
     let (api, description) = routes();
     let documents = Arc::new(Documents::new(description));
+    // The description took many times what the documents take, and nothing will need as much again.
+    sys::release_freed_memory();
     let face = Face {
         control,
         identity: Arc::new(identity),

@@ -358,7 +358,8 @@ impl State {
     }
 
     fn unit(&self, key: &ServiceKey, pod: Option<&crate::core::names::PodName>) -> Option<&Unit> {
-        self.services.get(key)?.units.get(&pod.cloned())
+        let units = &self.services.get(key)?.units;
+        units.get(&pod.cloned()).map(Box::as_ref)
     }
 
     fn port(&self, place: &Place) -> Option<&Port> {

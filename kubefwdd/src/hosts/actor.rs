@@ -19,6 +19,7 @@ use super::file::{HostsError, HostsFile, Snapshot, Updated};
 use super::watch::FileWatch;
 use crate::core::hosts_block::{self, HostsEntries};
 use crate::core::names::HostName;
+use crate::sys;
 
 /// A burst has ended when nothing came for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -153,7 +154,13 @@ impl HostsActor {
         let wanted = self.wanted.borrow_and_update().clone();
         let file = self.file.clone();
         let (entries, revision) = (wanted.entries.len(), wanted.revision);
-        let update = move || file.update(|content| hosts_block::render(content, &wanted.entries));
+        let update = move || {
+            let updated = file.update(|content| hosts_block::render(content, &wanted.entries));
+            drop(wanted);
+            // A burst of services ends here, and what it needed is not needed again.
+            sys::release_freed_memory();
+            updated
+        };
         match spawn_blocking(update).await {
             Ok(Ok(Updated { now, way })) => {
                 let foreign_names = self.foreign_names(&now).await;

@@ -69,14 +69,13 @@ pub(super) fn service(
         .iter()
         .take(limits::PODS)
         .filter_map(|pod| PodName::parse(pod).ok());
+    let ports = service.ports.into_iter().take(limits::PORTS);
+    let mut ports: Vec<ObservedPort> = ports.filter_map(port).collect();
+    // They are kept, and took over the room that decoding needed.
+    ports.shrink_to_fit();
     let observed = ObservedService {
         headless: service.headless,
-        ports: service
-            .ports
-            .into_iter()
-            .take(limits::PORTS)
-            .filter_map(port)
-            .collect(),
+        ports,
         unsupported,
         pods: pods.collect(),
         ready_pods: service.ready_pods,

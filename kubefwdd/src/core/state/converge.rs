@@ -189,7 +189,7 @@ impl State {
                         named_in,
                         ports,
                     };
-                    runtime.units.insert(pod.cloned(), unit);
+                    runtime.units.insert(pod.cloned(), Box::new(unit));
                     // A worker that came meanwhile has not been given them.
                     open.into_iter().for_each(|listener| self.grant(listener));
                     self.changed.persist = true;

@@ -13,8 +13,8 @@ use crate::core::names::PodName;
 pub(super) struct ServiceRuntime {
     /// When it was first seen.
     pub(super) since: SystemTime,
-    /// Without a pod: the service itself.
-    pub(super) units: BTreeMap<Option<PodName>, Unit>,
+    /// Without a pod: the service itself. Boxed as [`Ports`] are.
+    pub(super) units: BTreeMap<Option<PodName>, Box<Unit>>,
     /// Why no unit could be made, e.g. no address is free.
     pub(super) error: Option<String>,
 }

@@ -122,7 +122,7 @@ impl State {
     fn service_view(&self, key: &ServiceKey) -> Option<ServiceView> {
         let runtime = self.services.get(key)?;
         let observed = self.observed_service(key)?;
-        let forwards: Vec<ForwardView> = runtime
+        let mut forwards: Vec<ForwardView> = runtime
             .units
             .iter()
             .flat_map(|(pod, unit)| {
@@ -141,6 +141,8 @@ impl State {
                 })
             })
             .collect();
+        // Most services have one: collecting makes room for four.
+        forwards.shrink_to_fit();
         let skipped_ports = self.skipped_ports(key);
         let (state, reason, hint) = summary(key, runtime, observed, &forwards, &skipped_ports);
         let own = runtime.units.get(&None);
