@@ -95,10 +95,12 @@ fn more_services_than_allowed() {
         eventually("two of all services are forwarded", || {
             (listed(&system).len() == 2).then_some(())
         });
-        eventually("the limit is said", || {
-            let log = system.log();
-            (log.contains("more than 2 services") && log.contains("limits.services_per_user"))
-                .then_some(())
+        let says = |text: &str| {
+            text.contains("more than 2 services") && text.contains("limits.services_per_user")
+        };
+        eventually("the log says so", || says(&system.log()).then_some(()));
+        eventually("the namespace says so", || {
+            says(&system.ctl(&["ns", "ls"]).ok()).then_some(())
         });
     });
 }
