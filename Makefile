@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_PROFILE_DEV_DEBUG := 0
 
-.PHONY: help setup build release test check units bench demo install uninstall deb macos-check
+.PHONY: help setup build release test check units bench demo install uninstall deb macos-check systemd-test
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,10 @@ uninstall: ## Remove what install put there, as root (PREFIX, DESTDIR)
 
 deb: release ## Make a Debian package
 	scripts/build-deb
+
+systemd-test: release ## Try the Debian package on a real systemd, in a container (root, debootstrap, systemd-container)
+	$(CARGO) build --release --locked --bin simcluster
+	scripts/systemd-test
 
 macos-check: ## Build for macOS on Linux, where the tools for it are
 	scripts/macos-check

@@ -1,8 +1,10 @@
 //! The daemon as a whole: built eagerly (everything that can fail does so before anything runs), run until a signal,
 //! then taken down in the reverse order.
 
+mod activation;
 mod machine;
 mod notify;
+mod signals;
 mod socket;
 
 use std::fs;
@@ -11,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,16 +23,31 @@ use crate::core::hosts_block::HostsEntries;
 use crate::core::names::NameRules;
 use crate::core::state::{Settings, State};
 use crate::hosts::{self, HostsActor, HostsFile, HostsStatus, Wanted};
-use crate::net::Listen;
+use crate::net::{self, Keeper, Listen, Storekeeper};
 use crate::owner::{Owner, OwnerHandle, World, owner};
 use crate::paths::Paths;
 use crate::storage::{self, Writer};
 use crate::telemetry::{self, Telemetry, logs::LogRing};
 use crate::worker::{WorkerSettings, Workers};
 use crate::{grpc, rest};
+use activation::Inherited;
+use signals::{Asked, Signals};
 
 /// How long everything together may take to end; then it is left to the kernel.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Another daemon follows at once (`EX_TEMPFAIL` of sysexits.h): the exit status by which `kubefwdd cleanup` knows that
+/// names are to stay, and the service manager that it has to start one.
+pub const EXIT_HANDED_OVER: u8 = 75;
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing is left behind.
+    Stopped,
+    /// Names and listeners are left to the next daemon.
+    HandedOver,
+}
 
 /// Logs to standard error and into a ring; `filter` in the syntax of `EnvFilter`, `info` without one.
 pub fn init_log(filter: Option<&str>) -> Arc<LogRing> {
@@ -47,11 +63,25 @@ pub fn report_config(paths: &Paths) -> Result<()> {
     writeln!(std::io::stdout(), "{} is good", paths.config.display()).context("cannot print")
 }
 
-/// Removes what a crashed daemon left behind. Harmless where there is nothing.
+/// Removes what a crashed daemon left behind. Harmless where there is nothing; as the service manager's `ExecStopPost=` it
+/// leaves names alone that the daemon has left to the next.
 ///
 /// # Errors
 /// When the hosts file cannot be written.
 pub fn cleanup(paths: &Paths) -> Result<()> {
+    // Given to this program alone, see systemd.exec(5).
+    let status = |name: &str| std::env::var(name).unwrap_or_default();
+    if !status("SERVICE_RESULT").is_empty()
+        && status("EXIT_CODE") == "exited"
+        && status("EXIT_STATUS") == EXIT_HANDED_OVER.to_string()
+    {
+        tracing::info!("the daemon is being restarted: its names stay");
+        return Ok(());
+    }
+    clean_up(paths)
+}
+
+fn clean_up(paths: &Paths) -> Result<()> {
     let removed = hosts::cleanup(&paths.hosts)?;
     machine::loopback(&paths.state_dir)?
         .clear()
@@ -69,7 +99,7 @@ pub fn run(
     paths: Paths,
     rest_listen: Option<&str>,
     logs: Arc<LogRing>,
-) -> Result<()> {
+) -> Result<Ending> {
     machine::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -90,6 +120,8 @@ struct App {
     hosts: HostsActor,
     hosts_status: watch::Receiver<HostsStatus>,
     writer: Writer,
+    keeper: Keeper,
+    storekeeper: Storekeeper,
     control: Control,
     control_socket: socket::Bound,
     rest: rest::Server,
@@ -126,9 +158,16 @@ impl App {
         fs::create_dir_all(state_dir)
             .with_context(|| format!("cannot make {}", state_dir.display()))?;
         let lock = machine::Lock::take(state_dir)?;
-        let control_socket = socket::Bound::new(&paths.socket)?;
-        let rest_socket = socket::Bound::new(&paths.rest_socket)?;
-        let (rest, rest_status) = rest::Server::new(&config.rest, rest_listen)?;
+        let mut inherited = Inherited::take()?;
+        let control_socket = socket::Bound::new(&paths.socket, &mut inherited)?;
+        let rest_socket = socket::Bound::new(&paths.rest_socket, &mut inherited)?;
+        inherited.close_strangers();
+        let mut listen = Listen::with(inherited.ports);
+        let (keeper, storekeeper) = net::keeper(listen.kept());
+        let (rest, rest_status) = rest::Server::new(&config.rest, rest_listen, &mut listen)?;
+        if let Some((address, socket)) = rest.tcp() {
+            keeper.keep(address, &Arc::new(socket));
+        }
         if let RestStatus::Failed(why) = &*rest_status.borrow() {
             tracing::warn!(
                 "REST is served on {} only: {why}",
@@ -184,7 +223,6 @@ impl App {
             stop.tasks.clone(),
         );
         let name_api = rest.has_api_address();
-        let listen = Listen::default();
         let world = World {
             workers,
             hosts: wanted,
@@ -192,6 +230,7 @@ impl App {
             telemetry,
             loopback,
             listen,
+            keeper: keeper.clone(),
             name_api,
         };
         Ok(Self {
@@ -201,6 +240,8 @@ impl App {
             hosts,
             hosts_status,
             writer,
+            keeper,
+            storekeeper,
             control,
             control_socket,
             rest,
@@ -212,7 +253,7 @@ impl App {
         })
     }
 
-    async fn run(self) -> Result<()> {
+    async fn run(self) -> Result<Ending> {
         let Self {
             owner,
             handle,
@@ -220,6 +261,8 @@ impl App {
             hosts,
             hosts_status,
             writer,
+            keeper,
+            storekeeper,
             control,
             control_socket,
             rest,
@@ -235,6 +278,8 @@ impl App {
         let hosts_stop = CancellationToken::new();
         let hosts = tokio::spawn(hosts.run(hosts_stop.clone()));
         let writer = tokio::spawn(writer.run());
+        let storekeeper_stop = CancellationToken::new();
+        let storekeeper = tokio::spawn(storekeeper.run(storekeeper_stop.clone()));
         let watchdog = notify::Watchdog::from_environment();
         let alive = watchdog.clone();
         let owner =
@@ -255,12 +300,17 @@ impl App {
         let rest = rest.serve(rest_socket.listener()?, control.clone(), stop.faces.clone());
         let grpc = tokio::spawn(grpc);
         let rest = tokio::spawn(rest);
-        notify::ready(&control);
+        let status = notify::keep_status(handle.watch(), stop.owner.clone());
+        stop.tasks.spawn(status);
+        notify::ready();
         tracing::info!(socket = %paths.socket.display(), hosts = %paths.hosts.display(), "kubefwdd is ready");
 
-        signals.wait().await;
+        let ending = match signals.next().await {
+            Asked::HandOver if keeper.is_there() => Ending::HandedOver,
+            _ => Ending::Stopped,
+        };
         notify::stopping();
-        tracing::info!("stopping");
+        tracing::info!(?ending, "stopping");
         let farewell = async {
             stop.faces.cancel();
             report("gRPC", grpc.await);
@@ -268,19 +318,28 @@ impl App {
             // A name never points at nothing: names go first.
             stop.owner.cancel();
             let ended = owner.await.ok();
-            let revision = wanted.borrow().revision + 1;
-            wanted.send_replace(Wanted {
-                revision,
-                entries: HostsEntries::new(),
-            });
+            if ending == Ending::Stopped {
+                let revision = wanted.borrow().revision + 1;
+                wanted.send_replace(Wanted {
+                    revision,
+                    entries: HostsEntries::new(),
+                });
+            }
             hosts_stop.cancel();
             let _ = hosts.await;
             stop.workers.cancel();
             if let Some(ended) = ended {
                 ended.storage.save(ended.state.save(), Vec::new());
                 drop(ended.storage);
-                drop(ended.listeners);
+                if ending == Ending::Stopped {
+                    ended
+                        .listeners
+                        .values()
+                        .for_each(|socket| net::close(socket));
+                }
             }
+            storekeeper_stop.cancel();
+            let _ = storekeeper.await;
             let _ = writer.await;
             stop.tasks.close();
             stop.tasks.wait().await;
@@ -288,9 +347,11 @@ impl App {
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             tracing::warn!("not everything ended in time; the rest is left to the kernel");
         }
-        cleanup(&paths)?;
+        if ending == Ending::Stopped {
+            clean_up(&paths)?;
+        }
         drop(lock);
-        Ok(())
+        Ok(ending)
     }
 }
 
@@ -353,35 +414,6 @@ fn report(face: &str, result: Result<std::io::Result<()>, tokio::task::JoinError
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "{face} ended with an error"),
         Err(error) => tracing::error!(%error, "{face} ended by a defect"),
-    }
-}
-
-/// The signals that end the daemon.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-// === impl Signals ===
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let take = |kind| signal(kind).context("cannot take signals");
-        Ok(Self {
-            terminate: take(SignalKind::terminate())?,
-            interrupt: take(SignalKind::interrupt())?,
-            hangup: take(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the end. A closed terminal ends a daemon that was started by hand in it.
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
     }
 }
 

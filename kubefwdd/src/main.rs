@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kubefwdd::app;
+use kubefwdd::app::{self, Ending};
 use kubefwdd::cli::{Cli, Command};
 use kubefwdd::paths;
 
@@ -21,11 +21,12 @@ fn main() -> ExitCode {
     let logs = app::init_log(flags.log.as_deref().or(config.log.as_deref()));
     let result = match &command {
         Command::Run(flags) => app::run(&config, paths, flags.rest_listen.as_deref(), logs),
-        Command::Cleanup(_) => app::cleanup(&paths),
-        Command::CheckConfig(_) => app::report_config(&paths),
+        Command::Cleanup(_) => app::cleanup(&paths).map(|()| Ending::Stopped),
+        Command::CheckConfig(_) => app::report_config(&paths).map(|()| Ending::Stopped),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ending::Stopped) => ExitCode::SUCCESS,
+        Ok(Ending::HandedOver) => ExitCode::from(app::EXIT_HANDED_OVER),
         Err(error) => fail(&error, 1),
     }
 }

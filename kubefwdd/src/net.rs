@@ -1,5 +1,6 @@
 //! Local addresses and listening ports.
 
+mod keep;
 mod listen;
 mod loopback;
 #[cfg(target_os = "linux")]
@@ -8,6 +9,7 @@ mod port_owner;
 #[cfg(target_os = "linux")]
 pub(crate) mod proc_tcp;
 
-pub use listen::{BindError, Listen};
+pub use keep::{Keeper, Storekeeper, keeper};
+pub use listen::{BindError, Listen, close};
 pub use loopback::{Loopback, LoopbackError};
 pub use port_owner::PortOwner;

@@ -4,7 +4,7 @@
 //! the hosts file and the state file have tasks of their own. Readers take the latest snapshot and never wait for it.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::core::hosts_block::HostsEntries;
 use crate::core::names::{API_NAME, HostName};
 use crate::core::state::{BindProblem, Effect, ListenerId, State, View};
 use crate::hosts::Wanted;
-use crate::net::{Listen, Loopback};
+use crate::net::{self, Keeper, Listen, Loopback};
 use crate::storage::Storage;
 use crate::telemetry::Telemetry;
 use crate::worker::Workers;
@@ -69,6 +69,8 @@ pub struct World {
     pub loopback: Loopback,
     /// How ports are listened on.
     pub listen: Listen,
+    /// Where listeners outlive this daemon.
+    pub keeper: Keeper,
     /// Whether the daemon's own REST address is named in the hosts file.
     pub name_api: bool,
 }
@@ -172,6 +174,8 @@ impl Owner {
         let mut hands = Hands::new(world);
         let mut batch = Vec::with_capacity(BATCH);
         hands.settle(&mut self.state, &self.view);
+        self.state.started();
+        hands.drop_unclaimed();
         loop {
             let timer = hands.next_deadline();
             tokio::select! {
@@ -271,7 +275,10 @@ impl Hands {
                 port,
             } => {
                 let result = self.listen(address, port).map(|socket| {
-                    self.listeners.insert(listener, Arc::new(socket));
+                    let socket = Arc::new(socket);
+                    let place = SocketAddrV4::new(address, port);
+                    self.world.keeper.keep(place, &socket);
+                    self.listeners.insert(listener, socket);
                 });
                 if result.is_err() {
                     let pause = self.bind_pause;
@@ -280,7 +287,9 @@ impl Hands {
                 state.bound(listener, result, SystemTime::now());
             }
             Effect::Close { listener } => {
-                self.listeners.remove(&listener);
+                if let Some(socket) = self.listeners.remove(&listener) {
+                    self.close(&socket);
+                }
             }
             Effect::ReleaseAddress { address } => {
                 if let Err(error) = self.world.loopback.remove(address) {
@@ -344,6 +353,23 @@ impl Hands {
                 hint: hint.to_owned(),
             }
         })
+    }
+
+    /// Ends a listener, also for the worker and the service manager, who have descriptors of it.
+    fn close(&self, socket: &TcpListener) {
+        net::close(socket);
+        if let Ok(SocketAddr::V4(address)) = socket.local_addr() {
+            self.world.keeper.forget(address);
+        }
+    }
+
+    /// Everything that was known at the start has what it needs: what the last daemon left beyond that goes.
+    fn drop_unclaimed(&mut self) {
+        for address in self.world.listen.close_kept() {
+            tracing::info!(%address, "a listener of the last daemon is not wanted any more");
+            self.world.keeper.forget(address);
+        }
+        self.world.loopback.drop_unclaimed();
     }
 
     fn retry_ports(&mut self, state: &mut State) {

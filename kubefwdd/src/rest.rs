@@ -25,7 +25,7 @@ mod types;
 mod wait;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -107,10 +107,11 @@ impl Server {
     pub fn new(
         config: &config::Rest,
         listen: Option<&str>,
+        ports: &mut Listen,
     ) -> Result<(Self, watch::Receiver<RestStatus>), RestError> {
         let identity = Identity::parse(&config.identity, config.token_file.as_deref())?;
         let address = address(listen.unwrap_or(&config.listen))?;
-        let (tcp, status) = match address.map(open) {
+        let (tcp, status) = match address.map(|address| open(address, ports)) {
             None => (None, RestStatus::Off),
             Some(Ok(tcp)) => {
                 let local = tcp.local_addr().ok();
@@ -128,6 +129,15 @@ impl Server {
             },
             receiver,
         ))
+    }
+
+    /// A copy of its TCP socket, and where that listens, to keep it beyond this process.
+    pub fn tcp(&self) -> Option<(SocketAddrV4, StdTcpListener)> {
+        let tcp = self.tcp.as_ref()?;
+        match tcp.local_addr().ok()? {
+            SocketAddr::V4(address) => Some((address, tcp.try_clone().ok()?)),
+            SocketAddr::V6(_) => None,
+        }
     }
 
     /// Whether it listens at the address that `kubefwd.internal` is the name of.
@@ -181,9 +191,9 @@ fn address(value: &str) -> Result<Option<SocketAddr>, RestError> {
     Ok(Some(address))
 }
 
-fn open(address: SocketAddr) -> Result<StdTcpListener, String> {
+fn open(address: SocketAddr, ports: &mut Listen) -> Result<StdTcpListener, String> {
     match address {
-        SocketAddr::V4(v4) => Listen::default()
+        SocketAddr::V4(v4) => ports
             .tcp(*v4.ip(), v4.port())
             .map_err(|error| error.to_string()),
         SocketAddr::V6(_) => StdTcpListener::bind(address)

@@ -245,10 +245,12 @@ pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
 pub fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
     /// `SD_LISTEN_FDS_START`.
     const FIRST: RawFd = 3;
+    /// More than the names of descriptors that fit into one variable.
+    const MOST: RawFd = 1 << 16;
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let is_for_us = variable("LISTEN_PID") == std::process::id().to_string();
     let count: RawFd = variable("LISTEN_FDS").parse().unwrap_or(0);
-    if !is_for_us || !(1..=1024).contains(&count) || SOCKETS_TAKEN.swap(true, Ordering::SeqCst) {
+    if !is_for_us || !(1..=MOST).contains(&count) || SOCKETS_TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
     let names = variable("LISTEN_FDNAMES");

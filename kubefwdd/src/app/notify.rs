@@ -1,24 +1,86 @@
-//! What the service manager is told: ready, stopping, and that the owner of the state still does its rounds.
+//! What the service manager is told: ready, reloading, stopping, how it goes, and that the owner of the state still does
+//! its rounds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::Control;
+use crate::core::state::View;
 use crate::owner::OwnerHandle;
 
+/// The least time between two lines of status.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
+
 /// Everything is as it should be: names written, listeners open, sockets served.
-pub(super) fn ready(control: &Control) {
-    let counts = control.view().counts(|_| true);
-    let status = format!("forwarding {} services", counts.services);
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The configuration is being read; [`ready`] follows.
+pub(super) fn reloading() {
+    // The time tells the service manager that this is newer than its own request (Type=notify-reload).
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
 }
 
 /// The daemon is ending.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
+}
+
+/// Keeps the line that `systemctl status` shows true, until `stop`.
+pub(super) async fn keep_status(mut view: watch::Receiver<Arc<View>>, stop: CancellationToken) {
+    let mut last = String::new();
+    loop {
+        let status = status(&view.borrow_and_update());
+        if status != last {
+            tell(&[NotifyState::Status(&status)]);
+            last = status;
+        }
+        let next = async {
+            sleep(STATUS_PAUSE).await;
+            view.changed().await
+        };
+        tokio::select! {
+            changed = next => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn status(view: &View) -> String {
+    let counts = view.counts(|_| true);
+    let many = |count: usize, one: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {one}s"),
+    };
+    let users: std::collections::BTreeSet<u32> =
+        view.namespaces.keys().map(|key| key.uid).collect();
+    if users.is_empty() {
+        return "nothing is forwarded".to_owned();
+    }
+    let mut text = format!(
+        "forwarding {} in {} for {}",
+        many(counts.services_active, "service"),
+        many(counts.namespaces, "namespace"),
+        many(users.len(), "user")
+    );
+    if counts.errors > 0 {
+        text.push_str(&format!(
+            ", {} (see kubefwdctl doctor)",
+            many(counts.errors, "error")
+        ));
+    }
+    if !view.warnings.is_empty() {
+        text.push_str(&format!("; {}", view.warnings[0]));
+    }
+    text
 }
 
 fn tell(state: &[NotifyState<'_>]) {

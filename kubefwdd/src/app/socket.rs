@@ -9,24 +9,34 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::sys::stat::{Mode, umask};
 
-/// A socket in the file system; removed when it is dropped.
+use super::activation::Inherited;
+
+/// A socket in the file system; removed when it is dropped, unless the service manager listens on it.
 pub(super) struct Bound {
-    path: PathBuf,
     listener: UnixListener,
+    /// Ours to remove.
+    path: Option<PathBuf>,
 }
 
 // === impl Bound ===
 
 impl Bound {
-    /// Binds, in place of a socket that nobody listens on any more.
+    /// Takes the service manager's socket at this path, else binds, in place of a socket that nobody listens on any more.
     ///
     /// # Errors
     /// When somebody listens there, or the file system refuses.
-    pub(super) fn new(path: &Path) -> Result<Self> {
+    pub(super) fn new(path: &Path, inherited: &mut Inherited) -> Result<Self> {
+        if let Some(listener) = inherited.unix(path) {
+            return Ok(Self {
+                listener,
+                path: None,
+            });
+        }
         super::make_parent(path)?;
         match UnixStream::connect(path) {
             Ok(_) => bail!(
-                "{} is in use: another kubefwdd runs; stop it, or give this one another --socket",
+                "{} is in use: another kubefwdd runs, or the service manager listens there for one; stop it \
+                 (`systemctl stop kubefwdd`), or give this one another --socket and --rest-socket",
                 path.display()
             ),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -43,8 +53,8 @@ impl Bound {
         fs::set_permissions(path, Permissions::from_mode(0o666))
             .with_context(|| format!("cannot open {} to users", path.display()))?;
         Ok(Self {
-            path: path.to_owned(),
             listener,
+            path: Some(path.to_owned()),
         })
     }
 
@@ -59,6 +69,8 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }

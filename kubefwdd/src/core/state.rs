@@ -82,6 +82,8 @@ pub struct State {
     hosts_settled: u64,
     /// The hosts file cannot be written just now.
     hosts_broken: bool,
+    /// Until [`State::started`].
+    starting: bool,
     changed: Changed,
     view: View,
     effects: Vec<Effect>,
@@ -147,6 +149,7 @@ impl State {
             hosts_revision: 0,
             hosts_settled: 0,
             hosts_broken: false,
+            starting: true,
             changed: Changed::default(),
             view: View::default(),
             effects: Vec::new(),
@@ -217,6 +220,12 @@ impl State {
             self.effects.push(Effect::Persist);
         }
         std::mem::take(&mut self.effects)
+    }
+
+    /// Everything that was known has been asked for. What listens by now has its name, before a worker holds it: it had it
+    /// in the last run too, and whoever connects waits in the listener's queue until the worker is there.
+    pub fn started(&mut self) {
+        self.starting = false;
     }
 
     /// The snapshot for readers, as of the last [`State::settle`].

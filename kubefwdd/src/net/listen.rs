@@ -1,13 +1,14 @@
 //! Listening on a port of a service's address.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket,
-    sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt,
+    shutdown, socket, sockopt,
 };
 
 use super::port_owner::{self, PortOwner};
@@ -68,17 +69,62 @@ pub enum BindError {
 }
 
 /// How ports are listened on.
-#[derive(Debug, Clone, Default)]
-pub struct Listen {}
+#[derive(Debug, Default)]
+pub struct Listen {
+    /// What an earlier daemon listened on and nobody has asked for since; connections may be waiting in it.
+    kept: BTreeMap<SocketAddrV4, TcpListener>,
+}
 
 impl Listen {
+    /// Takes listeners over, to be found again by their addresses.
+    pub fn with(kept: Vec<TcpListener>) -> Self {
+        let kept = kept.into_iter().filter_map(|listener| {
+            // A socket that cannot be used without blocking is of no use, and is closed.
+            listener.set_nonblocking(true).ok()?;
+            match listener.local_addr().ok()? {
+                SocketAddr::V4(address) => Some((address, listener)),
+                SocketAddr::V6(_) => None,
+            }
+        });
+        Self {
+            kept: kept.collect(),
+        }
+    }
+
+    /// Where listeners are that were taken over and not asked for.
+    pub fn kept(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.kept.keys().copied()
+    }
+
     /// A listener on `address:port`, not blocking, closed on exec.
     ///
     /// # Errors
     /// When it cannot be had; where another program has the port, the error says which.
-    pub fn tcp(&self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindError> {
+    pub fn tcp(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindError> {
         let address = SocketAddrV4::new(address, port);
+        if let Some(kept) = self.kept.remove(&address) {
+            return Ok(kept);
+        }
         open(address).map_err(|errno| explain(address, errno))
+    }
+
+    /// Closes what was taken over and nobody asked for; says where that was.
+    pub fn close_kept(&mut self) -> Vec<SocketAddrV4> {
+        let kept = std::mem::take(&mut self.kept);
+        kept.into_iter()
+            .map(|(address, listener)| {
+                close(&listener);
+                address
+            })
+            .collect()
+    }
+}
+
+/// Ends a listener for everybody who has a descriptor of it: nothing is accepted any more, and the port is free.
+pub fn close(listener: &TcpListener) {
+    // Not on macOS, where nobody else keeps one.
+    if let Err(errno) = shutdown(listener.as_raw_fd(), Shutdown::Both) {
+        tracing::trace!(%errno, "a listener is closed by its descriptor alone");
     }
 }
 
@@ -171,6 +217,34 @@ mod tests {
             );
             assert!(text.contains("--port-map"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_taken_over_is_found_again_with_the_connections_in_it() {
+        let address = Ipv4Addr::new(127, 200, 0, 2);
+        let before = Listen::default().tcp(address, 0).unwrap();
+        let port = before.local_addr().unwrap().port();
+        let client = std::net::TcpStream::connect((address, port)).unwrap();
+        let mut listen = Listen::with(vec![before]);
+        let (accepted, peer) = listen.tcp(address, port).unwrap().accept().unwrap();
+        assert_eq!(client.local_addr().unwrap(), peer);
+        drop(accepted);
+        assert_eq!(listen.kept().count(), 0);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_nobody_asked_for_is_closed_whoever_else_has_it() {
+        let address = Ipv4Addr::new(127, 200, 0, 3);
+        let before = Listen::default().tcp(address, 0).unwrap();
+        let port = before.local_addr().unwrap().port();
+        let elsewhere = before.try_clone().unwrap();
+        let mut listen = Listen::with(vec![before]);
+        assert_eq!(listen.close_kept(), [SocketAddrV4::new(address, port)]);
+        let refused = std::net::TcpStream::connect((address, port)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        listen.tcp(address, port).unwrap();
+        drop(elsewhere);
     }
 
     #[test]

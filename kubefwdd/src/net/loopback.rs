@@ -55,24 +55,35 @@ pub struct Loopback {
     /// Open for appending from the first entry on.
     log: Option<File>,
     added: BTreeSet<Ipv4Addr>,
+    /// Of these, what an earlier run added and nobody has asked for since.
+    unclaimed: BTreeSet<Ipv4Addr>,
 }
 
 impl Loopback {
-    /// Opens the journal at `path` and takes back what an earlier run left behind.
+    /// Opens the journal at `path`. What an earlier run left behind stays until [`Self::drop_unclaimed`]: listeners that
+    /// outlived it may be waiting there.
     ///
     /// # Errors
-    /// When the journal cannot be used. An address that cannot be removed stays in the journal,
-    /// and is logged.
+    /// When the journal cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoopbackError> {
         let journal = path.into();
         let left = read(&journal)?;
-        let mut loopback = Self {
+        Ok(Self {
             journal,
             log: None,
-            added: left,
-        };
-        loopback.clear()?;
-        Ok(loopback)
+            added: left.clone(),
+            unclaimed: left,
+        })
+    }
+
+    /// Takes back what an earlier run left behind and nobody has asked for since. An address that cannot be removed stays
+    /// in the journal, and is logged.
+    pub fn drop_unclaimed(&mut self) {
+        for address in std::mem::take(&mut self.unclaimed) {
+            if let Err(error) = self.remove(address) {
+                tracing::warn!("{error}");
+            }
+        }
     }
 
     /// Makes an address local, if it is not.
@@ -80,7 +91,9 @@ impl Loopback {
     /// # Errors
     /// When the system refuses, or the journal cannot be written.
     pub fn ensure(&mut self, address: Ipv4Addr) -> Result<(), LoopbackError> {
-        if self.added.contains(&address) || !imp::needs_alias(address) || is_local(address) {
+        // The journal survives a reboot, the addresses do not.
+        let is_known = self.added.contains(&address) && !self.unclaimed.remove(&address);
+        if is_known || !imp::needs_alias(address) || is_local(address) {
             return Ok(());
         }
         self.note('+', address)?;
@@ -246,10 +259,23 @@ mod tests {
         loopback.remove(second).unwrap();
         assert!(is_local(first) && !is_local(second));
         drop(loopback);
-        // As after a crash: the next start takes back what is left.
+        // As after a crash: the next start keeps what is asked for again, and takes back what is not.
         let mut loopback = Loopback::open(&path).unwrap();
+        loopback.ensure(first).unwrap();
+        loopback.drop_unclaimed();
+        assert!(is_local(first));
+        drop(loopback);
+        let mut loopback = Loopback::open(&path).unwrap();
+        assert!(is_local(first));
+        loopback.drop_unclaimed();
         assert!(!is_local(first));
         loopback.ensure(first).unwrap();
+        drop(loopback);
+        // As after a reboot: the journal names what is not there any more.
+        imp::remove(first).unwrap();
+        let mut loopback = Loopback::open(&path).unwrap();
+        loopback.ensure(first).unwrap();
+        assert!(is_local(first));
         imp::remove(first).unwrap();
         loopback.remove(first).unwrap();
         loopback.clear().unwrap();

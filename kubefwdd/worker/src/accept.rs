@@ -251,7 +251,8 @@ impl<T: Clone> Thread<T> {
             match entry.listener.accept() {
                 Ok((stream, _)) => room.send((entry.owner.clone(), stream.into())),
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Turn::Done,
+                    // Nothing waits; or the daemon has ended the listener, and says so in a moment.
+                    io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => return Turn::Done,
                     // The client went away before it was accepted.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                     _ => {

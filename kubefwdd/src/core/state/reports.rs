@@ -197,6 +197,9 @@ impl State {
                 port.phase = PortPhase::Bound;
                 port.since = now;
                 self.grant(listener);
+                if self.starting {
+                    self.name_unit(&place);
+                }
             }
             Err(problem) => port.phase = PortPhase::Failed(problem),
         }
@@ -243,23 +246,27 @@ impl State {
                 });
             }
         }
+        let is_held = self
+            .port(&place)
+            .is_some_and(|port| port.listener == listener && port.phase == PortPhase::Held);
+        if is_held {
+            self.name_unit(&place);
+        }
+        self.changed.services.insert(place.service);
+    }
+
+    /// Lets the names of a unit that listens into the hosts file, if they are not there.
+    fn name_unit(&mut self, place: &Place) {
+        // The version that the next settling asks for.
         let version = self.hosts_revision + 1;
         let runtime = self.services.get_mut(&place.service);
-        let unit = runtime
-            .and_then(|runtime| runtime.units.get_mut(&place.pod))
-            .filter(|unit| {
-                unit.ports
-                    .values()
-                    .any(|p| p.listener == listener && p.phase == PortPhase::Held)
-            });
+        let unit = runtime.and_then(|runtime| runtime.units.get_mut(&place.pod));
         if let Some(unit) = unit
             && unit.named_in.is_none()
         {
-            // The version that the next settling asks for.
             unit.named_in = Some(version);
             self.changed.hosts = true;
         }
-        self.changed.services.insert(place.service);
     }
 
     /// Whether a forward can reach a pod.
