@@ -4,6 +4,7 @@
 mod activation;
 mod machine;
 mod notify;
+mod reload;
 mod signals;
 mod socket;
 
@@ -17,20 +18,23 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cli::Flags;
 use crate::config::Config;
 use crate::control::{Control, Info, RestStatus};
 use crate::core::hosts_block::HostsEntries;
 use crate::core::names::NameRules;
-use crate::core::state::{Settings, State};
+use crate::core::state::{State, Topic};
 use crate::hosts::{self, HostsActor, HostsFile, HostsStatus, Wanted};
 use crate::net::{self, Keeper, Listen, Storekeeper};
 use crate::owner::{Owner, OwnerHandle, World, owner};
 use crate::paths::Paths;
 use crate::storage::{self, Writer};
-use crate::telemetry::{self, Telemetry, logs::LogRing};
+use crate::telemetry::{self, Telemetry};
 use crate::worker::{WorkerSettings, Workers};
 use crate::{grpc, rest};
 use activation::Inherited;
+pub use machine::Logs;
+use reload::Reload;
 use signals::{Asked, Signals};
 
 /// How long everything together may take to end; then it is left to the kernel.
@@ -50,7 +54,7 @@ pub enum Ending {
 }
 
 /// Logs to standard error and into a ring; `filter` in the syntax of `EnvFilter`, `info` without one.
-pub fn init_log(filter: Option<&str>) -> Arc<LogRing> {
+pub fn init_log(filter: Option<&str>) -> Logs {
     machine::init_log(filter)
 }
 
@@ -94,12 +98,7 @@ fn clean_up(paths: &Paths) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot start; nothing was changed then.
-pub fn run(
-    config: &Config,
-    paths: Paths,
-    rest_listen: Option<&str>,
-    logs: Arc<LogRing>,
-) -> Result<Ending> {
+pub fn run(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Ending> {
     machine::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -107,7 +106,7 @@ pub fn run(
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let app = App::build(config, paths, rest_listen, logs)?;
+        let app = App::build(config, paths, flags, logs)?;
         app.run().await
     })
 }
@@ -126,11 +125,14 @@ struct App {
     control_socket: socket::Bound,
     rest: rest::Server,
     rest_socket: socket::Bound,
-    rules: NameRules,
+    rules: watch::Sender<NameRules>,
+    reload: Reload,
+    /// Why the state cannot be saved.
+    saving: watch::Receiver<Option<String>>,
     stop: Stop,
     paths: Paths,
     /// Held as long as this daemon runs.
-    lock: machine::Lock,
+    lock: Option<machine::Lock>,
 }
 
 /// What ends, in this order.
@@ -148,12 +150,7 @@ struct Stop {
 // === impl App ===
 
 impl App {
-    fn build(
-        config: &Config,
-        paths: Paths,
-        rest_listen: Option<&str>,
-        logs: Arc<LogRing>,
-    ) -> Result<Self> {
+    fn build(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Self> {
         let state_dir = &paths.state_dir;
         fs::create_dir_all(state_dir)
             .with_context(|| format!("cannot make {}", state_dir.display()))?;
@@ -164,7 +161,8 @@ impl App {
         inherited.close_strangers();
         let mut listen = Listen::with(inherited.ports);
         let (keeper, storekeeper) = net::keeper(listen.kept());
-        let (rest, rest_status) = rest::Server::new(&config.rest, rest_listen, &mut listen)?;
+        let (rest, identification, rest_status) =
+            rest::Server::new(&config.rest, flags.rest_listen.as_deref(), &mut listen)?;
         if let Some((address, socket)) = rest.tcp() {
             keeper.keep(address, &Arc::new(socket));
         }
@@ -177,20 +175,12 @@ impl App {
 
         let loaded = storage::load(state_dir);
         let rules = machine::name_rules(&paths.hosts, config.allowed_suffixes()?);
-        let settings = Settings {
-            dashed_names: config.names.dashed,
-            max_services_per_user: config.limits.services_per_user,
-            range: config.range()?,
-            reservations: config.reservations()?,
-        };
-        let mut state = State::restore(loaded.saved, settings, rules.clone());
-        let mut warnings = state.warnings().to_vec();
-        warnings.extend(loaded.warning);
-        state.set_warnings(warnings);
+        let mut state = State::restore(loaded.saved, machine::settings(config)?, rules.clone());
+        state.set_warnings(Topic::Loading, loaded.warning.into_iter().collect());
         let loopback = machine::loopback(state_dir)?;
 
         let stop = Stop::default();
-        let telemetry = Arc::new(Telemetry::new(logs));
+        let telemetry = Arc::new(Telemetry::new(logs.ring.clone()));
         let (owner, handle) = owner(state);
         let workers = Workers::new(
             WorkerSettings {
@@ -205,7 +195,7 @@ impl App {
         let wanted = watch::Sender::new(Wanted::default());
         let (hosts, hosts_status) =
             HostsActor::new(HostsFile::new(&paths.hosts), wanted.subscribe());
-        let (storage, writer) = storage::storage(state_dir);
+        let (storage, writer, saving) = storage::storage(state_dir);
         let control = Control::new(
             handle.clone(),
             workers.clone(),
@@ -222,6 +212,16 @@ impl App {
             },
             stop.tasks.clone(),
         );
+        let rules = watch::Sender::new(rules);
+        let reload = Reload {
+            flags: flags.clone(),
+            config: config.clone(),
+            paths: paths.clone(),
+            logs,
+            identification,
+            rules: rules.clone(),
+            owner: handle.clone(),
+        };
         let name_api = rest.has_api_address();
         let world = World {
             workers,
@@ -247,6 +247,8 @@ impl App {
             rest,
             rest_socket,
             rules,
+            reload,
+            saving,
             stop,
             paths,
             lock,
@@ -268,6 +270,8 @@ impl App {
             rest,
             rest_socket,
             rules,
+            reload,
+            saving,
             stop,
             paths,
             lock,
@@ -284,8 +288,12 @@ impl App {
         let alive = watchdog.clone();
         let owner =
             tokio::spawn(owner.run(world, stop.owner.clone(), move || alive.owner_is_alive()));
-        stop.tasks
-            .spawn(follow_hosts(hosts_status.clone(), handle.clone(), rules));
+        stop.tasks.spawn(follow_hosts(
+            hosts_status.clone(),
+            handle.clone(),
+            rules.subscribe(),
+        ));
+        stop.tasks.spawn(follow_saving(saving, handle.clone()));
         let observe = telemetry::observe(telemetry, handle.watch(), stop.owner.clone());
         stop.tasks.spawn(observe);
         stop.tasks
@@ -305,9 +313,12 @@ impl App {
         notify::ready();
         tracing::info!(socket = %paths.socket.display(), hosts = %paths.hosts.display(), "kubefwdd is ready");
 
-        let ending = match signals.next().await {
-            Asked::HandOver if keeper.is_there() => Ending::HandedOver,
-            _ => Ending::Stopped,
+        let ending = loop {
+            match signals.next().await {
+                Asked::Reload => reload.run().await,
+                Asked::HandOver if keeper.is_there() => break Ending::HandedOver,
+                Asked::HandOver | Asked::Stop => break Ending::Stopped,
+            }
         };
         notify::stopping();
         tracing::info!(?ending, "stopping");
@@ -359,10 +370,17 @@ impl App {
 async fn follow_hosts(
     mut status: watch::Receiver<HostsStatus>,
     owner: OwnerHandle,
-    rules: NameRules,
+    mut rules: watch::Receiver<NameRules>,
 ) {
     let mut settled = 0;
-    while status.changed().await.is_ok() {
+    loop {
+        let changed = tokio::select! {
+            changed = status.changed() => changed,
+            changed = rules.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
         let now = status.borrow_and_update().clone();
         let told = match now.error {
             // Where the file cannot be written there is nothing to wait for.
@@ -381,13 +399,24 @@ async fn follow_hosts(
         let hosts_lines = (*now.foreign_names).clone();
         let rules = NameRules {
             hosts_lines,
-            ..rules.clone()
+            ..rules.borrow_and_update().clone()
         };
         if owner
             .report(move |state, _| state.set_name_rules(rules))
             .await
             .is_err()
         {
+            return;
+        }
+    }
+}
+
+/// Shows in the status why the state cannot be saved.
+async fn follow_saving(mut saving: watch::Receiver<Option<String>>, owner: OwnerHandle) {
+    while saving.changed().await.is_ok() {
+        let warnings = saving.borrow_and_update().iter().cloned().collect();
+        let told = owner.report(move |state, _| state.set_warnings(Topic::Saving, warnings));
+        if told.await.is_err() {
             return;
         }
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::core::addresses::{AddressRange, Reservation, Target};
 use crate::core::names::{HostName, NameError};
+use crate::core::policy::Access;
 
 /// Every key there is, as `table.key`. The sample file documents them all; a test compares the two.
 pub const KEYS: &[&str] = &[
@@ -26,6 +27,7 @@ pub const KEYS: &[&str] = &[
     "addresses.reserve",
     "forwarding.no_backend_wait",
     "forwarding.half_close_grace",
+    "forwarding.access",
     "limits.services_per_user",
 ];
 
@@ -97,6 +99,8 @@ pub struct Forwarding {
     pub no_backend_wait: Option<f64>,
     /// How long the end of the client's input is held back while answers flow, seconds.
     pub half_close_grace: Option<f64>,
+    /// `auto`, `owner` or `everyone`.
+    pub access: Option<String>,
 }
 
 /// `[limits]`
@@ -193,6 +197,7 @@ impl Config {
         config.reservations()?;
         config.no_backend_wait()?;
         config.half_close_grace()?;
+        config.access()?;
         Ok(config)
     }
 
@@ -258,6 +263,29 @@ impl Config {
             "forwarding.no_backend_wait",
             self.forwarding.no_backend_wait,
         )
+    }
+
+    /// Who may connect to forwarded ports.
+    ///
+    /// # Errors
+    /// When the value is none of the three.
+    pub fn access(&self) -> Result<Access, ConfigError> {
+        let Some(value) = &self.forwarding.access else {
+            return Ok(Access::default());
+        };
+        let why = match value.as_str() {
+            "auto" => return Ok(Access::Auto),
+            "everyone" => return Ok(Access::Everyone),
+            // The worker cannot find out there whose connection it is.
+            "owner" if cfg!(target_os = "macos") => "it is not available on macOS yet",
+            "owner" => return Ok(Access::Owner),
+            _ => "it must be \"auto\", \"owner\" or \"everyone\"",
+        };
+        Err(ConfigError::Value {
+            key: "forwarding.access",
+            value: value.clone(),
+            why: why.to_owned(),
+        })
     }
 
     /// How long the end of the client's input is held back.
@@ -389,6 +417,7 @@ mod tests {
             ("[names]\nallow_suffixes = [\"a b\"]", "a b"),
             ("[addresses.reserve]\n\"a b\" = \"127.9.9.9\"", "a b"),
             ("[forwarding]\nno_backend_wait = -1", "between 0 and 3600"),
+            ("[forwarding]\naccess = \"nobody\"", "\"everyone\""),
             (
                 "[limits]\nservices_per_user = \"many\"",
                 "services_per_user",

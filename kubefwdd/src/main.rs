@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     };
     let logs = app::init_log(flags.log.as_deref().or(config.log.as_deref()));
     let result = match &command {
-        Command::Run(flags) => app::run(&config, paths, flags.rest_listen.as_deref(), logs),
+        Command::Run(flags) => app::run(&config, paths, flags, logs),
         Command::Cleanup(_) => app::cleanup(&paths).map(|()| Ending::Stopped),
         Command::CheckConfig(_) => app::report_config(&paths).map(|()| Ending::Stopped),
     };

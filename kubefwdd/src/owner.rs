@@ -311,6 +311,10 @@ impl Hands {
             }
             Effect::Revoke { uid, listener } => self.world.workers.revoke(uid, listener),
             Effect::Tell { uid } => self.world.workers.tell(uid, state.desired(uid)),
+            Effect::LimitAccess { uid } => {
+                let limited = state.is_access_limited();
+                self.world.workers.limit_access(uid, limited);
+            }
             Effect::StartWorker { uid } => {
                 let environment = state
                     .wishes()

@@ -11,7 +11,10 @@ use crate::config::{Config, ConfigError};
 const CONFIG: &str = "/etc/kubefwd/kubefwdd.toml";
 const STATE: &str = "/var/lib/kubefwd";
 const HOSTS: &str = "/etc/hosts";
-const REST_SOCKET: &str = "/run/kubefwd/rest.sock";
+const REST_SOCKET: &str = match cfg!(target_os = "macos") {
+    true => "/var/run/kubefwd-rest.sock",
+    false => "/run/kubefwd/rest.sock",
+};
 const WORKER: &str = "kubefwd-worker";
 const WORKER_INSTALLED: &str = "/usr/libexec/kubefwd/kubefwd-worker";
 

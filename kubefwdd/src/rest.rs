@@ -66,10 +66,13 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// REST before it serves: its socket is open or known not to be had.
 pub struct Server {
     tcp: Option<StdTcpListener>,
-    identity: Identity,
+    identity: watch::Receiver<Arc<Identity>>,
     /// Held so that the status stays readable.
     _status: watch::Sender<RestStatus>,
 }
+
+/// How callers over TCP are identified, to be changed while REST serves.
+pub struct Identification(watch::Sender<Arc<Identity>>);
 
 /// Why REST cannot be started at all.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +94,7 @@ pub enum RestError {
 #[derive(Clone)]
 struct Face {
     control: Control,
-    identity: Arc<Identity>,
+    identity: watch::Receiver<Arc<Identity>>,
     documents: Arc<Documents>,
     stop: CancellationToken,
 }
@@ -108,7 +111,7 @@ impl Server {
         config: &config::Rest,
         listen: Option<&str>,
         ports: &mut Listen,
-    ) -> Result<(Self, watch::Receiver<RestStatus>), RestError> {
+    ) -> Result<(Self, Identification, watch::Receiver<RestStatus>), RestError> {
         let identity = Identity::parse(&config.identity, config.token_file.as_deref())?;
         let address = address(listen.unwrap_or(&config.listen))?;
         let (tcp, status) = match address.map(|address| open(address, ports)) {
@@ -121,12 +124,14 @@ impl Server {
             Some(Err(why)) => (None, RestStatus::Failed(why)),
         };
         let (sender, receiver) = watch::channel(status);
+        let identification = watch::Sender::new(Arc::new(identity));
         Ok((
             Self {
                 tcp,
-                identity,
+                identity: identification.subscribe(),
                 _status: sender,
             },
+            Identification(identification),
             receiver,
         ))
     }
@@ -212,6 +217,20 @@ fn url(local: SocketAddr) -> String {
     }
 }
 
+// === impl Identification ===
+
+impl Identification {
+    /// Reads the configuration's identity, and the file of tokens, anew.
+    ///
+    /// # Errors
+    /// When they cannot be used; the old ones stay then.
+    pub fn change(&self, config: &config::Rest) -> Result<(), IdentityError> {
+        let identity = Identity::parse(&config.identity, config.token_file.as_deref())?;
+        self.0.send_replace(Arc::new(identity));
+        Ok(())
+    }
+}
+
 // === impl Face ===
 
 impl Face {
@@ -235,14 +254,18 @@ fn routes() -> (Router<Face>, utoipa::openapi::OpenApi) {
 }
 
 /// Everything: routes, guard, and what holds for every answer.
-fn router(control: Control, identity: Identity, stop: CancellationToken) -> Router {
+fn router(
+    control: Control,
+    identity: watch::Receiver<Arc<Identity>>,
+    stop: CancellationToken,
+) -> Router {
     let (api, description) = routes();
     let documents = Arc::new(Documents::new(description));
     // The description took many times what the documents take, and nothing will need as much again.
     sys::release_freed_memory();
     let face = Face {
         control,
-        identity: Arc::new(identity),
+        identity,
         documents,
         stop,
     };

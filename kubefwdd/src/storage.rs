@@ -5,9 +5,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 
 use crate::core::state::Saved;
 use crate::persist::AtomicFile;
@@ -15,6 +17,8 @@ use crate::persist::AtomicFile;
 /// The version this daemon writes.
 const VERSION: u32 = 1;
 const FILE: &str = "state.json";
+/// When a state that could not be saved is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The form on disk.
 #[derive(Serialize, Deserialize)]
@@ -66,7 +70,8 @@ fn parse(text: &[u8]) -> Result<Saved, String> {
             .map(|versioned| versioned.state)
             .map_err(|error| format!("is damaged: {error}")),
         newer => Err(format!(
-            "has version {newer}, and this kubefwdd knows version {VERSION}: install the newer kubefwdd again to use it"
+            "has version {newer}, and this kubefwdd knows version {VERSION}: to use it, install the newer kubefwdd again and \
+             move the file back"
         )),
     }
 }
@@ -104,17 +109,21 @@ pub struct Storage {
 pub struct Writer {
     path: PathBuf,
     jobs: mpsc::Receiver<Job>,
+    problem: watch::Sender<Option<String>>,
 }
 
-/// A queue of states to write, and the task that takes from it.
-pub fn storage(directory: &Path) -> (Storage, Writer) {
+/// A queue of states to write, the task that takes from it, and why it cannot write, while that is so.
+pub fn storage(directory: &Path) -> (Storage, Writer, watch::Receiver<Option<String>>) {
     let (sender, jobs) = mpsc::channel(64);
+    let (problem, problems) = watch::channel(None);
     (
         Storage { jobs: sender },
         Writer {
             path: directory.join(FILE),
             jobs,
+            problem,
         },
+        problems,
     )
 }
 
@@ -136,26 +145,59 @@ impl Storage {
 // === impl Writer ===
 
 impl Writer {
-    /// Writes until the last [`Storage`] is gone.
+    /// Writes until the last [`Storage`] is gone. What could not be written is tried again.
     pub async fn run(mut self) {
         let mut jobs = Vec::new();
-        while self.jobs.recv_many(&mut jobs, 64).await > 0 {
-            let waiting: Vec<_> = jobs
-                .iter_mut()
-                .flat_map(|job| std::mem::take(&mut job.waiting))
-                .collect();
-            let Some(Job { saved, .. }) = jobs.pop() else {
-                continue;
-            };
-            jobs.clear();
-            let path = self.path.clone();
-            let written = tokio::task::spawn_blocking(move || write(&path, saved)).await;
-            if let Ok(Err(error)) = written {
-                tracing::error!(path = %self.path.display(), %error, "the state cannot be saved: it would be lost in a restart");
+        let mut unsaved = None;
+        loop {
+            tokio::select! {
+                taken = self.jobs.recv_many(&mut jobs, 64) => if taken == 0 { return },
+                () = sleep(RETRY), if unsaved.is_some() => {}
+            }
+            let mut waiting = Vec::new();
+            for job in jobs.drain(..) {
+                waiting.extend(job.waiting);
+                unsaved = Some(job.saved);
+            }
+            if let Some(saved) = unsaved.take() {
+                unsaved = self.write(saved).await.err();
             }
             for done in waiting {
                 let _ = done.send(());
             }
+        }
+    }
+
+    /// Gives the state back when it could not be written.
+    async fn write(&self, saved: Saved) -> Result<(), Saved> {
+        let (path, copy) = (self.path.clone(), saved.clone());
+        let written = tokio::task::spawn_blocking(move || write(&path, copy)).await;
+        let problem = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(panic.to_string()),
+        };
+        let problem = problem.map(|why| {
+            format!(
+                "the state cannot be saved in {}: {why}; what was added or removed since is lost at the next start. Make room \
+                 or make it writable: it is tried again by itself",
+                self.path.display()
+            )
+        });
+        let failed = problem.is_some();
+        self.problem.send_if_modified(|known| {
+            let is_new = *known != problem;
+            match &problem {
+                Some(problem) if is_new => tracing::error!("{problem}"),
+                None if is_new => tracing::info!("the state can be saved again"),
+                _ => {}
+            }
+            *known = problem;
+            is_new
+        });
+        match failed {
+            true => Err(saved),
+            false => Ok(()),
         }
     }
 }
@@ -175,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_saved_is_loaded() {
         let directory = tempfile::tempdir().unwrap();
-        let (storage, writer) = storage(directory.path());
+        let (storage, writer, _problems) = storage(directory.path());
         let mut saved = Saved::default();
         saved.wishes.next_order = 7;
         saved

@@ -154,6 +154,11 @@ impl Workers {
         self.tell_frame(uid, encode::revoke(listener));
     }
 
+    /// Tells the user's worker who may connect to its user's ports.
+    pub fn limit_access(&self, uid: u32, limited: bool) {
+        self.tell_frame(uid, encode::access(limited));
+    }
+
     /// Sends the user's worker all that is wanted of it.
     pub fn tell(&self, uid: u32, desired: Desired) {
         self.tell_frame(uid, encode::desired(desired));

@@ -36,7 +36,11 @@ pub mod control {
     /// Level of the protocol: grows when calls or fields are added, so that either side can say that the other is older.
     pub const API_LEVEL: u32 = 1;
     /// Where the daemon listens unless it is told otherwise.
-    pub const DEFAULT_SOCKET: &str = "/run/kubefwd/kubefwdd.sock";
+    pub const DEFAULT_SOCKET: &str = match cfg!(target_os = "macos") {
+        // There is no /run, and launchd, which listens there, makes no folder.
+        true => "/var/run/kubefwdd.sock",
+        false => "/run/kubefwd/kubefwdd.sock",
+    };
 }
 
 /// The private worker protocol.
@@ -47,5 +51,5 @@ pub mod worker {
         tonic::include_proto!("kubefwd.worker.v1");
     }
     /// Both ends must say the same number: they are installed together.
-    pub const PROTOCOL: u32 = 1;
+    pub const PROTOCOL: u32 = 2;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,34 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::core::hosts_block;
 use crate::core::names::{HostName, NameRules};
+use crate::core::state::Settings;
 use crate::net::Loopback;
 use crate::telemetry::{self, logs::LogRing};
 
 /// What is logged when nobody said otherwise.
 const DEFAULT_LOG: &str = "info";
 
-/// Logs to standard error and to the ring that people read through the daemon.
-pub(super) fn init_log(filter: Option<&str>) -> Arc<LogRing> {
+/// Where logs go, and how much of them.
+#[derive(Clone)]
+pub struct Logs {
+    /// What people read through the daemon.
+    pub(super) ring: Arc<LogRing>,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+/// Logs to standard error and to the ring.
+pub(super) fn init_log(filter: Option<&str>) -> Logs {
     let (ring, layer) = telemetry::log_ring();
     let wanted = filter.unwrap_or(DEFAULT_LOG);
     let parsed = EnvFilter::try_new(wanted);
     let problem = parsed.as_ref().err().map(ToString::to_string);
     let filter = parsed.unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let (filter, handle) = reload::Layer::new(filter);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
@@ -50,7 +60,23 @@ pub(super) fn init_log(filter: Option<&str>) -> Arc<LogRing> {
     if let Some(problem) = problem {
         tracing::warn!("the log filter {wanted:?} cannot be used, {DEFAULT_LOG} is: {problem}");
     }
-    ring
+    Logs {
+        ring,
+        filter: handle,
+    }
+}
+
+// === impl Logs ===
+
+impl Logs {
+    /// Logs by another filter from now on, `info` without one.
+    ///
+    /// # Errors
+    /// When it is none; the old one stays then.
+    pub(super) fn set_filter(&self, filter: Option<&str>) -> Result<()> {
+        let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT_LOG))?;
+        Ok(self.filter.reload(filter)?)
+    }
 }
 
 /// Every service needs a descriptor: as many as the hard limit lets us have.
@@ -78,6 +104,17 @@ pub(super) fn tuning(config: &Config) -> Result<Tuning> {
     Ok(Tuning {
         no_backend_wait_ms: millis(config.no_backend_wait()?),
         half_close_grace_ms: millis(config.half_close_grace()?),
+    })
+}
+
+/// What the state needs to know of the configuration.
+pub(super) fn settings(config: &Config) -> Result<Settings, ConfigError> {
+    Ok(Settings {
+        dashed_names: config.names.dashed,
+        max_services_per_user: config.limits.services_per_user,
+        range: config.range()?,
+        reservations: config.reservations()?,
+        access: config.access()?,
     })
 }
 
@@ -111,24 +148,35 @@ pub(super) struct Lock {
 // === impl Lock ===
 
 impl Lock {
-    /// Takes the lock.
+    /// Takes the lock. A directory that cannot be written needs none: nobody changes anything in it.
     ///
     /// # Errors
     /// When another daemon has it; the text names its process.
-    pub(super) fn take(state_dir: &Path) -> Result<Self> {
+    pub(super) fn take(state_dir: &Path) -> Result<Option<Self>> {
         let path = state_dir.join("lock");
-        let file = OpenOptions::new()
+        let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&path)
-            .with_context(|| {
-                format!(
-                    "cannot open {}; run kubefwdd as root, or give --state-dir",
-                    path.display()
-                )
-            })?;
+            .open(&path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                tracing::warn!("{} is read-only", state_dir.display());
+                return Ok(None);
+            }
+            // No room for another file.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot open {}; run kubefwdd as root, or give --state-dir",
+                        path.display()
+                    )
+                });
+            }
+        };
         let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((mut file, _)) => {
@@ -141,9 +189,13 @@ impl Lock {
                 );
             }
         };
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .context("cannot write the lock")?;
-        Ok(Self { _file: file })
+        // The lock is what counts; the number is for people.
+        let noted = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        if let Err(error) = noted {
+            tracing::warn!(path = %path.display(), %error, "the lock does not name this process");
+        }
+        Ok(Some(Self { _file: file }))
     }
 }

@@ -3,8 +3,10 @@
 use std::time::SystemTime;
 
 use super::{Control, RestStatus};
-use crate::core::policy::Actor;
-use crate::core::state::{ForwardState, NamespaceState, ServiceState, WorkerState};
+use crate::core::policy::{Actor, GROUP};
+use crate::core::state::{
+    ForwardState, NamespaceState, ServiceState, Stranger, WorkerState, shown,
+};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
@@ -49,6 +51,9 @@ impl Control {
                     message,
                     hint,
                 ));
+            }
+            for (stranger, seen) in &worker.strangers {
+                findings.push(refused(*stranger, seen));
             }
         }
         for namespace in view.namespaces.values().filter(|n| actor.sees(n.key.uid)) {
@@ -144,10 +149,33 @@ impl Control {
         let users: std::collections::BTreeSet<u32> =
             self.view().namespaces.keys().map(|key| key.uid).collect();
         if !users.is_empty() {
-            let message = "every local user can connect to the forwarded ports".to_owned();
-            findings.push(finding(Severity::Note, "access", message, ""));
+            let message = match self.view().access_limited {
+                true => "the forwarded ports are for the user who forwards, root and group kubefwd",
+                false => "every local user can connect to the forwarded ports",
+            };
+            let hint = "forwarding.access in the configuration decides";
+            findings.push(finding(Severity::Note, "access", message.to_owned(), hint));
         }
         findings
+    }
+}
+
+/// Somebody was kept out, which may be meant or not.
+fn refused(stranger: Option<u32>, seen: &Stranger) -> Finding {
+    let times = match seen.count {
+        1 => "a connection".to_owned(),
+        count => format!("{count} connections"),
+    };
+    let message = format!(
+        "{times} of {} refused, the last to {}: the ports are for the user who forwards, root and group {GROUP}",
+        shown(stranger),
+        seen.port
+    );
+    let hint = "to let that user in: sudo usermod -aG kubefwd USER; to let everybody in: access = \"everyone\" below \
+                [forwarding] in the configuration";
+    Finding {
+        since: Some(seen.last),
+        ..finding(Severity::Note, "access", message, hint)
     }
 }
 

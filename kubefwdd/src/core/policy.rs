@@ -12,6 +12,31 @@ const JOIN: &str = if cfg!(target_os = "macos") {
     "sudo usermod -aG"
 };
 
+/// Who may connect to forwarded ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Everyone while one user has forwards, else as [`Access::Owner`].
+    #[default]
+    Auto,
+    /// The user who forwards, root, and members of [`GROUP`].
+    Owner,
+    /// Every local user.
+    Everyone,
+}
+
+impl Access {
+    /// Whether connections are looked at, with so many users who have forwards.
+    #[must_use]
+    pub fn is_limited(self, users: usize) -> bool {
+        match self {
+            // Whose connection it is cannot be found out by a worker on macOS.
+            Self::Auto => users > 1 && !cfg!(target_os = "macos"),
+            Self::Owner => true,
+            Self::Everyone => false,
+        }
+    }
+}
+
 /// How the identity of an actor was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Via {

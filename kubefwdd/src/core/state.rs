@@ -5,6 +5,7 @@
 //! One task owns the [`State`], calls its methods, then [`State::settle`], and carries the [`Effect`]s out. Readers
 //! only ever see the [`View`].
 
+mod access;
 mod converge;
 mod effect;
 mod forwards;
@@ -28,7 +29,9 @@ use crate::core::hosts_block::HostsEntries;
 use crate::core::names::{
     ContextLabels, ContextName, NameChange, NameRegistry, NameRules, Namespace,
 };
+use crate::core::policy::Access;
 
+pub use access::{Stranger, Strangers, shown};
 pub use effect::{Desired, DesiredContext, DesiredNamespace, Effect, Event, EventKind};
 pub use forwards::BindProblem;
 pub use keys::{Lease, ListenerId, NamespaceKey, ServiceKey};
@@ -57,6 +60,23 @@ pub struct Settings {
     pub range: AddressRange,
     /// Addresses that the configuration sets aside.
     pub reservations: Vec<Reservation>,
+    /// Who may connect to forwarded ports.
+    pub access: Access,
+}
+
+/// What a warning is about; a new one takes the place of the last about the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The configuration file.
+    Configuration,
+    /// Addresses that the configuration sets aside.
+    Reservations,
+    /// Addresses that were had before.
+    Addresses,
+    /// The state file at the start.
+    Loading,
+    /// Saving the state.
+    Saving,
 }
 
 /// Everything the daemon knows.
@@ -72,7 +92,7 @@ pub struct State {
     names: NameRegistry,
     labels: ContextLabels,
     workers: BTreeMap<u32, WorkerView>,
-    warnings: Vec<String>,
+    warnings: BTreeMap<Topic, Vec<String>>,
     /// Taken away since the hosts file was last asked for.
     retiring: Vec<Retired>,
     /// Taken away, by the version of the hosts file that no longer names them.
@@ -84,6 +104,8 @@ pub struct State {
     hosts_broken: bool,
     /// Until [`State::started`].
     starting: bool,
+    /// What the workers were told, see [`State::is_access_limited`].
+    access_limited: bool,
     changed: Changed,
     view: View,
     effects: Vec<Effect>,
@@ -129,8 +151,9 @@ impl State {
             labels,
             services,
         } = saved;
-        let (mut addresses, mut warnings) = AddressPool::restore(settings.range, addresses);
-        warnings.extend(configure(&mut addresses, &settings.reservations));
+        let (mut addresses, lost) = AddressPool::restore(settings.range, addresses);
+        let refused = configure(&mut addresses, &settings.reservations);
+        let warnings = BTreeMap::from([(Topic::Addresses, lost), (Topic::Reservations, refused)]);
         let mut state = Self {
             settings,
             wishes,
@@ -150,6 +173,7 @@ impl State {
             hosts_settled: 0,
             hosts_broken: false,
             starting: true,
+            access_limited: false,
             changed: Changed::default(),
             view: View::default(),
             effects: Vec::new(),
@@ -212,6 +236,7 @@ impl State {
                 self.closing.insert(self.hosts_revision, retiring);
             }
         }
+        self.settle_access();
         if self.hosts_broken {
             self.settle_hosts(self.hosts_revision);
         }
@@ -311,17 +336,32 @@ impl State {
         self.names.rules()
     }
 
-    /// Problems of the daemon itself, found so far.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// The administrator decided anew. The range of addresses stays as it is until the next start.
+    pub fn set_settings(&mut self, settings: Settings) {
+        let configured: Vec<_> = self.addresses.reservations().collect();
+        let configured = configured.iter().filter(|r| r.owner.is_none());
+        for gone in configured.filter(|r| !settings.reservations.contains(r)) {
+            self.addresses.unreserve(None, &gone.target);
+        }
+        let reserved = settings.reservations.iter().cloned();
+        let refused: Vec<_> = reserved.map(|r| self.reserve(r)).collect();
+        let refused = refused.into_iter().filter_map(Result::err);
+        self.set_warnings(
+            Topic::Reservations,
+            refused.map(|error| error.to_string()).collect(),
+        );
+        // Names are claimed anew for each.
+        self.changed.converge.extend(self.services.keys().cloned());
+        self.settings = Settings {
+            range: self.settings.range,
+            ..settings
+        };
     }
 
     /// Problems of the daemon itself, shown in its status.
-    pub fn set_warnings(&mut self, warnings: Vec<String>) {
-        if self.warnings != warnings {
-            self.warnings = warnings;
-            self.changed.view = true;
-        }
+    pub fn set_warnings(&mut self, topic: Topic, warnings: Vec<String>) {
+        let before = self.warnings.insert(topic, warnings);
+        self.changed.view |= before.as_ref() != self.warnings.get(&topic);
     }
 
     fn names_moved(&mut self, moved: &[NameChange]) {

@@ -54,7 +54,8 @@ async fn admit(face: &Face, request: &mut Request) -> Result<(), ApiError> {
             via: Via::TcpPeer,
         },
         (Some(peer), false) => {
-            let actor = identity::actor(&face.identity, peer, request.headers()).await?;
+            let identity = face.identity.borrow().clone();
+            let actor = identity::actor(&identity, peer, request.headers()).await?;
             face.control.authorize(&actor, Verb::Observe, None)?;
             actor
         }

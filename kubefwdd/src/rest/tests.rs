@@ -32,6 +32,7 @@ struct Daemon {
 impl Daemon {
     fn new() -> Self {
         let settings = Settings {
+            access: crate::core::policy::Access::Auto,
             dashed_names: false,
             max_services_per_user: 100,
             range: AddressRange::new("127.0.0.0".parse().unwrap(), 8).unwrap(),
@@ -63,7 +64,8 @@ impl Daemon {
             hosts_path: "/etc/hosts".into(),
         };
         let control = Control::new(handle, workers, telemetry, hosts, rest, info, tasks);
-        let router = router(control, Identity::Peer, stop.clone());
+        let identity = watch::Sender::new(Arc::new(Identity::Peer)).subscribe();
+        let router = router(control, identity, stop.clone());
         let _running = tokio::spawn(std::future::pending());
         Self {
             router,

@@ -6,6 +6,7 @@ use kubefwd_proto::common::v1 as common;
 use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
 
 use crate::core::names::PodName;
+use crate::core::policy::GROUP;
 use crate::core::state::{Balance, Desired, ListenerId, Selection, ServiceKey};
 
 pub(super) fn welcome(tuning: wire::Tuning) -> wire::ToWorker {
@@ -31,6 +32,11 @@ pub(super) fn query(query: wire::Query) -> wire::ToWorker {
 
 pub(super) fn cancel_query(id: u64) -> wire::ToWorker {
     frame(Frame::CancelQuery(wire::CancelQuery { id }))
+}
+
+pub(super) fn access(limited: bool) -> wire::ToWorker {
+    let group = GROUP.to_owned();
+    frame(Frame::Access(wire::Access { limited, group }))
 }
 
 pub(super) fn revoke(listener: ListenerId) -> wire::ToWorker {

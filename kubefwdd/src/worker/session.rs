@@ -218,6 +218,18 @@ impl Reader<'_> {
                     })
                     .await?;
             }
+            Frame::Refused(refused) => {
+                let listener = ListenerId(refused.listener);
+                owner
+                    .report(move |state, now| {
+                        let (stranger, count) = (refused.uid, refused.count);
+                        let line = state.connections_refused(uid, listener, stranger, count, now);
+                        if let Some(line) = line {
+                            tracing::warn!(uid, "{line}");
+                        }
+                    })
+                    .await?;
+            }
             Frame::Answer(answer) => self.user.questions.answer(answer),
             Frame::Log(log) => self.log(&log),
             Frame::Http(report) => self.shared.telemetry.http_reported(uid, report),

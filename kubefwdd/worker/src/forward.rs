@@ -1,6 +1,7 @@
 //! One listener of the daemon and what becomes of the connections that arrive at it.
 
 use std::net::TcpStream as StdTcpStream;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -106,7 +107,8 @@ impl Forward {
         };
         let Some(tunnels) = self.route.slot().tunnels_in_time().await else {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            reset(local);
+            reset(&local);
+            drop(local);
             self.said().failure = Some("the cluster of this service cannot be used".to_owned());
             return self.report();
         };
@@ -229,9 +231,9 @@ impl Drop for Connection<'_> {
     }
 }
 
-/// Ends a connection with RST: a clean end would look like an empty answer.
-fn reset(local: TcpStream) {
-    if let Err(error) = socket2::SockRef::from(&local).set_linger(Some(std::time::Duration::ZERO)) {
+/// Lets a connection end with RST when it is dropped: a clean end would look like an empty answer.
+fn reset(local: &impl AsFd) {
+    if let Err(error) = socket2::SockRef::from(local).set_linger(Some(std::time::Duration::ZERO)) {
         tracing::debug!(%error, "a connection is closed instead of reset");
     }
 }

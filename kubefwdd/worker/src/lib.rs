@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod access;
+pub mod admission;
 pub mod cli;
 pub mod cluster;
 pub mod discovery;

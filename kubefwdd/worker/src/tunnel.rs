@@ -29,7 +29,7 @@ mod failover;
 mod http;
 mod link;
 mod opener;
-mod peer;
+pub(crate) mod peer;
 mod session;
 mod spdy;
 mod upgrade;

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, Acceptor};
+use crate::admission::{self, Admission};
 use crate::cluster::Clusters;
 use crate::forward::Forward;
 use crate::forward::traffic::{self, Moving};
@@ -71,6 +72,7 @@ struct Worker {
     /// Frames that wait for room in the outbox.
     waiting: VecDeque<Frame>,
     acceptor: Acceptor<Arc<Forward>>,
+    admission: Arc<Admission>,
     listeners: HashMap<u64, Listener>,
     contexts: Contexts,
     queries: Queries,
@@ -98,17 +100,21 @@ pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), W
     let clusters = Arc::new(Clusters::new(environment::of_this_process()));
     let tasks = TaskTracker::new();
     let moving = Arc::new(Moving::default());
+    let admission = Arc::new(Admission::default());
     tokio::spawn(traffic::serve(
         accepted,
         tasks.clone(),
+        admission.clone(),
         moving.clone(),
         outbox.clone(),
     ));
     tokio::spawn(traffic::tell(moving, outbox.clone()));
+    tokio::spawn(admission::tell(admission.clone(), outbox.clone()));
     tokio::spawn(machine::watch(sender.clone()));
     let mut worker = Worker {
         waiting: VecDeque::from([Frame::Hello(hello)]),
         acceptor,
+        admission,
         listeners: HashMap::new(),
         contexts: Contexts::new(clusters.clone(), outbox.clone(), sender),
         queries: Queries::new(clusters, outbox.clone(), tasks.clone()),
@@ -182,6 +188,7 @@ impl Worker {
             Order::Environment(Environment { variables }) => {
                 self.contexts.environment(environment::filter(variables));
             }
+            Order::Access(access) => self.admission.set(access.limited, access.group),
             Order::Shutdown(_) => return Ok(Next::Stop),
         }
         Ok(Next::Go)

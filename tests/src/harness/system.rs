@@ -107,10 +107,18 @@ impl System {
     /// # Panics
     /// When it ends instead.
     pub fn start_daemon(&mut self) {
+        self.start_daemon_by(Command::new(programs::find("kubefwdd")));
+    }
+
+    /// The same by a command line of the test's own, to which the daemon's arguments are added.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn start_daemon_by(&mut self, mut command: Command) {
         self.starts += 1;
         let log = self.log_path();
         let output = File::create(&log).expect("the sandbox is writable");
-        let mut child = Command::new(programs::find("kubefwdd"))
+        let mut child = command
             .args(self.daemon_flags())
             .env_remove("KUBECONFIG")
             .stdin(Stdio::null())
@@ -141,9 +149,29 @@ impl System {
     /// Runs the daemon's program with the same paths and a subcommand or more flags, to its end.
     #[must_use]
     pub fn kubefwdd(&self, args: &[&str]) -> Answer {
-        run(Command::new(programs::find("kubefwdd"))
-            .args(args)
-            .args(self.daemon_flags()))
+        run(&mut self.kubefwdd_command(args))
+    }
+
+    /// The same, not yet started.
+    #[must_use]
+    pub fn kubefwdd_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(programs::find("kubefwdd"));
+        command.args(args).args(self.daemon_flags());
+        command
+    }
+
+    /// Writes another configuration file, for the next start or [`Self::reload`].
+    ///
+    /// # Panics
+    /// When the sandbox is not writable.
+    pub fn configure(&mut self, config: &str) {
+        config.clone_into(&mut self.options.config);
+        fs::write(self.dir.join("kubefwdd.toml"), config).expect("the sandbox is writable");
+    }
+
+    /// Tells the daemon to read its configuration again.
+    pub fn reload(&self) {
+        signal(self.daemon_pid(), Signal::SIGHUP);
     }
 
     /// The daemon's process id.
@@ -170,6 +198,18 @@ impl System {
             "kubefwdd ended with {status}:\n{}",
             self.log()
         );
+    }
+
+    /// Waits for the end of the daemon, for which it got a reason, and returns its exit code.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn daemon_ends(&mut self) -> Option<i32> {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        let ended = eventually("kubefwdd ends", || {
+            daemon.try_wait().expect("it is our child")
+        });
+        ended.code()
     }
 
     /// Ends the daemon without a chance to clean up.

@@ -54,6 +54,11 @@ pub enum Effect {
         /// Whose worker.
         uid: u32,
     },
+    /// Tell the worker who may connect (`State::is_access_limited`).
+    LimitAccess {
+        /// Whose worker.
+        uid: u32,
+    },
     /// Run a worker for this user.
     StartWorker {
         /// Whose.

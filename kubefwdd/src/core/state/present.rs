@@ -28,7 +28,9 @@ impl State {
         }
         if std::mem::take(&mut self.changed.view) {
             self.view.workers = self.workers.clone();
-            self.view.warnings = Arc::new(self.warnings.clone());
+            let warnings = self.warnings.values().flatten().cloned();
+            self.view.warnings = Arc::new(warnings.collect());
+            self.view.access_limited = self.access_limited;
             self.view.revision += 1;
         }
         if self.view.revision != before {

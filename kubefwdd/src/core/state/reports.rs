@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::State;
+use super::access::Strangers;
 use super::effect::Effect;
 use super::forwards::{BindProblem, Place, PortPhase};
 use super::keys::{ListenerId, NamespaceKey, ServiceKey};
@@ -28,6 +29,8 @@ impl State {
         let worker = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
         worker.state = WorkerState::Running;
         self.changed.view = true;
+        // Before it can accept anything.
+        self.effects.push(Effect::LimitAccess { uid });
         self.effects.push(Effect::Tell { uid });
         for listener in self.listeners_of(uid) {
             self.grant(listener);
@@ -379,5 +382,6 @@ fn new_worker(uid: u32) -> WorkerView {
         state: WorkerState::Starting,
         restarts: 0,
         error: String::new(),
+        strangers: Strangers::new(),
     }
 }

@@ -35,6 +35,7 @@ impl World {
             max_services_per_user: LIMIT,
             range: AddressRange::new(Ipv4Addr::new(127, 0, 0, 0), 8).unwrap(),
             reservations: Vec::new(),
+            access: Access::Auto,
         };
         Self {
             state: State::restore(saved, settings, NameRules::default()),
@@ -125,6 +126,7 @@ impl World {
             Effect::StartWorker { .. }
             | Effect::ReleaseAddress { .. }
             | Effect::Tell { .. }
+            | Effect::LimitAccess { .. }
             | Effect::Persist => {}
         }
     }

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::access::Strangers;
 use super::keys::{ListenerId, NamespaceKey, ServiceKey};
 use super::observed::{Problem, Traffic};
 use super::wishes::Selection;
@@ -26,6 +27,8 @@ pub struct View {
     pub workers: BTreeMap<u32, WorkerView>,
     /// Problems of the daemon itself.
     pub warnings: Arc<Vec<String>>,
+    /// Forwarded ports are for their owner, root and the group only.
+    pub access_limited: bool,
 }
 
 /// A namespace that somebody wants.
@@ -172,6 +175,8 @@ pub struct WorkerView {
     pub restarts: u32,
     /// Why it last ended; empty when it never did.
     pub error: String,
+    /// Whose connections it refused.
+    pub strangers: Strangers,
 }
 
 /// Whether a worker runs.

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Forward;
 use crate::accept::Accepted;
+use crate::admission::Admission;
 use crate::link::{Closed, Outbox};
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -40,11 +41,19 @@ struct Moved {
 pub async fn serve(
     mut accepted: Accepted<Arc<Forward>>,
     tasks: TaskTracker,
+    admission: Arc<Admission>,
     moving: Arc<Moving>,
     outbox: Outbox,
 ) {
     while let Some((forward, local)) = accepted.next().await {
-        tasks.spawn(one(forward, local, moving.clone(), outbox.clone()));
+        let (admission, moving, outbox) = (admission.clone(), moving.clone(), outbox.clone());
+        tasks.spawn(async move {
+            if admission.admits(forward.listener(), &local).await {
+                one(forward, local, moving, outbox).await;
+            } else {
+                super::reset(&local);
+            }
+        });
     }
 }
 

@@ -16,6 +16,13 @@ pub(super) enum Peer {
     Unknown,
 }
 
+/// The user whose open socket is at the other end of `local`; `None` where it is closed, or the system does not say.
+/// Half-closed is open: `ESTABLISHED` alone would lose those who send one request and shut down.
+pub(crate) fn owner(local: &std::net::TcpStream) -> Option<u32> {
+    let (ours, theirs) = (local.local_addr().ok()?, local.peer_addr().ok()?);
+    system::owner(ours, theirs)
+}
+
 /// Looks the peer of `local` up. One system call; meant for the end of a connection, not for its data.
 pub(super) fn look_up(local: &TcpStream) -> Peer {
     let (Ok(ours), Ok(theirs)) = (local.local_addr(), local.peer_addr()) else {
@@ -39,19 +46,36 @@ mod system {
     use super::Peer;
 
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
-    const NLMSG_ERROR: u16 = 2;
     const NLM_F_REQUEST: u16 = 1;
     const IPPROTO_TCP: u8 = 6;
     const HEADER: usize = 16;
     const REQUEST: usize = HEADER + 56;
+    /// `idiag_uid` in `struct inet_diag_msg`.
+    const UID: usize = HEADER + 64;
     /// `idiag_inode` in `struct inet_diag_msg`.
     const INODE: usize = HEADER + 68;
 
     pub(super) fn look_up(ours: SocketAddr, theirs: SocketAddr) -> Peer {
-        ask(ours, theirs).unwrap_or(Peer::Unknown)
+        ask(ours, theirs).map_or(Peer::Unknown, |answer| match parse(&answer) {
+            Some(Found { inode: 0, .. }) => Peer::Gone,
+            Some(_) => Peer::Reads,
+            None => Peer::Unknown,
+        })
     }
 
-    fn ask(ours: SocketAddr, theirs: SocketAddr) -> Result<Peer, Errno> {
+    pub(super) fn owner(ours: SocketAddr, theirs: SocketAddr) -> Option<u32> {
+        let found = parse(&ask(ours, theirs).ok()?)?;
+        // The kernel gives uid 0 for a socket that no process has.
+        (found.inode != 0).then_some(found.uid)
+    }
+
+    /// A socket in the kernel's table.
+    struct Found {
+        uid: u32,
+        inode: u32,
+    }
+
+    fn ask(ours: SocketAddr, theirs: SocketAddr) -> Result<Vec<u8>, Errno> {
         let netlink = socket(
             AddressFamily::Netlink,
             SockType::Datagram,
@@ -65,7 +89,7 @@ mod system {
         )?;
         let mut answer = [0; 1024];
         let length = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-        Ok(parse(&answer[..length]))
+        Ok(answer[..length].to_vec())
     }
 
     fn request(source: SocketAddr, destination: SocketAddr) -> [u8; REQUEST] {
@@ -97,23 +121,20 @@ mod system {
         }
     }
 
-    fn parse(answer: &[u8]) -> Peer {
+    fn parse(answer: &[u8]) -> Option<Found> {
         let field = |at: usize| -> Option<u32> {
             let bytes = answer.get(at..at + 4)?;
             Some(u32::from_ne_bytes(bytes.try_into().ok()?))
         };
-        let kind = answer
-            .get(4..6)
-            .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
-        match kind {
-            Some(SOCK_DIAG_BY_FAMILY) => match field(INODE) {
-                Some(0) => Peer::Gone,
-                Some(_) => Peer::Reads,
-                None => Peer::Unknown,
-            },
-            Some(NLMSG_ERROR) => Peer::Unknown,
-            _ => Peer::Unknown,
+        // An error is the other kind: no such socket, or no such module.
+        let kind = answer.get(4..6)?;
+        if u16::from_ne_bytes([kind[0], kind[1]]) != SOCK_DIAG_BY_FAMILY {
+            return None;
         }
+        Some(Found {
+            uid: field(UID)?,
+            inode: field(INODE)?,
+        })
     }
 }
 
@@ -125,6 +146,10 @@ mod system {
 
     pub(super) fn look_up(_ours: SocketAddr, _theirs: SocketAddr) -> Peer {
         Peer::Unknown
+    }
+
+    pub(super) fn owner(_ours: SocketAddr, _theirs: SocketAddr) -> Option<u32> {
+        None
     }
 }
 

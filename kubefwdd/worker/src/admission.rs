@@ -1,0 +1,184 @@
+//! Who may connect to the forwarded ports, where the daemon limits that: this user, root, and members of a group. Others
+//! are reset and reported.
+//!
+//! Whose connection it is says the kernel's socket table: an open socket of a process has an inode and the user who made
+//! it; one that was closed has neither (and uid 0, which must not be taken for root).
+
+use std::collections::HashMap;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kubefwd_proto::worker::v1::Refused;
+use kubefwd_proto::worker::v1::from_worker::Frame;
+use nix::unistd::{Group, Uid, User, getuid};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::link::{Closed, Outbox};
+use crate::tunnel::peer;
+
+/// Refusals are reported together.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Users and listeners that one report tells apart; more are counted as unknown.
+const KINDS: usize = 256;
+
+/// The rule, and whom it kept out.
+#[derive(Default)]
+pub struct Admission {
+    is_limited: AtomicBool,
+    group: Mutex<String>,
+    refused: Mutex<HashMap<(u64, Option<u32>), u64>>,
+    some: Notify,
+}
+
+impl Admission {
+    /// Holds for connections from now on.
+    pub fn set(&self, limited: bool, group: String) {
+        *self.group.lock().unwrap_or_else(PoisonError::into_inner) = group;
+        self.is_limited.store(limited, Ordering::Release);
+    }
+
+    /// Whether a connection may go on; one that may not is counted.
+    pub async fn admits(&self, listener: u64, local: &TcpStream) -> bool {
+        if !self.is_limited.load(Ordering::Acquire) {
+            return true;
+        }
+        let owner = peer::owner(local);
+        let is_let_in = match owner {
+            None => false,
+            Some(uid) if uid == 0 || uid == getuid().as_raw() => true,
+            Some(uid) => self.is_member(uid).await,
+        };
+        if !is_let_in {
+            self.count(listener, owner);
+        }
+        is_let_in
+    }
+
+    /// Looked up each time, so that joining and leaving the group hold at once. The database may be slow to answer.
+    async fn is_member(&self, uid: u32) -> bool {
+        let group = self
+            .group
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let answer = spawn_blocking(move || is_member(uid, &group)).await;
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                tracing::warn!(uid, %error, "group membership unknown, taken as none");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn count(&self, listener: u64, owner: Option<u32>) {
+        let mut refused = self.refused();
+        let full = refused.len() >= KINDS && !refused.contains_key(&(listener, owner));
+        let key = (listener, owner.filter(|_| !full));
+        *refused.entry(key).or_default() += 1;
+        drop(refused);
+        self.some.notify_one();
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashMap<(u64, Option<u32>), u64>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the daemon whom it kept out.
+///
+/// # Errors
+/// When the channel to the daemon has ended.
+pub async fn tell(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Closed> {
+    loop {
+        admission.some.notified().await;
+        let refused = std::mem::take(&mut *admission.refused());
+        for ((listener, uid), count) in refused {
+            let report = Refused {
+                listener,
+                uid,
+                count,
+            };
+            outbox.send(Frame::Refused(report)).await?;
+        }
+        sleep(PERIOD).await;
+    }
+}
+
+fn is_member(uid: u32, group: &str) -> nix::Result<bool> {
+    let Some(group) = Group::from_name(group)? else {
+        return Ok(false);
+    };
+    let Some(user) = User::from_uid(Uid::from_raw(uid))? else {
+        return Ok(false);
+    };
+    // Large directories may cut one of the two lists short.
+    if user.gid == group.gid || group.mem.contains(&user.name) {
+        return Ok(true);
+    }
+    is_in_list(&user, &group)
+}
+
+#[cfg(not(target_os = "macos"))]
+fn is_in_list(user: &User, group: &Group) -> nix::Result<bool> {
+    let name = std::ffi::CString::new(user.name.as_str()).map_err(|_| nix::Error::EINVAL)?;
+    Ok(nix::unistd::getgrouplist(&name, user.gid)?.contains(&group.gid))
+}
+
+/// The daemon limits nothing there.
+#[cfg(target_os = "macos")]
+fn is_in_list(_user: &User, _group: &Group) -> nix::Result<bool> {
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn groups_are_looked_up() {
+        let root = Group::from_gid(0.into()).unwrap().unwrap();
+        assert_eq!(is_member(0, &root.name), Ok(true));
+        assert_eq!(is_member(0, "no-such-group-here"), Ok(false));
+        assert_eq!(is_member(4_000_000_123, &root.name), Ok(false));
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn own_connections_come_in_and_orphans_are_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let admission = Admission::default();
+        admission.set(true, "no-such-group-here".to_owned());
+        let client = TcpStream::connect(address).unwrap();
+        let (local, _) = listener.accept().unwrap();
+        assert!(admission.admits(7, &local).await);
+        // Half-closed is still somebody's.
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(admission.admits(7, &local).await);
+        drop(client);
+        assert!(!admission.admits(7, &local).await);
+        assert!(!admission.admits(7, &local).await);
+        assert_eq!(*admission.refused(), HashMap::from([((7, None), 2)]));
+        admission.set(false, String::new());
+        assert!(admission.admits(7, &local).await);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let admission = Admission::default();
+        for uid in 0..10_000 {
+            admission.count(1, Some(uid));
+        }
+        let refused = admission.refused();
+        assert!(refused.len() <= KINDS + 1);
+        assert_eq!(refused.values().sum::<u64>(), 10_000);
+    }
+}

@@ -1,0 +1,118 @@
+//! Several users at once, with contexts, namespaces and services of the same names.
+
+use std::fs;
+
+use kubefwd_tests::harness::sandbox::run_as_root;
+use kubefwd_tests::harness::users::{self, ALICE, BOB};
+use kubefwd_tests::harness::{eventually, net};
+use serde_json::Value;
+
+use crate::support::prepared;
+
+/// The keys of services in an answer.
+fn keys(answer: &Value) -> Vec<&str> {
+    let services = answer["services"].as_array().unwrap();
+    services
+        .iter()
+        .map(|s| s["key"].as_str().unwrap())
+        .collect()
+}
+
+fn address<'a>(answer: &'a Value, key: &str) -> &'a str {
+    let services = answer["services"].as_array().unwrap();
+    let service = services
+        .iter()
+        .find(|service| service["key"] == key)
+        .unwrap();
+    service["localIP"].as_str().unwrap()
+}
+
+#[test]
+fn two_users_and_root_share_names_and_nothing_else() {
+    run_as_root(async |sandbox| {
+        let (cluster, mut system) = prepared(&sandbox, users::create(&sandbox)).await;
+        system.start_daemon();
+        let yaml = cluster.kubeconfig("admin").unwrap().yaml();
+        let alice = ALICE.file(&sandbox, "alice.kubeconfig", &yaml, 0o600);
+        let bob = BOB.file(&sandbox, "bob.kubeconfig", &yaml, 0o600);
+        let add = ["ns", "add", "demo", "--wait"];
+        // All at once: who is first is open, that each gets everything is not.
+        let mut clients = [
+            ALICE
+                .command(&sandbox, &system, &alice, &add)
+                .spawn()
+                .unwrap(),
+            BOB.command(&sandbox, &system, &bob, &add).spawn().unwrap(),
+            system.command(&add).spawn().unwrap(),
+        ];
+        for client in &mut clients {
+            assert!(client.wait().unwrap().success());
+        }
+        let list = ["svc", "ls", "-o", "json"];
+        let of_alice = ALICE.ctl(&sandbox, &system, &alice, &list).json();
+        let of_bob = BOB.ctl(&sandbox, &system, &bob, &list).json();
+        let of_root = system.json(&["svc", "ls"]);
+        let mut addresses = Vec::new();
+        for answer in [&of_alice, &of_bob, &of_root] {
+            assert_eq!(keys(answer).len(), 4, "each sees their own: {answer}");
+            addresses.push(address(answer, "web.demo.sim").to_owned());
+        }
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 3, "an address each: {addresses:?}");
+        // The short name has one owner, and every address serves.
+        let owner = net::resolve("web");
+        assert_eq!(owner.len(), 1);
+        assert!(addresses.contains(&owner[0].to_string()));
+        for address in &addresses {
+            assert!(net::get(address, 80).contains("pod: web-"));
+        }
+        let workers: Vec<u64> = system.json(&["status"])["workers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|worker| worker["uid"].as_u64().unwrap())
+            .collect();
+        assert_eq!(workers, [0, ALICE.id.into(), BOB.id.into()]);
+
+        // What one removes is one's own; the name goes to the next.
+        let _said = ALICE
+            .ctl(&sandbox, &system, &alice, &["ns", "rm", "demo"])
+            .ok();
+        let left = BOB.ctl(&sandbox, &system, &bob, &list).json();
+        assert_eq!(keys(&left).len(), 4);
+        let rest = eventually("the name leads to one who is left", || {
+            let at = net::resolve("web").first()?.to_string();
+            (at != address(&of_alice, "web.demo.sim")).then_some(at)
+        });
+        assert!(net::get(&rest, 80).contains("pod: web-"));
+        let refused = BOB.ctl(
+            &sandbox,
+            &system,
+            &bob,
+            &["ns", "rm", "demo", "--user", "root"],
+        );
+        refused.refuses(4, &["belongs to user 0"]);
+        let _said = system.ctl(&["ns", "rm", "demo", "--user", "bob"]).ok();
+        assert!(keys(&BOB.ctl(&sandbox, &system, &bob, &list).json()).is_empty());
+    });
+}
+
+#[test]
+fn membership_is_read_when_it_is_asked_for() {
+    run_as_root(async |sandbox| {
+        let (cluster, mut system) = prepared(&sandbox, users::create(&sandbox)).await;
+        system.start_daemon();
+        let yaml = cluster.kubeconfig("admin").unwrap().yaml();
+        let alice = ALICE.file(&sandbox, "alice.kubeconfig", &yaml, 0o600);
+        let groups = fs::read_to_string("/etc/group").unwrap();
+        fs::write("/etc/group", groups.replace(":alice,bob", ":bob")).unwrap();
+        let refused = ALICE.ctl(&sandbox, &system, &alice, &["ns", "add", "demo"]);
+        refused.refuses(4, &["not in group kubefwd", "usermod -aG kubefwd alice"]);
+        fs::write("/etc/group", &groups).unwrap();
+        let _said = ALICE
+            .ctl(&sandbox, &system, &alice, &["ns", "add", "demo", "--wait"])
+            .ok();
+        assert!(net::get("web", 80).contains("pod: web-"));
+    });
+}
