@@ -12,7 +12,7 @@ use crate::core::addresses::{Reservation, Target};
 use crate::core::names::{ContextName, HostName, NameError, Namespace, ServiceName};
 use crate::core::policy::Actor;
 use crate::core::state::{
-    AddNamespace, AddService, Lease, NamespaceKey, Options, Selection, ServiceKey,
+    AddNamespace, AddService, Environment, Lease, NamespaceKey, Options, Selection, ServiceKey,
 };
 
 /// A credential plugin may take a minute, and the cluster some seconds.
@@ -269,10 +269,15 @@ fn kubeconfig(files: Vec<String>) -> Result<Vec<String>, Failure> {
     Ok(files)
 }
 
-fn persistent(environment: Option<BTreeMap<String, String>>) -> Option<BTreeMap<String, String>> {
-    let mut environment = environment?;
-    environment.retain(|name, _| environment::is_persistent(name));
-    Some(environment)
+fn persistent(environment: Option<BTreeMap<String, String>>) -> Option<Environment> {
+    let all = environment::filter(environment?);
+    let (variables, secrets): (BTreeMap<_, _>, BTreeMap<_, _>) = all
+        .into_iter()
+        .partition(|(name, _)| environment::is_persistent(name));
+    Some(Environment {
+        variables,
+        secrets: secrets.into_keys().collect(),
+    })
 }
 
 fn check_selection(selection: &Selection) -> Result<(), Failure> {

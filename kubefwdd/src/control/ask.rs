@@ -71,6 +71,13 @@ impl Control {
             environment,
         } = access.clone();
         let environment = environment.map(kubefwd_proto::environment::filter);
+        if environment.is_some() {
+            let told = self
+                .shared
+                .owner
+                .report(move |state, _| state.environment_came(uid));
+            told.await.map_err(super::stopping)?;
+        }
         self.shared
             .workers
             .ask(uid, environment, context, kubeconfig, question)

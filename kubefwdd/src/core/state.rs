@@ -43,7 +43,7 @@ pub use view::{
     Changes, Counts, ForwardState, ForwardView, NamespaceState, NamespaceView, ServiceState,
     ServiceView, View, WorkerState, WorkerView, changes,
 };
-pub use wishes::{Balance, Options, Selection, Wishes};
+pub use wishes::{Balance, Environment, Options, Selection, Wishes};
 
 use converge::Retired;
 use forwards::{Place, Port, ServiceRuntime, Unit};
@@ -102,6 +102,8 @@ pub struct State {
     hosts_settled: u64,
     /// The hosts file cannot be written just now.
     hosts_broken: bool,
+    /// Variables that clients sent before the last restart and that were not kept, by user.
+    lacking: BTreeMap<u32, BTreeSet<String>>,
     /// Until [`State::started`].
     starting: bool,
     /// What the workers were told, see [`State::is_access_limited`].
@@ -154,6 +156,9 @@ impl State {
         let (mut addresses, lost) = AddressPool::restore(settings.range, addresses);
         let refused = configure(&mut addresses, &settings.reservations);
         let warnings = BTreeMap::from([(Topic::Addresses, lost), (Topic::Reservations, refused)]);
+        let users = wishes.users.iter().filter(|(_, u)| !u.secrets.is_empty());
+        let lacking = users.map(|(uid, user)| (*uid, user.secrets.clone()));
+        let lacking = lacking.collect();
         let mut state = Self {
             settings,
             wishes,
@@ -172,6 +177,7 @@ impl State {
             hosts_revision: 0,
             hosts_settled: 0,
             hosts_broken: false,
+            lacking,
             starting: true,
             access_limited: false,
             changed: Changed::default(),
@@ -328,6 +334,14 @@ impl State {
             let moved = self.names.set_rules(rules);
             self.names_moved(&moved);
             self.changed.services.extend(self.services.keys().cloned());
+        }
+    }
+
+    /// A client of this user sent its environment, with all that a restart had taken.
+    pub fn environment_came(&mut self, uid: u32) {
+        if self.lacking.remove(&uid).is_some() {
+            let own = self.observed.keys().filter(|key| key.uid == uid);
+            self.changed.namespaces.extend(own.cloned());
         }
     }
 

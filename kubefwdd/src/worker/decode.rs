@@ -144,6 +144,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_problem_with_credentials_is_known_by_its_number() {
+        let report = |reason: kubefwd_proto::Reason| wire::NamespaceReport {
+            phase: wire::NamespacePhase::Failed.into(),
+            failure: Some(kubefwd_proto::Failure::new(reason, "why").into()),
+            ..Default::default()
+        };
+        let about = |reason| match phase(&report(reason)) {
+            Phase::Failed(problem) => problem.is_about_credentials(),
+            Phase::Connecting | Phase::Watching => false,
+        };
+        assert!(about(kubefwd_proto::Reason::CredentialsNeeded));
+        assert!(!about(kubefwd_proto::Reason::ForbiddenByCluster));
+    }
+
+    #[test]
     fn names_that_could_break_a_hosts_line_are_refused() {
         for name in ["a b", "a\n127.0.0.1 bank", "", "A", &"x".repeat(64)] {
             let observed = wire::ObservedService {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kubefwd_tests::Credential;
 use kubefwd_tests::harness::sandbox::run;
+use kubefwd_tests::harness::system::run as run_program;
 use kubefwd_tests::harness::{Options, Sandbox, System, eventually, net};
 use nix::mount::{MsFlags, mount};
 
@@ -156,24 +157,23 @@ fn secrets_are_not_kept_and_what_needs_them_says_what_to_do() {
         )
         .unwrap();
         system.start_daemon();
-        let with_secret = |system: &System| {
-            let mut command = system.command(&["ns", "add", "demo", "--wait"]);
-            command.env("AWS_SESSION_TOKEN", "secret");
-            kubefwd_tests::harness::system::run(&mut command)
-        };
-        let _said = with_secret(&system).ok();
+        let mut command = system.command(&["ns", "add", "demo", "--wait"]);
+        let _said = run_program(command.env("AWS_SESSION_TOKEN", "secret")).ok();
         system.restart_daemon();
         let saved = fs::read_to_string(sandbox.path("state/state.json")).unwrap();
-        assert!(!saved.contains("secret"), "{saved}");
+        assert!(!saved.contains("\"secret\""), "{saved}");
         let namespace = eventually("the namespace says that it needs credentials", || {
             let all = system.try_json(&["ns", "ls"])?;
             let namespace = all["namespaces"][0].clone();
             let text = namespace.to_string();
             text.contains("please log in").then_some(text)
         });
-        assert!(namespace.contains("kubefwdctl"), "{namespace}");
-        let _said = system.ctl(&["ns", "rm", "demo"]).ok();
-        let _said = with_secret(&system).ok();
+        for text in ["AWS_SESSION_TOKEN", "run `kubefwdctl context ls`"] {
+            assert!(namespace.contains(text), "{namespace}");
+        }
+        let mut command = system.command(&["context", "ls"]);
+        let _said = run_program(command.env("AWS_SESSION_TOKEN", "secret")).ok();
+        let _web = system.service_in("web.demo.sim", "active");
         assert!(net::get("web", 80).contains("pod: web-"));
     });
 }

@@ -48,6 +48,16 @@ pub struct Problem {
     pub hint: String,
 }
 
+impl Problem {
+    /// The number of `REASON_CREDENTIALS_NEEDED`.
+    const CREDENTIALS_NEEDED: i32 = 13;
+
+    /// Whether a log-in would help.
+    pub fn is_about_credentials(&self) -> bool {
+        self.reason == Self::CREDENTIALS_NEEDED
+    }
+}
+
 /// One service as a worker sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedService {

@@ -7,7 +7,7 @@ use super::State;
 use super::effect::{Effect, Event, EventKind};
 use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
 use super::keys::{NamespaceKey, ServiceKey};
-use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
+use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase, Problem};
 use super::reports::TooManyServices;
 use super::view::{
     ForwardState, ForwardView, NamespaceState, NamespaceView, ServiceState, ServiceView,
@@ -85,6 +85,21 @@ impl State {
         self.view.revision += 1;
     }
 
+    /// What a worker cannot know: that credentials may be missing because a restart took them.
+    fn explain(&self, uid: u32, problem: &Problem) -> Problem {
+        let mut problem = problem.clone();
+        if problem.is_about_credentials()
+            && let Some(lacking) = self.lacking.get(&uid)
+        {
+            let names: Vec<&str> = lacking.iter().map(String::as_str).collect();
+            let names = names.join(", ");
+            problem.hint = format!(
+                "secrets in variables ({names}) are not kept over a restart: where they are set, run `kubefwdctl context ls`"
+            );
+        }
+        problem
+    }
+
     fn namespace_view(
         &self,
         key: &NamespaceKey,
@@ -96,7 +111,7 @@ impl State {
         let state = match &observed.phase {
             Phase::Connecting => NamespaceState::Connecting,
             Phase::Watching => NamespaceState::Watching,
-            Phase::Failed(problem) => NamespaceState::Failed(problem.clone()),
+            Phase::Failed(problem) => NamespaceState::Failed(self.explain(key.uid, problem)),
         };
         let failed = matches!(state, NamespaceState::Failed(_));
         let terms = wishes.all.iter().map(|all| &all.terms);

@@ -1,13 +1,15 @@
 //! What users ask for: adding and removing namespaces and services, and reservations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::State;
 use super::effect::{Effect, Event, EventKind};
 use super::keys::{Lease, NamespaceKey, ServiceKey};
-use super::wishes::{ContextWishes, NamespaceWish, Options, Selection, ServiceWish, Terms};
+use super::wishes::{
+    ContextWishes, Environment, NamespaceWish, Options, Selection, ServiceWish, Terms,
+};
 use crate::core::addresses::{Reservation, ReserveError, Target};
 use crate::core::names::UnitKey;
 
@@ -25,7 +27,7 @@ pub struct AddNamespace {
     /// Ends with this client.
     pub lease: Option<Lease>,
     /// The part of the caller's environment that may be kept on disk; `None` leaves what is known.
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Environment>,
 }
 
 /// Forward one service.
@@ -44,7 +46,7 @@ pub struct AddService {
     /// Ends with this client.
     pub lease: Option<Lease>,
     /// The part of the caller's environment that may be kept on disk; `None` leaves what is known.
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Environment>,
 }
 
 /// Which namespaces to remove.
@@ -381,14 +383,15 @@ impl State {
         &mut self,
         key: &NamespaceKey,
         kubeconfig: Vec<String>,
-        environment: Option<BTreeMap<String, String>>,
+        environment: Option<Environment>,
     ) -> &mut ContextWishes {
         if !self.wishes.users.contains_key(&key.uid) {
             self.effects.push(Effect::StartWorker { uid: key.uid });
         }
         let user = self.wishes.users.entry(key.uid).or_default();
         if let Some(environment) = environment {
-            user.environment = environment;
+            user.environment = environment.variables;
+            user.secrets = environment.secrets;
         }
         let context = user.contexts.entry(key.context.clone()).or_default();
         context.kubeconfig = kubeconfig;

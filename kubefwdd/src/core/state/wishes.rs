@@ -22,8 +22,20 @@ pub struct Wishes {
 pub struct UserWishes {
     /// The part of the user's environment that is no secret, for credential plugins after a restart of the daemon.
     pub environment: BTreeMap<String, String>,
+    /// The names of the variables that are left out of it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
     /// By context of the user's kubeconfig.
     pub contexts: BTreeMap<ContextName, ContextWishes>,
+}
+
+/// What is kept of the environment that a client sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Without secrets.
+    pub variables: BTreeMap<String, String>,
+    /// The names of those that are secrets.
+    pub secrets: BTreeSet<String>,
 }
 
 /// What one user asked for in one context.

@@ -322,7 +322,7 @@ impl Known {
             }
             Frame::Answer(answer) => self.answers.push(answer),
             Frame::Log(log) => self.logs.push(log.message),
-            Frame::Http(_) | Frame::Reconnected(_) => {}
+            Frame::Http(_) | Frame::Reconnected(_) | Frame::Refused(_) => {}
         }
     }
 
