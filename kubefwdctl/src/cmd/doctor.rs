@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kubefwd_proto::control::v1::DiagnoseRequest;
-use nix::unistd::{Gid, Group, Uid, User, getgroups};
+use nix::unistd::{Gid, Group, Uid, User};
 
 use super::Session;
 use crate::connect::Daemon;
@@ -120,7 +120,11 @@ fn is_member(group: &Group, user: Option<&User>) -> bool {
 
 /// Groups of this process: they also come from sources that do not list their members.
 fn own_groups() -> Vec<Gid> {
-    getgroups().unwrap_or_default()
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    groups
+        .into_iter()
+        .map(|group| Gid::from_raw(group.as_raw()))
+        .collect()
 }
 
 fn kubeconfig() -> Finding {

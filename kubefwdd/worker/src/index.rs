@@ -5,7 +5,7 @@
 //! ([`NamespaceIndex::endpoints`]). It is a pure state machine: no clock, no runtime, no client. Any order of events that
 //! ends in the same objects ends in the same answers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kubefwd_proto::worker::v1::ObservedService;
 
@@ -254,4 +254,11 @@ impl NamespaceIndex {
         self.backing = backing;
         self.dirty.extend(self.services.keys().cloned());
     }
+}
+
+/// Objects that are known and that a listing does not have: they do not exist any more.
+fn absent<'a, T>(known: &HashMap<Name, T>, listed: impl Iterator<Item = &'a Name>) -> Vec<Name> {
+    let present: HashSet<&Name> = listed.collect();
+    let absent = known.keys().filter(|name| !present.contains(name));
+    absent.cloned().collect()
 }

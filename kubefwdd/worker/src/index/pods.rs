@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Change;
 use super::object::{Condition, Label, Name, Pod, PodRef, Service, Target};
 use super::select::{Endpoints, EndpointsBuilder};
+use super::{Change, absent};
 
 #[derive(Default)]
 pub(super) struct Pods {
@@ -23,14 +23,7 @@ impl Pods {
     pub(super) fn apply(&mut self, change: Change<Pod>, dirty: &mut BTreeSet<Name>) {
         match change {
             Change::Listed(pods) => {
-                let present: BTreeSet<Name> = pods.iter().map(|p| p.name.clone()).collect();
-                let absent: Vec<Name> = self
-                    .pods
-                    .keys()
-                    .filter(|name| !present.contains(*name))
-                    .cloned()
-                    .collect();
-                for name in absent {
+                for name in absent(&self.pods, pods.iter().map(|p| &p.name)) {
                     self.delete(&name, dirty);
                 }
                 for pod in pods {

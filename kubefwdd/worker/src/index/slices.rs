@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Change;
 use super::object::{Name, Protocol, Service, Slice};
 use super::select::{Endpoints, EndpointsBuilder};
+use super::{Change, absent};
 
 #[derive(Default)]
 pub(super) struct Slices {
@@ -17,14 +17,7 @@ impl Slices {
     pub(super) fn apply(&mut self, change: Change<Slice>, dirty: &mut BTreeSet<Name>) {
         match change {
             Change::Listed(slices) => {
-                let present: BTreeSet<Name> = slices.iter().map(|s| s.name.clone()).collect();
-                let absent: Vec<Name> = self
-                    .slices
-                    .keys()
-                    .filter(|name| !present.contains(*name))
-                    .cloned()
-                    .collect();
-                for name in absent {
+                for name in absent(&self.slices, slices.iter().map(|s| &s.name)) {
                     self.delete(&name, dirty);
                 }
                 for slice in slices {
