@@ -27,8 +27,8 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// Names of a burst of services go to the hosts task together.
 const HOSTS_PAUSE: Duration = Duration::from_millis(50);
-/// Observed changes are saved together; requests of users are saved at once.
-const SAVE_PAUSE: Duration = Duration::from_secs(2);
+/// Observed changes are saved together, soon after a quiet time and so often at most; requests of users are saved at once.
+const SAVE_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// When a port that could not be had is tried again: soon at first, since a worker may be about to let go of it.
 const BIND_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
@@ -227,6 +227,7 @@ struct Hands {
     listeners: HashMap<ListenerId, Arc<TcpListener>>,
     hosts_due: Option<(u64, Instant)>,
     save_due: Option<Instant>,
+    saved_at: Option<Instant>,
     bind_due: Option<Instant>,
     bind_pause: Duration,
 }
@@ -238,6 +239,7 @@ impl Hands {
             listeners: HashMap::new(),
             hosts_due: None,
             save_due: None,
+            saved_at: None,
             bind_due: None,
             bind_pause: BIND_PAUSE.0,
         }
@@ -333,8 +335,10 @@ impl Hands {
                 self.hosts_due = Some((revision, at));
             }
             Effect::Persist => {
+                let soon = Instant::now() + SAVE_PAUSE.0;
+                let last = self.saved_at.map(|last| last + SAVE_PAUSE.1);
                 self.save_due
-                    .get_or_insert_with(|| Instant::now() + SAVE_PAUSE);
+                    .get_or_insert(last.map_or(soon, |at| at.max(soon)));
             }
             Effect::Announce(event) => self.world.telemetry.events.push(event),
         }
@@ -400,6 +404,7 @@ impl Hands {
             .is_some_and(|at| at <= now || !waiting.is_empty());
         if due {
             self.save_due = None;
+            self.saved_at = Some(now);
             self.world.storage.save(state.save(), waiting);
         } else {
             for done in waiting {

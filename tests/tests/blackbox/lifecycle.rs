@@ -23,7 +23,7 @@ fn a_restart_brings_everything_back() {
         let before = (addresses(&system), system.hosts());
         system.restart_daemon();
         assert_eq!(addresses(&system), before.0);
-        until("the names are back", || system.hosts() == before.1);
+        assert_eq!(system.hosts(), before.1, "ready means that names are back");
         assert!(pod("web", 80).starts_with("web-"));
     });
 }
@@ -36,9 +36,7 @@ fn names_are_there_before_the_cluster_answers() {
         let address = system.service("web.demo.sim").unwrap()["localIP"].clone();
         cluster.stop_api_server().await;
         system.restart_daemon();
-        until("the name is there while the cluster is away", || {
-            system.hosts_have("web")
-        });
+        assert!(system.hosts_have("web"), "while the cluster is away");
         assert_eq!(system.service("web.demo.sim").unwrap()["localIP"], address);
         cluster.start_api_server().await.unwrap();
         answers("web", 80);
@@ -95,7 +93,7 @@ fn a_crash_is_taken_over_by_the_next_daemon() {
         });
         system.kill_daemon();
         system.start_daemon();
-        until("every name is where it was", || system.hosts() == hosts);
+        assert_eq!(system.hosts(), hosts, "every name is where it was");
         assert!(pod("web", 80).starts_with("web-"));
     });
 }
