@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod access;
 pub mod admission;
+pub mod capture;
 pub mod cli;
 pub mod cluster;
 pub mod discovery;

@@ -1,0 +1,253 @@
+//! HTTP/2 with prior knowledge, and gRPC, seen from outside: requests and answers are paired by stream.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::text::{Method, authority, target};
+use super::{Exchange, Protocol, Seen, Unclear};
+use frames::{Frames, Item};
+use hpack::{Decoder, Name};
+
+mod frames;
+mod hpack;
+mod huffman;
+
+/// Streams that are followed at a time; those beyond are counted only.
+const STREAMS: usize = 256;
+
+/// One connection, behind its preface.
+#[derive(Debug)]
+pub(super) struct Connection {
+    keep_queries: bool,
+    client: Direction,
+    server: Direction,
+    streams: HashMap<u32, Stream>,
+    /// The text that `streams` holds, bytes.
+    held: usize,
+    /// The last stream that the client opened.
+    last: u32,
+}
+
+#[derive(Debug, Default)]
+struct Direction {
+    frames: Frames,
+    fields: Decoder,
+}
+
+#[derive(Debug)]
+struct Stream {
+    began: Instant,
+    method: Method,
+    path: Box<str>,
+    grpc: bool,
+    status: u16,
+    response_bytes: u64,
+    grpc_status: Option<i32>,
+}
+
+/// The fields of one header block.
+#[derive(Default)]
+struct Fields {
+    method: Option<Method>,
+    path: Option<Box<str>>,
+    authority: Option<Box<str>>,
+    status: Option<u16>,
+    grpc: bool,
+    grpc_status: Option<i32>,
+}
+
+impl Connection {
+    pub(super) fn new(keep_queries: bool) -> Self {
+        Self {
+            keep_queries,
+            client: Direction::default(),
+            server: Direction::default(),
+            streams: HashMap::new(),
+            held: 0,
+            last: 0,
+        }
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        let directions = [&self.client, &self.server];
+        let in_directions: usize = directions
+            .iter()
+            .map(|direction| direction.frames.held() + direction.fields.held())
+            .sum();
+        self.held + self.streams.capacity() * size_of::<(u32, Stream)>() + in_directions
+    }
+
+    /// Requests that were seen and not recorded yet.
+    pub(super) fn pending(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Takes bytes of the client, behind the preface.
+    pub(super) fn client(
+        &mut self,
+        mut bytes: &[u8],
+        now: Instant,
+        seen: &mut impl FnMut(Seen),
+    ) -> Result<(), Unclear> {
+        while let Some(item) = self.client.frames.next(&mut bytes, now)? {
+            match item {
+                Item::Headers { stream, began, .. } => self.request(stream, began, seen)?,
+                Item::Reset { stream } => self.finish(stream, now, seen),
+                Item::Promise => return Err(Unclear),
+                Item::Data { .. } | Item::GoAway { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes of the server.
+    pub(super) fn server(
+        &mut self,
+        mut bytes: &[u8],
+        now: Instant,
+        seen: &mut impl FnMut(Seen),
+    ) -> Result<(), Unclear> {
+        while let Some(item) = self.server.frames.next(&mut bytes, now)? {
+            match item {
+                Item::Headers { stream, end, .. } => {
+                    let fields = self.server.fields(self.keep_queries)?;
+                    if let Some(stream) = self.streams.get_mut(&stream) {
+                        stream.answer(&fields);
+                    }
+                    if end {
+                        self.finish(stream, now, seen);
+                    }
+                }
+                Item::Data { stream, bytes, end } => {
+                    if let Some(stream) = self.streams.get_mut(&stream) {
+                        stream.response_bytes += bytes as u64;
+                    }
+                    if end {
+                        self.finish(stream, now, seen);
+                    }
+                }
+                Item::Reset { stream } => self.finish(stream, now, seen),
+                // What is promised is no request of the client; its fields still change the table.
+                Item::Promise => drop(self.server.fields(self.keep_queries)?),
+                Item::GoAway { last } => {
+                    let refused: Vec<u32> = self
+                        .streams
+                        .keys()
+                        .copied()
+                        .filter(|id| *id > last)
+                        .collect();
+                    for stream in refused {
+                        self.finish(stream, now, seen);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection is over: what was asked and not answered in full is recorded as it stands.
+    pub(super) fn end(&mut self, now: Instant, seen: &mut impl FnMut(Seen)) {
+        let mut open: Vec<u32> = self.streams.keys().copied().collect();
+        open.sort_unstable();
+        for stream in open {
+            self.finish(stream, now, seen);
+        }
+    }
+
+    fn request(
+        &mut self,
+        stream: u32,
+        began: Instant,
+        seen: &mut impl FnMut(Seen),
+    ) -> Result<(), Unclear> {
+        let fields = self.client.fields(self.keep_queries)?;
+        if stream <= self.last {
+            // Trailers.
+            return Ok(());
+        }
+        self.last = stream;
+        if self.streams.len() >= STREAMS {
+            seen(Seen::Unrecorded(1));
+            return Ok(());
+        }
+        let stream_seen = Stream {
+            began,
+            method: fields.method.ok_or(Unclear)?,
+            path: fields.path.or(fields.authority).unwrap_or_default(),
+            grpc: fields.grpc,
+            status: 0,
+            response_bytes: 0,
+            grpc_status: None,
+        };
+        self.held += stream_seen.path.len();
+        self.streams.insert(stream, stream_seen);
+        Ok(())
+    }
+
+    fn finish(&mut self, stream: u32, now: Instant, seen: &mut impl FnMut(Seen)) {
+        let Some(stream) = self.streams.remove(&stream) else {
+            return;
+        };
+        self.held -= stream.path.len();
+        seen(Seen::Exchange(Exchange {
+            began: stream.began,
+            duration: now.saturating_duration_since(stream.began),
+            method: stream.method,
+            path: stream.path,
+            status: stream.status,
+            response_bytes: stream.response_bytes,
+            protocol: if stream.grpc {
+                Protocol::Grpc
+            } else {
+                Protocol::Http2
+            },
+            grpc_status: stream.grpc_status,
+        }));
+    }
+}
+
+impl Direction {
+    /// The fields of the header block that was put together.
+    fn fields(&mut self, keep_queries: bool) -> Result<Fields, Unclear> {
+        let Self {
+            frames,
+            fields: decoder,
+        } = self;
+        let mut fields = Fields::default();
+        decoder.decode(frames.block(), |name, value| match name {
+            Name::Method => fields.method = Some(Method::new(value)),
+            Name::Path => fields.path = Some(target(value, keep_queries)),
+            Name::Authority => fields.authority = Some(authority(value)),
+            Name::Status => fields.status = number(value),
+            Name::ContentType => fields.grpc = is_grpc(value),
+            Name::GrpcStatus => fields.grpc_status = number(value),
+            Name::Other => {}
+        })?;
+        Ok(fields)
+    }
+}
+
+impl Stream {
+    /// Takes the head of an answer, or its trailers; an interim answer says nothing.
+    fn answer(&mut self, fields: &Fields) {
+        match fields.status {
+            Some(100..200) => return,
+            Some(status) => self.status = status,
+            None => {}
+        }
+        if self.grpc && fields.grpc_status.is_some() {
+            self.grpc_status = fields.grpc_status;
+        }
+    }
+}
+
+/// `application/grpc`, also with a format or parameters behind it; gRPC-Web is another protocol.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
