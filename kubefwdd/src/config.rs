@@ -28,6 +28,8 @@ pub const KEYS: &[&str] = &[
     "forwarding.no_backend_wait",
     "forwarding.half_close_grace",
     "forwarding.access",
+    "http.capture",
+    "http.keep_queries",
     "limits.services_per_user",
 ];
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub addresses: Addresses,
     /// Connections.
     pub forwarding: Forwarding,
+    /// HTTP requests in forwarded bytes.
+    pub http: Http,
     /// Limits.
     pub limits: Limits,
 }
@@ -101,6 +105,16 @@ pub struct Forwarding {
     pub half_close_grace: Option<f64>,
     /// `auto`, `owner` or `everyone`.
     pub access: Option<String>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Record the HTTP requests that are seen in forwarded bytes.
+    pub capture: bool,
+    /// Keep the queries of recorded requests.
+    pub keep_queries: bool,
 }
 
 /// `[limits]`
@@ -321,6 +335,15 @@ impl Default for Addresses {
     }
 }
 
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            capture: true,
+            keep_queries: false,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -387,6 +410,7 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!(config, Config::default());
         assert_eq!(config.rest.listen, "127.2.27.1:80");
+        assert!(config.http.capture && !config.http.keep_queries);
     }
 
     #[test]
@@ -422,6 +446,7 @@ mod tests {
                 "[limits]\nservices_per_user = \"many\"",
                 "services_per_user",
             ),
+            ("[http]\ncapture = \"on\"", "capture"),
             ("socket = ", "line 1"),
         ] {
             let error = parse(text).unwrap_err().to_string();

@@ -104,6 +104,8 @@ pub(super) fn tuning(config: &Config) -> Result<Tuning> {
     Ok(Tuning {
         no_backend_wait_ms: millis(config.no_backend_wait()?),
         half_close_grace_ms: millis(config.half_close_grace()?),
+        no_http_capture: !config.http.capture,
+        keep_http_queries: config.http.keep_queries,
     })
 }
 

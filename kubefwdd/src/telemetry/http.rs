@@ -1,10 +1,10 @@
 //! Requests that workers saw in forwarded bytes: a ring for each listener, and sums that outlive it.
 //!
-//! A worker can only fill the rings of listeners that its user has now, so what it can make the daemon keep is bounded by
-//! what is forwarded. A listener stays the same when the pod behind it is replaced.
+//! A worker can only fill the rings of listeners that its user has now, and only so far for all of them together, so what
+//! it can make the daemon keep is bounded. A listener stays the same when the pod behind it is replaced.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kubefwd_proto::{time::system_time, worker::v1 as wire};
@@ -19,6 +19,8 @@ const TOP_PATHS: usize = 10;
 const PATH: usize = 1_024;
 /// The longest of a method or protocol, bytes.
 const WORD: usize = 32;
+/// What is kept of one user's requests at most, bytes: as much as a thousand busy forwards need.
+const PER_USER: usize = 64 * 1024 * 1024;
 
 /// One request with its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Exchange {
     pub size: u64,
     /// HTTP/1.0, HTTP/1.1, HTTP/2 or gRPC.
     pub protocol: String,
+    /// Of gRPC, when the answer said it.
+    pub grpc_status: Option<i32>,
 }
 
 /// What went through one or several listeners.
@@ -57,13 +61,18 @@ pub struct HttpSummary {
 /// The requests of everybody.
 #[derive(Default)]
 pub struct HttpLog {
-    inner: Mutex<Inner>,
+    users: Mutex<Users>,
 }
 
+type Users = HashMap<u32, User>;
+
 #[derive(Default)]
-struct Inner {
-    known: HashSet<(u32, ListenerId)>,
-    rings: HashMap<(u32, ListenerId), HttpRing>,
+struct User {
+    /// The listeners that the user has.
+    known: HashSet<ListenerId>,
+    rings: HashMap<ListenerId, HttpRing>,
+    /// What the rings hold, bytes.
+    held: usize,
 }
 
 #[derive(Default)]
@@ -87,42 +96,62 @@ impl HttpLog {
         {
             return;
         }
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users();
+        let user = users.entry(uid).or_default();
         for forward in before {
             if !after.iter().any(|after| after.listener == forward.listener) {
-                inner.known.remove(&(uid, forward.listener));
-                inner.rings.remove(&(uid, forward.listener));
+                user.known.remove(&forward.listener);
+                if let Some(ring) = user.rings.remove(&forward.listener) {
+                    user.held -= ring.held();
+                }
             }
         }
-        inner
-            .known
-            .extend(after.iter().map(|forward| (uid, forward.listener)));
+        user.known
+            .extend(after.iter().map(|forward| forward.listener));
+        if user.known.is_empty() {
+            users.remove(&uid);
+        }
     }
 
     /// A worker saw requests.
     pub fn reported(&self, uid: u32, report: wire::HttpReport) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let inner = &mut *inner;
+        self.take(uid, report, PER_USER);
+    }
+
+    fn take(&self, uid: u32, report: wire::HttpReport, limit: usize) {
+        let mut users = self.users();
+        let Some(user) = users.get_mut(&uid) else {
+            return;
+        };
         for (listener, count) in report.dropped {
-            let key = (uid, ListenerId(listener));
-            if inner.known.contains(&key) {
-                let ring = inner.rings.entry(key).or_default();
+            let listener = ListenerId(listener);
+            if user.known.contains(&listener) {
+                let ring = user.rings.entry(listener).or_default();
                 ring.dropped = ring.dropped.saturating_add(count);
                 ring.total = ring.total.saturating_add(count);
             }
         }
+        let now = SystemTime::now();
         for exchange in report.exchanges {
-            let key = (uid, ListenerId(exchange.listener));
-            if inner.known.contains(&key) {
-                inner.rings.entry(key).or_default().push(decode(exchange));
+            let listener = ListenerId(exchange.listener);
+            if user.known.contains(&listener) {
+                let ring = user.rings.entry(listener).or_default();
+                let exchange = decode(exchange, now);
+                user.held += exchange.held();
+                user.held -= ring.push(exchange);
+            }
+            if user.held > limit {
+                user.forget_half();
             }
         }
     }
 
     /// The newest requests of a forward, newest first.
     pub fn newest(&self, uid: u32, forward: &ForwardView, limit: usize) -> Vec<Exchange> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = inner.rings.get(&(uid, forward.listener));
+        let users = self.users();
+        let ring = users
+            .get(&uid)
+            .and_then(|user| user.rings.get(&forward.listener));
         let newest = ring.map(|ring| ring.exchanges.iter().rev().take(limit).cloned().collect());
         newest.unwrap_or_default()
     }
@@ -133,12 +162,15 @@ impl HttpLog {
         uid: u32,
         forwards: impl IntoIterator<Item = &'a ForwardView>,
     ) -> HttpSummary {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let users = self.users();
         let mut summary = HttpSummary::default();
+        let Some(user) = users.get(&uid) else {
+            return summary;
+        };
         let mut paths: BTreeMap<&str, u64> = BTreeMap::new();
         let rings = forwards
             .into_iter()
-            .filter_map(|f| inner.rings.get(&(uid, f.listener)));
+            .filter_map(|f| user.rings.get(&f.listener));
         for ring in rings {
             summary.total = summary.total.saturating_add(ring.total);
             summary.dropped = summary.dropped.saturating_add(ring.dropped);
@@ -162,36 +194,70 @@ impl HttpLog {
         summary.top_paths = paths;
         summary
     }
+
+    fn users(&self) -> MutexGuard<'_, Users> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl User ===
+
+impl User {
+    /// Drops the older half of every ring; the sums stay.
+    fn forget_half(&mut self) {
+        for ring in self.rings.values_mut() {
+            let half = ring.exchanges.len().div_ceil(2);
+            let gone = ring.exchanges.drain(..half);
+            self.held -= gone.map(|exchange| exchange.held()).sum::<usize>();
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// Bytes that keeping it costs.
+    fn held(&self) -> usize {
+        size_of::<Self>() + self.method.len() + self.path.len() + self.protocol.len()
+    }
 }
 
 // === impl HttpRing ===
 
 impl HttpRing {
-    fn push(&mut self, exchange: Exchange) {
+    /// Adds one; returns what the one that had to leave held.
+    fn push(&mut self, exchange: Exchange) -> usize {
         self.total = self.total.saturating_add(1);
         let class = usize::from(exchange.status / 100).checked_sub(1);
         if let Some(count) = class.and_then(|class| self.classes.get_mut(class)) {
             *count = count.saturating_add(1);
         }
-        if self.exchanges.len() >= PER_FORWARD {
-            self.exchanges.pop_front();
-        }
+        let left = if self.exchanges.len() >= PER_FORWARD {
+            self.exchanges.pop_front()
+        } else {
+            None
+        };
         self.exchanges.push_back(exchange);
+        left.map_or(0, |exchange| exchange.held())
+    }
+
+    fn held(&self) -> usize {
+        self.exchanges.iter().map(Exchange::held).sum()
     }
 }
 
-fn decode(exchange: wire::HttpExchange) -> Exchange {
+/// A worker may write anything: what it says is cut, cleaned, and not in the future.
+fn decode(exchange: wire::HttpExchange, now: SystemTime) -> Exchange {
+    let time = exchange.time.as_ref().map_or(now, system_time);
     Exchange {
-        time: exchange
-            .time
-            .as_ref()
-            .map_or_else(SystemTime::now, system_time),
+        time: time.min(now),
         method: super::logs::clean(&exchange.method, WORD),
         path: super::logs::clean(&exchange.path, PATH),
         status: u16::try_from(exchange.status).unwrap_or(0),
         duration: Duration::from_micros(exchange.duration_us),
         size: exchange.response_bytes,
         protocol: super::logs::clean(&exchange.protocol, WORD),
+        grpc_status: exchange.grpc_status,
     }
 }
 
@@ -249,7 +315,52 @@ mod tests {
         assert_eq!(log.summary(5, &forwards).total, 6);
         log.forwards_changed(5, &forwards, &forwards[1..]);
         assert_eq!(of(0).total, 0);
-        assert!(log.inner.lock().unwrap().rings.len() == 1);
+        assert!(log.users()[&5].rings.len() == 1);
+        log.forwards_changed(5, &forwards[1..], &[]);
+        assert!(log.users().is_empty());
+    }
+
+    #[test]
+    fn what_a_hostile_worker_says_is_bounded_and_clean() {
+        let log = HttpLog::default();
+        let mut forwards = vec![forward("a", 80); 20];
+        for (number, forward) in (1..).zip(&mut forwards) {
+            forward.listener = ListenerId(number);
+        }
+        log.forwards_changed(5, &[], &forwards);
+        let future = SystemTime::now() + Duration::from_secs(1_000_000);
+        let limit = 20_000;
+        for number in 1..1_000 {
+            let exchange = wire::HttpExchange {
+                time: Some(kubefwd_proto::time::timestamp(future)),
+                method: "\u{1b}[31m".repeat(1_000),
+                grpc_status: Some(7),
+                ..exchange(number % 20 + 1, &"/\n".repeat(5_000), u32::MAX)
+            };
+            let exchanges = vec![exchange];
+            let report = wire::HttpReport {
+                exchanges,
+                dropped: [(1, u64::MAX)].into(),
+            };
+            log.take(5, report, limit);
+            let users = log.users();
+            let user = &users[&5];
+            let held: usize = user.rings.values().map(HttpRing::held).sum();
+            assert_eq!(user.held, held);
+            assert!(held <= limit, "{held}");
+        }
+        let kept = forwards
+            .iter()
+            .flat_map(|forward| log.newest(5, forward, 9));
+        let kept: Vec<Exchange> = kept.collect();
+        assert!(!kept.is_empty());
+        for exchange in kept {
+            assert!(exchange.time <= SystemTime::now() && exchange.status == 0);
+            assert!(exchange.path.len() <= PATH && exchange.method.len() <= WORD);
+            assert!(!(exchange.path + &exchange.method).contains(char::is_control));
+            assert_eq!(exchange.grpc_status, Some(7));
+        }
+        assert_eq!(log.summary(5, &forwards).total, u64::MAX);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use kubefwd_proto::worker::v1::{ForwardPhase, ForwardReport, Traffic};
 use tokio::net::TcpStream;
 
+use crate::capture::recorder::Listener;
 use crate::index::object::Name;
 use crate::index::select::PodPort;
 use crate::tunnel::{Backend, Backends, Counters, Outcome, Transport};
@@ -26,6 +27,8 @@ pub struct Forward {
     /// A pod of a headless service; `None`: any.
     pod: Option<Box<str>>,
     counters: Arc<Counters>,
+    /// Records requests, where that is wanted.
+    capture: Option<Arc<Listener>>,
     /// Connections that are being served, whether or not a tunnel has them yet.
     open: AtomicUsize,
     /// Connections that were reset before there was a cluster to carry them to.
@@ -44,14 +47,21 @@ struct Said {
 }
 
 impl Forward {
-    /// Forwards connections of `listener` to `port` of a service, or of one of its pods.
-    pub fn new(listener: u64, route: Arc<Route>, port: u16, pod: Option<&str>) -> Arc<Self> {
+    /// Forwards connections of `listener` to `port` of a service, or of one of its pods; `capture` records requests.
+    pub fn new(
+        listener: u64,
+        route: Arc<Route>,
+        port: u16,
+        pod: Option<&str>,
+        capture: Option<Arc<Listener>>,
+    ) -> Arc<Self> {
         let forward = Arc::new(Self {
             listener,
             route,
             port,
             pod: pod.map(Into::into),
             counters: Arc::default(),
+            capture,
             open: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             said: Mutex::default(),
@@ -116,7 +126,9 @@ impl Forward {
             forward: self,
             current: Mutex::new(None),
         };
-        match tunnels.forward(local, &backends, &self.counters).await {
+        let tap = self.capture.as_ref().map(Listener::tap);
+        let forwarded = tunnels.forward(local, &backends, &self.counters, tap);
+        match forwarded.await {
             Outcome::Closed => self.answered(),
             Outcome::Failed(failure) => {
                 tracing::debug!(listener = self.listener, %failure, "a connection failed");

@@ -90,6 +90,11 @@ impl Outgoing {
         self.0.try_recv().ok()?.frame
     }
 
+    /// The next frame to send, when it comes; `None` once every [`Outbox`] is gone.
+    pub async fn next(&mut self) -> Option<Frame> {
+        self.0.recv().await?.frame
+    }
+
     /// Sends frames until the daemon is gone or every [`Outbox`] is.
     ///
     /// # Errors

@@ -43,6 +43,7 @@ use futures_util::future::BoxFuture;
 use kubefwd_proto::Failure;
 use tokio::net::TcpStream;
 
+use crate::capture::recorder::Tap;
 use crate::endpoint::Endpoint;
 use connection::{Budget, Common, Intervals, Limits, Rules};
 use opener::Opener;
@@ -195,14 +196,15 @@ impl Tunnels {
     }
 
     /// Carries one accepted connection to a pod and to its end. Never panics and never leaves the client without an end:
-    /// what cannot be carried is reset.
+    /// what cannot be carried is reset. `tap` is shown what went through.
     pub async fn forward(
         &self,
         local: TcpStream,
         backends: &dyn Backends,
         counters: &Arc<Counters>,
+        tap: Option<Box<Tap>>,
     ) -> Outcome {
-        failover::forward(self, local, backends, counters).await
+        failover::forward(self, local, backends, counters, tap).await
     }
 
     /// Opens the tunnel to a backend before it is needed.

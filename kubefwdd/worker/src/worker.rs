@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, Acceptor};
 use crate::admission::{self, Admission};
+use crate::capture::recorder::{self, Recorder};
 use crate::cluster::Clusters;
 use crate::forward::Forward;
 use crate::forward::traffic::{self, Moving};
@@ -74,6 +75,8 @@ struct Worker {
     acceptor: Acceptor<Arc<Forward>>,
     admission: Arc<Admission>,
     listeners: HashMap<u64, Listener>,
+    /// Records requests; `None` where that is not wanted, or not known yet.
+    capture: Option<Arc<Recorder>>,
     contexts: Contexts,
     queries: Queries,
     tasks: TaskTracker,
@@ -116,6 +119,7 @@ pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), W
         acceptor,
         admission,
         listeners: HashMap::new(),
+        capture: None,
         contexts: Contexts::new(clusters.clone(), outbox.clone(), sender),
         queries: Queries::new(clusters, outbox.clone(), tasks.clone()),
         tasks,
@@ -200,7 +204,13 @@ impl Worker {
                 daemon: welcome.protocol,
             });
         }
-        self.contexts.set_tuning(settings(welcome.tuning.as_ref()));
+        let tuning = welcome.tuning.unwrap_or_default();
+        self.contexts.set_tuning(settings(&tuning));
+        self.capture = (!tuning.no_http_capture).then(|| {
+            let recorder = Recorder::new(tuning.keep_http_queries);
+            tokio::spawn(recorder::tell(recorder.clone(), self.outbox.clone()));
+            recorder
+        });
         Ok(())
     }
 
@@ -228,7 +238,9 @@ impl Worker {
         let port = u16::try_from(grant.service_port).map_err(|_| "the port is out of range")?;
         let route = self.contexts.route(&service);
         let pod = Some(grant.pod.as_str()).filter(|pod| !pod.is_empty());
-        let forward = Forward::new(grant.listener, route, port, pod);
+        let capture = self.capture.as_ref();
+        let capture = capture.map(|recorder| recorder.listener(grant.listener));
+        let forward = Forward::new(grant.listener, route, port, pod, capture);
         self.acceptor
             .add(grant.listener, descriptor, forward.clone())
             .map_err(|error| format!("cannot accept from the listening socket: {error}"))?;
@@ -297,11 +309,8 @@ fn or_gone<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T>, Ch
     }
 }
 
-fn settings(tuning: Option<&Tuning>) -> Settings {
+fn settings(tuning: &Tuning) -> Settings {
     let mut settings = Settings::default();
-    let Some(tuning) = tuning else {
-        return settings;
-    };
     if tuning.no_backend_wait_ms > 0 {
         settings.no_backend_wait = Duration::from_millis(tuning.no_backend_wait_ms.into());
     }

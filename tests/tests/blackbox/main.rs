@@ -9,6 +9,7 @@
     reason = "in a test an unexpected failure is a panic, helpers included"
 )]
 
+mod capture;
 mod changes;
 mod contexts;
 mod forwarding;

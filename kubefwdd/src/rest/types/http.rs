@@ -100,6 +100,10 @@ pub(crate) struct HttpLog {
     /// HTTP/1.0, HTTP/1.1, HTTP/2 or gRPC.
     #[schema(example = "HTTP/1.1")]
     protocol: String,
+    /// The status of a gRPC call, where its answer said it; 0 is success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0)]
+    grpc_status: Option<i32>,
 }
 
 // === impl HttpTraffic ===
@@ -186,6 +190,7 @@ impl From<recorded::Exchange> for HttpLog {
             duration: time::short(exchange.duration),
             size: exchange.size,
             protocol: exchange.protocol,
+            grpc_status: exchange.grpc_status,
         }
     }
 }

@@ -53,11 +53,17 @@ fn guess(bytes: &[u8]) -> Guess {
     if PREFACE.starts_with(bytes) {
         return Guess::Unknown;
     }
-    match bytes.split_last() {
-        Some((b' ', [_, ..])) => Guess::Http1,
-        // A method in capitals, as all that exist are; what is shorter than a preface and has no space yet may be one.
-        Some((b'A'..=b'Z' | b'-' | b'_', _)) if bytes.len() < PREFACE.len() => Guess::Unknown,
-        _ => Guess::Other,
+    // A method in capitals, as all that exist are; what is shorter than a preface and has no space yet may become one.
+    let method = bytes.strip_suffix(b" ").unwrap_or(bytes);
+    let capitals = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'-' | b'_');
+    if method.is_empty() || !method.iter().all(capitals) {
+        Guess::Other
+    } else if method.len() < bytes.len() {
+        Guess::Http1
+    } else if bytes.len() < PREFACE.len() {
+        Guess::Unknown
+    } else {
+        Guess::Other
     }
 }
 

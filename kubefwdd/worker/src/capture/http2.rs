@@ -130,17 +130,7 @@ impl Connection {
                 Item::Reset { stream } => self.finish(stream, now, seen),
                 // What is promised is no request of the client; its fields still change the table.
                 Item::Promise => drop(self.server.fields(self.keep_queries)?),
-                Item::GoAway { last } => {
-                    let refused: Vec<u32> = self
-                        .streams
-                        .keys()
-                        .copied()
-                        .filter(|id| *id > last)
-                        .collect();
-                    for stream in refused {
-                        self.finish(stream, now, seen);
-                    }
-                }
+                Item::GoAway { last } => self.finish_above(last, now, seen),
             }
         }
         Ok(())
@@ -148,7 +138,13 @@ impl Connection {
 
     /// The connection is over: what was asked and not answered in full is recorded as it stands.
     pub(super) fn end(&mut self, now: Instant, seen: &mut impl FnMut(Seen)) {
+        self.finish_above(0, now, seen);
+    }
+
+    /// Records streams above one as they stand, in the order in which they were opened.
+    fn finish_above(&mut self, last: u32, now: Instant, seen: &mut impl FnMut(Seen)) {
         let mut open: Vec<u32> = self.streams.keys().copied().collect();
+        open.retain(|stream| *stream > last);
         open.sort_unstable();
         for stream in open {
             self.finish(stream, now, seen);

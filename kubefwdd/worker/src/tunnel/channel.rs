@@ -37,6 +37,7 @@ pub(super) async fn relay(upgraded: Upgraded, attempt: Attempt, common: &Common)
         attempt,
         waiting: Vec::new(),
         delivered: 0,
+        shown: 0,
         pongs: Vec::new(),
         replayed: false,
         client_ended: None,
@@ -111,6 +112,8 @@ struct Relay {
     /// Bytes of the pod that the client has not taken; the tunnel is not read while there are any.
     waiting: Vec<u8>,
     delivered: usize,
+    /// How much of `waiting` was shown to who watches.
+    shown: usize,
     pongs: Vec<u8>,
     /// The bytes of an earlier try were sent.
     replayed: bool,
@@ -175,12 +178,23 @@ impl Relay {
     }
 
     fn deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let delivered = self.pass_on(cx);
+        if self.shown < self.waiting.len() {
+            self.attempt.show_received(&self.waiting[self.shown..]);
+            self.shown = self.waiting.len();
+        }
+        ready!(delivered)?;
+        self.waiting.clear();
+        self.delivered = 0;
+        self.shown = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn pass_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.delivered < self.waiting.len() {
             let local = Pin::new(&mut self.attempt.local);
             self.delivered += ready!(local.poll_write(cx, &self.waiting[self.delivered..]))?;
         }
-        self.waiting.clear();
-        self.delivered = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -271,7 +285,14 @@ impl Relay {
                     self.attempt.counters.sent(read);
                     let limit = self.replay_limit;
                     self.attempt.keep(&wire[body..body + read], limit);
-                    seal_message(&mut self.link, &mut wire[..body + read], sealed)?;
+                    let key = seal_message(&mut self.link, &mut wire[..body + read], sealed)?;
+                    if self.attempt.tap.is_some() {
+                        // First the bytes leave, then they are looked at.
+                        let flushed = self.link.poll_flush(cx, sealed);
+                        websocket::mask(&mut wire[websocket::MAX_HEADER..body + read], key);
+                        self.attempt.show_sent(&wire[body..body + read]);
+                        ready!(flushed)?;
+                    }
                 }
             }
         }
@@ -309,15 +330,17 @@ fn reset(attempt: Attempt, why: String) -> End {
     End::Reset(why)
 }
 
-/// Makes a message of `wire`, whose payload begins behind the room for the header and the channel.
-fn seal_message(link: &mut Link, wire: &mut [u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+/// Makes a message of `wire`, whose payload begins behind the room for the header and the channel; returns the key that
+/// it is masked with now.
+fn seal_message(link: &mut Link, wire: &mut [u8], sealed: &mut Vec<u8>) -> io::Result<[u8; 4]> {
     let begin = websocket::MAX_HEADER;
     wire[begin] = DATA;
     let key = rand::random();
     websocket::mask(&mut wire[begin..], key);
     let (header, start) = websocket::header(wire.len() - begin, key);
     wire[start..begin].copy_from_slice(&header[start..]);
-    link.seal(&wire[start..], sealed)
+    link.seal(&wire[start..], sealed)?;
+    Ok(key)
 }
 
 #[cfg(test)]

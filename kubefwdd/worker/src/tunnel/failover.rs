@@ -13,6 +13,7 @@ use super::connection::{Attempt, End, Retry, reset_local};
 use super::counters::Active;
 use super::session::Path;
 use super::{Backend, Backends, Counters, Outcome, Tunnels};
+use crate::capture::recorder::Tap;
 
 /// How long the watches may need to see that a container is not there any more, after its port refused.
 const REFUSED_WAIT: Duration = Duration::from_millis(1500);
@@ -27,6 +28,7 @@ pub(super) async fn forward(
     local: TcpStream,
     backends: &dyn Backends,
     counters: &Arc<Counters>,
+    tap: Option<Box<Tap>>,
 ) -> Outcome {
     let _active = Active::new(counters);
     // Without it small answers wait for acknowledgements; nothing else depends on it.
@@ -38,6 +40,7 @@ pub(super) async fn forward(
         port: 0,
         replay: Some(Vec::new()),
         counters: Arc::clone(counters),
+        tap,
     };
     let mut way = Way {
         tunnels,

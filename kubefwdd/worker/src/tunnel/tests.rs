@@ -33,7 +33,7 @@ async fn connect(tunnels: &Arc<Tunnels>, pods: &Arc<Pods>) -> Client {
     let (local, _) = listener.accept().await.unwrap();
     let counters = Arc::new(Counters::default());
     let (tunnels, pods, counted) = (Arc::clone(tunnels), Arc::clone(pods), Arc::clone(&counters));
-    let outcome = tokio::spawn(async move { tunnels.forward(local, &*pods, &counted).await });
+    let outcome = tokio::spawn(async move { tunnels.forward(local, &*pods, &counted, None).await });
     Client {
         tcp,
         counters,

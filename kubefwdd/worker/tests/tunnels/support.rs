@@ -135,7 +135,7 @@ impl Site {
         };
         let outcome = tokio::spawn(async move {
             tunnels
-                .forward(local, &ports, &Arc::new(Counters::default()))
+                .forward(local, &ports, &Arc::new(Counters::default()), None)
                 .await
         });
         Client { tcp, outcome }

@@ -258,7 +258,7 @@ impl Actor {
                     return false;
                 }
             }
-            match self.compose(scratch, now) {
+            match self.compose(cx, scratch, now) {
                 Ok(true) => {}
                 Ok(false) => return false,
                 Err(error) => self.lose(&format!("the tunnel broke: {error}")),
@@ -268,7 +268,12 @@ impl Actor {
     }
 
     /// Puts the next write together; false if there is nothing to send.
-    fn compose(&mut self, scratch: &mut Scratch, now: Instant) -> std::io::Result<bool> {
+    fn compose(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> std::io::Result<bool> {
         if let Framing::WebSocket { pongs, .. } = &mut self.framing
             && !pongs.is_empty()
         {
@@ -293,15 +298,27 @@ impl Actor {
         }
         let end = begin + filled;
         let mut start = begin;
+        let key = rand::random();
         if begin > 0 {
-            let key = rand::random();
             websocket::mask(&mut wire[begin..end], key);
             let (header, at) = websocket::header(filled, key);
             wire[at..begin].copy_from_slice(&header[at..]);
             start = at;
         }
-        self.link.seal(&wire[start..end], sealed)?;
-        Ok(true)
+        let mut sent = self.link.seal(&wire[start..end], sealed);
+        if self.mux.has_unshown() {
+            // First the bytes leave, then they are looked at: also where they could not, since they will go another way.
+            if sent.is_ok()
+                && let Poll::Ready(flushed) = self.link.poll_flush(cx, sealed)
+            {
+                sent = flushed;
+            }
+            if begin > 0 {
+                websocket::mask(&mut wire[begin..end], key);
+            }
+            self.mux.show_sent(&wire[begin..end]);
+        }
+        sent.map(|()| true)
     }
 
     /// Acts on what is due, and sets the timer for what is next.

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub(super) struct Mux {
     pub(super) pings: Vec<u32>,
     /// Complaints that the runtime did not follow with a reset: its worker may be stuck (runtimes before 1.32).
     pub(super) unreset: Option<(u32, Instant)>,
+    /// What watched clients have sent: where in the wire buffer it lies, until it was shown.
+    unshown: Vec<(u32, Range<usize>)>,
 }
 
 impl Mux {
@@ -77,6 +80,7 @@ impl Mux {
             going_away: false,
             pings: Vec::new(),
             unreset: None,
+            unshown: Vec::new(),
         }
     }
 
@@ -174,16 +178,41 @@ impl Mux {
             let payload = at + spdy::HEADER;
             match stream.poll_read(&mut wire[payload..payload + limit], self.rules.replay) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(0)) => self.client_ended(pair, now),
+                Poll::Ready(Ok(0)) => {
+                    self.show_sent(wire);
+                    self.client_ended(pair, now);
+                }
                 Poll::Ready(Ok(read)) => {
                     let header = spdy::data_header(data_id(pair), read);
                     wire[at..payload].copy_from_slice(&header);
                     at = payload + read;
                     uploaded += read;
+                    if stream.is_watched() {
+                        self.unshown.push((pair, payload..at));
+                    }
                     stream.queued = true;
                     self.readable.push_back(pair);
                 }
-                Poll::Ready(Err(_)) => self.client_broke(pair),
+                Poll::Ready(Err(_)) => {
+                    self.show_sent(wire);
+                    self.client_broke(pair);
+                }
+            }
+        }
+    }
+
+    /// Whether bytes that [`Mux::fill`] took from clients are to be shown.
+    pub(super) fn has_unshown(&self) -> bool {
+        !self.unshown.is_empty()
+    }
+
+    /// Shows what [`Mux::fill`] put into `wire` to those who watch; it has left, or its client is about to.
+    pub(super) fn show_sent(&mut self, wire: &[u8]) {
+        for (pair, range) in self.unshown.drain(..) {
+            if let Some(stream) = self.streams.get_mut(&pair)
+                && let Some(bytes) = wire.get(range)
+            {
+                stream.show_sent(bytes);
             }
         }
     }

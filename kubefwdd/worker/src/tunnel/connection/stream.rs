@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::backlog::Backlog;
 use super::ready::Noted;
+use crate::capture::recorder::Tap;
 use crate::tunnel::counters::Counters;
 
 /// The most of a runtime's complaint that is kept.
@@ -28,6 +29,8 @@ pub(in crate::tunnel) struct Attempt {
     /// What the client has sent so far, while all of it can be sent again: nothing was answered and it is not too much.
     pub(in crate::tunnel) replay: Option<Vec<u8>>,
     pub(in crate::tunnel) counters: Arc<Counters>,
+    /// Looks at what went both ways, once it went; ends the record when it is dropped.
+    pub(in crate::tunnel) tap: Option<Box<Tap>>,
 }
 
 impl Attempt {
@@ -40,6 +43,24 @@ impl Attempt {
             replay.extend_from_slice(bytes);
         } else if !bytes.is_empty() {
             self.replay = None;
+        }
+    }
+
+    /// Shows bytes that are on their way to the pod.
+    pub(in crate::tunnel) fn show_sent(&mut self, bytes: &[u8]) {
+        if let Some(tap) = &mut self.tap
+            && !tap.client(bytes)
+        {
+            self.tap = None;
+        }
+    }
+
+    /// Shows bytes that are on their way to the client.
+    pub(in crate::tunnel) fn show_received(&mut self, bytes: &[u8]) {
+        if let Some(tap) = &mut self.tap
+            && !tap.server(bytes)
+        {
+            self.tap = None;
         }
     }
 }
@@ -162,8 +183,28 @@ impl Stream {
         Poll::Ready(Ok(bytes.len()))
     }
 
+    /// Whether somebody wants to see what goes through.
+    pub(super) fn is_watched(&self) -> bool {
+        self.attempt.tap.is_some()
+    }
+
+    /// Shows bytes that are on their way to the pod.
+    pub(super) fn show_sent(&mut self, bytes: &[u8]) {
+        self.attempt.show_sent(bytes);
+    }
+
     /// Passes bytes of the pod on; what the client does not take now waits.
     pub(super) fn deliver(&mut self, slices: &[IoSlice<'_>], now: Instant) -> io::Result<()> {
+        let passed = self.pass_on(slices, now);
+        if self.is_watched() {
+            for slice in slices {
+                self.attempt.show_received(slice);
+            }
+        }
+        passed
+    }
+
+    fn pass_on(&mut self, slices: &[IoSlice<'_>], now: Instant) -> io::Result<()> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         if self.attempt.replay.take().is_some() {
             let after = now.saturating_duration_since(self.attempt.accepted);

@@ -52,6 +52,7 @@ async fn attempt() -> (TcpStream, Attempt) {
         accepted: Instant::now(),
         port: 80,
         replay: Some(Vec::new()),
+        tap: None,
         counters: Arc::new(Counters::default()),
     };
     (client, attempt)
