@@ -63,7 +63,8 @@ impl Connection {
     pub(super) fn new(keep_queries: bool) -> Self {
         Self {
             keep_queries,
-            pending: VecDeque::new(),
+            // Few clients ask again before they have an answer.
+            pending: VecDeque::with_capacity(1),
             held: 0,
             request: Half::default(),
             response: Half::default(),

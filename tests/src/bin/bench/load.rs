@@ -98,6 +98,18 @@ pub(crate) fn requests_per_second(
     Ok(done.iter().sum::<u64>() as f64 / began.elapsed().as_secs_f64())
 }
 
+/// Bytes per second of large answers, one after the other on one connection.
+pub(crate) fn get_large(http: SocketAddr, time: Duration) -> io::Result<f64> {
+    const SIZE: usize = 16 * 1024 * 1024;
+    let mut stream = connect(http)?;
+    let began = Instant::now();
+    let mut bytes = 0;
+    while began.elapsed() < time {
+        bytes += get(&mut stream, &format!("/bytes/{SIZE}"))?.len();
+    }
+    Ok(bytes as f64 / began.elapsed().as_secs_f64())
+}
+
 /// Bytes per second of so many downloads at once.
 pub(crate) fn download(source: SocketAddr, streams: u64) -> io::Result<f64> {
     let each = DOWNLOAD / streams;

@@ -1,6 +1,7 @@
 //! What is measured, in the order of the table.
 
 mod beside;
+mod capture;
 mod first_byte;
 mod integrity;
 mod memory;
@@ -32,6 +33,8 @@ pub(crate) enum Group {
     Beside,
     /// Memory, and connections to the API server
     Memory,
+    /// What capturing HTTP costs
+    Capture,
     /// Pods that are replaced or killed under load
     Rollouts,
     /// Whether every byte arrives
@@ -61,6 +64,11 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
             rows.extend(memory::measure(directory)?);
             continue;
         }
+        if group == Group::Capture {
+            place = None;
+            rows.extend(capture::measure(directory, arguments.rounds)?);
+            continue;
+        }
         let place = match &mut place {
             Some(place) => place,
             None => place.insert(Place::start(directory)?),
@@ -70,7 +78,7 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
             Group::Requests => requests::measure(place, arguments.rounds),
             Group::Throughput => throughput::measure(place, arguments.rounds),
             Group::Beside => beside::measure(place, arguments.rounds),
-            Group::Memory => Ok(Vec::new()),
+            Group::Memory | Group::Capture => Ok(Vec::new()),
             Group::Rollouts => rollouts::measure(place, arguments.rounds),
             Group::Integrity => integrity::measure(place, arguments.connections),
         };
@@ -81,7 +89,10 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
 
 impl Group {
     fn needs_simulation(self) -> bool {
-        matches!(self, Self::Memory | Self::Rollouts | Self::Integrity)
+        matches!(
+            self,
+            Self::Memory | Self::Capture | Self::Rollouts | Self::Integrity
+        )
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -119,6 +121,65 @@ impl Many {
         let system = System::start_with(&Sandbox::at(&directory), "", Options::default());
         add(&system, &all(&far), "r0", MANY)?;
         Ok(Self { system, far })
+    }
+}
+
+/// A daemon that looks for HTTP in what it forwards, or one that does not.
+pub(crate) struct Capturing {
+    system: System,
+    address: IpAddr,
+    // The cluster ends last.
+    far: Rc<Far>,
+}
+
+impl Capturing {
+    /// The first of the two, with a cluster.
+    pub(crate) fn start(directory: &Path, capture: bool) -> Result<Self> {
+        let far = Far::start(0, &[0], directory.to_owned())?;
+        Self::before(Rc::new(far), directory, capture)
+    }
+
+    /// The second, before the same cluster.
+    pub(crate) fn beside(first: &Self, directory: &Path) -> Result<Self> {
+        Self::before(Rc::clone(&first.far), directory, true)
+    }
+
+    fn before(far: Rc<Far>, directory: &Path, capture: bool) -> Result<Self> {
+        let directory = directory.join(format!("capture-{capture}"));
+        std::fs::create_dir_all(&directory)?;
+        // Addresses and names of its own: both run at once.
+        let range = if capture {
+            "127.64.0.0/10"
+        } else {
+            "127.128.0.0/10"
+        };
+        let hosts = directory.join("hosts");
+        std::fs::write(&hosts, "")?;
+        let options = Options {
+            hosts_file: Some(hosts),
+            config: format!("addresses.range = \"{range}\"\nhttp.capture = {capture}\n"),
+            ..Options::default()
+        };
+        let system = System::start_with(&Sandbox::at(&directory), "", options);
+        add(&system, &all(&far), "r0", NAMESPACE)?;
+        let service = system.service(&format!("tools.{NAMESPACE}.r0"));
+        let service = service.context("the service of the bench is not listed")?;
+        let address = service["localIP"].as_str().and_then(|ip| ip.parse().ok());
+        Ok(Self {
+            system,
+            address: address.context("the service of the bench has no address")?,
+            far,
+        })
+    }
+
+    /// Where an application answers.
+    pub(crate) fn address(&self, app: App) -> SocketAddr {
+        (self.address, app.port()).into()
+    }
+
+    /// The process that does the work.
+    pub(crate) fn worker(&self) -> Result<u32> {
+        worker(&self.system)
     }
 }
 

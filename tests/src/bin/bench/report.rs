@@ -27,6 +27,7 @@ pub(crate) enum Unit {
     MebibytesPerSecond,
     SecondsPerGibibyte,
     Mebibytes,
+    Percent,
     Count,
 }
 
@@ -112,7 +113,7 @@ impl Unit {
     fn show(self, value: f64) -> String {
         match self {
             Self::Milliseconds | Self::SecondsPerGibibyte => format!("{value:.2}"),
-            Self::Mebibytes => format!("{value:.1}"),
+            Self::Mebibytes | Self::Percent => format!("{value:.1}"),
             Self::PerSecond | Self::MebibytesPerSecond | Self::Count => format!("{value:.0}"),
         }
     }
@@ -124,6 +125,7 @@ impl Unit {
             Self::MebibytesPerSecond => ", MiB/s",
             Self::SecondsPerGibibyte => ", CPU s/GiB",
             Self::Mebibytes => ", MiB",
+            Self::Percent => ", %",
             Self::Count => "",
         }
     }
