@@ -298,8 +298,9 @@ impl Actor {
         }
         let end = begin + filled;
         let mut start = begin;
-        let key = rand::random();
+        let mut key = [0; 4];
         if begin > 0 {
+            key = rand::random();
             websocket::mask(&mut wire[begin..end], key);
             let (header, at) = websocket::header(filled, key);
             wire[at..begin].copy_from_slice(&header[at..]);
