@@ -2,6 +2,7 @@
 
 mod any_order;
 mod scenarios;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -54,12 +55,13 @@ impl World {
         loop {
             let effects = self.state.settle(SystemTime::UNIX_EPOCH);
             if effects.is_empty() {
-                return;
+                break;
             }
             for effect in effects {
                 self.carry_out(effect);
             }
         }
+        self.state.started();
     }
 
     fn carry_out(&mut self, effect: Effect) {
