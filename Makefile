@@ -29,9 +29,9 @@ check: ## Format, lints, documentation, guards
 units: build ## All tests
 	$(CARGO) nextest run --workspace --no-fail-fast
 
-bench: release ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-byte --rounds 3")
-	$(CARGO) build --release --locked --bin bench -p kubefwd-tests
-	target/release/bench $(ARGS)
+bench: ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-byte --rounds 3")
+	$(CARGO) build --release --locked --workspace --bins
+	$${CARGO_TARGET_DIR:-target}/release/bench $(ARGS)
 
 demo: setup build ## Run the main job on a simulated cluster, in namespaces of its own
 	scripts/demo

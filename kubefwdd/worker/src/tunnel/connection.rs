@@ -68,8 +68,7 @@ struct Shared {
     orders: AtomicU8,
     streams: AtomicUsize,
     retired: AtomicBool,
-    slow: AtomicBool,
-    queueing: AtomicBool,
+    burdened: AtomicBool,
     closed: AtomicBool,
     round_trip_micros: AtomicU64,
     why: OnceLock<String>,
@@ -87,13 +86,17 @@ const RESUME: u8 = 4;
 pub(super) struct Load {
     /// Streams that it carries.
     pub(super) streams: usize,
-    /// It carries a slow reader, or its PINGs queue behind bytes: better not add to it.
+    /// It carries a slow reader or a bulk transfer, or its PINGs queue behind bytes: better not add to it.
     pub(super) burdened: bool,
 }
 
 impl Connection {
-    /// Starts the task of a new connection.
-    pub(super) fn spawn(upgraded: Upgraded, common: &Common) -> Self {
+    /// Starts the task of a new connection, which calls `burdened` each time that it becomes a bad place for new streams.
+    pub(super) fn spawn(
+        upgraded: Upgraded,
+        common: &Common,
+        burdened: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         let (opens, receiver) = mpsc::channel(COMMANDS);
         let shared = Arc::new(Shared {
             transport: upgraded.transport,
@@ -101,13 +104,13 @@ impl Connection {
             orders: AtomicU8::new(0),
             streams: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
-            slow: AtomicBool::new(false),
-            queueing: AtomicBool::new(false),
+            burdened: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             round_trip_micros: AtomicU64::new(upgraded.took.as_micros() as u64),
             why: OnceLock::new(),
         });
-        tokio::spawn(Actor::new(upgraded, common, receiver, Arc::clone(&shared)).run());
+        let actor = Actor::new(upgraded, common, receiver, Arc::clone(&shared));
+        tokio::spawn(actor.run(Box::new(burdened)));
         Self { opens, shared }
     }
 
@@ -146,8 +149,7 @@ impl Connection {
         }
         Some(Load {
             streams: self.streams(),
-            burdened: shared.slow.load(Ordering::Relaxed)
-                || shared.queueing.load(Ordering::Relaxed),
+            burdened: shared.burdened.load(Ordering::Relaxed),
         })
     }
 

@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// A connection for one port and one client; or a shared one, if the cluster now speaks better.
-    async fn single(&self, port: u16) -> Result<Path, OpenError> {
+    async fn single(self: &Arc<Self>, port: u16) -> Result<Path, OpenError> {
         let upgraded = self.opener.open(&self.pod, port).await?;
         if upgraded.transport == Transport::Channel {
             return Ok(Path::Single(Box::new(upgraded)));
@@ -174,7 +174,7 @@ impl Session {
         receiver
     }
 
-    fn note(&self, result: Result<Upgraded, OpenError>) -> Opened {
+    fn note(self: &Arc<Self>, result: Result<Upgraded, OpenError>) -> Opened {
         let opened = match result {
             // One that was made for a single port is of no use to the others; the next call makes its own.
             Ok(upgraded) if upgraded.transport == Transport::Channel => Ok(None),
@@ -193,8 +193,14 @@ impl Session {
         opened
     }
 
-    fn adopt(&self, upgraded: Upgraded) -> Arc<Connection> {
-        let connection = Arc::new(Connection::spawn(upgraded, &self.common));
+    fn adopt(self: &Arc<Self>, upgraded: Upgraded) -> Arc<Connection> {
+        let session = Arc::downgrade(self);
+        let burdened = move || {
+            if let Some(session) = session.upgrade() {
+                session.relieve();
+            }
+        };
+        let connection = Arc::new(Connection::spawn(upgraded, &self.common, burdened));
         let mut state = self.lock();
         state.denied = None;
         state.last_error = None;
@@ -203,6 +209,20 @@ impl Session {
             connection.pod_gone();
         }
         connection
+    }
+
+    /// A connection has become a bad place for new streams: opens another before somebody has to wait for it.
+    fn relieve(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state
+            .connections
+            .retain(|connection| !connection.is_closed());
+        let loads = state.connections.iter().filter_map(|one| one.load());
+        let is_free = loads.into_iter().any(|load| !load.burdened);
+        let may = !state.gone && state.opening.is_none() && state.connections.len() < self.most;
+        if may && !is_free {
+            self.start(&mut state, 0);
+        }
     }
 
     pub(super) fn pod_gone(&self) {

@@ -112,10 +112,10 @@ fn compare<const N: usize>(
         for turn in 0..Kind::ALL.len() {
             let number = (round + turn) % Kind::ALL.len();
             let kind = Kind::ALL[number];
+            place.quiet()?;
             let Some(tool) = place.tool(delay, kind) else {
                 continue;
             };
-            place::settle();
             let mut result = once(tool);
             // kubectl gives up now and then; ours has one try.
             for _ in 1..TRIES {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use kubefwd_tests::harness::net::resolve;
@@ -64,6 +64,23 @@ impl Place {
     /// The simulated cluster, for what only that allows.
     pub(crate) fn far(&self) -> Option<&Far> {
         self.far.as_ref()
+    }
+
+    /// Waits until nothing of what was measured last is under way: a runtime goes on sending for a second to a client that
+    /// has left, and that would be counted with what comes next.
+    pub(crate) fn quiet(&self) -> Result<()> {
+        const LONGEST: Duration = Duration::from_secs(10);
+        const PAUSE: Duration = Duration::from_millis(50);
+        let Some(far) = &self.far else {
+            std::thread::sleep(Duration::from_millis(1500));
+            return Ok(());
+        };
+        let began = Instant::now();
+        while far.counts()?["dials_open"] != 0 && began.elapsed() < LONGEST {
+            std::thread::sleep(PAUSE);
+        }
+        std::thread::sleep(PAUSE);
+        Ok(())
     }
 
     fn simulated(directory: &Path) -> Result<Self> {
@@ -265,9 +282,4 @@ fn ours(system: &System, name: &str) -> Result<Tool> {
 /// The worker of a daemon.
 pub(crate) fn worker(system: &System) -> Result<u32> {
     process::child(system.daemon_pid(), "kubefwd-worker").context("the daemon has no worker")
-}
-
-/// Leaves the machine to what just happened for a moment, so that it is not counted with what comes.
-pub(crate) fn settle() {
-    std::thread::sleep(Duration::from_millis(200));
 }

@@ -90,10 +90,18 @@ impl Actor {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Serves the connection to its end; calls `burdened` each time that it begins to be.
+    pub(super) async fn run(mut self, burdened: Box<dyn Fn() + Send + Sync>) {
+        let mut known = false;
         poll_fn(|cx| {
             self.shared.ready.register(cx.waker());
-            with_scratch(|scratch| self.turn(cx, scratch))
+            let over = with_scratch(|scratch| self.turn(cx, scratch));
+            let now = self.shared.burdened.load(Ordering::Relaxed);
+            if now && !std::mem::replace(&mut known, now) {
+                burdened();
+            }
+            known = now;
+            over
         })
         .await;
         self.shared.closed.store(true, Ordering::Release);
@@ -108,6 +116,7 @@ impl Actor {
     /// Does all that can be done now. Ready when the connection is over.
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         let now = Instant::now();
+        self.mux.begin_turn(now);
         self.obey(now);
         self.take_opens(cx, now);
         self.take_woken();
@@ -433,12 +442,9 @@ impl Actor {
         }
         let shared = &self.shared;
         shared.streams.store(streams, Ordering::Relaxed);
-        shared
-            .slow
-            .store(self.mux.has_slow_reader(), Ordering::Relaxed);
-        shared
-            .queueing
-            .store(self.health.is_queueing(), Ordering::Relaxed);
+        let burdened =
+            self.mux.has_slow_reader() || self.mux.has_bulk(now) || self.health.is_queueing();
+        shared.burdened.store(burdened, Ordering::Relaxed);
         let micros = self.health.round_trip().as_micros() as u64;
         shared.round_trip_micros.store(micros, Ordering::Relaxed);
     }

@@ -23,6 +23,11 @@ use crate::tunnel::spdy::{self, Event, FrameError, Parser, StreamKind};
 const SHARED_FRAME: usize = 32 * 1024;
 /// No frame is begun in less room than this.
 const LEAST_ROOM: usize = 4 * 1024;
+/// Bytes of one client within [`BULK_WINDOW`], in either direction, from which they are a bulk transfer.
+const BULK: usize = 1024 * 1024;
+const BULK_WINDOW: Duration = Duration::from_millis(250);
+/// How long after that it still counts as one.
+const BULK_MEMORY: Duration = Duration::from_secs(1);
 /// Stream ids have 31 bits.
 const LAST_PAIR: u32 = (0x7fff_ffff - 3) / 4;
 
@@ -52,6 +57,9 @@ pub(super) struct Mux {
     backlogged: usize,
     slow: usize,
     full: usize,
+    /// The number of the window in which bytes are counted now, and its end.
+    window: (u32, Instant),
+    bulk_until: Option<Instant>,
     /// The runtime said that it takes no more streams.
     pub(super) going_away: bool,
     /// Ids of PINGs that came.
@@ -77,6 +85,8 @@ impl Mux {
             backlogged: 0,
             slow: 0,
             full: 0,
+            window: (0, Instant::now()),
+            bulk_until: None,
             going_away: false,
             pings: Vec::new(),
             unreset: None,
@@ -124,6 +134,19 @@ impl Mux {
         let alone = self.slow > 0 && self.streams.len() == 1;
         let spent = self.backlogged > 0 && self.budget.is_spent();
         self.full == 0 && !alone && !spent
+    }
+
+    /// To be called before bytes are moved at a new time.
+    pub(super) fn begin_turn(&mut self, now: Instant) {
+        let (number, end) = self.window;
+        if now >= end {
+            self.window = (number.wrapping_add(1), now + BULK_WINDOW);
+        }
+    }
+
+    /// Whether a client moves so many bytes that others would wait behind them.
+    pub(super) fn has_bulk(&self, now: Instant) -> bool {
+        self.bulk_until.is_some_and(|until| now < until)
     }
 
     pub(super) fn has_slow_reader(&self) -> bool {
@@ -189,6 +212,9 @@ impl Mux {
                     uploaded += read;
                     if stream.is_watched() {
                         self.unshown.push((pair, payload..at));
+                    }
+                    if stream.moved(read, self.window.0) >= BULK {
+                        self.bulk_until = Some(now + BULK_MEMORY);
                     }
                     stream.queued = true;
                     self.readable.push_back(pair);
@@ -318,6 +344,10 @@ impl Mux {
         };
         if stream.draining.is_some() {
             return;
+        }
+        let total = slices.iter().map(|slice| slice.len()).sum();
+        if stream.moved(total, self.window.0) >= BULK {
+            self.bulk_until = Some(now + BULK_MEMORY);
         }
         let before = stream.waiting();
         let result = stream.deliver(slices, now);

@@ -122,6 +122,8 @@ pub(super) struct Stream {
     /// It is among those to be read from.
     pub(super) queued: bool,
     pub(super) last_data: Instant,
+    /// Bytes in either direction in the window of this number.
+    recent: (u32, usize),
     complaint: Vec<u8>,
 }
 
@@ -145,6 +147,7 @@ impl Stream {
             taken: false,
             queued: false,
             last_data: now,
+            recent: (0, 0),
             complaint: Vec::new(),
         }
     }
@@ -170,6 +173,15 @@ impl Stream {
     /// Whether the client has sent anything yet that the pod may have seen.
     pub(super) fn is_untouched(&self) -> bool {
         self.attempt.replay.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Counts bytes that move; returns how many did in this window.
+    pub(super) fn moved(&mut self, bytes: usize, window: u32) -> usize {
+        if self.recent.0 != window {
+            self.recent = (window, 0);
+        }
+        self.recent.1 += bytes;
+        self.recent.1
     }
 
     /// Reads from the client.

@@ -39,7 +39,7 @@ fn connection(transport: Transport, common: &Common) -> (Connection, DuplexStrea
         initial: Vec::new(),
         took: Duration::from_millis(1),
     };
-    (Connection::spawn(upgraded, common), theirs)
+    (Connection::spawn(upgraded, common, || {}), theirs)
 }
 
 async fn attempt() -> (TcpStream, Attempt) {
