@@ -18,6 +18,7 @@ use renewal::{Held, Sources};
 
 mod certificate;
 pub(crate) mod exec;
+pub(crate) mod fuzzing;
 mod headers;
 pub mod kubeconfig;
 mod material;

@@ -10,6 +10,8 @@ pub mod cluster;
 pub mod discovery;
 pub mod endpoint;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod link;
 pub mod sys;

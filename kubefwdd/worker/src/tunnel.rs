@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `spdy`, `websocket`, `http` | bytes: parsers and encoders without I/O |
 //! | `link`, `dial`, `upgrade` | a connection to the API server, until it carries frames |
-//! | `opener` | the cluster: transports, credentials, pauses, spare connections |
+//! | `opener`, `memory` | the cluster: transports, credentials, pauses, spare connections |
 //! | `connection` | the streams of one upgraded connection |
 //! | `channel` | the one-shot fallback protocol |
 //! | `session`, `failover` | a pod's connections; a local connection's way through pods |
@@ -26,8 +26,10 @@ mod counters;
 mod dial;
 mod error;
 mod failover;
+pub(crate) mod fuzzing;
 mod http;
 mod link;
+mod memory;
 mod opener;
 pub(crate) mod peer;
 mod session;
@@ -50,6 +52,7 @@ use opener::Opener;
 use session::Session;
 
 pub use counters::{CounterValues, Counters};
+pub use memory::Memory;
 pub use session::{ConnectionStatus, PodStatus};
 pub use upgrade::Transport;
 
@@ -78,8 +81,10 @@ pub trait Backends: Send + Sync {
 /// How tunnels behave. The defaults suit people and CI alike.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The transport to try first, remembered from an earlier run.
+    /// The transport to try first.
     pub transport: Option<Transport>,
+    /// Where the transport that a cluster accepted is kept for the next run.
+    pub memory: Option<Arc<Memory>>,
     /// How long a connection waits for a ready pod, or for the API server to come back, before it is reset.
     pub no_backend_wait: Duration,
     /// How long opening one tunnel may take.
@@ -117,6 +122,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             transport: None,
+            memory: None,
             no_backend_wait: Duration::from_secs(5),
             open_timeout: Duration::from_secs(10),
             half_close_grace: Duration::from_secs(5),
@@ -253,7 +259,7 @@ impl Tunnels {
         result
     }
 
-    /// The transport that the cluster accepted last, to be remembered for [`Settings::transport`].
+    /// The transport that the cluster accepted last.
     pub fn transport(&self) -> Option<Transport> {
         self.opener.transport()
     }

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 mod check;
+pub(crate) mod fuzzing;
 pub mod namespace;
 mod phase;
 mod stream;

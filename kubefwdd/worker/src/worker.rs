@@ -29,7 +29,7 @@ use crate::cluster::Clusters;
 use crate::forward::Forward;
 use crate::forward::traffic::{self, Moving};
 use crate::link::{Closed, Outbox};
-use crate::tunnel::Settings;
+use crate::tunnel::{Memory, Settings};
 use contexts::{Contexts, Event};
 use queries::Queries;
 
@@ -310,7 +310,10 @@ fn or_gone<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T>, Ch
 }
 
 fn settings(tuning: &Tuning) -> Settings {
-    let mut settings = Settings::default();
+    let mut settings = Settings {
+        memory: Memory::of_user().map(Arc::new),
+        ..Settings::default()
+    };
     if tuning.no_backend_wait_ms > 0 {
         settings.no_backend_wait = Duration::from_millis(tuning.no_backend_wait_ms.into());
     }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::dial::dial;
 use super::error::OpenError;
 use super::link::Link;
+use super::memory::Memory;
 use super::upgrade::{Request, Transport, UpgradeError, Upgraded, upgrade};
 use super::{PodId, Settings};
 use crate::endpoint::{Endpoint, Grant};
@@ -28,11 +29,18 @@ pub(super) struct Opener {
     spares: Arc<Spares>,
     /// What the cluster accepted last.
     transport: Mutex<Option<Transport>>,
+    memory: Option<Arc<Memory>>,
     timeout: Duration,
 }
 
 impl Opener {
     pub(super) fn new(endpoint: Arc<Endpoint>, settings: &Settings) -> Self {
+        let remembered = || {
+            settings
+                .memory
+                .as_ref()?
+                .recall(&endpoint.server.to_string())
+        };
         Self {
             upgrades: Semaphore::new(settings.concurrent_upgrades),
             pace: Pace::default(),
@@ -40,7 +48,8 @@ impl Opener {
                 Arc::clone(&endpoint),
                 settings.spare_connections,
             )),
-            transport: Mutex::new(settings.transport),
+            transport: Mutex::new(settings.transport.or_else(remembered)),
+            memory: settings.memory.clone(),
             timeout: settings.open_timeout,
             endpoint,
         }
@@ -100,6 +109,10 @@ impl Opener {
         if *known != Some(transport) {
             tracing::debug!(server = %self.endpoint.server, %transport, "transport chosen");
             *known = Some(transport);
+            if let Some(memory) = self.memory.clone() {
+                let server = self.endpoint.server.to_string();
+                tokio::task::spawn_blocking(move || memory.remember(&server, transport));
+            }
         }
     }
 

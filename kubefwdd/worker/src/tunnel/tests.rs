@@ -192,6 +192,25 @@ async fn a_server_without_spdy_gets_the_websocket_tunnel() {
 }
 
 #[tokio::test]
+async fn what_a_server_accepted_is_known_to_the_next_run() {
+    let cluster = Cluster::start(|head| {
+        head.starts_with("POST")
+            .then_some("HTTP/1.1 403 Forbidden\r\nContent-Length: 14\r\n\r\nupgrade_failed")
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("transports");
+    for _ in 0..2 {
+        let memory = Arc::new(Memory::at(path.clone()));
+        let tunnels = cluster.tunnels(|settings| settings.memory = Some(memory));
+        let mut client = connect(&tunnels, &Pods::new(&["echo"])).await;
+        soon(client.echo(b"hello")).await;
+        until(|| path.exists()).await;
+    }
+    assert_eq!(cluster.saw("POST"), 1);
+}
+
+#[tokio::test]
 async fn a_server_before_both_gets_one_websocket_per_connection() {
     let cluster = Cluster::start(|head| {
         (!head.contains("v4.channel")).then_some(
@@ -268,6 +287,19 @@ async fn a_slow_reader_holds_up_only_itself() {
         "nothing is dropped"
     );
     assert_eq!(tunnels.common.budget.used(), 0);
+}
+
+#[tokio::test]
+async fn bulk_of_one_client_gives_the_next_a_connection_of_its_own() {
+    let cluster = Cluster::start(accept_all).await;
+    let tunnels = cluster.tunnels(|_| {});
+    let pods = Pods::new(&["source"]);
+    let mut bulk = connect(&tunnels, &pods).await;
+    soon(bulk.rest()).await.unwrap();
+    until(|| tunnels.status()[0].connections.len() == 2).await;
+    let _next = connect(&tunnels, &pods).await;
+    until(|| tunnels.status()[0].connections[1].streams == 1).await;
+    assert_eq!(cluster.upgrades.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

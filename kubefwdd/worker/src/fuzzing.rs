@@ -1,0 +1,20 @@
+//! The parsers of what comes from clusters, proxies, plugins and files, as `fuzz/` and the tests over `fuzz/corpus` call
+//! them: each takes any bytes, and panics where the parser does or contradicts itself.
+
+pub use crate::access::fuzzing::{certificate, credential, kubeconfig};
+pub use crate::tunnel::fuzzing::{http, spdy, websocket};
+pub use crate::watch::fuzzing::watch;
+
+/// A parser under test.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the name of their corpus.
+pub const TARGETS: [(&str, Target); 7] = [
+    ("certificate", certificate),
+    ("credential", credential),
+    ("http", http),
+    ("kubeconfig", kubeconfig),
+    ("spdy", spdy),
+    ("watch", watch),
+    ("websocket", websocket),
+];
