@@ -5,6 +5,7 @@ pub mod accept;
 pub mod access;
 pub mod admission;
 pub mod capture;
+pub mod carrier;
 pub mod cli;
 pub mod cluster;
 pub mod discovery;

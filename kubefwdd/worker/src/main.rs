@@ -16,8 +16,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// `EX_USAGE` of sysexits.h: not started by kubefwdd, or with more rights than the user has.
 const USAGE: u8 = 64;
-/// Connections are bytes in flight, hardly any computation; the accepting thread is another one.
-const THREADS: usize = 2;
+/// For watches, credentials and the daemon; connections are accepted and carried by threads of their own.
+const THREADS: usize = 1;
 /// What standard error shows, beside what the daemon's log shows anyhow; the daemon passes this variable on.
 const LOG: &str = "KUBEFWD_WORKER_LOG";
 

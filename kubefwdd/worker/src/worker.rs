@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept::{self, Acceptor};
 use crate::admission::{self, Admission};
 use crate::capture::recorder::{self, Recorder};
+use crate::carrier::Carrier;
 use crate::cluster::Clusters;
 use crate::forward::Forward;
 use crate::forward::traffic::{self, Moving};
@@ -104,7 +105,8 @@ pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), W
     let tasks = TaskTracker::new();
     let moving = Arc::new(Moving::default());
     let admission = Arc::new(Admission::default());
-    tokio::spawn(traffic::serve(
+    let carrier = Carrier::start().map_err(WorkerError::Accept)?;
+    carrier.spawn(traffic::serve(
         accepted,
         tasks.clone(),
         admission.clone(),

@@ -90,6 +90,15 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start(builder: ClusterBuilder, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::behind(builder, None, change).await
+    }
+
+    /// The same through a proxy.
+    pub(crate) async fn behind(
+        builder: ClusterBuilder,
+        proxy: Option<&str>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let cluster = Arc::new(builder.start().await.unwrap());
         let mut roots = RootCertStore::empty();
         roots
@@ -105,7 +114,7 @@ impl Site {
         let endpoint = Endpoint {
             server: cluster.url().parse().unwrap(),
             tls_server_name: None,
-            proxy: None,
+            proxy: proxy.map(|proxy| proxy.parse().unwrap()),
             access: Arc::new(Tokens {
                 cluster: Arc::clone(&cluster),
                 tls: Arc::new(tls),

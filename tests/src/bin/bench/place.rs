@@ -283,3 +283,8 @@ fn ours(system: &System, name: &str) -> Result<Tool> {
 pub(crate) fn worker(system: &System) -> Result<u32> {
     process::child(system.daemon_pid(), "kubefwd-worker").context("the daemon has no worker")
 }
+
+/// Leaves the machine to what just happened for a moment, so that it is not counted with what comes.
+pub(crate) fn settle() {
+    std::thread::sleep(Duration::from_millis(200));
+}

@@ -19,8 +19,8 @@ use crate::tunnel::spdy::{self, Parser};
 use crate::tunnel::upgrade::{Transport, Upgraded};
 use crate::tunnel::websocket::{self, Deframer, Item};
 
-/// Rounds of reading and of writing before other tasks of the thread get their turn.
-const ROUNDS: usize = 8;
+/// Rounds of reading and of writing before other tasks of the thread get their turn: what these wait for at most.
+const ROUNDS: usize = 2;
 /// Opens taken in one turn.
 const OPENS: usize = 64;
 

@@ -20,11 +20,11 @@ use super::timers::{Kind, Timers};
 use crate::tunnel::spdy::{self, Event, FrameError, Parser, StreamKind};
 
 /// The largest frame while several clients send: what one of them can make the others wait for.
-const SHARED_FRAME: usize = 32 * 1024;
+const SHARED_FRAME: usize = 64 * 1024;
 /// No frame is begun in less room than this.
 const LEAST_ROOM: usize = 4 * 1024;
 /// Bytes of one client within [`BULK_WINDOW`], in either direction, from which they are a bulk transfer.
-const BULK: usize = 1024 * 1024;
+const BULK: usize = 2 * 1024 * 1024;
 const BULK_WINDOW: Duration = Duration::from_millis(250);
 /// How long after that it still counts as one.
 const BULK_MEMORY: Duration = Duration::from_secs(1);

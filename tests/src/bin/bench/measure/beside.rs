@@ -13,6 +13,8 @@ use crate::stats::percentile;
 use crate::tools::App;
 
 const TIME: Duration = Duration::from_secs(1);
+/// Who comes while a transfer is under way is meant, not who comes in the moment in which it begins.
+const UNDER_WAY: Duration = Duration::from_millis(500);
 
 pub(super) fn measure(place: &mut Place, rounds: u16) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -25,6 +27,7 @@ pub(super) fn measure(place: &mut Place, rounds: u16) -> Result<Vec<Row>> {
             let stop = AtomicBool::new(false);
             let samples = std::thread::scope(|scope| {
                 let busy = scope.spawn(|| load::keep_busy(bulk, up, &stop));
+                std::thread::sleep(UNDER_WAY);
                 let samples = exchanges(echo);
                 stop.store(true, Ordering::Relaxed);
                 busy.join()
