@@ -25,7 +25,10 @@ impl Real {
             context,
             namespace: format!("kubefwd-bench-{}", std::process::id()),
         };
-        real.kubectl(&["create", "namespace", &real.namespace])?;
+        let namespace = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": real.namespace},
+        });
+        real.apply(&namespace.to_string())?;
         real.apply(&manifest())?;
         let namespace = ["-n", &real.namespace];
         let wait = ["rollout", "status", "deployment/tools", "--timeout=120s"];
@@ -42,7 +45,7 @@ impl Real {
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .args(["--context", &self.context, "-n", &self.namespace])
-            .args(["apply", "-f", "-"])
+            .args(["apply", "--validate=false", "-f", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
