@@ -100,7 +100,7 @@ fn changed_keys(old: (&Config, &Paths), new: (&Config, &Paths)) -> Vec<&'static 
 }
 
 /// The values that hold until the next start.
-fn fixed(config: &Config, paths: &Paths) -> [(&'static str, String); 9] {
+fn fixed(config: &Config, paths: &Paths) -> [(&'static str, String); 11] {
     let path = |path: &std::path::Path| path.display().to_string();
     let seconds = |value: Option<f64>| format!("{value:?}");
     let forwarding = &config.forwarding;
@@ -119,6 +119,11 @@ fn fixed(config: &Config, paths: &Paths) -> [(&'static str, String); 9] {
         (
             "forwarding.half_close_grace",
             seconds(forwarding.half_close_grace),
+        ),
+        ("http.capture", format!("{:?}", config.http.capture)),
+        (
+            "http.keep_queries",
+            format!("{:?}", config.http.keep_queries),
         ),
     ]
 }
