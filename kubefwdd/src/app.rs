@@ -28,6 +28,7 @@ use crate::hosts::{self, HostsActor, HostsFile, HostsStatus, Wanted};
 use crate::net::{self, Keeper, Listen, Storekeeper};
 use crate::owner::{Owner, OwnerHandle, World, owner};
 use crate::paths::Paths;
+use crate::persist;
 use crate::storage::{self, Writer};
 use crate::telemetry::{self, Telemetry};
 use crate::worker::{WorkerSettings, Workers};
@@ -155,6 +156,9 @@ impl App {
         fs::create_dir_all(state_dir)
             .with_context(|| format!("cannot make {}", state_dir.display()))?;
         let lock = machine::Lock::take(state_dir)?;
+        persist::remove_leftovers(state_dir);
+        let hosts_file = HostsFile::new(&paths.hosts);
+        hosts_file.remove_leftovers();
         let mut inherited = Inherited::take()?;
         let control_socket = socket::Bound::new(&paths.socket, &mut inherited)?;
         let rest_socket = socket::Bound::new(&paths.rest_socket, &mut inherited)?;
@@ -194,7 +198,7 @@ impl App {
         );
         let wanted = watch::Sender::new(Wanted::default());
         let (hosts, hosts_status) =
-            HostsActor::new(HostsFile::new(&paths.hosts), wanted.subscribe());
+            HostsActor::new(hosts_file, wanted.subscribe());
         let (storage, writer, saving) = storage::storage(state_dir);
         let control = Control::new(
             handle.clone(),

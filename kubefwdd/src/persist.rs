@@ -1,9 +1,15 @@
-//! Replacing a file as a whole: after a crash at any moment it has its old content or its new one.
+//! Replacing a file as a whole: after a crash at any moment it has its old content or its new one. A crash before the
+//! rename leaves the new content behind under a temporary name; [`remove_leftovers`] is for the next start.
 
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// How temporary names begin.
+const PREFIX: &str = ".kubefwd-";
+/// Letters and digits that follow the prefix of a temporary name.
+const RANDOM: usize = 6;
 
 /// A file that is only ever replaced.
 #[derive(Debug, Clone)]
@@ -35,7 +41,8 @@ impl AtomicFile {
     pub fn write(&self, content: &[u8]) -> io::Result<()> {
         let directory = directory_of(&self.path);
         let mut temporary = tempfile::Builder::new()
-            .prefix(".kubefwd-")
+            .prefix(PREFIX)
+            .rand_bytes(RANDOM)
             .tempfile_in(directory)?;
         temporary.write_all(content)?;
         temporary
@@ -46,6 +53,39 @@ impl AtomicFile {
             .persist(&self.path)
             .map_err(|failed| failed.error)?;
         sync_directory(directory)
+    }
+}
+
+/// Removes what writers that were killed left in a directory of the daemon's own. Nobody may be writing there.
+pub fn remove_leftovers(directory: &Path) {
+    remove_temporary(directory, PREFIX);
+}
+
+/// Removes files whose names are a prefix and the random part of a temporary name. What cannot be removed stays, and is
+/// said: it is in nobody's way.
+pub(crate) fn remove_temporary(directory: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        let is_temporary = random.is_some_and(|random| {
+            random.len() == RANDOM && random.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_temporary || !is_file {
+            continue;
+        }
+        let path = entry.path();
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "removed what an interrupted write left");
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "what an interrupted write left stays");
+            }
+        }
     }
 }
 
@@ -82,6 +122,24 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_interrupted_writes_left_is_removed_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = [
+            ".kubefwd-AbC123",
+            ".kubefwd-AbC1234",
+            ".kubefwd-ab-123",
+            "state.json",
+        ];
+        for name in names {
+            std::fs::write(directory.path().join(name), "x").unwrap();
+        }
+        std::fs::create_dir(directory.path().join(".kubefwd-folder")).unwrap();
+        remove_leftovers(directory.path());
+        assert!(!directory.path().join(names[0]).exists());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4);
     }
 
     #[test]

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! [`Cluster::builder`] describes a cluster, [`Cluster`] is the handle of a running one, [`demo`] is the cluster that the
-//! `simcluster` program shows, [`control`] the little HTTP interface by which other processes cause faults.
+//! `simcluster` program shows, [`control`] the little HTTP interface by which other processes cause faults, [`stress`] what runs for hours.
 
 mod api;
 mod auth;
@@ -57,6 +57,7 @@ mod spec;
 mod state;
 mod status;
 mod store;
+pub mod stress;
 mod world;
 
 pub use auth::{Identity, Rule, User};

@@ -75,7 +75,9 @@ pub struct HostsActor {
 /// # Errors
 /// When the file cannot be read or written.
 pub fn cleanup(path: impl Into<PathBuf>) -> Result<bool, HostsError> {
-    let updated = HostsFile::new(path).update(hosts_block::remove)?;
+    let file = HostsFile::new(path);
+    file.remove_leftovers();
+    let updated = file.update(hosts_block::remove)?;
     Ok(updated.way.is_some())
 }
 

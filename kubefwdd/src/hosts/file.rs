@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::in_place;
-use crate::persist::{directory_of, sync_directory};
+use crate::persist::{directory_of, remove_temporary, sync_directory};
 use crate::sys;
 
 /// The largest file that is read, in bytes.
@@ -18,6 +18,8 @@ const SIZE_MAX: u64 = 64 << 20;
 const ATTEMPTS: u32 = 10;
 /// The mode of a hosts file that we have to create.
 const NEW_FILE_MODE: u32 = 0o644;
+/// How the name of a new file begins before it takes the place of the old one.
+const TEMPORARY: &str = ".kubefwd-hosts-";
 
 /// Why the hosts file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +179,13 @@ impl HostsFile {
         })
     }
 
+    /// Removes new files that a daemon which was killed left beside the hosts file. No daemon may be writing it.
+    pub fn remove_leftovers(&self) {
+        if let Ok(target) = self.target() {
+            remove_temporary(directory_of(&target), TEMPORARY);
+        }
+    }
+
     /// Whether the file is not the one of the snapshot any more.
     pub(super) fn differs_from(&self, snapshot: &Snapshot) -> bool {
         let now = self
@@ -201,7 +210,10 @@ impl HostsFile {
             match replace(target, metadata, wanted, is_unchanged) {
                 Ok(true) => return Ok(Some(Way::Rename)),
                 Ok(false) => return Ok(None),
-                Err(error) if is_worth_in_place(&error) => {
+                Err(error)
+                    if is_worth_in_place(&error)
+                        || is_full(&error) && wanted.len() <= before.content.len() =>
+                {
                     tracing::debug!(path = %target.display(), %error, "hosts file cannot be replaced, writing in place");
                 }
                 Err(source) => return Err(self.write_error(source)),
@@ -322,7 +334,7 @@ fn replace(
 ) -> io::Result<bool> {
     let directory = directory_of(target);
     let mut temporary = tempfile::Builder::new()
-        .prefix(".kubefwd-hosts-")
+        .prefix(TEMPORARY)
         .tempfile_in(directory)?;
     temporary.write_all(content)?;
     take_after(&temporary, target, metadata)?;
@@ -359,6 +371,14 @@ fn is_worth_in_place(error: &io::Error) -> bool {
             | ErrorKind::CrossesDevices
             | ErrorKind::ReadOnlyFilesystem
             | ErrorKind::PermissionDenied
+    )
+}
+
+/// Whether there is no room for a second file. What is not longer than the old content still fits in its place.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
     )
 }
 

@@ -68,12 +68,14 @@ impl Loopback {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoopbackError> {
         let journal = path.into();
         let left = read(&journal)?;
-        Ok(Self {
+        let loopback = Self {
             journal,
             log: None,
             added: left.clone(),
             unclaimed: left,
-        })
+        };
+        loopback.drop_half_line()?;
+        Ok(loopback)
     }
 
     /// Takes back what an earlier run left behind and nobody has asked for since. An address that cannot be removed stays
@@ -141,6 +143,21 @@ impl Loopback {
         self.log = None;
         AtomicFile::new(&self.journal)
             .write(lines.as_bytes())
+            .map_err(|source| self.journal_error(source))
+    }
+
+    /// A crash or a full disk in the middle of a line would spoil the line that is appended next.
+    fn drop_half_line(&self) -> Result<(), LoopbackError> {
+        let text = match std::fs::read(&self.journal) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            text => text.map_err(|source| self.journal_error(source))?,
+        };
+        if text.last().is_none_or(|last| *last == b'\n') {
+            return Ok(());
+        }
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        AtomicFile::new(&self.journal)
+            .write(&text[..whole])
             .map_err(|source| self.journal_error(source))
     }
 
@@ -228,6 +245,19 @@ mod tests {
         assert_eq!(
             read(&directory.path().join("none")).unwrap(),
             BTreeSet::new()
+        );
+    }
+
+    #[test]
+    fn half_a_line_does_not_spoil_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("aliases");
+        std::fs::write(&path, "+10.0.0.1\n-10.0.0.1\n+10.0.0.").unwrap();
+        let mut loopback = Loopback::open(&path).unwrap();
+        loopback.note('+', Ipv4Addr::new(10, 0, 0, 2)).unwrap();
+        assert_eq!(
+            read(&path).unwrap(),
+            BTreeSet::from([Ipv4Addr::new(10, 0, 0, 2)])
         );
     }
 

@@ -114,11 +114,23 @@ impl System {
     ///
     /// # Panics
     /// When it ends instead.
-    pub fn start_daemon_by(&mut self, mut command: Command) {
+    pub fn start_daemon_by(&mut self, command: Command) {
+        self.spawn(command);
+        self.await_ready();
+    }
+
+    /// Starts the daemon without waiting for anything.
+    ///
+    /// # Panics
+    /// When its program cannot be run.
+    pub fn spawn_daemon(&mut self) {
+        self.spawn(Command::new(programs::find("kubefwdd")));
+    }
+
+    fn spawn(&mut self, mut command: Command) {
         self.starts += 1;
-        let log = self.log_path();
-        let output = File::create(&log).expect("the sandbox is writable");
-        let mut child = command
+        let output = File::create(self.log_path()).expect("the sandbox is writable");
+        let child = command
             .args(self.daemon_flags())
             .env_remove("KUBECONFIG")
             .stdin(Stdio::null())
@@ -126,14 +138,23 @@ impl System {
             .stderr(output)
             .spawn()
             .expect("kubefwdd can be started");
+        self.daemon = Some(child);
+    }
+
+    /// Waits until the daemon is ready.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn await_ready(&mut self) {
+        let log = self.log_path();
+        let daemon = self.daemon.as_mut().expect("the daemon was started");
         eventually("kubefwdd becomes ready", || {
             let said = fs::read_to_string(&log).unwrap_or_default();
-            if let Ok(Some(status)) = child.try_wait() {
+            if let Ok(Some(status)) = daemon.try_wait() {
                 panic!("kubefwdd ended with {status}:\n{said}");
             }
             said.contains("is ready").then_some(())
         });
-        self.daemon = Some(child);
     }
 
     fn log_path(&self) -> PathBuf {
