@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_PROFILE_DEV_DEBUG := 0
 
-.PHONY: help setup build release test check units bench fuzz demo install uninstall deb macos-check systemd-test
+.PHONY: help setup build release test check units bench fuzz crash-test soak demo install uninstall deb macos-check systemd-test
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,14 @@ fuzz: ## Fuzz every parser of the worker for a minute each (needs cargo-fuzz and
 		(cd fuzz && $(CARGO) +nightly fuzz run $$target found/$$target corpus/$$target -- \
 			-max_total_time=$${SECONDS_EACH:-60}) || exit 1; \
 	done
+
+crash-test: build ## Kill the daemon and its worker N times at random moments (N=2000 SEED=1)
+	$${CARGO_TARGET_DIR:-target}/debug/soak crash --kills $(or $(N),2000) $(if $(SEED),--seed $(SEED))
+
+soak: release ## Hours of trouble and checked connections; nothing may grow (MINUTES=60 SERVICES=2000 SEED=1)
+	$(CARGO) build --release --locked --bin soak -p kubefwd-tests
+	$${CARGO_TARGET_DIR:-target}/release/soak run --minutes $(or $(MINUTES),60) --services $(or $(SERVICES),2000) \
+		$(if $(SEED),--seed $(SEED)) $(if $(CSV),--csv $(CSV))
 
 demo: setup build ## Run the main job on a simulated cluster, in namespaces of its own
 	scripts/demo

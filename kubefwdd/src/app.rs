@@ -197,8 +197,7 @@ impl App {
             stop.tasks.clone(),
         );
         let wanted = watch::Sender::new(Wanted::default());
-        let (hosts, hosts_status) =
-            HostsActor::new(hosts_file, wanted.subscribe());
+        let (hosts, hosts_status) = HostsActor::new(hosts_file, wanted.subscribe());
         let (storage, writer, saving) = storage::storage(state_dir);
         let control = Control::new(
             handle.clone(),

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod incoming;
 mod service;
 mod streams;
 
@@ -12,7 +13,6 @@ use std::time::Duration;
 use kubefwd_proto::control::v1::control_server::ControlServer;
 use kubefwd_proto::{Failure, Reason};
 use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::transport::Server;
@@ -43,7 +43,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    let incoming = UnixListenerStream::new(UnixListener::from_std(socket)?);
+    let incoming = Box::pin(incoming::incoming(UnixListener::from_std(socket)?));
     let face = Face {
         control,
         stop: stop.clone(),

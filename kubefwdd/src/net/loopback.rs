@@ -155,7 +155,10 @@ impl Loopback {
         if text.last().is_none_or(|last| *last == b'\n') {
             return Ok(());
         }
-        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let whole = text
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
         AtomicFile::new(&self.journal)
             .write(&text[..whole])
             .map_err(|source| self.journal_error(source))

@@ -19,30 +19,69 @@ pub(super) const QUESTIONS: usize = 64;
 /// Frames a second, over any ten seconds: a listing of 100,000 services is about a thousand.
 const FRAMES_PER_SECOND: u32 = 20_000;
 const BURST: u32 = 10 * FRAMES_PER_SECOND;
+/// Lines of one worker in the log, a second, over any twenty seconds.
+const LINES_PER_SECOND: u32 = 10;
+const LINES: u32 = 20 * LINES_PER_SECOND;
 
 /// A token bucket over the frames of one worker.
 pub(super) struct FrameBudget {
+    per_second: u32,
+    burst: u32,
     left: f64,
     last: Instant,
+}
+
+/// What one worker may put into the log, which belongs to all.
+pub(super) struct LineBudget {
+    budget: FrameBudget,
+    left_out: u64,
 }
 
 // === impl FrameBudget ===
 
 impl FrameBudget {
     pub(super) fn new(now: Instant) -> Self {
+        Self::of(FRAMES_PER_SECOND, BURST, now)
+    }
+
+    fn of(per_second: u32, burst: u32, now: Instant) -> Self {
         Self {
-            left: f64::from(BURST),
+            per_second,
+            burst,
+            left: f64::from(burst),
             last: now,
         }
     }
 
     /// Takes one frame; how long to wait before the next is read, when the budget is used up.
     pub(super) fn take(&mut self, now: Instant) -> Option<Duration> {
-        let earned = now.duration_since(self.last).as_secs_f64() * f64::from(FRAMES_PER_SECOND);
-        self.left = (self.left + earned).min(f64::from(BURST)) - 1.0;
+        let per_second = f64::from(self.per_second);
+        let earned = now.duration_since(self.last).as_secs_f64() * per_second;
+        self.left = (self.left + earned).min(f64::from(self.burst)) - 1.0;
         self.last = now;
-        (self.left < 0.0)
-            .then(|| Duration::from_secs_f64(-self.left / f64::from(FRAMES_PER_SECOND)))
+        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / per_second))
+    }
+}
+
+// === impl LineBudget ===
+
+impl LineBudget {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            budget: FrameBudget::of(LINES_PER_SECOND, LINES, now),
+            left_out: 0,
+        }
+    }
+
+    /// Whether a line may be written: how many were left out before it, or `None` when it is left out too.
+    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
+        if self.budget.take(now).is_some() {
+            // Nothing is owed for what was not written.
+            self.budget.left = 0.0;
+            self.left_out += 1;
+            return None;
+        }
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
@@ -73,6 +112,17 @@ mod tests {
                 .take(start + pause + Duration::from_secs(1))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_left_out_and_counted() {
+        let start = Instant::now();
+        let mut budget = LineBudget::new(start);
+        assert!((0..LINES).all(|_| budget.take(start) == Some(0)));
+        assert!((0..1_000).all(|_| budget.take(start).is_none()));
+        let later = start + Duration::from_secs(1);
+        assert_eq!(budget.take(later), Some(1_000));
+        assert_eq!(budget.take(later), Some(0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, from_wo
 use kubefwd_proto::{Failure, Reason};
 use tokio::sync::mpsc;
 
-use super::limits::{self, FrameBudget, clean};
+use super::limits::{self, FrameBudget, LineBudget, clean};
 use super::{QUEUE, Shared, User, decode, encode};
 use crate::core::names::ServiceName;
 use crate::core::state::{ListenerId, NamespaceKey};
@@ -98,6 +98,7 @@ async fn converse(
         shared,
         user,
         budget: FrameBudget::new(Instant::now()),
+        lines: LineBudget::new(Instant::now()),
         listings: BTreeMap::new(),
         warned: false,
     };
@@ -150,6 +151,7 @@ struct Reader<'a> {
     shared: &'a Shared,
     user: &'a Arc<User>,
     budget: FrameBudget,
+    lines: LineBudget,
     /// Listings of which more frames are to come.
     listings: BTreeMap<NamespaceKey, BTreeSet<ServiceName>>,
     warned: bool,
@@ -289,8 +291,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn log(&self, log: &wire::Log) {
+    fn log(&mut self, log: &wire::Log) {
         let uid = self.user.uid;
+        match self.lines.take(Instant::now()) {
+            None => return,
+            Some(0) => {}
+            Some(left_out) => {
+                tracing::warn!(
+                    uid,
+                    left_out,
+                    "worker: it logs too much; lines were left out"
+                );
+            }
+        }
         let message = clean(&log.message, limits::TEXT);
         let service = log.service.as_ref().map(|s| {
             clean(

@@ -20,6 +20,7 @@ use transport::Transport;
 
 pub use classify::{classify, classify_status, classify_watch};
 
+mod bounded;
 mod classify;
 mod connect;
 mod proxy;

@@ -264,7 +264,11 @@ fn connect(
             0 => rng.random_range(1..=crate::MAX_SLICE),
             _ => rng.random_range(1..=8 * 1024),
         };
-        tally.connection(SocketAddr::from((address, PORT)), length, PATIENCE.min(LONG));
+        tally.connection(
+            SocketAddr::from((address, PORT)),
+            length,
+            PATIENCE.min(LONG),
+        );
     }
 }
 
@@ -286,7 +290,11 @@ impl fmt::Display for Figures {
         writeln!(f, "seed                     {}", self.plan.seed)?;
         writeln!(f, "seconds of trouble       {}", self.plan.time.as_secs())?;
         writeln!(f, "services                 {}", self.plan.services)?;
-        writeln!(f, "connections complete     {}", Tally::read(&tally.complete))?;
+        writeln!(
+            f,
+            "connections complete     {}",
+            Tally::read(&tally.complete)
+        )?;
         writeln!(f, "connections cut          {}", Tally::read(&tally.broken))?;
         writeln!(f, "connections wrong        {}", Tally::read(&tally.wrong))?;
         writeln!(f, "bytes that came back     {}", Tally::read(&tally.bytes))?;

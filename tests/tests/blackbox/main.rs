@@ -12,12 +12,16 @@
 mod capture;
 mod changes;
 mod contexts;
+mod endurance;
 mod forwarding;
+mod hostile;
+mod hostile_cluster;
 mod hosts;
 mod lifecycle;
 mod options;
 mod real;
 mod refusals;
+mod storage;
 mod support;
 mod trouble;
 mod users;

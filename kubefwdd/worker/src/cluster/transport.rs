@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -20,6 +20,7 @@ use rustls::ClientConfig;
 use thiserror::Error;
 use tower::{BoxError, Service};
 
+use super::bounded::{Bound, Bounded};
 use super::connect::Connector;
 use crate::endpoint::{Endpoint, Grant};
 
@@ -30,8 +31,10 @@ const IDLE_CONNECTIONS: usize = 4;
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("kubefwd-worker/", env!("CARGO_PKG_VERSION")));
 
-/// The largest answer that is taken, bytes: a page of a list is far smaller.
-const MAX_ANSWER: usize = 256 * 1024 * 1024;
+/// The largest answer that is taken, bytes: a page of 500 objects, each with as much as etcd takes of annotations.
+const MAX_ANSWER: usize = 128 * 1024 * 1024;
+/// The largest line of a watch or log that is taken, bytes: etcd takes objects of 1.5 MiB.
+const MAX_LINE: usize = 16 * 1024 * 1024;
 /// The largest error that is taken, bytes.
 const MAX_ERROR: usize = 1024 * 1024;
 
@@ -68,7 +71,7 @@ impl Transport {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Limited<Incoming>>, BoxError> {
+    async fn send(self, request: Request<Body>) -> Result<Response<Bounded<Incoming>>, BoxError> {
         let (mut parts, body) = request.into_parts();
         parts.uri = absolute(&self.endpoint.server, &parts.uri)?;
         parts.headers.insert(USER_AGENT, AGENT);
@@ -88,7 +91,7 @@ impl Transport {
         grant: &Grant,
         parts: &Parts,
         body: &Bytes,
-    ) -> Result<Response<Limited<Incoming>>, BoxError> {
+    ) -> Result<Response<Bounded<Incoming>>, BoxError> {
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
@@ -103,8 +106,8 @@ impl Transport {
         match tokio::time::timeout(ANSWER_LIMIT, sending).await {
             Ok(answer) => {
                 let answer = answer?;
-                let limit = body_limit(answer.status(), &parts.uri);
-                Ok(answer.map(|body| Limited::new(body, limit)))
+                let bound = bound(answer.status(), &parts.uri);
+                Ok(answer.map(|body| Bounded::new(body, bound)))
             }
             Err(_) => Err(NoAnswer.into()),
         }
@@ -138,9 +141,9 @@ impl Transport {
 }
 
 impl Service<Request<Body>> for Transport {
-    type Response = Response<Limited<Incoming>>;
+    type Response = Response<Bounded<Incoming>>;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Limited<Incoming>>, BoxError>>;
+    type Future = BoxFuture<'static, Result<Response<Bounded<Incoming>>, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -152,7 +155,7 @@ impl Service<Request<Body>> for Transport {
 }
 
 /// How much of an answer is taken. Watches and logs have no end; who reads them keeps nothing of what is past.
-fn body_limit(status: StatusCode, uri: &Uri) -> usize {
+fn bound(status: StatusCode, uri: &Uri) -> Bound {
     let is_watch = uri.query().is_some_and(|query| {
         query.split('&').any(|pair| {
             pair.strip_prefix("watch=")
@@ -160,11 +163,11 @@ fn body_limit(status: StatusCode, uri: &Uri) -> usize {
         })
     });
     if !status.is_success() {
-        MAX_ERROR
+        Bound::All(MAX_ERROR)
     } else if is_watch || uri.path().ends_with("/log") {
-        usize::MAX
+        Bound::Line(MAX_LINE)
     } else {
-        MAX_ANSWER
+        Bound::All(MAX_ANSWER)
     }
 }
 
@@ -187,26 +190,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_an_end_is_bounded() {
-        let limit = |status, uri: &str| body_limit(status, &uri.parse().unwrap());
+    fn every_answer_is_bounded() {
+        let limit = |status, uri: &str| bound(status, &uri.parse().unwrap());
         assert_eq!(
             limit(StatusCode::OK, "/api/v1/pods?watch=true&x=1"),
-            usize::MAX
+            Bound::Line(MAX_LINE)
         );
         assert_eq!(
             limit(
                 StatusCode::OK,
                 "/api/v1/namespaces/a/pods/b/log?follow=true"
             ),
-            usize::MAX
+            Bound::Line(MAX_LINE)
         );
         assert_eq!(
             limit(StatusCode::OK, "/api/v1/pods?labelSelector=watch"),
-            MAX_ANSWER
+            Bound::All(MAX_ANSWER)
         );
         assert_eq!(
             limit(StatusCode::FORBIDDEN, "/api/v1/pods?watch=true"),
-            MAX_ERROR
+            Bound::All(MAX_ERROR)
         );
     }
 

@@ -22,6 +22,8 @@ use super::wire::{Page, Wire};
 use crate::index::Change;
 
 const PAGE: u32 = 500;
+/// More objects of a kind than a namespace can be expected to have: Kubernetes is made for 150,000 pods in a cluster.
+const OBJECTS: usize = 300_000;
 /// Credentials may have to be fetched by a plugin that asks a person: longer than its own time limit.
 const ANSWER: Duration = Duration::from_secs(90);
 /// API servers send a bookmark about once a minute: a watch that is silent for longer is dead.
@@ -214,10 +216,14 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             let page: Page<W> = serde_json::from_str(&text)?;
             let items = page.items.into_iter().flatten();
             objects.extend(items.filter_map(W::compact));
-            if page.metadata.continue_token.is_empty() {
+            let next = page.metadata.continue_token;
+            if next.is_empty() {
                 break page.metadata.resource_version;
             }
-            parameters.continue_token = Some(page.metadata.continue_token);
+            if parameters.continue_token.as_ref() == Some(&next) || objects.len() > OBJECTS {
+                return Err(WatchError::Endless(objects.len()).into());
+            }
+            parameters.continue_token = Some(next);
         };
         self.say(News::Change(Change::Listed(objects))).await?;
         self.version = Some(version);

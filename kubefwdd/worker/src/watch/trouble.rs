@@ -22,6 +22,9 @@ pub(super) enum WatchError {
     /// An answer that is not what Kubernetes documents.
     #[error("the API server sent an answer that cannot be read: {0}")]
     Decode(#[from] serde_json::Error),
+    /// Pages that never end, or more objects than any namespace has.
+    #[error("the API server's list has no end: it was given up after {0} objects")]
+    Endless(usize),
     /// No answer in time.
     #[error("the API server did not answer in time")]
     Timeout,
@@ -76,7 +79,7 @@ impl Trouble {
         }
         match error {
             WatchError::Kube(error) => crate::cluster::classify(error),
-            WatchError::Decode(_) => Failure::new(
+            WatchError::Decode(_) | WatchError::Endless(_) => Failure::new(
                 Reason::Unsupported,
                 format!("cannot {verb} {resource} in {namespace}: {error}"),
             )

@@ -26,8 +26,11 @@ pub(super) const PORT: u16 = 7000;
 pub(super) fn cluster() -> ClusterBuilder {
     let mut cluster = Cluster::builder();
     for name in [STEADY, WHOLE[0], WHOLE[1], PICKED] {
-        let mut namespace = Namespace::new(name)
-            .workload(Workload::deployment("echo").listen("echo", PORT, Behaviour::Echo));
+        let mut namespace = Namespace::new(name).workload(Workload::deployment("echo").listen(
+            "echo",
+            PORT,
+            Behaviour::Echo,
+        ));
         for number in 0..SERVICES {
             namespace = namespace.service(service(number));
         }

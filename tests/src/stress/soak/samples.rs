@@ -60,7 +60,8 @@ impl Samples {
         let Some(csv) = &mut self.csv else { return };
         let [complete, cut, wrong] =
             [&tally.complete, &tally.broken, &tally.wrong].map(Tally::read);
-        let held = [daemon, worker].map(|h| format!("{},{},{}", h.resident, h.descriptors, h.threads));
+        let held =
+            [daemon, worker].map(|h| format!("{},{},{}", h.resident, h.descriptors, h.threads));
         writeln!(
             csv,
             "{},{},{services},{complete},{cut},{wrong},{event}",
@@ -132,7 +133,10 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |who: &str, second: u64, last: u64| {
-            writeln!(f, "{who:<24} {second} in the second quarter, {last} in the last")
+            writeln!(
+                f,
+                "{who:<24} {second} in the second quarter, {last} in the last"
+            )
         };
         row("daemon, mean bytes", self.second.daemon, self.last.daemon)?;
         row("worker, mean bytes", self.second.worker, self.last.worker)?;
@@ -173,7 +177,11 @@ impl Rest {
             assert!(Instant::now() < deadline, "this never rests: {last}");
             std::thread::sleep(Duration::from_secs(1));
             let now = look();
-            calm = if now.counts() == last.counts() { calm + 1 } else { 0 };
+            calm = if now.counts() == last.counts() {
+                calm + 1
+            } else {
+                0
+            };
             last = now;
         }
         last

@@ -18,8 +18,8 @@ use crate::{Cluster, Credential, write_exec_plugin};
 
 /// How long a token is announced to be good for.
 const LIFETIME: Duration = Duration::from_secs(20);
-/// A credential that is refused sooner than this after it was fetched is not fetched again at once, which is right.
-const BETWEEN_RENEWALS: Duration = Duration::from_secs(15);
+/// A token that was handed out is good for longer than was announced.
+const BETWEEN_RENEWALS: Duration = Duration::from_secs(25);
 /// Services that go or come at once.
 const CHURN: usize = 20;
 
@@ -29,6 +29,7 @@ pub(super) struct Credentials {
     plugin: PathBuf,
     kind: Credential,
     token: String,
+    before: Option<String>,
     renewed: Instant,
 }
 
@@ -42,6 +43,7 @@ impl Credentials {
             kind: kind.expect("the sandbox is writable"),
             plugin,
             token,
+            before: None,
             renewed: Instant::now(),
         }
     }
@@ -50,14 +52,17 @@ impl Credentials {
         self.kind.clone()
     }
 
-    /// Hands out another token from now on. The one that was handed out until now is refused, announced or not.
+    /// Hands out another token from now on. The one before the last is refused: it has expired.
     fn renew(&mut self, cluster: &Cluster) {
         let token = cluster.token("admin", None);
         let token = token.expect("a cluster has an admin");
         let new = self.plugin.with_extension("new");
         write_exec_plugin(&new, &token, Some(LIFETIME)).expect("the sandbox is writable");
         fs::rename(&new, &self.plugin).expect("the sandbox is writable");
-        cluster.revoke_token(&std::mem::replace(&mut self.token, token));
+        let last = std::mem::replace(&mut self.token, token);
+        if let Some(expired) = self.before.replace(last) {
+            cluster.revoke_token(&expired);
+        }
         self.renewed = Instant::now();
     }
 }
@@ -103,7 +108,7 @@ impl Trouble {
             }
             66..72 if self.credentials.renewed.elapsed() > BETWEEN_RENEWALS => {
                 self.credentials.renew(&self.cluster);
-                "token revoked"
+                "token expired"
             }
             66..78 => {
                 self.cluster.cut_watches();

@@ -1,0 +1,142 @@
+//! Bodies of answers, bounded: a cluster is not trusted to end what it begins.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use thiserror::Error;
+use tower::BoxError;
+
+/// How much of an answer is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// So many bytes in all.
+    All(usize),
+    /// So many bytes between two newlines: watches and logs have no end, their lines have.
+    Line(usize),
+}
+
+/// A body that ends in an error at its bound.
+#[derive(Debug)]
+pub(super) struct Bounded<B> {
+    body: B,
+    bound: Bound,
+    /// Bytes so far, or since the last newline.
+    taken: usize,
+}
+
+/// The API server sends too much.
+#[derive(Debug, Error, PartialEq, Eq)]
+enum TooLarge {
+    #[error("the API server sends an answer of more than {0} bytes")]
+    Answer(usize),
+    #[error("the API server sends a line of more than {0} bytes")]
+    Line(usize),
+}
+
+impl<B> Bounded<B> {
+    pub(super) fn new(body: B, bound: Bound) -> Self {
+        Self {
+            body,
+            bound,
+            taken: 0,
+        }
+    }
+
+    fn take(&mut self, data: &[u8]) -> Result<(), TooLarge> {
+        match self.bound {
+            Bound::All(limit) => {
+                self.taken = self.taken.saturating_add(data.len());
+                (self.taken <= limit)
+                    .then_some(())
+                    .ok_or(TooLarge::Answer(limit))
+            }
+            Bound::Line(limit) => {
+                let last = data.iter().rposition(|byte| *byte == b'\n');
+                self.taken = match last {
+                    Some(at) => data.len() - at - 1,
+                    None => self.taken.saturating_add(data.len()),
+                };
+                (self.taken <= limit)
+                    .then_some(())
+                    .ok_or(TooLarge::Line(limit))
+            }
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Bounded<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            None => return Poll::Ready(None),
+        };
+        if let Some(data) = frame.data_ref()
+            && let Err(error) = self.take(data)
+        {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+
+    async fn read(text: &'static str, bound: Bound) -> Result<Bytes, String> {
+        let body = Bounded::new(Full::new(Bytes::from_static(text.as_bytes())), bound);
+        let read = body.collect().await;
+        read.map(|read| read.to_bytes())
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn what_is_not_too_large_passes() {
+        assert_eq!(read("12345", Bound::All(5)).await.unwrap(), "12345");
+        assert_eq!(read("123\n45", Bound::Line(3)).await.unwrap(), "123\n45");
+        assert!(
+            read("12345", Bound::All(4))
+                .await
+                .unwrap_err()
+                .contains("more than 4")
+        );
+        assert!(
+            read("1\n2345", Bound::Line(3))
+                .await
+                .unwrap_err()
+                .contains("a line")
+        );
+    }
+
+    #[test]
+    fn a_line_is_counted_over_parts() {
+        let mut bounded = Bounded::new((), Bound::Line(10));
+        for _ in 0..100 {
+            bounded.take(b"12345\n1234").unwrap();
+        }
+        bounded.take(b"123456").unwrap();
+        assert_eq!(bounded.take(b"1"), Err(TooLarge::Line(10)));
+    }
+}
