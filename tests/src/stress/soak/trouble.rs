@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::service;
 use crate::harness::Sandbox;
@@ -72,6 +73,8 @@ pub(super) struct Trouble {
     cluster: Arc<Cluster>,
     credentials: Credentials,
     runtime: Handle,
+    /// One at a time: a person waits for the last one too.
+    rollout: Option<JoinHandle<bool>>,
     /// Names, and how many services each has when all are there.
     pub(super) namespaces: Vec<(String, usize)>,
     /// Services that were deleted, by namespace and number.
@@ -89,6 +92,7 @@ impl Trouble {
             cluster,
             credentials,
             runtime: Handle::current(),
+            rollout: None,
             namespaces,
             missing: BTreeSet::new(),
             happened: BTreeMap::new(),
@@ -100,17 +104,17 @@ impl Trouble {
         let at = rng.random_range(0..self.namespaces.len());
         let event = match rng.random_range(0..100) {
             0..50 => self.churn(at, rng),
-            50..66 => {
+            50..60 if self.rollout.as_ref().is_none_or(JoinHandle::is_finished) => {
                 let (cluster, name) = (self.cluster.clone(), self.namespaces[at].0.clone());
-                self.runtime
-                    .spawn(async move { cluster.rollout(&name, "echo").await });
+                let rollout = async move { cluster.rollout(&name, "echo").await };
+                self.rollout = Some(self.runtime.spawn(rollout));
                 "rollout"
             }
             66..72 if self.credentials.renewed.elapsed() > BETWEEN_RENEWALS => {
                 self.credentials.renew(&self.cluster);
                 "token expired"
             }
-            66..78 => {
+            50..78 => {
                 self.cluster.cut_watches();
                 "watches cut"
             }
