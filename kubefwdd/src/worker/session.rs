@@ -49,7 +49,7 @@ pub(super) enum SessionError {
     Closed,
     #[error("it does not read what it is sent")]
     NotReading,
-    #[error("its channel broke")]
+    #[error("its channel broke: {0}")]
     Channel(#[from] ChannelError),
     #[error(transparent)]
     Stopping(#[from] Stopping),

@@ -14,8 +14,6 @@ mod changes;
 mod contexts;
 mod endurance;
 mod forwarding;
-mod hostile;
-mod hostile_cluster;
 mod hosts;
 mod lifecycle;
 mod options;
