@@ -10,6 +10,7 @@ pub mod history;
 pub mod http;
 pub mod logs;
 pub mod meters;
+pub mod notes;
 pub mod reconnections;
 
 use std::sync::Arc;
@@ -20,11 +21,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::state::{View, changes};
-use errors::{ErrorLog, Holder};
+use errors::{ErrorLog, Found, Holder};
 use events::EventLog;
 use http::HttpLog;
 use logs::{LogLayer, LogRing};
 use meters::Meters;
+use notes::Notes;
 use reconnections::Reconnections;
 
 /// Events kept for readers that come later.
@@ -36,6 +38,8 @@ pub struct Telemetry {
     pub events: EventLog,
     /// What did not work, since when and until when.
     pub errors: ErrorLog,
+    /// Since when things are noted that are no errors.
+    pub notes: Notes,
     /// Tunnels that were opened anew.
     pub reconnections: Reconnections,
     /// Totals, rates and histories of what moved.
@@ -88,6 +92,7 @@ impl Telemetry {
         Self {
             events: EventLog::new(EVENTS),
             errors: ErrorLog::default(),
+            notes: Notes::default(),
             reconnections: Reconnections::default(),
             meters: Meters::default(),
             http: HttpLog::default(),
@@ -109,17 +114,20 @@ impl Telemetry {
     pub fn follow(&self, old: &View, new: &View, now: SystemTime) {
         let changes = changes(old, new);
         for key in &changes.removed_services {
-            self.errors
-                .settle(&Holder::Service(key.clone()), Vec::new(), now);
+            let holder = Holder::Service(key.clone());
+            self.settle(&holder, Vec::new(), now);
+            self.notes.settle(&holder, [], now);
             self.meters.forget(key);
             if let Some(gone) = old.services.get(key) {
                 self.http.forwards_changed(key.uid, &gone.forwards, &[]);
             }
         }
         for service in &changes.services {
-            let found = errors::of_service(service);
-            self.errors
-                .settle(&Holder::Service(service.key.clone()), found, now);
+            let holder = Holder::Service(service.key.clone());
+            self.settle(&holder, errors::of_service(service), now);
+            let names = service.refused_names.iter();
+            let names = names.map(|(name, why)| refused_name(name, why));
+            self.notes.settle(&holder, names, now);
             self.meters.sample(service, now);
             let before = old.services.get(&service.key);
             let before = before
@@ -129,26 +137,44 @@ impl Telemetry {
                 .forwards_changed(service.key.uid, before, &service.forwards);
         }
         for key in &changes.removed_namespaces {
-            self.errors
-                .settle(&Holder::Namespace(key.clone()), Vec::new(), now);
+            let holder = Holder::Namespace(key.clone());
+            self.settle(&holder, Vec::new(), now);
+            self.notes.settle(&holder, [], now);
         }
         for namespace in &changes.namespaces {
-            let found = errors::of_namespace(namespace);
-            self.errors
-                .settle(&Holder::Namespace(namespace.key.clone()), found, now);
+            let holder = Holder::Namespace(namespace.key.clone());
+            self.settle(&holder, errors::of_namespace(namespace), now);
+            self.notes
+                .settle(&holder, namespace.notes.iter().cloned(), now);
         }
         for uid in old
             .workers
             .keys()
             .filter(|uid| !new.workers.contains_key(uid))
         {
-            self.errors.settle(&Holder::Worker(*uid), Vec::new(), now);
+            self.settle(&Holder::Worker(*uid), Vec::new(), now);
         }
         for (uid, worker) in &new.workers {
             if old.workers.get(uid) != Some(worker) {
-                self.errors
-                    .settle(&Holder::Worker(*uid), errors::of_worker(worker), now);
+                self.settle(&Holder::Worker(*uid), errors::of_worker(worker), now);
             }
         }
     }
+
+    /// Keeps the errors that an object shows now, and logs those that are new or over.
+    fn settle(&self, holder: &Holder, found: Vec<Found>, now: SystemTime) {
+        let (uid, key) = (holder.uid(), holder.to_string());
+        let settled = self.errors.settle(holder, found, now);
+        for message in settled.began {
+            tracing::warn!(uid, service = key, "{message}");
+        }
+        for message in settled.over {
+            tracing::info!(uid, service = key, "no longer: {message}");
+        }
+    }
+}
+
+/// A name that a service could not have, as it is noted.
+pub fn refused_name(name: &str, why: &str) -> String {
+    format!("name {name}: {why}")
 }

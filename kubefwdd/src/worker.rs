@@ -165,8 +165,8 @@ impl Workers {
     }
 
     /// Closes the tunnels of these services so that they are opened anew.
-    pub fn reconnect(&self, uid: u32, id: u64, services: &[ServiceKey]) {
-        self.tell_frame(uid, encode::reconnect(id, services));
+    pub fn reconnect(&self, uid: u32, id: u64, services: &[ServiceKey], resync: bool) {
+        self.tell_frame(uid, encode::reconnect(id, services, resync));
     }
 
     /// Looks at the cluster afresh for these services.

@@ -95,7 +95,13 @@ impl Control {
             defer,
         } = request;
         check_selection(&selection)?;
-        let checked = self.check(uid, &access, &namespace, "", defer).await?;
+        let question = wire::CheckQuery {
+            namespace,
+            offline: defer,
+            selection: Some(crate::worker::selection(selection.clone())),
+            ..Default::default()
+        };
+        let checked = self.check(uid, &access, question).await?;
         let key = NamespaceKey {
             uid,
             context: checked.context,
@@ -135,9 +141,13 @@ impl Control {
             defer,
         } = request;
         let name = ServiceName::parse(&service).map_err(bad_name)?;
-        let checked = self
-            .check(uid, &access, &namespace, &service, defer)
-            .await?;
+        let question = wire::CheckQuery {
+            namespace,
+            service,
+            offline: defer,
+            ..Default::default()
+        };
+        let checked = self.check(uid, &access, question).await?;
         let namespace = NamespaceKey {
             uid,
             context: checked.context,
@@ -206,12 +216,11 @@ impl Control {
         &self,
         uid: u32,
         access: &ClusterAccess,
-        namespace: &str,
-        service: &str,
-        defer: bool,
+        question: wire::CheckQuery,
     ) -> Result<Checked, Failure> {
+        let (namespace, defer) = (question.namespace.clone(), question.offline);
         if !namespace.is_empty() {
-            Namespace::parse(namespace).map_err(bad_name)?;
+            Namespace::parse(&namespace).map_err(bad_name)?;
         }
         if !access.context.is_empty() {
             ContextName::parse(&access.context).map_err(bad_name)?;
@@ -221,11 +230,7 @@ impl Control {
                 "kubeconfig {path:?} is not an absolute path"
             )));
         }
-        let question = Question::Check(wire::CheckQuery {
-            namespace: namespace.to_owned(),
-            service: service.to_owned(),
-            offline: defer,
-        });
+        let question = Question::Check(question);
         let answers = self.ask_worker(uid, access, question).await?;
         let Content::Check(check) = answers.only(CHECK).await? else {
             return Err(Failure::new(
@@ -245,7 +250,7 @@ impl Control {
         let namespace = if namespace.is_empty() {
             check.namespace
         } else {
-            namespace.to_owned()
+            namespace
         };
         Ok(Checked {
             context: ContextName::parse(&check.context).map_err(bad_name)?,

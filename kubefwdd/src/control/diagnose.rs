@@ -7,6 +7,8 @@ use crate::core::policy::{Actor, GROUP};
 use crate::core::state::{
     ForwardState, NamespaceState, ServiceState, Stranger, WorkerState, shown,
 };
+use crate::telemetry::errors::Holder;
+use crate::telemetry::refused_name;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
@@ -69,8 +71,9 @@ impl Control {
                     )
                 });
             }
+            let holder = Holder::Namespace(namespace.key.clone());
             for note in &namespace.notes {
-                findings.push(finding(Severity::Note, &subject, note.clone(), ""));
+                findings.push(self.note(&holder, note.clone()));
             }
         }
         let services = view.services.values().filter(|s| actor.sees(s.key.uid));
@@ -99,16 +102,23 @@ impl Control {
                     ));
                 }
             }
+            let holder = Holder::Service(service.key.clone());
             for (name, why) in &service.refused_names {
-                findings.push(finding(
-                    Severity::Note,
-                    &subject,
-                    format!("name {name}: {why}"),
-                    "",
-                ));
+                findings.push(self.note(&holder, refused_name(name, why)));
             }
         }
         findings
+    }
+
+    /// Something worth knowing, since it is so; what to do about it follows a semicolon.
+    fn note(&self, holder: &Holder, text: String) -> Finding {
+        let since = self.telemetry().notes.since(holder, &text);
+        let (message, hint) = text.split_once("; ").unwrap_or((&text, ""));
+        let subject = holder.to_string();
+        Finding {
+            since,
+            ..finding(Severity::Note, &subject, message.to_owned(), hint)
+        }
     }
 
     fn daemon_findings(&self) -> Vec<Finding> {
@@ -116,12 +126,32 @@ impl Control {
         let hosts = self.hosts();
         let path = self.info().hosts_path.display().to_string();
         findings.push(match &hosts.error {
-            Some(error) => finding(Severity::Error, "hosts file", error.to_string(), ""),
+            Some(error) => Finding {
+                since: hosts.failing_since,
+                ..finding(
+                    Severity::Error,
+                    "hosts file",
+                    error.to_string(),
+                    &format!("let root write {path}; it is tried again by itself"),
+                )
+            },
             None => {
                 let message = format!("{path} holds {} entries of kubefwd", hosts.entries);
                 finding(Severity::Ok, "hosts file", message, "")
             }
         });
+        if hosts.tampered > 0 {
+            let message = format!(
+                "another program changed kubefwd's lines in {path}, {} times so far; they were put back",
+                hosts.tampered
+            );
+            let hint =
+                format!("let that program leave the lines between kubefwd's marks in {path} alone");
+            findings.push(Finding {
+                since: hosts.last_tampered,
+                ..finding(Severity::Note, "hosts file", message, &hint)
+            });
+        }
         findings.push(match self.rest() {
             RestStatus::At(url) => finding(Severity::Ok, "REST", format!("answers at {url}"), ""),
             RestStatus::Off => {

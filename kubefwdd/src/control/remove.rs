@@ -62,29 +62,41 @@ impl Control {
         owner: Option<u32>,
         which: Reconnect,
     ) -> Result<Vec<ServiceKey>, Failure> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let uid = acting_for(actor, owner)?;
         let services = self.services_of(uid, &which)?;
-        self.shared
-            .workers
-            .reconnect(uid, NEXT.fetch_add(1, Ordering::Relaxed), &services);
+        self.reopen(uid, &services, false).await?;
+        Ok(services)
+    }
+
+    /// Looks at the cluster afresh for a service; with `force` its tunnels are opened anew, too.
+    ///
+    /// # Errors
+    /// When the caller may not, or the key is unknown.
+    pub async fn resync(
+        &self,
+        actor: &Actor,
+        owner: Option<u32>,
+        key: &str,
+        force: bool,
+    ) -> Result<ServiceKey, Failure> {
+        let uid = acting_for(actor, owner)?;
+        let services = self.services_of(uid, &Reconnect::Keys(vec![key.to_owned()]))?;
+        self.shared.workers.resync(uid, &services);
+        if force {
+            self.reopen(uid, &services, true).await?;
+        }
+        services.into_iter().next().ok_or_else(|| unknown(key))
+    }
+
+    async fn reopen(&self, uid: u32, services: &[ServiceKey], resync: bool) -> Result<(), Failure> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.shared.workers.reconnect(uid, id, services, resync);
         // Ports that could not be listened on are part of what is tried again.
         let retried = self.shared.owner.report(|state, _| {
             state.retry_failed_ports();
         });
-        retried.await.map_err(super::stopping)?;
-        Ok(services)
-    }
-
-    /// Looks at the cluster afresh for a service.
-    ///
-    /// # Errors
-    /// When the caller may not, or the key is unknown.
-    pub fn resync(&self, actor: &Actor, key: &str) -> Result<ServiceKey, Failure> {
-        let uid = acting_for(actor, None)?;
-        let services = self.services_of(uid, &Reconnect::Keys(vec![key.to_owned()]))?;
-        self.shared.workers.resync(uid, &services);
-        services.into_iter().next().ok_or_else(|| unknown(key))
+        retried.await.map_err(super::stopping)
     }
 
     fn services_of(&self, uid: u32, which: &Reconnect) -> Result<Vec<ServiceKey>, Failure> {

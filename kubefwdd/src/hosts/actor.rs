@@ -54,8 +54,12 @@ pub struct HostsStatus {
     pub error: Option<String>,
     /// The names that foreign lines hold.
     pub foreign_names: Arc<BTreeSet<HostName>>,
+    /// Since when that is so.
+    pub failing_since: Option<SystemTime>,
     /// How often another program changed our block and it was put back.
     pub tampered: u64,
+    /// When that was last seen.
+    pub last_tampered: Option<SystemTime>,
 }
 
 /// The task, before it runs.
@@ -172,6 +176,7 @@ impl HostsActor {
                     status.revision = revision;
                     status.entries = entries;
                     status.error = None;
+                    status.failing_since = None;
                     status.foreign_names = foreign_names;
                     if way.is_some() {
                         status.writes += 1;
@@ -210,6 +215,9 @@ impl HostsActor {
         let is_asked = self.is_asked;
         self.status.send_if_modified(|status| {
             let has_error = !is_asked && status.error.take().is_some();
+            if has_error {
+                status.failing_since = None;
+            }
             let is_new = has_error || status.foreign_names != foreign_names;
             status.foreign_names = foreign_names;
             is_new
@@ -218,7 +226,10 @@ impl HostsActor {
             return;
         }
         let wait = self.retry.interfered();
-        self.status.send_modify(|status| status.tampered += 1);
+        self.status.send_modify(|status| {
+            status.tampered += 1;
+            status.last_tampered = Some(SystemTime::now());
+        });
         let path = self.file.path().display();
         tracing::warn!(%path, ?wait, "another program changed our lines in the hosts file; they are put back");
     }
@@ -244,6 +255,7 @@ impl HostsActor {
             let is_new = status.error.as_deref() != Some(error);
             if is_new {
                 tracing::error!("{error}");
+                status.failing_since.get_or_insert_with(SystemTime::now);
                 status.error = Some(error.to_owned());
             }
             is_new

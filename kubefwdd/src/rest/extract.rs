@@ -9,6 +9,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::StatusCode;
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
@@ -79,6 +80,11 @@ impl<T: DeserializeOwned> FromRequestParts<Face> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, ApiError> {
+        // Bytes that are no text would be read as something else than was meant.
+        let query = parts.uri.query().unwrap_or_default();
+        if percent_decode_str(query).decode_utf8().is_err() {
+            return Err(ApiError::bad_request("the query is not UTF-8"));
+        }
         match axum::extract::Query::<T>::from_request_parts(parts, face).await {
             Ok(query) => Ok(Self(query.0)),
             Err(rejection) => {

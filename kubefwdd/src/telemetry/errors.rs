@@ -4,6 +4,7 @@
 //! their own, so that nobody can push another's errors out.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -78,6 +79,15 @@ pub struct ErrorRecord {
     pub resolved_at: Option<SystemTime>,
 }
 
+/// What became of the errors of an object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The messages of those that are new.
+    pub began: Vec<String>,
+    /// The messages of those that are over.
+    pub over: Vec<String>,
+}
+
 /// The errors of everybody.
 #[derive(Default)]
 pub struct ErrorLog {
@@ -104,6 +114,16 @@ impl Holder {
     }
 }
 
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(key) => key.fmt(f),
+            Self::Service(key) => key.fmt(f),
+            Self::Worker(uid) => write!(f, "worker of uid {uid}"),
+        }
+    }
+}
+
 // === impl Component ===
 
 impl Component {
@@ -123,11 +143,12 @@ impl Component {
 
 impl ErrorLog {
     /// `holder` shows these errors now: what is new begins, what is not shown any more is over.
-    pub fn settle(&self, holder: &Holder, mut found: Vec<Found>, now: SystemTime) {
+    pub fn settle(&self, holder: &Holder, mut found: Vec<Found>, now: SystemTime) -> Settled {
+        let mut settled = Settled::default();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *inner;
         if found.is_empty() && !inner.open.contains_key(holder) {
-            return;
+            return settled;
         }
         let records = inner.users.entry(holder.uid()).or_default();
         let mut open = inner.open.remove(holder).unwrap_or_default();
@@ -142,11 +163,13 @@ impl ErrorLog {
                 }
                 None => {
                     record.resolved_at = Some(now);
+                    settled.over.push(record.found.message.clone());
                     false
                 }
             }
         });
         for found in found {
+            settled.began.push(found.message.clone());
             inner.last_id += 1;
             let id = inner.last_id;
             if records.len() >= PER_USER {
@@ -169,6 +192,7 @@ impl ErrorLog {
         if !open.is_empty() {
             inner.open.insert(holder.clone(), open);
         }
+        settled
     }
 
     /// The newest errors of the users that `sees` lets through, newest first.

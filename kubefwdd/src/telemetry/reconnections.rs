@@ -24,14 +24,25 @@ pub struct Reconnection {
     pub time: SystemTime,
     /// Of which service.
     pub service: ServiceKey,
-    /// Nobody asked for it.
-    pub automatic: bool,
+    /// Why it was done.
+    pub trigger: Trigger,
     /// How often it was tried.
     pub attempts: u32,
     /// How long it took.
     pub duration: Duration,
     /// Why it did not work; `None` when it did.
     pub error: Option<String>,
+}
+
+/// Why a tunnel was opened anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// It was lost.
+    Auto,
+    /// Somebody asked for it.
+    Manual,
+    /// Somebody asked to look at the cluster afresh.
+    Sync,
 }
 
 /// The reconnections of everybody.
@@ -72,7 +83,11 @@ impl Reconnections {
                 .as_ref()
                 .map_or_else(SystemTime::now, system_time),
             service,
-            automatic: report.automatic,
+            trigger: match (report.automatic, report.resync) {
+                (true, _) => Trigger::Auto,
+                (false, true) => Trigger::Sync,
+                (false, false) => Trigger::Manual,
+            },
             attempts: report.attempts,
             duration: Duration::from_millis(report.duration_ms),
             error: Some(clean(&report.error, TEXT)).filter(|error| !error.is_empty()),

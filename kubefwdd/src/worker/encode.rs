@@ -59,9 +59,13 @@ pub(super) fn grant(
     }))
 }
 
-pub(super) fn reconnect(id: u64, services: &[ServiceKey]) -> wire::ToWorker {
+pub(super) fn reconnect(id: u64, services: &[ServiceKey], resync: bool) -> wire::ToWorker {
     let services = services.iter().map(service_ref).collect();
-    frame(Frame::Reconnect(wire::Reconnect { id, services }))
+    frame(Frame::Reconnect(wire::Reconnect {
+        id,
+        services,
+        resync,
+    }))
 }
 
 pub(super) fn resync(services: &[ServiceKey]) -> wire::ToWorker {

@@ -44,6 +44,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use kubefwd_proto::Failure;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use crate::capture::recorder::Tap;
 use crate::endpoint::Endpoint;
@@ -116,6 +117,23 @@ pub struct Settings {
     pub ping_idle: Duration,
     /// The least time that the answer to a PING may take.
     pub ping_patience: Duration,
+    /// Who is told of tunnels that are opened anew without being asked.
+    pub reopened: Option<mpsc::Sender<Reopened>>,
+}
+
+/// A tunnel was lost; its pod was needed again, and the tunnel was opened anew, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reopened {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's uid.
+    pub pod_uid: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Since the first of them.
+    pub took: Duration,
+    /// Why it could not be opened.
+    pub error: Option<String>,
 }
 
 impl Default for Settings {
@@ -138,6 +156,7 @@ impl Default for Settings {
             ping_busy: Duration::from_secs(5),
             ping_idle: Duration::from_secs(20),
             ping_patience: Duration::from_secs(2),
+            reopened: None,
         }
     }
 }
@@ -294,6 +313,7 @@ impl Tunnels {
         };
         let session = Arc::new(Session::new(
             pod,
+            &backend.pod_uid,
             Arc::clone(&self.opener),
             self.common.clone(),
             &self.settings,

@@ -269,6 +269,7 @@ impl Worker {
                     id: reconnect.id,
                     service: Some(service),
                     automatic: false,
+                    resync: reconnect.resync,
                     attempts: 1,
                     duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
                     error: result.err().unwrap_or_default(),

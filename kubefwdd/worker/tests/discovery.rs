@@ -76,6 +76,7 @@ impl Asker {
             namespace: namespace.to_owned(),
             service: service.to_owned(),
             offline: false,
+            selection: None,
         });
         match self.all(question).await?.remove(0) {
             Content::Check(answer) => Ok(answer),

@@ -139,7 +139,8 @@ impl Request {
         if !has("host") {
             head.push_str(&format!("Host: {host}\r\n"));
         }
-        if !self.body.is_empty() && !has("content-length") {
+        let has_length = has("content-length") || has("transfer-encoding");
+        if !self.body.is_empty() && !has_length {
             head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }
         for (name, value) in &self.headers {

@@ -201,7 +201,7 @@ impl State {
             let outcome = self.names.outcome(&key.unit(pod.clone()));
             names.extend(outcome.lost.into_iter().map(|lost| {
                 let why = format!(
-                    "{} (uid {}) has it: it came first",
+                    "{} (uid {}) has it: it came first; use a longer form of the name",
                     lost.holder, lost.holder.uid
                 );
                 (lost.name.to_string(), why)

@@ -85,10 +85,10 @@ pub(crate) async fn info(State(face): State<Face>, caller: Caller) -> Envelope<I
     let view = face.control.view();
     let own = view.namespaces.keys().filter(|key| caller.sees(key.uid));
     let contexts: BTreeSet<String> = own.clone().map(|key| key.context.to_string()).collect();
-    let namespaces = own.map(ToString::to_string).collect();
+    let namespaces: BTreeSet<String> = own.map(|key| key.namespace.to_string()).collect();
     Envelope::new(InfoData::new(
         face.control.info(),
-        namespaces,
+        namespaces.into_iter().collect(),
         contexts.into_iter().collect(),
     ))
 }

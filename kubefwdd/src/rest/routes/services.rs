@@ -293,16 +293,9 @@ pub(crate) async fn sync(
         .service
         .key
         .clone();
-    let service = face
-        .control
-        .resync(&caller, &found.to_string())?
-        .to_string();
-    if force {
-        let which = Reconnect::Keys(vec![service.clone()]);
-        face.control
-            .reconnect(&caller, Some(found.uid), which)
-            .await?;
-    }
+    let (owner, key) = (Some(found.uid), found.to_string());
+    let synced = face.control.resync(&caller, owner, &key, force).await?;
+    let service = synced.to_string();
     Ok(Envelope::new(Synced { service, force }))
 }
 

@@ -198,6 +198,8 @@ pub(crate) enum Trigger {
     Auto,
     /// Somebody asked for it.
     Manual,
+    /// Somebody asked to look at the cluster afresh.
+    Sync,
 }
 
 /// How much is kept.
@@ -327,10 +329,10 @@ impl From<reconnections::Reconnection> for Reconnection {
             id: one.id.to_string(),
             timestamp: one.time.into(),
             service_key: one.service.to_string(),
-            trigger: if one.automatic {
-                Trigger::Auto
-            } else {
-                Trigger::Manual
+            trigger: match one.trigger {
+                reconnections::Trigger::Auto => Trigger::Auto,
+                reconnections::Trigger::Manual => Trigger::Manual,
+                reconnections::Trigger::Sync => Trigger::Sync,
             },
             attempt_count: one.attempts,
             success: one.error.is_none(),

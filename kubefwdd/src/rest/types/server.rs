@@ -69,8 +69,8 @@ pub(crate) struct InfoData {
     /// Operating system and architecture.
     #[schema(example = "linux/x86_64")]
     platform: String,
-    /// The keys of the namespaces that the caller forwards.
-    #[schema(example = json!(["shop.kind"]))]
+    /// The namespaces that the caller forwards.
+    #[schema(example = json!(["shop"]))]
     namespaces: Vec<String>,
     /// The contexts that the caller forwards from.
     #[schema(example = json!(["kind"]))]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -19,6 +19,7 @@ use super::outlet::{Outlet, Stop};
 use super::{ask, log_in, valid_name};
 use crate::access::suggest::nearest;
 use crate::cluster::Cluster;
+use crate::index::filter::Filter;
 
 /// For all that is asked of the API server.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -74,6 +75,9 @@ pub(super) async fn check(
     if !question.service.is_empty() {
         valid_name("service", &question.service)?;
     }
+    if let Some(selection) = &question.selection {
+        Filter::new(Some(selection), [])?;
+    }
     if !question.offline && !question.namespace.is_empty() {
         // The user waits for this answer and may have logged in a moment ago.
         cluster.try_credentials_again();
@@ -99,13 +103,35 @@ fn paths(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
 
 async fn call(cluster: &Cluster, question: &CheckQuery) -> Result<Vec<String>, Failure> {
     namespace_exists(cluster, &question.namespace).await?;
-    let (service, missing) = join(
+    let (service, selection, missing) = join3(
         service_exists(cluster, question),
+        is_understood(cluster, question),
         missing_rights(cluster, &question.namespace),
     )
     .await;
     service?;
+    selection?;
     Ok(missing)
+}
+
+/// Only the cluster itself knows which selectors it understands: a list of one with them tells.
+async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), Failure> {
+    let Some(selection) = &question.selection else {
+        return Ok(());
+    };
+    if selection.label_selector.is_empty() && selection.field_selector.is_empty() {
+        return Ok(());
+    }
+    let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let list = ListParams::default()
+        .labels(&selection.label_selector)
+        .fields(&selection.field_selector)
+        .limit(1);
+    match ask(api.list_metadata(&list)).await {
+        // Missing rights are told with all others.
+        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
+        _ => Ok(()),
+    }
 }
 
 fn too_slow(cluster: &Cluster) -> Failure {
@@ -180,8 +206,8 @@ async fn missing_rights(cluster: &Cluster, namespace: &str) -> Vec<String> {
             .map(|(right, _)| right.to_string())
             .collect::<Vec<_>>()
     };
-    let ((mut missing, slices), pods) =
-        join(join(ask_all(&NEEDED), ask_all(&SLICES)), ask_all(&PODS)).await;
+    let (mut missing, slices, pods) =
+        join3(ask_all(&NEEDED), ask_all(&SLICES), ask_all(&PODS)).await;
     if !slices.is_empty() && !pods.is_empty() {
         missing.extend(
             slices

@@ -60,6 +60,7 @@ async fn an_offline_check_resolves_the_context_only() {
             namespace: "demo".to_owned(),
             service: String::new(),
             offline: true,
+            selection: None,
         })
     };
     let Content::Check(check) = content(ask_offline(question(), "").await) else {

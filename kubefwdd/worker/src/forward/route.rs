@@ -234,6 +234,15 @@ impl Route {
         }
     }
 
+    /// Whether a pod, ready or not, stands behind the service.
+    pub fn has_pod(&self, uid: &str) -> bool {
+        let endpoints = self.endpoints.borrow();
+        endpoints
+            .uids
+            .binary_search_by(|known| (**known).cmp(uid))
+            .is_ok()
+    }
+
     pub(super) fn attach(&self, forward: &Arc<Forward>) {
         let mut forwards = self.forwards();
         forwards.retain(|forward| forward.strong_count() > 0);

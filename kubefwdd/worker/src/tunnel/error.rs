@@ -110,7 +110,8 @@ impl OpenError {
             Self::Forbidden {
                 namespace, verb, ..
             } => Failure::new(Reason::ForbiddenByCluster, text).hint(format!(
-                "ask for a role in {namespace} that allows `{verb}` on `pods/portforward`"
+                "ask for a role in {namespace} that allows `{verb}` on `pods/portforward`; \
+                 `kubectl auth can-i {verb} pods/portforward -n {namespace}` tells when it is there"
             )),
             Self::Pod { .. } => Failure::new(Reason::NotFound, text),
             Self::Refused { .. } => Failure::new(Reason::Unsupported, text).hint(

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kubefwd_proto::Failure;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::connection::{Common, Connection};
 use super::error::OpenError;
 use super::opener::Opener;
 use super::upgrade::{Transport, Upgraded};
-use super::{PodId, Settings};
+use super::{PodId, Reopened, Settings};
 
 /// How long a refusal that the next try cannot change is believed.
 const DENIED: Duration = Duration::from_secs(5);
@@ -27,10 +27,12 @@ pub(super) enum Path {
 /// The connections to one pod.
 pub(super) struct Session {
     pod: PodId,
+    pod_uid: String,
     opener: Arc<Opener>,
     common: Common,
     most: usize,
     streams_each: usize,
+    reopened: Option<mpsc::Sender<Reopened>>,
     state: Mutex<State>,
 }
 
@@ -44,7 +46,17 @@ struct State {
     opening: Option<watch::Receiver<Option<Opened>>>,
     denied: Option<(Instant, OpenError)>,
     last_error: Option<Failure>,
+    /// A connection was lost and no other opened since then.
+    lost: Option<Lost>,
     gone: bool,
+}
+
+/// What was done about a lost connection.
+#[derive(Default)]
+struct Lost {
+    attempts: u32,
+    /// When the first attempt began.
+    began: Option<Instant>,
 }
 
 /// One connection to a pod.
@@ -83,16 +95,19 @@ enum Choice {
 impl Session {
     pub(super) fn new(
         pod: PodId,
+        pod_uid: &str,
         opener: Arc<Opener>,
         common: Common,
         settings: &Settings,
     ) -> Self {
         Self {
             pod,
+            pod_uid: pod_uid.to_owned(),
             opener,
             common,
             most: settings.connections_per_pod,
             streams_each: settings.streams_per_connection,
+            reopened: settings.reopened.clone(),
             state: Mutex::default(),
         }
     }
@@ -133,9 +148,7 @@ impl Session {
 
     fn choose(self: &Arc<Self>, port: u16) -> Result<Choice, OpenError> {
         let mut state = self.lock();
-        state
-            .connections
-            .retain(|connection| !connection.is_closed());
+        state.sweep();
         let best = state
             .connections
             .iter()
@@ -165,6 +178,9 @@ impl Session {
     fn start(self: &Arc<Self>, state: &mut State, port: u16) -> watch::Receiver<Option<Opened>> {
         let (sender, receiver) = watch::channel(None);
         state.opening = Some(receiver.clone());
+        if let Some(lost) = &mut state.lost {
+            lost.began.get_or_insert_with(Instant::now);
+        }
         let session = Arc::clone(self);
         tokio::spawn(async move {
             let result = session.opener.open(&session.pod, port).await;
@@ -183,6 +199,7 @@ impl Session {
         };
         let mut state = self.lock();
         state.opening = None;
+        self.tell(&mut state, opened.as_ref().err());
         if let Err(error) = &opened {
             tracing::debug!(pod = self.pod.name, %error, "no tunnel");
             state.last_error = Some(error.failure());
@@ -191,6 +208,32 @@ impl Session {
             }
         }
         opened
+    }
+
+    /// Tells of the end of an attempt to replace a lost connection: the first that fails, and the one that does not.
+    fn tell(&self, state: &mut State, error: Option<&OpenError>) {
+        let Some(lost) = &mut state.lost else { return };
+        lost.attempts += 1;
+        let reopened = Reopened {
+            namespace: self.pod.namespace.clone(),
+            pod_uid: self.pod_uid.clone(),
+            attempts: lost.attempts,
+            took: lost.began.map_or(Duration::ZERO, |began| began.elapsed()),
+            error: error.map(|error| error.failure().to_string()),
+        };
+        let is_news = error.is_none() || lost.attempts == 1;
+        if error.is_none() {
+            state.lost = None;
+        }
+        if let Some(sender) = &self.reopened
+            && is_news
+            && sender.try_send(reopened).is_err()
+        {
+            tracing::debug!(
+                pod = self.pod.name,
+                "too many tunnels are opened anew to tell of all"
+            );
+        }
     }
 
     fn adopt(self: &Arc<Self>, upgraded: Upgraded) -> Arc<Connection> {
@@ -242,11 +285,17 @@ impl Session {
     /// New streams use a new connection from now on.
     pub(super) async fn reconnect(self: &Arc<Self>) -> Result<(), OpenError> {
         let had = {
-            let state = self.lock();
+            let mut state = self.lock();
             for connection in &state.connections {
                 connection.retire();
             }
-            !state.connections.is_empty()
+            let had = !state.connections.is_empty();
+            // Whoever asks for it is told in another way.
+            state
+                .connections
+                .retain(|connection| !connection.is_closed());
+            state.lost = None;
+            had
         };
         if had {
             self.path(0).await?;
@@ -292,5 +341,22 @@ impl Session {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Forgets connections that have ended, but for the fact that one was lost.
+    fn sweep(&mut self) {
+        let ended = self
+            .connections
+            .extract_if(.., |connection| connection.is_closed());
+        if ended
+            .into_iter()
+            .any(|connection| connection.trouble().is_some())
+        {
+            self.lost.get_or_insert_default();
+        }
     }
 }

@@ -74,7 +74,8 @@ impl Trouble {
                 format!("permission denied: cannot {verb} {resource} in {namespace}"),
             )
             .hint(format!(
-                "ask for a role in {namespace} that allows `get`, `list` and `watch` on `{resource}`"
+                "ask for a role in {namespace} that allows `get`, `list` and `watch` on `{resource}`; \
+                 `kubectl auth can-i {verb} {resource} -n {namespace}` tells when it is there"
             ));
         }
         match error {

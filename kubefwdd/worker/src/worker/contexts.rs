@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubefwd_proto::Failure;
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::from_worker::Frame;
-use kubefwd_proto::worker::v1::{Desired, DesiredContext, DesiredNamespace, ServiceRef};
+use kubefwd_proto::worker::v1::{
+    Desired, DesiredContext, DesiredNamespace, ReconnectedReport, ServiceRef,
+};
+use kubefwd_proto::{Failure, time};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,12 +19,15 @@ use crate::access::kubeconfig::Environment;
 use crate::cluster::{Cluster, Clusters};
 use crate::forward::route::{Route, Routes, Slot};
 use crate::link::Outbox;
-use crate::tunnel::{Settings, Tunnels};
+use crate::tunnel::{Reopened, Settings, Tunnels};
 use crate::watch::backoff::Backoff;
 use crate::watch::{self, Namespace, Spec, namespace};
 
 /// How often a kubeconfig is read again while its cluster does not answer, or it cannot be used.
 const READ_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Tunnels opened anew that nobody has told of yet.
+const REOPENED: usize = 64;
 
 /// What the worker's own tasks tell its loop.
 pub(super) enum Event {
@@ -32,6 +37,8 @@ pub(super) enum Event {
     Failed { id: u64, failure: Failure },
     /// The machine woke up or its network changed.
     MachineChanged,
+    /// A tunnel of a context was opened anew without being asked.
+    Reopened { id: u64, reopened: Reopened },
 }
 
 /// All contexts, and the routes that listeners use.
@@ -199,6 +206,7 @@ impl Contexts {
                 self.opened(id, &cluster);
                 Vec::new()
             }
+            Event::Reopened { id, reopened } => self.reopened(id, &reopened),
             Event::Failed { id, failure } => {
                 let Some((name, context)) = self.by_id(id) else {
                     return Vec::new();
@@ -223,6 +231,7 @@ impl Contexts {
         let namespaces: Vec<String> = context.namespaces.keys().cloned().collect();
         let slot = self.slot(&name);
         settings.transport = slot.transport();
+        settings.reopened = Some(self.follow(id));
         slot.set(Some(Tunnels::new(cluster.endpoint().clone(), settings)));
         for namespace in namespaces {
             let routes = self.routes(&name, &namespace);
@@ -233,6 +242,46 @@ impl Contexts {
                 context.namespaces.insert(namespace, watched);
             }
         }
+    }
+
+    /// Passes on what the tunnels of a context tell, until they are gone.
+    fn follow(&self, id: u64) -> mpsc::Sender<Reopened> {
+        let (sender, mut receiver) = mpsc::channel(REOPENED);
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            while let Some(reopened) = receiver.recv().await {
+                if events.send(Event::Reopened { id, reopened }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        sender
+    }
+
+    /// A tunnel belongs to every service that its pod stands behind.
+    fn reopened(&mut self, id: u64, reopened: &Reopened) -> Vec<Frame> {
+        let Some((context, _)) = self.by_id(id) else {
+            return Vec::new();
+        };
+        let key = (context, reopened.namespace.clone());
+        let routes = self.routes.get(&key).map(|routes| routes.all());
+        let routes = routes.into_iter().flatten();
+        let behind = routes.filter(|route| route.has_pod(&reopened.pod_uid));
+        let report = |route: Arc<Route>| ReconnectedReport {
+            id: 0,
+            service: Some(ServiceRef {
+                context: key.0.clone(),
+                namespace: key.1.clone(),
+                service: route.service().to_owned(),
+            }),
+            automatic: true,
+            resync: false,
+            attempts: reopened.attempts,
+            duration_ms: u64::try_from(reopened.took.as_millis()).unwrap_or(u64::MAX),
+            error: reopened.error.clone().unwrap_or_default(),
+            time: Some(time::now()),
+        };
+        behind.map(report).map(Frame::Reconnected).collect()
     }
 
     /// The route of a service, for a listener.
