@@ -18,7 +18,7 @@ use kubefwd_proto::{Failure, Reason};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::core::addresses::{Reservation, ReserveError};
+use crate::core::addresses::Reservation;
 use crate::core::policy::{self, Actor, Denied, Verb};
 use crate::core::state::{Counts, Lease, Refused, View, WorkerState};
 use crate::hosts::HostsStatus;
@@ -277,7 +277,6 @@ fn refused(refused: Refused) -> Failure {
         Refused::Exists { .. } => Reason::AlreadyExists,
         Refused::Missing { .. } => Reason::NotFound,
         Refused::Ambiguous { .. } => Reason::InvalidArgument,
-        Refused::Address(ReserveError::Unusable { .. }) => Reason::InvalidArgument,
         Refused::OtherKubeconfig { .. } | Refused::Address(_) => Reason::Conflict,
     };
     let text = refused.to_string();

@@ -28,7 +28,7 @@ use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::header::{self, HeaderMap};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -44,7 +44,10 @@ use crate::core::state::{ForwardView, NamespaceState, ServiceView};
 use crate::telemetry::http::HttpSummary;
 use crate::telemetry::meters::Totals;
 
-const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The newer format, for those who ask for it.
+const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The older one, which everybody reads.
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything that one scrape shows.
 #[derive(Debug)]
@@ -74,13 +77,51 @@ struct Used {
 pub(crate) async fn metrics(
     State(face): State<Face>,
     caller: Caller,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let mut registry = Registry::with_prefix("kubefwd");
     registry.register_collector(Box::new(Scrape::new(&face, &caller)));
     let mut body = String::new();
     text::encode(&mut body, &registry)
         .map_err(|error| ApiError::defect(&format!("metrics cannot be written: {error}")))?;
-    Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    Ok(
+        match accepted.any(|value| value.contains("application/openmetrics-text")) {
+            true => ([(header::CONTENT_TYPE, OPEN)], body).into_response(),
+            false => ([(header::CONTENT_TYPE, CLASSIC)], classic(&body)).into_response(),
+        },
+    )
+}
+
+/// The same in the older format: there a counter has its whole name everywhere, an info is a gauge, and there are neither
+/// units nor an end.
+fn classic(open: &str) -> String {
+    let mut text = String::with_capacity(open.len());
+    // The type follows the help, whose name depends on it.
+    let mut help = None;
+    for line in open.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            let (ending, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                kind => ("", kind),
+            };
+            if let Some((_, help)) = help.take() {
+                text.push_str(&format!("# HELP {name}{ending} {help}\n"));
+            }
+            text.push_str(&format!("# TYPE {name}{ending} {kind}\n"));
+        } else if !line.starts_with('#') {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 // === impl Scrape ===
@@ -476,5 +517,21 @@ mod tests {
             "{body}"
         );
         assert!(body.ends_with("# EOF\n"));
+        let classic = classic(&body);
+        for line in [
+            "# HELP kubefwd_hosts_writes_total How often the hosts file was written",
+            "# TYPE kubefwd_hosts_writes_total counter",
+            "# TYPE kubefwd_build_info gauge",
+            "# TYPE kubefwd_uptime_seconds gauge",
+        ] {
+            assert!(
+                classic.lines().any(|found| found == line),
+                "{line}\n{classic}"
+            );
+        }
+        assert!(
+            !classic.contains("EOF") && !classic.contains("# UNIT"),
+            "{classic}"
+        );
     }
 }

@@ -6,11 +6,14 @@
     reason = "in a test an unexpected failure is a panic, helpers included"
 )]
 
+mod browser;
 mod contexts;
 mod diagnostics;
 mod discovery;
 mod forwards;
 mod history;
+mod identity;
+mod judges;
 mod metrics;
 mod mistakes;
 mod namespaces;

@@ -239,13 +239,16 @@ fn a_service_that_cannot_be_forwarded_says_so_when_it_is_added() {
             "CONFLICT",
         );
         assert!(text(&error["message"]).contains("UDP"), "{error}");
+        let outside = json!({"namespace": "demo", "serviceName": "web", "localIP": "10.0.0.1"});
+        let reply = world.call("POST", "/api/v1/services", Some(&outside));
+        let error = refusal(&reply, 409, "CONFLICT");
+        assert!(text(&error["message"]).contains("range"), "{error}");
         for body in [
             json!({"namespace": "demo"}),
             json!({"serviceName": "web"}),
             json!({"namespace": "", "serviceName": "web"}),
             json!({"namespace": "demo", "serviceName": "no name"}),
             json!({"namespace": "demo", "serviceName": "web", "ports": ["x"]}),
-            json!({"namespace": "demo", "serviceName": "web", "localIP": "10.0.0.1"}),
             json!({"namespace": "demo", "serviceName": "web", "wait": "soon"}),
         ] {
             refusal(

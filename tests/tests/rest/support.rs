@@ -256,3 +256,9 @@ pub(crate) fn has_fields(value: &Value, always: &[&str], maybe: &[&str]) {
         assert!(known, "{name} is not of the contract: {value}");
     }
 }
+
+/// Says by name what is skipped and why.
+#[expect(clippy::print_stderr, reason = "a skipped test says so by name")]
+pub(crate) fn skip(name: &str, why: &str) {
+    eprintln!("skipped: {name}: {why}");
+}

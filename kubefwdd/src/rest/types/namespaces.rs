@@ -111,7 +111,7 @@ pub(crate) struct AddNamespace {
     )]
     #[schema(
         example = "tier=web",
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        pattern = "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?(=[A-Za-z0-9]{0,63})?)?$",
         max_length = 200
     )]
     pub(crate) selector: Option<String>,
@@ -119,7 +119,7 @@ pub(crate) struct AddNamespace {
     #[serde(default, alias = "field_selector", deserialize_with = "text")]
     #[schema(
         example = "metadata.name=api",
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        pattern = r"^(metadata\.name=[a-z0-9]{1,63})?$",
         max_length = 200
     )]
     pub(crate) field_selector: Option<String>,

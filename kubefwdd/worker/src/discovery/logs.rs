@@ -49,7 +49,19 @@ pub(super) async fn logs(
         limit_bytes: (!question.follow).then_some(MAX_LOG as i64),
         ..LogParams::default()
     };
-    let stream = pin!(ask(api.log_stream(&question.pod, &params)).await?);
+    let stream = ask(api.log_stream(&question.pod, &params)).await;
+    let stream = stream.map_err(|failure| match failure.reason {
+        // The API server says "bad request" of a container that has not run before: that is missing, not wrong.
+        Reason::InvalidArgument if failure.message.contains("previous terminated container") => {
+            let message = format!(
+                "container {container} of pod {} has not run before",
+                question.pod
+            );
+            Failure::new(Reason::NotFound, message).hint("ask without previous")
+        }
+        _ => failure,
+    });
+    let stream = pin!(stream?);
     let cutter = Cutter::new(container);
     send(stream, cutter, question.follow, outlet).await
 }
