@@ -257,9 +257,7 @@ impl Session {
     /// A connection has become a bad place for new streams: opens another before somebody has to wait for it.
     fn relieve(self: &Arc<Self>) {
         let mut state = self.lock();
-        state
-            .connections
-            .retain(|connection| !connection.is_closed());
+        state.sweep();
         let loads = state.connections.iter().filter_map(|one| one.load());
         let is_free = loads.into_iter().any(|load| !load.burdened);
         let may = !state.gone && state.opening.is_none() && state.connections.len() < self.most;
