@@ -72,6 +72,8 @@ struct Shared {
     closed: AtomicBool,
     round_trip_micros: AtomicU64,
     why: OnceLock<String>,
+    /// Somebody knows of the trouble.
+    told: AtomicBool,
 }
 
 /// Finish the streams, take no new ones.
@@ -108,6 +110,7 @@ impl Connection {
             closed: AtomicBool::new(false),
             round_trip_micros: AtomicU64::new(upgraded.took.as_micros() as u64),
             why: OnceLock::new(),
+            told: AtomicBool::new(false),
         });
         let actor = Actor::new(upgraded, common, receiver, Arc::clone(&shared));
         tokio::spawn(actor.run(Box::new(burdened)));
@@ -181,6 +184,11 @@ impl Connection {
     /// The trouble of a connection that had any.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.shared.why.get().map(String::as_str)
+    }
+
+    /// Whether the connection had trouble that nobody asked for yet.
+    pub(super) fn has_new_trouble(&self) -> bool {
+        self.trouble().is_some() && !self.shared.told.swap(true, Ordering::Relaxed)
     }
 
     fn order(&self, order: u8) {

@@ -289,9 +289,7 @@ impl Session {
             }
             let had = !state.connections.is_empty();
             // Whoever asks for it is told in another way.
-            state
-                .connections
-                .retain(|connection| !connection.is_closed());
+            state.sweep();
             state.lost = None;
             had
         };
@@ -345,16 +343,15 @@ impl Session {
 // === impl State ===
 
 impl State {
-    /// Forgets connections that have ended, but for the fact that one was lost.
+    /// Forgets connections that have ended, and remembers that one was lost: also of one that still ends, since its
+    /// place is taken before that.
     fn sweep(&mut self) {
-        let ended = self
-            .connections
-            .extract_if(.., |connection| connection.is_closed());
-        if ended
-            .into_iter()
-            .any(|connection| connection.trouble().is_some())
-        {
+        // All of them are asked: what is known is not told again.
+        let lost = self.connections.iter().filter(|one| one.has_new_trouble());
+        if lost.count() > 0 {
             self.lost.get_or_insert_default();
         }
+        self.connections
+            .retain(|connection| !connection.is_closed());
     }
 }
