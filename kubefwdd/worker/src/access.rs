@@ -26,7 +26,8 @@ mod renewal;
 pub(crate) mod suggest;
 pub(crate) mod tls;
 
-/// A refusal so soon after the credential was fetched is no matter of age: fetching again would not help.
+/// When a credential is refused that was fetched because the one before was refused, and so soon after that, fetching
+/// again would not help.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
 /// The pause after a failed attempt; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -114,9 +115,9 @@ impl Credentials {
         if let Some(trouble) = state.trouble.as_ref().filter(|trouble| now < trouble.until) {
             return Err(Wait::Failed(trouble.failure.clone()));
         }
-        if let Some(held) =
-            held.filter(|held| is_refused && now.duration_since(held.fetched) < FRESH)
-        {
+        if let Some(held) = held.filter(|held| {
+            is_refused && held.after_refusal && now.duration_since(held.fetched) < FRESH
+        }) {
             return Err(Wait::Failed(self.inner.sources.refused(&held)));
         }
         Err(Wait::For(self.launch(&mut state, is_refused)))

@@ -36,6 +36,8 @@ pub(super) struct Sources {
 pub(super) struct Held {
     pub(super) grant: Grant,
     pub(super) fetched: Timestamp,
+    /// The one before was refused.
+    pub(super) after_refusal: bool,
     loaded: Loaded,
     ran: Option<Ran>,
     renew_at: Option<Timestamp>,
@@ -147,6 +149,7 @@ impl Sources {
             grant,
             // An unchanged credential is as old as it was.
             fetched: same.map_or(now, |held| held.fetched),
+            after_refusal: same.map_or(refused, |held| held.after_refusal),
             loaded,
             ran,
             renew_at,

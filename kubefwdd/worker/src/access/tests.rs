@@ -89,7 +89,6 @@ async fn a_refused_grant_is_fetched_anew_once_for_all() {
     let (counter, user) = Counter::new("");
     let credentials = credentials(user);
     let first = credentials.grant(None).await.unwrap();
-    credentials.make_older(SignedDuration::from_secs(60));
     let refused = Some(first.generation);
     let grants = futures_util::future::join_all((0..5).map(|_| credentials.grant(refused))).await;
     for grant in grants {

@@ -126,8 +126,9 @@ impl Way<'_> {
             if let Some(backend) = self.backends.pick(&self.tried) {
                 return Some(backend);
             }
+            // Pods that refused and are not listed any more were replaced: the next one may take its time.
             let until = match self.refused {
-                Some(refused) if !self.tried.is_empty() => {
+                Some(refused) if self.backends.pick(&[]).is_some() => {
                     self.deadline.min(refused + REFUSED_WAIT)
                 }
                 _ => self.deadline,
