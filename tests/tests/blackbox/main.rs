@@ -12,7 +12,6 @@
 mod capture;
 mod changes;
 mod contexts;
-mod endurance;
 mod forwarding;
 mod hosts;
 mod lifecycle;

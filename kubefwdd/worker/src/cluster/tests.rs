@@ -217,7 +217,7 @@ async fn a_refused_plugin_is_asked_again_and_the_request_repeated() {
         &user,
     );
     let clusters = Clusters::new(Environment::new());
-    // Refused as soon as it was fetched: asking the plugin again would not help.
+    // Asked again it prints the same: then it is left alone for a while, and the request is not repeated.
     let failure = ask(&clusters, &files).await.unwrap_err();
     assert_eq!(failure.reason, Reason::CredentialsNeeded, "{failure}");
     let text = "refused what the credential plugin printed";
@@ -226,8 +226,7 @@ async fn a_refused_plugin_is_asked_again_and_the_request_repeated() {
 
     std::fs::write(folder.path().join("token"), "good").unwrap();
     let cluster = clusters.get("", &files).await.unwrap();
-    let minute = jiff::SignedDuration::from_secs(60);
-    cluster.credentials.make_older(minute);
+    cluster.try_credentials_again();
     assert_eq!(ask(&clusters, &files).await.unwrap(), "v1.36.2");
     assert_eq!(server.asked.load(Ordering::Relaxed), 3);
 }
