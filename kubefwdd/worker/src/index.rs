@@ -13,6 +13,7 @@ pub mod filter;
 pub mod object;
 mod observe;
 mod pods;
+mod presence;
 pub mod select;
 mod slices;
 #[cfg(test)]
@@ -70,6 +71,8 @@ pub struct Changes {
     pub removed: Vec<String>,
     /// Services whose pods may have changed, whether or not the daemon has to know.
     pub touched: Vec<Name>,
+    /// The uids of pods that were known and do not exist any more; not for the daemon.
+    pub gone: BTreeSet<Name>,
 }
 
 impl NamespaceIndex {
@@ -170,6 +173,11 @@ impl NamespaceIndex {
             ..Changes::default()
         };
         self.announced = true;
+        changes.gone = match &mut self.backing {
+            Backing::Slices(slices) => slices.presence.take_gone(),
+            Backing::Pods(pods) => pods.presence.take_gone(),
+            Backing::Unavailable => BTreeSet::new(),
+        };
         for name in std::mem::take(&mut self.dirty) {
             match self.observe(&name) {
                 Some(observed) if self.reported.get(&name) != Some(&observed) => {
@@ -186,6 +194,15 @@ impl NamespaceIndex {
             changes.touched.push(name);
         }
         Some(changes)
+    }
+
+    /// Whether a pod exists, as far as is known: where pods cannot be read, nobody can say that one is gone.
+    pub fn has_pod(&self, uid: &str) -> bool {
+        match &self.backing {
+            Backing::Slices(slices) => slices.presence.has(uid),
+            Backing::Pods(pods) => pods.presence.has(uid),
+            Backing::Unavailable => true,
+        }
     }
 
     /// The pods that stand behind a service, by port; nothing for a service that does not exist.

@@ -120,6 +120,7 @@ pub fn services_reports(context: &str, namespace: &str, changes: Changes) -> Vec
         services,
         removed,
         touched: _,
+        gone: _,
     } = changes;
     let frame = || ServicesReport {
         context: context.to_owned(),
@@ -180,7 +181,7 @@ mod tests {
                 })
                 .collect(),
             removed: (0..removed).map(|number| format!("r{number}")).collect(),
-            touched: Vec::new(),
+            ..Changes::default()
         }
     }
 

@@ -19,13 +19,11 @@ use crate::index::object::Name;
 use crate::index::select::{Chooser, Endpoints, PodPort};
 use crate::tunnel::{Transport, Tunnels};
 
-/// How long a connection waits for a cluster that is not known yet.
-const WAIT_FOR_CLUSTER: Duration = Duration::from_secs(5);
-
 /// The tunnels of one context, once its cluster is known.
-#[derive(Default)]
 pub struct Slot {
     tunnels: watch::Sender<Option<Arc<Tunnels>>>,
+    /// How long a connection waits for them.
+    patience: Duration,
 }
 
 /// The routes of one namespace.
@@ -59,6 +57,14 @@ pub struct Route {
 // === impl Slot ===
 
 impl Slot {
+    /// No tunnels yet; a connection waits so long for them.
+    pub fn new(patience: Duration) -> Self {
+        Self {
+            tunnels: watch::Sender::default(),
+            patience,
+        }
+    }
+
     /// The cluster is known, or another one than before. Connections that are under way stay with the tunnels they have.
     pub fn set(&self, tunnels: Option<Arc<Tunnels>>) {
         self.tunnels.send_replace(tunnels);
@@ -76,7 +82,7 @@ impl Slot {
 
     pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
         let mut tunnels = self.tunnels.subscribe();
-        let known = timeout(WAIT_FOR_CLUSTER, tunnels.wait_for(Option::is_some)).await;
+        let known = timeout(self.patience, tunnels.wait_for(Option::is_some)).await;
         known.ok()?.ok()?.clone()
     }
 }
@@ -140,6 +146,15 @@ impl Routes {
         }
     }
 
+    /// These pods do not exist any more: what they have not answered goes to others.
+    pub fn pods_gone(&self, uids: &BTreeSet<Name>) {
+        if let Some(tunnels) = self.slot.tunnels() {
+            for uid in uids {
+                tunnels.pod_gone(uid);
+            }
+        }
+    }
+
     /// Forgets the route of a service, if no listener uses it any more.
     pub fn release(&self, service: &str) {
         let mut state = self.state();
@@ -199,13 +214,6 @@ impl Route {
         if *before == *endpoints {
             return self.each(Forward::report);
         }
-        if let Some(tunnels) = self.slot.tunnels() {
-            for uid in &before.uids {
-                if endpoints.uids.binary_search(uid).is_err() {
-                    tunnels.pod_gone(uid);
-                }
-            }
-        }
         self.each(Forward::pods_changed)
     }
 
@@ -232,6 +240,11 @@ impl Route {
             )
             .hint("`kubefwdctl ns ls` says why")),
         }
+    }
+
+    /// The uids of the pods behind the service, ready or not.
+    pub fn pods(&self) -> Box<[Name]> {
+        self.endpoints.borrow().uids.clone()
     }
 
     /// Whether a pod, ready or not, stands behind the service.
@@ -298,5 +311,21 @@ impl Route {
 
     fn forwards(&self) -> MutexGuard<'_, Vec<Weak<Forward>>> {
         self.forwards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_is_not_known_is_waited_for_as_long_as_was_asked() {
+        let patience = Duration::from_secs(60);
+        let slot = Slot::new(patience);
+        let began = Instant::now();
+        assert!(slot.tunnels_in_time().await.is_none());
+        assert_eq!(began.elapsed(), patience);
     }
 }

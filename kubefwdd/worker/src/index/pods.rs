@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::object::{Condition, Label, Name, Pod, PodRef, Service, Target};
+use super::presence::Presence;
 use super::select::{Endpoints, EndpointsBuilder};
 use super::{Change, absent};
 
@@ -17,6 +18,7 @@ pub(super) struct Pods {
     selectors: HashMap<Name, Box<[Label]>>,
     /// By the first label of the selector.
     services_by_label: HashMap<Label, BTreeSet<Name>>,
+    pub(super) presence: Presence,
 }
 
 impl Pods {
@@ -110,6 +112,7 @@ impl Pods {
                 .or_default()
                 .insert(pod.name.clone());
         }
+        self.presence.add(&pod.uid);
         self.pods.insert(pod.name.clone(), pod);
     }
 
@@ -117,6 +120,7 @@ impl Pods {
         let Some(pod) = self.pods.remove(name) else {
             return;
         };
+        self.presence.remove(&pod.uid);
         self.touch_services(&pod, dirty);
         for label in &pod.labels {
             remove_from(&mut self.pods_by_label, label, name);

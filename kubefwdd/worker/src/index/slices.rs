@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::object::{Name, Protocol, Service, Slice};
+use super::presence::Presence;
 use super::select::{Endpoints, EndpointsBuilder};
 use super::{Change, absent};
 
@@ -11,6 +12,7 @@ pub(super) struct Slices {
     pub(super) listed: bool,
     slices: HashMap<Name, Slice>,
     by_service: HashMap<Name, BTreeSet<Name>>,
+    pub(super) presence: Presence,
 }
 
 impl Slices {
@@ -65,6 +67,9 @@ impl Slices {
             .entry(slice.service.clone())
             .or_default()
             .insert(slice.name.clone());
+        for pod in slice.endpoints.iter().filter_map(|e| e.pod.as_ref()) {
+            self.presence.add(&pod.uid);
+        }
         self.slices.insert(slice.name.clone(), slice);
     }
 
@@ -77,6 +82,9 @@ impl Slices {
             if names.is_empty() {
                 self.by_service.remove(&slice.service);
             }
+        }
+        for pod in slice.endpoints.iter().filter_map(|e| e.pod.as_ref()) {
+            self.presence.remove(&pod.uid);
         }
         dirty.insert(slice.service);
     }

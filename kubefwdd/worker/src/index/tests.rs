@@ -355,3 +355,36 @@ fn without_slices_and_pods_services_are_still_listed() {
     let services = index.take_changes().unwrap().services;
     assert_eq!(services[0].unsupported, "");
 }
+
+#[test]
+fn a_pod_is_gone_when_no_service_has_it_any_more() {
+    let mut index = index_with(
+        vec![service("web"), service("db")],
+        vec![
+            slice("web", vec![endpoint("a", Ready), endpoint("b", Ready)]),
+            slice("db", vec![endpoint("a", Ready)]),
+        ],
+    );
+    let gone = |index: &mut NamespaceIndex| {
+        let gone = index.take_changes().unwrap().gone;
+        gone.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(gone(&mut index).is_empty());
+    index.services(Membership::SELECTED, Change::Deleted(name("web")));
+    index.slices(Change::Deleted(name("web-slice")));
+    assert_eq!(gone(&mut index), ["uid-b"]);
+    assert!(index.has_pod("uid-a") && !index.has_pod("uid-b"));
+    index.slices(Change::Listed(vec![slice("db", vec![])]));
+    assert_eq!(gone(&mut index), ["uid-a"]);
+}
+
+#[test]
+fn a_pod_that_comes_back_before_anybody_asks_is_not_gone() {
+    let mut index = index_with(
+        vec![service("web")],
+        vec![slice("web", vec![endpoint("a", Ready)])],
+    );
+    index.slices(Change::Deleted(name("web-slice")));
+    index.slices(Change::Applied(slice("web", vec![endpoint("a", NotReady)])));
+    assert!(index.take_changes().unwrap().gone.is_empty());
+}

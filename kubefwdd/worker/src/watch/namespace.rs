@@ -326,14 +326,16 @@ impl Task {
     // === what changed ===
 
     async fn tell(&mut self) -> Result<(), Closed> {
-        if let Some(changes) = self.index.take_changes() {
-            let touched = if changes.complete {
-                // Routes may know pods of services that are gone since another task watched.
-                let routes = self.namespace.routes.all().into_iter();
-                routes.map(|route| route.service().into()).collect()
-            } else {
-                changes.touched.clone()
-            };
+        if let Some(mut changes) = self.index.take_changes() {
+            let mut touched = std::mem::take(&mut changes.touched);
+            let mut gone = std::mem::take(&mut changes.gone);
+            if changes.complete {
+                // Routes may know services and pods that are gone since another task watched.
+                let routes = self.namespace.routes.all();
+                touched = routes.iter().map(|route| route.service().into()).collect();
+                let known = routes.iter().flat_map(|route| route.pods());
+                gone.extend(known.filter(|uid| !self.index.has_pod(uid)));
+            }
             let Spec {
                 context, namespace, ..
             } = &self.namespace.spec;
@@ -343,6 +345,8 @@ impl Task {
             for service in touched {
                 self.publish(&service).await?;
             }
+            // Last: what is taken away from these pods is to find the ones that came instead.
+            self.namespace.routes.pods_gone(&gone);
         }
         self.look_for_namespace();
         self.status.synced = self.index.is_synced();

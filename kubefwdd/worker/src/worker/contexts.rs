@@ -389,7 +389,10 @@ impl Contexts {
     }
 
     fn slot(&mut self, context: &str) -> Arc<Slot> {
-        self.slots.entry(context.to_owned()).or_default().clone()
+        let patience = self.settings.no_backend_wait;
+        let slot = self.slots.entry(context.to_owned());
+        slot.or_insert_with(|| Arc::new(Slot::new(patience)))
+            .clone()
     }
 
     fn routes(&mut self, context: &str, namespace: &str) -> Arc<Routes> {

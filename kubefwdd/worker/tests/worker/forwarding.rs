@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use kubefwd_proto::worker::v1::ForwardPhase;
-use kubefwd_tests::{Behaviour, Cluster, Namespace, Service, ServicePort, Workload, demo};
+use kubefwd_tests::{Behaviour, Cluster, Namespace, Service, ServicePort, Workload, demo, pattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -167,6 +167,48 @@ async fn a_rollout_goes_unnoticed() {
             after.contains(&report.pod).then_some(())
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_service_that_goes_takes_nothing_from_its_pods_other_services() {
+    let service = |name| Service::new(name).port(ServicePort::tcp(9).target("sink"));
+    let namespace = Namespace::new("demo")
+        .workload(Workload::deployment("app").listen("sink", 9000, Behaviour::Sink))
+        .service(service("stays").selects("app", "app"))
+        .service(service("goes").selects("app", "app"));
+    let cluster = Cluster::builder().namespace(namespace).start().await;
+    let cluster = cluster.unwrap();
+    let mut daemon = Daemon::start(&cluster.kubeconfig("admin").unwrap()).await;
+    daemon.want("demo").await;
+    daemon.watching("demo").await;
+    let stays = daemon.grant("demo", "stays", "", 9).await;
+    let goes = daemon.grant("demo", "goes", "", 9).await;
+    // The pod has the question and not yet answered it.
+    let mut asking = TcpStream::connect(stays.address).await.unwrap();
+    let (first, rest) = (pattern(0, 1000), pattern(1000, 1000));
+    asking.write_all(&2000u64.to_be_bytes()).await.unwrap();
+    asking.write_all(&first).await.unwrap();
+    daemon
+        .until(|known| (known.traffic.get(&stays.id)?.bytes_out == 1008).then_some(()))
+        .await;
+    assert!(cluster.delete_service("demo", "goes"));
+    daemon
+        .until(|known| {
+            let report = known.forwards.get(&goes.id)?;
+            (report.phase() == ForwardPhase::Pending).then_some(())
+        })
+        .await;
+    // After this whatever it did to the pod's tunnel is done.
+    let mut other = TcpStream::connect(stays.address).await.unwrap();
+    let mut answer = [0; 5];
+    other.write_all(&0u64.to_be_bytes()).await.unwrap();
+    other.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"ok 0\n");
+    asking.write_all(&rest).await.unwrap();
+    let mut answer = [0; 8];
+    asking.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"ok 2000\n");
+    assert_eq!(cluster.counts().dials, 2, "nothing was sent twice");
 }
 
 #[tokio::test]

@@ -166,6 +166,9 @@ impl Told {
         if changes.complete {
             self.0.clear();
         }
+        for uid in changes.gone {
+            assert!(!index.has_pod(&uid), "{uid} is there");
+        }
         for service in changes.services {
             self.0.insert(service.name.clone(), service);
         }
@@ -245,6 +248,9 @@ proptest! {
         prop_assert_eq!(&told.0, &expected.0);
         for service in services.objects.keys() {
             prop_assert_eq!(index.endpoints(service), fresh.endpoints(service));
+        }
+        for uid in (0..3).flat_map(|pod| [0, 1].map(|life| format!("u{pod}{life}"))) {
+            prop_assert_eq!(index.has_pod(&uid), fresh.has_pod(&uid), "{}", uid);
         }
     }
 }
