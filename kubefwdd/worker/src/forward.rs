@@ -220,6 +220,12 @@ impl Backends for Connection<'_> {
         Some(backend)
     }
 
+    fn any_ready(&self) -> bool {
+        let forward = self.forward;
+        let pod = forward.pod.as_deref();
+        forward.route.peek(forward.port, pod).is_some()
+    }
+
     fn changed(&self) -> BoxFuture<'_, ()> {
         // Subscribed now, not when the future is first polled.
         let mut endpoints = self.forward.route.subscribe();

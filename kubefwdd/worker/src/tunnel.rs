@@ -75,6 +75,9 @@ pub trait Backends: Send + Sync {
     /// A ready backend whose pod uid is not in `tried`, the preferred one first.
     fn pick(&self, tried: &[String]) -> Option<Backend>;
 
+    /// Whether there is a ready backend at all, tried or not.
+    fn any_ready(&self) -> bool;
+
     /// Resolves once `pick` may answer differently than at the moment of this call.
     fn changed(&self) -> BoxFuture<'_, ()>;
 }

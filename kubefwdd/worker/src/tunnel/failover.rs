@@ -63,7 +63,7 @@ struct Way<'a> {
     /// Pods that could not be reached.
     tried: Vec<String>,
     deadline: Instant,
-    /// When the first pod refused.
+    /// Since when there are ready pods and all of them refuse.
     refused: Option<Instant>,
     /// The last thing that went wrong.
     failure: Option<Failure>,
@@ -102,9 +102,8 @@ impl Way<'_> {
                 End::Reset(why) => return Err(reset(&backend, &why)),
                 End::Retry(again, Retry::Pod(why)) => {
                     again.counters.replayed();
-                    self.refused.get_or_insert_with(Instant::now);
                     self.failure = Some(refused(&backend, &why));
-                    self.tried.push(backend.pod_uid);
+                    self.refused_by(backend.pod_uid);
                     attempt = again;
                 }
                 End::Retry(again, Retry::Connection(why)) => {
@@ -126,12 +125,13 @@ impl Way<'_> {
             if let Some(backend) = self.backends.pick(&self.tried) {
                 return Some(backend);
             }
-            // Pods that refused and are not listed any more were replaced: the next one may take its time.
+            if !self.backends.any_ready() {
+                // Those that refused are being replaced: the next ones may take their time, to come and to listen.
+                self.refused = None;
+            }
             let until = match self.refused {
-                Some(refused) if self.backends.pick(&[]).is_some() => {
-                    self.deadline.min(refused + REFUSED_WAIT)
-                }
-                _ => self.deadline,
+                Some(refused) => self.deadline.min(refused + REFUSED_WAIT),
+                None => self.deadline,
             };
             timeout_at(until, changed).await.ok()?;
             if !self.tried.is_empty() {
@@ -140,6 +140,11 @@ impl Way<'_> {
                 sleep(PAUSE).await;
             }
         }
+    }
+
+    fn refused_by(&mut self, pod_uid: String) {
+        self.refused.get_or_insert_with(Instant::now);
+        self.tried.push(pod_uid);
     }
 
     fn give_up(&mut self, attempt: Attempt) -> Failure {
@@ -172,4 +177,65 @@ fn refused(backend: &Backend, why: &str) -> Failure {
     .hint(
         "check that the program in the pod listens on this port, on localhost or on all addresses",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fake::{Cluster, Pods};
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    fn way<'a>(tunnels: &'a Tunnels, backends: &'a Pods) -> Way<'a> {
+        Way {
+            tunnels,
+            backends,
+            tried: Vec::new(),
+            deadline: Instant::now() + WAIT,
+            refused: None,
+            failure: None,
+            broken: 0,
+        }
+    }
+
+    /// How long it is until there is nothing to wait for any more.
+    async fn gives_up_after(way: &mut Way<'_>) -> Duration {
+        let began = Instant::now();
+        assert_eq!(way.backend().await, None);
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_that_refuse_are_given_up_soon() {
+        let tunnels = Cluster::start(|_| None).await.tunnels(|_| {});
+        let pods = Pods::new(&["one"]);
+        let mut way = way(&tunnels, &pods);
+        way.refused_by("one".to_owned());
+        assert_eq!(gives_up_after(&mut way).await, REFUSED_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_successor_of_a_pod_that_refused_may_come_late() {
+        let tunnels = Cluster::start(|_| None).await.tunnels(|_| {});
+        let pods = Pods::new(&[]);
+        let mut way = way(&tunnels, &pods);
+        way.refused_by("one".to_owned());
+        assert_eq!(gives_up_after(&mut way).await, WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_successor_that_came_late_may_refuse_at_first_too() {
+        let tunnels = Cluster::start(|_| None).await.tunnels(|_| {});
+        let pods = Pods::new(&[]);
+        let mut way = way(&tunnels, &pods);
+        way.refused_by("one".to_owned());
+        let come = async {
+            sleep(REFUSED_WAIT * 2).await;
+            pods.set(&["two"]);
+        };
+        let (next, ()) = tokio::join!(way.backend(), come);
+        assert_eq!(next.unwrap().pod, "two");
+        way.refused_by("two".to_owned());
+        assert_eq!(gives_up_after(&mut way).await, REFUSED_WAIT);
+    }
 }

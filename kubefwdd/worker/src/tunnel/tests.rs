@@ -1,7 +1,7 @@
 //! Whole tunnels over loopback sockets, against a fake cluster whose behaviour the tests choose.
 
 pub(in crate::tunnel) mod corpus;
-mod fake;
+pub(in crate::tunnel) mod fake;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -27,6 +27,7 @@ pub(crate) const SINK: u16 = 7002;
 pub(crate) const NEVER_READS: u16 = 7003;
 pub(crate) const RESETS: u16 = 7004;
 pub(crate) const BYE: u16 = 7005;
+pub(crate) const ENDLESS: u16 = 7006;
 pub(crate) const CLOSED: u16 = 7999;
 /// What `SOURCE` sends.
 pub(crate) const SOURCE_BYTES: u64 = 3 * 1024 * 1024 + 17;
@@ -48,6 +49,7 @@ pub(crate) fn pod(name: &str) -> Workload {
         .listen("never", NEVER_READS, Behaviour::NeverRead)
         .listen("resets", RESETS, Behaviour::ResetAfter(10))
         .listen("bye", BYE, Behaviour::Bye("bye\n".to_owned()))
+        .listen("endless", ENDLESS, Behaviour::Source(None))
 }
 
 /// Tokens of the cluster's administrator; a refused one is replaced.
@@ -142,12 +144,15 @@ impl Site {
             pods: Arc::clone(&self.pods),
             port,
         };
-        let outcome = tokio::spawn(async move {
-            tunnels
-                .forward(local, &ports, &Arc::new(Counters::default()), None)
-                .await
-        });
-        Client { tcp, outcome }
+        let counters = Arc::new(Counters::default());
+        let counted = Arc::clone(&counters);
+        let outcome =
+            tokio::spawn(async move { tunnels.forward(local, &ports, &counted, None).await });
+        Client {
+            tcp,
+            counters,
+            outcome,
+        }
     }
 
     /// A connection that works now.
@@ -185,6 +190,10 @@ impl Backends for Ports {
         })
     }
 
+    fn any_ready(&self) -> bool {
+        !self.pods.0.borrow().is_empty()
+    }
+
     fn changed(&self) -> BoxFuture<'_, ()> {
         let mut pods = self.pods.0.subscribe();
         async move {
@@ -197,6 +206,7 @@ impl Backends for Ports {
 /// A client's end of a forwarded connection.
 pub(crate) struct Client {
     pub(crate) tcp: TcpStream,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) outcome: JoinHandle<Outcome>,
 }
 

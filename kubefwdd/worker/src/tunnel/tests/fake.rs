@@ -17,7 +17,7 @@ use super::super::{Backend, Backends, Settings, Tunnels, websocket};
 use crate::endpoint::{Access, Endpoint, Grant};
 
 /// What the fake cluster has seen and is told to do.
-pub(super) struct Cluster {
+pub(in crate::tunnel) struct Cluster {
     pub(super) seen: Mutex<Vec<String>>,
     pub(super) upgrades: AtomicUsize,
     /// Lets pods called `hold` answer.
@@ -31,7 +31,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Starts one; `refuse` may answer a request head with another response.
-    pub(super) async fn start(refuse: fn(&str) -> Option<&'static str>) -> Arc<Self> {
+    pub(in crate::tunnel) async fn start(refuse: fn(&str) -> Option<&'static str>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let cluster = Arc::new(Self {
             seen: Mutex::default(),
@@ -52,7 +52,7 @@ impl Cluster {
         cluster
     }
 
-    pub(super) fn tunnels(&self, change: impl FnOnce(&mut Settings)) -> Arc<Tunnels> {
+    pub(in crate::tunnel) fn tunnels(&self, change: impl FnOnce(&mut Settings)) -> Arc<Tunnels> {
         let mut settings = Settings::default();
         change(&mut settings);
         let endpoint = Endpoint {
@@ -375,14 +375,14 @@ impl Access for Grants {
 }
 
 /// The ready pods of a service, as a test says.
-pub(super) struct Pods(watch::Sender<Vec<&'static str>>);
+pub(in crate::tunnel) struct Pods(watch::Sender<Vec<&'static str>>);
 
 impl Pods {
-    pub(super) fn new(pods: &[&'static str]) -> Arc<Self> {
+    pub(in crate::tunnel) fn new(pods: &[&'static str]) -> Arc<Self> {
         Arc::new(Self(watch::channel(pods.to_vec()).0))
     }
 
-    pub(super) fn set(&self, pods: &[&'static str]) {
+    pub(in crate::tunnel) fn set(&self, pods: &[&'static str]) {
         self.0.send_replace(pods.to_vec());
     }
 }
@@ -399,6 +399,10 @@ impl Backends for Pods {
             pod_uid: (*pod).to_owned(),
             port: 80,
         })
+    }
+
+    fn any_ready(&self) -> bool {
+        !self.0.borrow().is_empty()
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
