@@ -71,14 +71,15 @@ pub(crate) fn handle(
         Lookup::Missing => return status(&Status::not_found("", "pods", name)),
     };
     let headers = request.headers();
-    if !has_token(headers, &CONNECTION, "upgrade") {
+    let flavour = state.flavour.read();
+    let websocket = has_token(headers, &UPGRADE, "websocket");
+    let stripped = flavour.strips_upgrades && !websocket;
+    if stripped || !has_token(headers, &CONNECTION, "upgrade") {
         return status(&Status::bad_request("Upgrade request required"));
     }
-    let flavour = state.flavour.read();
     if flavour.kubelet_syncing {
         return plain(StatusCode::NOT_FOUND, "pod does not exist");
     }
-    let websocket = has_token(headers, &UPGRADE, "websocket");
     if websocket && !flavour.websocket || !websocket && !flavour.classic_spdy {
         return plain(StatusCode::FORBIDDEN, "upgrade_failed");
     }

@@ -28,6 +28,9 @@ pub struct Flavour {
     pub resets_after_errors: bool,
     /// False behind a proxy that lets only WebSocket upgrades through: `Upgrade: SPDY/3.1` is answered 403.
     pub classic_spdy: bool,
+    /// Whether a proxy in front keeps to itself every `Upgrade` that is not WebSocket's, as load balancers do: what arrives
+    /// without it is answered 400 `Upgrade request required`.
+    pub strips_upgrades: bool,
     /// False behind a proxy that knows no WebSocket: such upgrades are answered 403.
     pub websocket: bool,
     /// Whether tunnelled frames are cut into many small messages, as spdystream's separate writes can be.
@@ -52,6 +55,7 @@ impl Flavour {
             websocket_needs_create: minor >= 35,
             resets_after_errors: minor >= 32,
             classic_spdy: true,
+            strips_upgrades: false,
             websocket: true,
             tunnel_fragments: false,
             kubelet_syncing: false,

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use kubefwd_tests::harness::net::{connect, echo, get, pod, resolve};
 use kubefwd_tests::harness::sandbox::{run, run_anywhere};
+use kubefwd_tests::harness::system::signal;
 use kubefwd_tests::harness::{System, eventually};
 use kubefwd_tests::{
     Cluster, Kind, RequestEffect, RequestMatch, Rule, Scope, Service, ServicePort, User,
     write_exec_plugin,
 };
+use nix::sys::signal::Signal;
 
 use crate::support::{
     add, answers, config, configured, content, demo, http, name_gone, ready, ready_with, until,
@@ -105,6 +107,43 @@ fn a_connection_waits_for_the_next_ready_pod() {
         let mut open = connect("echo", 7000);
         cluster.set_ready("demo", &only, true);
         echo(&mut open, b"hello");
+    });
+}
+
+#[test]
+fn a_deleted_pod_ends_what_it_carries_and_its_successor_takes_the_rest() {
+    run(async |sandbox| {
+        let (cluster, system) = demo(&sandbox).await;
+        add(&system);
+        let mut open = connect("echo", 7000);
+        echo(&mut open, b"before");
+        let only = cluster.pods("demo", "echo").remove(0);
+        assert!(cluster.delete_pod("demo", &only).await);
+        let mut rest = Vec::new();
+        let _end = open.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "nothing more comes");
+        echo(&mut connect("echo", 7000), b"after");
+    });
+}
+
+#[test]
+fn a_machine_that_slept_through_a_rollout_forwards_to_the_new_pods() {
+    run(async |sandbox| {
+        let (cluster, system) = demo(&sandbox).await;
+        add(&system);
+        echo(&mut connect("echo", 7000), b"before");
+        let sleepers = system.workers();
+        for sleeper in &sleepers {
+            signal(*sleeper, Signal::SIGSTOP);
+        }
+        assert!(cluster.rollout("demo", "echo").await);
+        cluster.cut_connections();
+        let mut waiting = connect("echo", 7000);
+        for sleeper in &sleepers {
+            signal(*sleeper, Signal::SIGCONT);
+        }
+        echo(&mut waiting, b"after");
+        assert_eq!(system.workers(), sleepers, "they are the same processes");
     });
 }
 

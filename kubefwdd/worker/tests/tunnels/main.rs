@@ -17,7 +17,8 @@ use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use support::{
-    BYE, CLOSED, NEVER_READS, RESETS, SINK, SOURCE, SOURCE_BYTES, Site, cluster, pod, soon, until,
+    BYE, CLOSED, Client, ENDLESS, NEVER_READS, RESETS, SINK, SOURCE, SOURCE_BYTES, Site, cluster,
+    pod, soon, until,
 };
 
 fn over(transport: Transport) -> impl FnOnce(&mut kubefwd_worker::tunnel::Settings) {
@@ -107,6 +108,80 @@ async fn a_pod_that_is_removed_is_followed_by_the_next() {
         site.tunnels.pod_gone("one");
         site.pods.set(&["two"]);
         site.good().await;
+    }
+}
+
+/// A client in the middle of an answer.
+async fn in_the_middle(site: &Site) -> Client {
+    let mut client = site.connect(ENDLESS).await;
+    soon(client.tcp.read_exact(&mut [0; 1000])).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn an_answer_that_its_pod_breaks_off_is_reset_and_counted() {
+    for transport in ALL {
+        let site = Site::start(cluster(), over(transport)).await;
+        let mut client = in_the_middle(&site).await;
+        site.cluster.reset_connections(&Scope::all().pod("one"));
+        let error = client.rest().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        until(|| client.counters.values().active == 0).await;
+        let values = client.counters.values();
+        assert_eq!((values.failed, values.replayed), (1, 0), "{transport}");
+        let failure = client.failure().await;
+        assert!(
+            failure.message.contains("reset by peer"),
+            "{transport}: {failure}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_ends_with_the_pod_that_is_deleted_in_its_middle() {
+    for transport in ALL {
+        let site = Site::start(cluster(), over(transport)).await;
+        let mut client = in_the_middle(&site).await;
+        assert!(site.cluster.remove_pod("demo", "one"));
+        // How it ends is up to the pod: its process is killed, the system closes what it had open.
+        let _end = client.rest().await;
+        until(|| client.counters.values().active == 0).await;
+        assert_eq!(client.counters.values().replayed, 0, "{transport}");
+        site.pods.set(&["two"]);
+        site.good().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_silent_pod_has_not_answered_is_sent_whole_to_its_successor() {
+    for transport in SHARED {
+        let site = Site::start(cluster(), over(transport)).await;
+        let mut client = site.connect(SINK).await;
+        client
+            .tcp
+            .write_all(&20_000u64.to_be_bytes())
+            .await
+            .unwrap();
+        client.tcp.write_all(&pattern(0, 10_000)).await.unwrap();
+        until(|| client.counters.values().bytes_out == 10_008).await;
+        // Its node is lost, so that nothing ends; then it is deleted by force.
+        let silent = NetworkFault {
+            stalled: true,
+            ..NetworkFault::default()
+        };
+        site.cluster
+            .set_network_fault(Scope::all().pod("one"), silent);
+        site.pods.set(&["two"]);
+        site.tunnels.pod_gone("one");
+        client
+            .tcp
+            .write_all(&pattern(10_000, 10_000))
+            .await
+            .unwrap();
+        let mut answer = [0; 9];
+        soon(client.tcp.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"ok 20000\n", "{transport}");
+        assert_eq!(client.counters.values().replayed, 1, "{transport}");
     }
 }
 
@@ -274,8 +349,11 @@ async fn what_stands_in_the_way_decides_the_transport() {
     };
     let mut no_websocket = Flavour::default();
     no_websocket.websocket = false;
+    let mut balancer = Flavour::default();
+    balancer.strips_upgrades = true;
     let cases = [
         (no_spdy(36), Transport::WebSocket),
+        (balancer, Transport::WebSocket),
         (no_websocket, Transport::Spdy),
         (no_spdy(30), Transport::Channel),
         (Flavour::kubernetes(30), Transport::Spdy),

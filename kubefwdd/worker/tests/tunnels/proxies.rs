@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use kubefwd_worker::tunnel::Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-use crate::support::{Site, cluster, until};
+use crate::support::{ECHO, Site, cluster, until};
 
 /// Which protocol a proxy speaks.
 #[derive(Clone, Copy)]
@@ -18,24 +20,37 @@ enum Kind {
 
 /// A proxy to 127.0.0.1, and what clients call it.
 async fn proxy(kind: Kind) -> String {
+    forgetful(kind).await.0
+}
+
+/// The same; each value that is sent makes it forget its connections, as a router does that was without power: they are
+/// open at both ends, and nothing passes.
+async fn forgetful(kind: Kind) -> (String, watch::Sender<()>) {
+    let (forget, forgets) = watch::channel(());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
+            let mut forgets = forgets.clone();
+            forgets.mark_unchanged();
             tokio::spawn(async move {
                 let port = match kind {
                     Kind::Connect => connect(&mut client).await?,
                     Kind::Socks => socks(&mut client).await?,
                 };
                 let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-                copy_bidirectional(&mut client, &mut server).await
+                tokio::select! {
+                    copied = copy_bidirectional(&mut client, &mut server) => copied.map(drop),
+                    Ok(()) = forgets.changed() => std::future::pending().await,
+                }
             });
         }
     });
-    match kind {
+    let name = match kind {
         Kind::Connect => format!("http://{address}"),
         Kind::Socks => format!("socks5://{address}"),
-    }
+    };
+    (name, forget)
 }
 
 /// RFC 9110, 9.3.6. Returns the port that was asked for.
@@ -101,4 +116,23 @@ async fn a_proxy_that_breaks_costs_only_what_it_carried() {
     let _ = old.rest().await;
     site.good().await;
     until(|| site.cluster.counts().upgrades_tunnel == 2).await;
+}
+
+#[tokio::test]
+async fn tunnels_that_died_while_the_machine_slept_are_replaced_when_it_wakes() {
+    let (name, forget) = forgetful(Kind::Connect).await;
+    let site = Site::behind(cluster(), Some(&name), |settings| {
+        // Nothing but the probe finds them in the time of a test.
+        settings.ping_busy = Duration::from_secs(3600);
+        settings.ping_idle = Duration::from_secs(3600);
+    })
+    .await;
+    let mut answered = site.good().await;
+    let mut unused = site.connect(ECHO).await;
+    until(|| site.tunnels.status()[0].connections[0].streams == 2).await;
+    forget.send_replace(());
+    site.tunnels.probe_all();
+    assert!(answered.rest().await.is_err(), "it ends");
+    unused.echo(b"as if nothing had been").await;
+    site.good().await;
 }

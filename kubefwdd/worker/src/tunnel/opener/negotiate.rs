@@ -156,9 +156,11 @@ impl AttemptError {
     }
 }
 
-/// An API server that does not know the tunnel answers 400 as well: it misses a parameter of the older protocol.
+/// API servers answer 400 as well where they do not know the tunnel, and miss a parameter of the older protocol; and where
+/// a proxy in front has taken the upgrade away.
 fn is_about_the_pod(reason: &Reason) -> bool {
-    reason.is_status && !reason.message.contains("query parameter")
+    let is_about_us = ["query parameter", "Upgrade request required"];
+    reason.is_status && !is_about_us.iter().any(|text| reason.message.contains(text))
 }
 
 /// The verb in `User "x" cannot create resource "pods/portforward"`.
@@ -198,6 +200,7 @@ mod tests {
     fn refusals_of_a_transport_lead_to_the_next_and_those_of_a_pod_do_not() {
         let another = [
             refused(400, "query parameter \"port\" is required", true),
+            refused(400, "Upgrade request required", true),
             refused(400, "Bad Request", false),
             refused(403, "upgrade_failed", false),
             refused(
