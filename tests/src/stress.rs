@@ -5,7 +5,9 @@
 //! A run that finds something wrong ends in a panic that says what, and with which seed.
 
 pub mod block;
+pub mod clients;
 pub mod crash;
+pub mod integrity;
 pub mod kernel;
 pub mod soak;
 pub mod traffic;

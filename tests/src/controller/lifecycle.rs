@@ -44,13 +44,17 @@ pub(crate) async fn rollout(state: &Arc<State>, workload: &Key) -> bool {
     true
 }
 
-/// Deletes a pod; its controller replaces it. Returns when both are done. False when there is no such pod.
+/// Deletes a pod; its controller replaces it. Returns when both are done, and at once where the pod was being deleted
+/// already. False when there is no such pod.
 pub(crate) async fn replace_pod(state: &Arc<State>, key: &Key) -> bool {
     let (owner, ordinal) = {
         let world = state.world.lock();
         let Some(pod) = world.pods.get(key) else {
             return false;
         };
+        if pod.deleted.is_some() {
+            return true;
+        }
         let index = pod.labels.get("apps.kubernetes.io/pod-index");
         (
             pod.owner.clone(),

@@ -229,7 +229,7 @@ impl Round {
         let name = format!("s0.{STEADY}");
         let content = fs::read(&self.hosts).expect("the hosts file is readable");
         let address = self.parsed(&content).names[&name];
-        self.under_changes(|_| {
+        self.under_changes(|round| {
             for worker in &workers {
                 signal(*worker, Signal::SIGKILL);
             }
@@ -241,10 +241,13 @@ impl Round {
                     false => Ok(()),
                 }
             });
+            let began = Instant::now();
             let waited = exchange((address, PORT).into(), 4096, PATIENCE);
             assert!(
                 waited.is_ok(),
-                "a connection to {name} while its worker starts again: {waited:?}"
+                "{round:?}: a connection to {name} while its worker starts again: {waited:?} after {:?}; the daemon says\n{}",
+                began.elapsed(),
+                round.system.log()
             );
         });
         self.figures.workers += workers.len() as u64;
@@ -314,7 +317,11 @@ impl Round {
         let names = self.parsed(&content).names;
         let name = &expected[self.rng.random_range(0..expected.len())];
         let answer = exchange((names[name], PORT).into(), 4096, PATIENCE);
-        assert!(answer.is_ok(), "{name} after a start: {answer:?} {self:?}");
+        assert!(
+            answer.is_ok(),
+            "{self:?}: {name} after a start: {answer:?}; the daemon says\n{}",
+            self.system.log()
+        );
     }
 
     /// An ordinary end leaves nothing at all.

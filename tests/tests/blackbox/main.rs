@@ -12,8 +12,10 @@
 mod capture;
 mod changes;
 mod contexts;
+mod endurance;
 mod forwarding;
 mod hosts;
+mod integrity;
 mod lifecycle;
 mod options;
 mod real;

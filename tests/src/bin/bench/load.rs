@@ -5,25 +5,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kubefwd_tests::{MAX_SLICE, pattern};
+use kubefwd_tests::MAX_SLICE;
+pub(crate) use kubefwd_tests::stress::clients::{connect, get, in_parallel, send_pattern};
 
-/// No answer for so long is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// What one stream of a download reads.
 pub(crate) const DOWNLOAD: u64 = 256 * 1024 * 1024;
 /// What one stream of an upload sends.
 pub(crate) const UPLOAD: u64 = 256 * 1024 * 1024;
 /// A small request.
 const MESSAGE: usize = 128;
-
-/// A connection that gives up when nothing comes.
-pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
 
 /// From the beginning of a new connection to the first byte of the answer.
 pub(crate) fn first_byte(echo: SocketAddr) -> io::Result<Duration> {
@@ -40,37 +30,6 @@ pub(crate) fn exchange(stream: &mut TcpStream) -> io::Result<Duration> {
     stream.write_all(&[b'x'; MESSAGE])?;
     stream.read_exact(&mut [0; MESSAGE])?;
     Ok(began.elapsed())
-}
-
-/// `GET` on an open connection; returns the body.
-pub(crate) fn get(stream: &mut TcpStream, path: &str) -> io::Result<Vec<u8>> {
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::with_capacity(1024);
-    let mut chunk = [0; 4096];
-    loop {
-        let read = stream.read(&mut chunk)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        answer.extend_from_slice(&chunk[..read]);
-        let Some(body) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = String::from_utf8_lossy(&answer[..body]).to_ascii_lowercase();
-        if !head.starts_with("http/1.1 200") && !head.starts_with("http/1.0 200") {
-            return Err(io::Error::other(head));
-        }
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:"));
-        let length = length.and_then(|length| length.trim().parse::<usize>().ok());
-        let length = length.ok_or_else(|| io::Error::other("an answer without a length"))?;
-        let have = answer.len() - body - 4;
-        let mut rest = answer.split_off(body + 4);
-        rest.resize(length.max(have), 0);
-        stream.read_exact(&mut rest[have..])?;
-        return Ok(rest);
-    }
 }
 
 /// Requests per second of so many clients, each on connections of its own: a new one for each request, or one for all.
@@ -141,31 +100,6 @@ pub(crate) fn upload(sink: SocketAddr, streams: u64) -> io::Result<f64> {
     Ok((each * streams) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Sends so many bytes to a sink and hears that they are the right ones.
-pub(crate) fn send_pattern(stream: &mut TcpStream, length: u64) -> io::Result<()> {
-    stream.write_all(&length.to_be_bytes())?;
-    let mut offset = 0;
-    while offset < length {
-        let most = (length - offset).min(MAX_SLICE as u64) as usize;
-        let bytes = pattern(offset, most);
-        stream.write_all(&bytes)?;
-        offset += bytes.len() as u64;
-    }
-    acknowledged(stream, length)
-}
-
-/// The sink's verdict.
-pub(crate) fn acknowledged(stream: &mut TcpStream, length: u64) -> io::Result<()> {
-    let expected = format!("ok {length}\n");
-    let mut answer = vec![0; expected.len()];
-    stream.read_exact(&mut answer)?;
-    if answer == expected.as_bytes() {
-        return Ok(());
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    Err(io::Error::other(format!("the sink says {answer:?}")))
-}
-
 /// Keeps a download or an upload going until `stop`.
 pub(crate) fn keep_busy(address: SocketAddr, up: bool, stop: &AtomicBool) -> io::Result<()> {
     let mut stream = connect(address)?;
@@ -181,22 +115,4 @@ pub(crate) fn keep_busy(address: SocketAddr, up: bool, stop: &AtomicBool) -> io:
         }
     }
     Ok(())
-}
-
-/// Runs the same in so many threads; the first error is that of all.
-pub(crate) fn in_parallel<T: Send>(
-    threads: usize,
-    work: impl Fn() -> io::Result<T> + Sync,
-) -> io::Result<Vec<T>> {
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        running
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(io::Error::other("a client panicked")))
-            })
-            .collect()
-    })
 }
