@@ -31,7 +31,7 @@ pub struct Forward {
     capture: Option<Arc<Listener>>,
     /// Connections that are being served, whether or not a tunnel has them yet.
     open: AtomicUsize,
-    /// Connections that were reset before there was a cluster to carry them to.
+    /// Connections that were reset before anything was known that they could be carried to.
     refused: AtomicU64,
     said: Mutex<Said>,
 }
@@ -115,11 +115,12 @@ impl Forward {
                 return None;
             }
         };
-        let Some(tunnels) = self.route.slot().tunnels_in_time().await else {
+        let Some(tunnels) = self.route.tunnels_in_time().await else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             reset(&local);
             drop(local);
-            self.said().failure = Some("the cluster of this service cannot be used".to_owned());
+            let why = "the cluster has not said yet which pods this service has";
+            self.said().failure = Some(why.to_owned());
             return self.report();
         };
         let backends = Connection {
@@ -220,10 +221,10 @@ impl Backends for Connection<'_> {
         Some(backend)
     }
 
-    fn any_ready(&self) -> bool {
+    fn is_ready(&self, tried: &[String]) -> bool {
         let forward = self.forward;
         let pod = forward.pod.as_deref();
-        forward.route.peek(forward.port, pod).is_some()
+        forward.route.is_ready(forward.port, pod, tried)
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

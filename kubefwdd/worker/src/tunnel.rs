@@ -75,8 +75,8 @@ pub trait Backends: Send + Sync {
     /// A ready backend whose pod uid is not in `tried`, the preferred one first.
     fn pick(&self, tried: &[String]) -> Option<Backend>;
 
-    /// Whether there is a ready backend at all, tried or not.
-    fn any_ready(&self) -> bool;
+    /// Whether there is a ready backend whose pod uid is not in `tried`; unlike `pick` this is no choice.
+    fn is_ready(&self, tried: &[String]) -> bool;
 
     /// Resolves once `pick` may answer differently than at the moment of this call.
     fn changed(&self) -> BoxFuture<'_, ()>;

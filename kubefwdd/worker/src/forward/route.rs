@@ -19,10 +19,14 @@ use crate::index::object::Name;
 use crate::index::select::{Chooser, Endpoints, PodPort};
 use crate::tunnel::{Transport, Tunnels};
 
+/// How long a cluster may need to be found and to list what it has. That nothing is known yet, because the worker has just
+/// started, does not mean that there is nothing.
+const LEARNING: Duration = Duration::from_secs(5);
+
 /// The tunnels of one context, once its cluster is known.
 pub struct Slot {
     tunnels: watch::Sender<Option<Arc<Tunnels>>>,
-    /// How long a connection waits for them.
+    /// How long a connection waits for them, and for the first news of its service's pods.
     patience: Duration,
 }
 
@@ -57,11 +61,11 @@ pub struct Route {
 // === impl Slot ===
 
 impl Slot {
-    /// No tunnels yet; a connection waits so long for them.
-    pub fn new(patience: Duration) -> Self {
+    /// No tunnels yet; a connection to a service without a ready pod waits so long for one.
+    pub fn new(no_backend_wait: Duration) -> Self {
         Self {
             tunnels: watch::Sender::default(),
-            patience,
+            patience: no_backend_wait.max(LEARNING),
         }
     }
 
@@ -80,10 +84,9 @@ impl Slot {
         self.tunnels.borrow().as_ref()?.transport()
     }
 
-    pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
+    async fn await_tunnels(&self) -> Option<Arc<Tunnels>> {
         let mut tunnels = self.tunnels.subscribe();
-        let known = timeout(self.patience, tunnels.wait_for(Option::is_some)).await;
-        known.ok()?.ok()?.clone()
+        tunnels.wait_for(Option::is_some).await.ok()?.clone()
     }
 }
 
@@ -206,6 +209,18 @@ impl Route {
         self.known.load(Ordering::Relaxed)
     }
 
+    /// The way to the cluster, once that has said what stands behind the service; `None` if it does not in time.
+    pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
+        let known = async {
+            let mut endpoints = self.endpoints.subscribe();
+            while !self.is_known() {
+                endpoints.changed().await.ok()?;
+            }
+            self.slot.await_tunnels().await
+        };
+        timeout(self.slot.patience, known).await.ok()?
+    }
+
     /// Takes what the cluster says now; returns what the daemon should know of the forwards.
     pub fn publish(&self, endpoints: Endpoints) -> Vec<ForwardReport> {
         self.known.store(true, Ordering::Relaxed);
@@ -272,6 +287,13 @@ impl Route {
         self.chooser().peek(&endpoints, port, pod)
     }
 
+    /// Whether there is a pod for a connection beside those that were tried.
+    pub(super) fn is_ready(&self, port: u16, pod: Option<&str>, tried: &[String]) -> bool {
+        let endpoints = self.endpoints.borrow();
+        let mut usable = endpoints.usable(port, pod);
+        usable.any(|usable| !tried.iter().any(|uid| **uid == *usable.pod.uid))
+    }
+
     /// Where a connection goes that counted for the pod `before`; it counts for the new one from now on.
     pub(super) fn pick(
         &self,
@@ -321,11 +343,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_cluster_that_is_not_known_is_waited_for_as_long_as_was_asked() {
-        let patience = Duration::from_secs(60);
-        let slot = Slot::new(patience);
-        let began = Instant::now();
-        assert!(slot.tunnels_in_time().await.is_none());
-        assert_eq!(began.elapsed(), patience);
+    async fn news_may_take_longer_than_a_pod_may_need() {
+        for (no_backend_wait, patience) in [
+            (Duration::ZERO, LEARNING),
+            (Duration::from_secs(60), Duration::from_secs(60)),
+        ] {
+            let routes = Routes::new("demo", Arc::new(Slot::new(no_backend_wait)));
+            let route = routes.get_or_make("web", Balance::Primary);
+            let began = Instant::now();
+            assert!(route.tunnels_in_time().await.is_none());
+            assert_eq!(began.elapsed(), patience);
+        }
     }
 }

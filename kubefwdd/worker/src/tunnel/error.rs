@@ -82,6 +82,15 @@ impl OpenError {
         }
     }
 
+    /// Whether it may be the node of the pod that cannot be reached, so that a pod on another one would do better.
+    pub(super) fn may_be_the_nodes(&self) -> bool {
+        let through_the_server = matches!(
+            self,
+            Self::Refused { .. } | Self::Broken { .. } | Self::Timeout { .. }
+        );
+        through_the_server && self.is_transient()
+    }
+
     /// Whether another pod may do better.
     pub(super) fn is_pods_fault(&self) -> bool {
         matches!(self, Self::Pod { .. })

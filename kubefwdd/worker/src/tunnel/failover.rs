@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::channel;
 use super::connection::{Attempt, End, Retry, reset_local};
 use super::counters::Active;
+use super::error::OpenError;
 use super::session::Path;
 use super::{Backend, Backends, Counters, Outcome, Tunnels};
 use crate::capture::recorder::Tap;
@@ -88,10 +89,7 @@ impl Way<'_> {
                     Box::pin(channel::relay(*upgraded, attempt, &self.tunnels.common)).await
                 }
                 Err(error) => {
-                    self.failure = Some(error.failure());
-                    if error.is_pods_fault() {
-                        self.tried.push(backend.pod_uid);
-                    } else if !error.is_transient() || Instant::now() >= self.deadline {
+                    if !self.goes_on(backend.pod_uid, &error) {
                         return Err(self.give_up(attempt));
                     }
                     continue;
@@ -118,6 +116,25 @@ impl Way<'_> {
         }
     }
 
+    /// There is no tunnel to a pod: whether to look for a backend again.
+    fn goes_on(&mut self, pod_uid: String, error: &OpenError) -> bool {
+        self.failure = Some(error.failure());
+        if error.is_pods_fault() {
+            self.tried.push(pod_uid);
+            return true;
+        }
+        if error.may_be_the_nodes() {
+            self.tried.push(pod_uid);
+            // This is no wait: the time does not matter.
+            if self.backends.is_ready(&self.tried) {
+                return true;
+            }
+            // Nodes come back without any news of their pods.
+            self.tried.clear();
+        }
+        error.is_transient() && Instant::now() < self.deadline
+    }
+
     /// The next pod to try; waits for one as long as it makes sense.
     async fn backend(&mut self) -> Option<Backend> {
         loop {
@@ -125,7 +142,7 @@ impl Way<'_> {
             if let Some(backend) = self.backends.pick(&self.tried) {
                 return Some(backend);
             }
-            if !self.backends.any_ready() {
+            if !self.backends.is_ready(&[]) {
                 // Those that refused are being replaced: the next ones may take their time, to come and to listen.
                 self.refused = None;
             }

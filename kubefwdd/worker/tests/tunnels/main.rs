@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kubefwd_proto::Reason;
-use kubefwd_tests::{Flavour, NetworkFault, PatternCheck, Rule, Scope, pattern};
+use kubefwd_tests::{
+    Flavour, NetworkFault, PatternCheck, RequestEffect, RequestMatch, Rule, Scope, pattern,
+};
 use kubefwd_worker::tunnel::Transport;
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -183,6 +185,34 @@ async fn what_a_silent_pod_has_not_answered_is_sent_whole_to_its_successor() {
         assert_eq!(&answer, b"ok 20000\n", "{transport}");
         assert_eq!(client.counters.values().replayed, 1, "{transport}");
     }
+}
+
+#[tokio::test]
+async fn a_pod_whose_node_cannot_be_reached_is_passed_over() {
+    for effect in [
+        RequestEffect::Answer(502),
+        RequestEffect::Close,
+        RequestEffect::Hang,
+    ] {
+        let site = Site::start(cluster(), |settings| {
+            settings.open_timeout = Duration::from_millis(500);
+            settings.no_backend_wait = Duration::ZERO;
+        })
+        .await;
+        let to_one = RequestMatch::any().path_prefix("/api/v1/namespaces/demo/pods/one/");
+        site.cluster.fail_requests(to_one, effect, None);
+        site.pods.set(&["one", "two"]);
+        site.good().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lone_pod_whose_node_cannot_be_reached_is_tried_again() {
+    let site = Site::start(cluster(), |_| {}).await;
+    let to_one = RequestMatch::any().path_prefix("/api/v1/namespaces/demo/pods/one/");
+    site.cluster
+        .fail_requests(to_one, RequestEffect::Answer(502), Some(3));
+    site.good().await;
 }
 
 #[tokio::test]

@@ -190,8 +190,9 @@ impl Backends for Ports {
         })
     }
 
-    fn any_ready(&self) -> bool {
-        !self.pods.0.borrow().is_empty()
+    fn is_ready(&self, tried: &[String]) -> bool {
+        let pods = self.pods.0.borrow();
+        pods.iter().any(|pod| !tried.contains(pod))
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

@@ -15,7 +15,7 @@ use kubefwd_proto::worker::v1::to_worker::Frame as Order;
 use kubefwd_proto::worker::v1::{
     Answer, Desired, DesiredContext, DesiredNamespace, DesiredService, ForwardReport, FromWorker,
     Grant, NamespacePhase, NamespaceReport, ObservedService, Revoke, ServiceRef, ServicesReport,
-    ToWorker, Traffic, Welcome,
+    ToWorker, Traffic, Tuning, Welcome,
 };
 use kubefwd_tests::Kubeconfig;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -58,6 +58,10 @@ pub(crate) struct Granted {
 impl Daemon {
     /// Starts a worker that reaches a cluster by this kubeconfig.
     pub(crate) async fn start(kubeconfig: &Kubeconfig) -> Self {
+        Self::start_with(kubeconfig, Tuning::default()).await
+    }
+
+    pub(crate) async fn start_with(kubeconfig: &Kubeconfig, tuning: Tuning) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = kubeconfig.clone().context(CONTEXT);
         kubeconfig.write(&folder.path().join("config")).unwrap();
@@ -91,7 +95,7 @@ impl Daemon {
         };
         let welcome = Welcome {
             protocol: PROTOCOL,
-            tuning: None,
+            tuning: Some(tuning),
         };
         daemon.order(Order::Welcome(welcome)).await;
         let first = daemon.receive().await;

@@ -1,9 +1,13 @@
 //! Bytes from a granted listener to a pod and back.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use kubefwd_proto::worker::v1::ForwardPhase;
-use kubefwd_tests::{Behaviour, Cluster, Namespace, Service, ServicePort, Workload, demo, pattern};
+use kubefwd_proto::worker::v1::{ForwardPhase, Tuning};
+use kubefwd_tests::{
+    Behaviour, Cluster, Namespace, RequestEffect, RequestMatch, Service, ServicePort, Workload,
+    demo, pattern,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -95,6 +99,22 @@ async fn a_listener_that_comes_before_the_cluster_is_known_waits_for_it() {
     let mut early = TcpStream::connect(db.address).await.unwrap();
     daemon.want("demo").await;
     exchange(&mut early, b"patience").await;
+}
+
+#[tokio::test]
+async fn that_nothing_is_known_yet_does_not_mean_that_there_is_no_pod() {
+    let cluster = demo::cluster(0).start().await.unwrap();
+    let lists = RequestMatch::any().verb("list").resource("endpointslices");
+    let late = RequestEffect::Delay(Duration::from_millis(500));
+    cluster.fail_requests(lists, late, None);
+    let tuning = Tuning {
+        no_backend_wait_ms: 1,
+        ..Tuning::default()
+    };
+    let mut daemon = Daemon::start_with(&cluster.kubeconfig("admin").unwrap(), tuning).await;
+    daemon.want("demo").await;
+    let db = daemon.grant("demo", "db", "", 5432).await;
+    echo(db.address, b"patience").await;
 }
 
 #[tokio::test]

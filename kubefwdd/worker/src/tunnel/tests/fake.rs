@@ -401,8 +401,10 @@ impl Backends for Pods {
         })
     }
 
-    fn any_ready(&self) -> bool {
-        !self.0.borrow().is_empty()
+    fn is_ready(&self, tried: &[String]) -> bool {
+        let pods = self.0.borrow();
+        pods.iter()
+            .any(|pod| !tried.iter().any(|tried| tried == pod))
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
