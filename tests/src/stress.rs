@@ -1,5 +1,6 @@
-//! Long runs over the real programs, each from a seed: crashes at random moments ([`crash`]), and hours of ordinary
-//! trouble ([`soak`]). The program `soak` runs them for as long as anyone likes, the black-box suite for seconds.
+//! Long runs over the real programs, each from a seed: crashes at random moments ([`crash`]), hours of ordinary trouble
+//! ([`soak`]), and thousands of connections with everything that clients do ([`integrity`]). The programs `soak` and `bench`
+//! run them for as long as anyone likes, the black-box suite for seconds.
 //!
 //! The seed decides what is done and in which order; the machine decides how far the programs have come when it happens.
 //! A run that finds something wrong ends in a panic that says what, and with which seed.

@@ -211,6 +211,9 @@ impl Route {
 
     /// The way to the cluster, once that has said what stands behind the service; `None` if it does not in time.
     pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
+        if let (true, Some(tunnels)) = (self.is_known(), self.slot.tunnels()) {
+            return Some(tunnels);
+        }
         let known = async {
             let mut endpoints = self.endpoints.subscribe();
             while !self.is_known() {
