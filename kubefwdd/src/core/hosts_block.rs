@@ -76,6 +76,11 @@ pub fn remove(existing: &[u8]) -> Cow<'_, [u8]> {
     render(existing, &HostsEntries::new())
 }
 
+/// The foreign bytes behind the begin of our block: they move when it grows or shrinks. Nothing where there is no block.
+pub(crate) fn behind(existing: &[u8]) -> Vec<u8> {
+    Parsed::of(existing).after
+}
+
 /// The names that foreign lines hold, folded to lower case. What is no DNS name is left out: no
 /// service can ask for it.
 #[must_use]

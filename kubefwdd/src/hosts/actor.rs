@@ -27,6 +27,9 @@ const QUIET: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The wait after the first failure or interference; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
+/// When the block has got so many addresses more or less since then, freed memory is given back to the system: a burst of
+/// services ends here, and what it needed is not needed again.
+const BURST: usize = 100;
 /// The longest wait between attempts.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -72,6 +75,8 @@ pub struct HostsActor {
     /// Whether entries were asked for yet: before, a block that is there is left alone.
     is_asked: bool,
     retry: Retry,
+    /// How many addresses the block had when freed memory was last given back.
+    released_at: usize,
 }
 
 /// Removes our block from the file at `path`. True when there was one.
@@ -104,6 +109,7 @@ impl HostsActor {
                 seen: None,
                 is_asked: false,
                 retry,
+                released_at: 0,
             },
             receiver,
         )
@@ -160,11 +166,16 @@ impl HostsActor {
         let wanted = self.wanted.borrow_and_update().clone();
         let file = self.file.clone();
         let (entries, revision) = (wanted.entries.len(), wanted.revision);
+        let is_burst = entries.abs_diff(self.released_at) >= BURST;
+        if is_burst {
+            self.released_at = entries;
+        }
         let update = move || {
             let updated = file.update(|content| hosts_block::render(content, &wanted.entries));
             drop(wanted);
-            // A burst of services ends here, and what it needed is not needed again.
-            sys::release_freed_memory();
+            if is_burst {
+                sys::release_freed_memory();
+            }
             updated
         };
         match spawn_blocking(update).await {

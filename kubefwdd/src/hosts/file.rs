@@ -325,7 +325,7 @@ fn identity_of(target: &Path) -> io::Result<Identity> {
 }
 
 /// Puts a new file in place of `target`, with its mode, owner and label. False when
-/// `is_unchanged` says that there is something else by now.
+/// `is_unchanged` says that there is something else by now, or the new file is gone.
 fn replace(
     target: &Path,
     metadata: Option<&Metadata>,
@@ -342,7 +342,12 @@ fn replace(
     if !is_unchanged() {
         return Ok(false);
     }
-    temporary.persist(target).map_err(|failed| failed.error)?;
+    match temporary.persist(target) {
+        Ok(_) => {}
+        // Somebody has cleaned it up.
+        Err(failed) if failed.error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(failed) => return Err(failed.error),
+    }
     sync_directory(directory)?;
     Ok(true)
 }
@@ -375,7 +380,7 @@ fn is_worth_in_place(error: &io::Error) -> bool {
 }
 
 /// Whether there is no room for a second file. What is not longer than the old content still fits in its place.
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded

@@ -37,8 +37,7 @@ impl Parsed {
         let mut index = 0;
         while index < lines.len() {
             let Line::Begin { newline_added } = kinds[index] else {
-                parsed.keep(lines[index]);
-                index += 1;
+                index = parsed.take_outside(&lines, &kinds, index);
                 continue;
             };
             if newline_added {
@@ -87,6 +86,23 @@ impl Parsed {
                 start + tagged.count()
             }
         }
+    }
+
+    /// Takes lines that no begin marker stands before, and returns the index of the next. A block whose writer was killed may
+    /// have lost its begin: as with a missing end, only what stands directly at the marker is ours.
+    fn take_outside(&mut self, lines: &[&[u8]], kinds: &[Line], start: usize) -> usize {
+        let tagged = kinds[start..].iter();
+        let tagged = tagged.take_while(|kind| **kind == Line::Tagged);
+        let end = start + tagged.count();
+        if kinds.get(end) == Some(&Line::End) {
+            self.found = true;
+            return end + 1;
+        }
+        let next = end.max(start + 1);
+        for line in &lines[start..next] {
+            self.keep(line);
+        }
+        next
     }
 
     fn keep(&mut self, line: &[u8]) {

@@ -46,6 +46,20 @@ fn replaces_the_file_and_keeps_its_mode() {
 }
 
 #[test]
+fn a_new_file_that_somebody_cleans_up_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = file(&directory, b"a\n");
+    let cleans_up = || {
+        hosts.remove_leftovers();
+        true
+    };
+    assert!(!replace(hosts.path(), None, b"b\n", cleans_up).unwrap());
+    assert_eq!(std::fs::read(hosts.path()).unwrap(), b"a\n");
+    assert!(replace(hosts.path(), None, b"b\n", || true).unwrap());
+    assert_eq!(std::fs::read(hosts.path()).unwrap(), b"b\n");
+}
+
+#[test]
 fn writes_nothing_when_nothing_changes() {
     let directory = tempfile::tempdir().unwrap();
     let hosts = file(&directory, b"a\n");
