@@ -1,12 +1,12 @@
 //! Totals, rates and histories of the services that ever moved a byte. A service that never did costs nothing here.
 //!
 //! Totals outlive the forwards they were counted on: when a pod is replaced and its forward with it, the service keeps
-//! what went through.
+//! what went through. Rates go by the clock that is never set, histories by the one that people read.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::history::{Bucket, History};
 use crate::core::state::{ForwardView, ServiceKey, ServiceView};
@@ -50,6 +50,7 @@ pub struct Meters {
 pub struct Reading<'a> {
     inner: MutexGuard<'a, Inner>,
     now: SystemTime,
+    running: Instant,
 }
 
 #[derive(Default)]
@@ -75,7 +76,7 @@ struct ForwardMeter {
     /// The totals before the oldest sample.
     base: Totals,
     /// Oldest first, each with other totals than the one before.
-    samples: VecDeque<(SystemTime, Totals)>,
+    samples: VecDeque<(Instant, Totals)>,
 }
 
 // === impl Meters ===
@@ -83,6 +84,10 @@ struct ForwardMeter {
 impl Meters {
     /// Takes the counters of a service.
     pub fn sample(&self, service: &ServiceView, now: SystemTime) {
+        self.sample_at(service, now, Instant::now());
+    }
+
+    fn sample_at(&self, service: &ServiceView, now: SystemTime, running: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let moved = |forward: &ForwardView| totals(forward) != Totals::default();
         if !inner.services.contains_key(&service.key) && !service.forwards.iter().any(moved) {
@@ -118,7 +123,11 @@ impl Meters {
                 meter.retire(place);
             }
             if totals != Totals::default() {
-                meter.forwards.entry(place).or_default().push(now, totals);
+                meter
+                    .forwards
+                    .entry(place)
+                    .or_default()
+                    .push(running, totals);
             }
         }
         let moved = meter.totals().since(before);
@@ -138,9 +147,14 @@ impl Meters {
 
     /// Reads many meters at one moment.
     pub fn read(&self, now: SystemTime) -> Reading<'_> {
+        self.read_at(now, Instant::now())
+    }
+
+    fn read_at(&self, now: SystemTime, running: Instant) -> Reading<'_> {
         Reading {
             inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner),
             now,
+            running,
         }
     }
 }
@@ -155,7 +169,7 @@ impl Reading<'_> {
                 let each = meter
                     .forwards
                     .values()
-                    .map(|forward| forward.rates(self.now));
+                    .map(|forward| forward.rates(self.running));
                 (meter.totals(), each.fold(Rates::default(), Rates::plus))
             }
             // A service without a meter never moved a byte, or did so a moment ago.
@@ -170,7 +184,9 @@ impl Reading<'_> {
     pub fn forward_rates(&self, service: &ServiceKey, forward: &ForwardView) -> Rates {
         let meter = self.inner.services.get(service);
         let meter = meter.and_then(|meter| meter.forwards.get(&place(forward)));
-        meter.map(|meter| meter.rates(self.now)).unwrap_or_default()
+        meter
+            .map(|meter| meter.rates(self.running))
+            .unwrap_or_default()
     }
 
     /// What a service moved in the `count` steps of `step` seconds up to now, oldest first.
@@ -220,7 +236,7 @@ impl ForwardMeter {
         self.samples.back().map_or(self.base, |(_, totals)| *totals)
     }
 
-    fn push(&mut self, now: SystemTime, totals: Totals) {
+    fn push(&mut self, now: Instant, totals: Totals) {
         if totals == self.last() {
             return;
         }
@@ -232,19 +248,16 @@ impl ForwardMeter {
         self.samples.push_back((now, totals));
     }
 
-    fn rates(&self, now: SystemTime) -> Rates {
+    fn rates(&self, now: Instant) -> Rates {
         let Some((at, last)) = self.samples.back() else {
             return Rates::default();
         };
-        let age = now.duration_since(*at).unwrap_or_default();
+        let age = now.duration_since(*at);
         let mut rates = Rates::default();
         if age <= FRESH {
             let before = self.samples.len().checked_sub(2).map(|n| self.samples[n]);
             let (moved, took) = match before {
-                Some((then, before)) => (
-                    last.since(before),
-                    at.duration_since(then).unwrap_or_default(),
-                ),
+                Some((then, before)) => (last.since(before), at.duration_since(then)),
                 None => (last.since(self.base), Duration::from_secs(1)),
             };
             // The counters come once a second: what came after a pause was moved in the last second, and two that came
@@ -253,8 +266,8 @@ impl ForwardMeter {
             rates.rate_in = moved.bytes_in as f64 / took;
             rates.rate_out = moved.bytes_out as f64 / took;
         }
-        let start = now.checked_sub(AVERAGE).unwrap_or(UNIX_EPOCH);
-        let before = self.samples.iter().rev().find(|(at, _)| *at <= start);
+        let is_old = |at: Instant| now.duration_since(at) >= AVERAGE;
+        let before = self.samples.iter().rev().find(|(at, _)| is_old(*at));
         let moved = last.since(before.map_or(self.base, |(_, totals)| *totals));
         rates.avg_rate_in = moved.bytes_in as f64 / AVERAGE.as_secs_f64();
         rates.avg_rate_out = moved.bytes_out as f64 / AVERAGE.as_secs_f64();
@@ -319,8 +332,40 @@ mod tests {
     use super::*;
     use crate::rest::samples::{forward, service};
 
-    fn at(millis: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + millis)
+    /// Meters whose two clocks are set by the test.
+    struct Clocked {
+        meters: Meters,
+        start: Instant,
+        /// By how much the wall clock was set back, in milliseconds.
+        back: u64,
+    }
+
+    impl Clocked {
+        fn new() -> Self {
+            Self {
+                meters: Meters::default(),
+                start: Instant::now(),
+                back: 0,
+            }
+        }
+
+        fn at(&self, millis: u64) -> (SystemTime, Instant) {
+            let wall = Duration::from_millis(1_700_000_000_000 + millis - self.back);
+            (
+                UNIX_EPOCH + wall,
+                self.start + Duration::from_millis(millis),
+            )
+        }
+
+        fn sample(&self, service: &ServiceView, millis: u64) {
+            let (wall, running) = self.at(millis);
+            self.meters.sample_at(service, wall, running);
+        }
+
+        fn read(&self, millis: u64) -> Reading<'_> {
+            let (wall, running) = self.at(millis);
+            self.meters.read_at(wall, running)
+        }
     }
 
     fn moved(port: u16, bytes: u64) -> ServiceView {
@@ -334,29 +379,45 @@ mod tests {
 
     #[test]
     fn a_steady_flow_has_its_rate_and_a_pause_has_none() {
-        let meters = Meters::default();
+        let meters = Clocked::new();
         for second in 1..=20 {
-            meters.sample(&moved(80, second * 1_000), at(second * 1_000));
+            meters.sample(&moved(80, second * 1_000), second * 1_000);
         }
         let service = moved(80, 20_000);
-        let (_, rates) = meters.read(at(20_100)).service(&service);
+        let (_, rates) = meters.read(20_100).service(&service);
         assert_eq!((rates.rate_in, rates.avg_rate_in), (1_000.0, 1_000.0));
-        let (_, later) = meters.read(at(25_000)).service(&service);
+        let (_, later) = meters.read(25_000).service(&service);
         assert_eq!((later.rate_in, later.avg_rate_in), (0.0, 500.0));
-        let (_, much_later) = meters.read(at(40_000)).service(&service);
+        let (_, much_later) = meters.read(40_000).service(&service);
         assert_eq!(much_later, Rates::default());
     }
 
     #[test]
+    fn a_wall_clock_that_is_set_back_changes_no_rate() {
+        let mut meters = Clocked::new();
+        for second in 1..=20 {
+            if second == 10 {
+                meters.back = 3_600_000;
+            }
+            meters.sample(&moved(80, second * 1_000), second * 1_000);
+        }
+        let service = moved(80, 20_000);
+        let (_, rates) = meters.read(20_100).service(&service);
+        assert_eq!((rates.rate_in, rates.avg_rate_in), (1_000.0, 1_000.0));
+        let (_, later) = meters.read(40_000).service(&service);
+        assert_eq!(later, Rates::default());
+    }
+
+    #[test]
     fn totals_outlive_a_forward_and_its_counters() {
-        let meters = Meters::default();
-        meters.sample(&moved(80, 700), at(0));
+        let meters = Clocked::new();
+        meters.sample(&moved(80, 700), 0);
         // Its pod was replaced, and with it the place it listens at.
-        meters.sample(&moved(81, 50), at(1_000));
+        meters.sample(&moved(81, 50), 1_000);
         // The counters at that place start again.
         let last = moved(81, 20);
-        meters.sample(&last, at(2_000));
-        let reading = meters.read(at(2_000));
+        meters.sample(&last, 2_000);
+        let reading = meters.read(2_000);
         assert_eq!(reading.service(&last).0.bytes_in, 770);
         let history = reading.history(&last.key, 1, 3);
         assert_eq!(
@@ -367,8 +428,8 @@ mod tests {
 
     #[test]
     fn a_service_that_never_moved_costs_nothing() {
-        let meters = Meters::default();
-        meters.sample(&moved(80, 0), at(0));
-        assert!(meters.inner.lock().unwrap().services.is_empty());
+        let meters = Clocked::new();
+        meters.sample(&moved(80, 0), 0);
+        assert!(meters.meters.inner.lock().unwrap().services.is_empty());
     }
 }

@@ -6,17 +6,18 @@
 //! anew once. Failed attempts are spaced out, because a plugin may open a browser each time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kubefwd_proto::{Failure, Reason};
 
 use crate::endpoint::{Access, Grant};
+use deadline::{Deadline, Moment};
 use renewal::{Held, Sources};
 
 mod certificate;
+mod deadline;
 pub(crate) mod exec;
 pub(crate) mod fuzzing;
 mod headers;
@@ -30,8 +31,8 @@ pub(crate) mod tls;
 /// again would not help.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
 /// The pause after a failed attempt; it doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
 
 type Flight = Shared<BoxFuture<'static, Result<Grant, Failure>>>;
 
@@ -57,8 +58,8 @@ struct State {
 /// The last attempt failed.
 struct Trouble {
     failure: Failure,
-    until: Timestamp,
-    pause: Duration,
+    until: Deadline,
+    pause: SignedDuration,
 }
 
 impl Credentials {
@@ -94,7 +95,7 @@ impl Credentials {
 
     /// A grant that can be given at once, or the fetch to wait for.
     fn next(&self, refused: Option<u64>) -> Result<Grant, Wait> {
-        let now = Timestamp::now();
+        let now = Moment::now();
         let mut state = self.inner.lock();
         let held = state.held.clone();
         let is_refused = held
@@ -112,12 +113,13 @@ impl Credentials {
         if let Some(flight) = &state.flight {
             return Err(Wait::For(flight.clone()));
         }
-        if let Some(trouble) = state.trouble.as_ref().filter(|trouble| now < trouble.until) {
+        let trouble = state.trouble.as_ref();
+        if let Some(trouble) = trouble.filter(|trouble| !trouble.until.has_passed(now)) {
             return Err(Wait::Failed(trouble.failure.clone()));
         }
-        if let Some(held) = held.filter(|held| {
-            is_refused && held.after_refusal && now.duration_since(held.fetched) < FRESH
-        }) {
+        if let Some(held) = held
+            .filter(|held| is_refused && held.after_refusal && !held.fresh_until.has_passed(now))
+        {
             return Err(Wait::Failed(self.inner.sources.refused(&held)));
         }
         Err(Wait::For(self.launch(&mut state, is_refused)))
@@ -172,10 +174,10 @@ impl Inner {
 }
 
 impl State {
-    fn pausing(&self, now: Timestamp) -> bool {
+    fn pausing(&self, now: Moment) -> bool {
         self.trouble
             .as_ref()
-            .is_some_and(|trouble| now < trouble.until)
+            .is_some_and(|trouble| !trouble.until.has_passed(now))
     }
 
     fn land(&mut self, fetched: Result<Held, Failure>) -> Result<Grant, Failure> {
@@ -195,7 +197,7 @@ impl State {
                 tracing::warn!(%failure, ?pause, "no credentials");
                 self.trouble = Some(Trouble {
                     failure: failure.clone(),
-                    until: Timestamp::now() + pause,
+                    until: Deadline::after(pause, Moment::now()),
                     pause,
                 });
                 Err(failure)

@@ -1,7 +1,7 @@
 //! Who may connect to the forwarded ports: told to the workers, who accept; and whom they refused.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::State;
 use super::effect::Effect;
@@ -22,8 +22,10 @@ pub struct Stranger {
     pub count: u64,
     /// The last of them.
     pub last: SystemTime,
+    /// The same by the clock that is never set.
+    seen: Instant,
     /// When the log last spoke of it.
-    logged: SystemTime,
+    logged: Option<Instant>,
 }
 
 /// By uid; `None` are connections whose user the kernel does not know (any more).
@@ -47,7 +49,8 @@ impl State {
         self.changed.view = true;
     }
 
-    /// A worker refused connections at one of its user's ports. What it gives back is for the log.
+    /// A worker refused connections at one of its user's ports. What it gives back is for the log. `now` is for people,
+    /// `running` decides.
     pub fn connections_refused(
         &mut self,
         uid: u32,
@@ -55,6 +58,7 @@ impl State {
         stranger: Option<u32>,
         count: u64,
         now: SystemTime,
+        running: Instant,
     ) -> Option<String> {
         let (service, port) = self.listener_service(uid, listener)?;
         let worker = self.workers.get_mut(&uid)?;
@@ -66,19 +70,23 @@ impl State {
                 port: String::new(),
                 count: 0,
                 last: now,
-                logged: SystemTime::UNIX_EPOCH,
+                seen: running,
+                logged: None,
             });
         known.count = known.count.saturating_add(count);
         known.last = now;
+        known.seen = running;
         known.port.clone_from(&port);
-        let passed = now.duration_since(known.logged);
-        let line = passed.is_ok_and(|passed| passed >= LOG_AGAIN).then(|| {
-            known.logged = now;
+        let is_news = known
+            .logged
+            .is_none_or(|logged| running.duration_since(logged) >= LOG_AGAIN);
+        let line = is_news.then(|| {
+            known.logged = Some(running);
             let who = shown(stranger);
             format!("a connection of {who} to {port} was refused: forwarded ports are for their owner, root and group {GROUP}")
         });
         if worker.strangers.len() > STRANGERS {
-            let oldest = worker.strangers.iter().min_by_key(|(_, known)| known.last);
+            let oldest = worker.strangers.iter().min_by_key(|(_, known)| known.seen);
             if let Some(oldest) = oldest.map(|(stranger, _)| *stranger) {
                 worker.strangers.remove(&oldest);
             }

@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use kube::config::AuthInfo;
 use kubefwd_proto::{Failure, Reason};
 
+use super::FRESH;
 use super::certificate::Identity;
+use super::deadline::{Deadline, Moment};
 use super::exec::Plugin;
 use super::exec::credential::Credential;
 use super::kubeconfig::{Context, Environment};
@@ -35,37 +37,38 @@ pub(super) struct Sources {
 /// A grant with all that went into it.
 pub(super) struct Held {
     pub(super) grant: Grant,
-    pub(super) fetched: Timestamp,
+    /// Until then, a refusal is one of what was only just fetched.
+    pub(super) fresh_until: Deadline,
     /// The one before was refused.
     pub(super) after_refusal: bool,
     loaded: Loaded,
     ran: Option<Ran>,
-    renew_at: Option<Timestamp>,
-    expires: Option<Timestamp>,
+    renew_at: Option<Deadline>,
+    expires: Option<Deadline>,
 }
 
 /// What a plugin handed out, and when it should be asked again.
 #[derive(Clone)]
 struct Ran {
     credential: Credential,
-    renew_at: Option<Timestamp>,
+    renew_at: Option<Deadline>,
 }
 
 impl Held {
     #[cfg(test)]
     pub(super) fn fetched_earlier(mut self, by: SignedDuration) -> Self {
-        self.fetched -= by;
+        self.fresh_until = self.fresh_until.brought_forward(by);
         self
     }
 
     /// Whether it should be renewed while it still works.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.renew_at.is_some_and(|at| now >= at)
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.renew_at.is_some_and(|at| at.has_passed(now))
     }
 
     /// Whether it works no more.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        self.expires.is_some_and(|at| now >= at)
+    pub(super) fn is_over(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|at| at.has_passed(now))
     }
 }
 
@@ -105,7 +108,7 @@ impl Sources {
         let loaded = match self.load().await {
             Ok(loaded) => loaded,
             // A file that is being replaced at this moment is no reason to stop.
-            Err(failure) => match held.filter(|held| !refused && !held.is_over(Timestamp::now())) {
+            Err(failure) => match held.filter(|held| !refused && !held.is_over(Moment::now())) {
                 Some(held) => {
                     tracing::warn!(%failure, "keeping what was read before");
                     held.loaded.clone()
@@ -113,7 +116,7 @@ impl Sources {
                 None => return Err(failure),
             },
         };
-        let now = Timestamp::now();
+        let now = Moment::now();
         let ran = match &self.plugin {
             Some(plugin) => Some(self.ask(plugin, held, refused, now).await?),
             None => None,
@@ -129,12 +132,15 @@ impl Sources {
         }
         let identity = self.identity(&loaded, ran.as_ref())?;
         let certificate_ends = identity.as_ref().and_then(|identity| identity.not_after);
-        let expires = earliest([
+        let ends = [
             ran.as_ref().and_then(|ran| ran.credential.expires),
             certificate_ends,
-        ]);
+        ];
+        let expires = earliest(ends.map(|end| end.map(|end| Deadline::at(end, now))));
         let renew_at = earliest([
-            self.material.has_files().then(|| now + REREAD),
+            self.material
+                .has_files()
+                .then(|| Deadline::after(REREAD, now)),
             ran.as_ref().and_then(|ran| ran.renew_at),
         ]);
         let grant = match same {
@@ -148,7 +154,7 @@ impl Sources {
         Ok(Held {
             grant,
             // An unchanged credential is as old as it was.
-            fetched: same.map_or(now, |held| held.fetched),
+            fresh_until: same.map_or_else(|| Deadline::after(FRESH, now), |held| held.fresh_until),
             after_refusal: same.map_or(refused, |held| held.after_refusal),
             loaded,
             ran,
@@ -198,10 +204,10 @@ impl Sources {
         plugin: &Plugin,
         held: Option<&Held>,
         refused: bool,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Ran, Failure> {
         let before = held.and_then(|held| held.ran.as_ref()).filter(|_| !refused);
-        if let Some(ran) = before.filter(|ran| ran.renew_at.is_none_or(|at| now < at)) {
+        if let Some(ran) = before.filter(|ran| ran.renew_at.is_none_or(|at| !at.has_passed(now))) {
             return Ok(ran.clone());
         }
         let mut credential = plugin.run().await?;
@@ -210,15 +216,16 @@ impl Sources {
             let identity = certificate.and_then(|(pem, key)| Identity::from_pem(pem, key).ok());
             credential.expires = identity.and_then(|identity| identity.not_after);
         }
-        let now = Timestamp::now();
-        if let Some(expires) = credential.expires.filter(|expires| *expires <= now) {
+        let now = Moment::now();
+        if let Some(expires) = credential.expires.filter(|expires| *expires <= now.wall) {
             return Err(Failure::new(
                 Reason::CredentialsNeeded,
                 format!("the credential plugin of user {:?} printed a credential that expired at {expires}", self.user),
             )
             .hint("log in again, and see that this machine's clock is right"));
         }
-        let renew_at = credential.expires.map(|expires| renewal(now, expires));
+        let renew_at = credential.expires.map(|expires| renewal(now.wall, expires));
+        let renew_at = renew_at.map(|at| Deadline::at(at, now));
         Ok(Ran {
             credential,
             renew_at,
@@ -314,8 +321,8 @@ fn renewal(now: Timestamp, expires: Timestamp) -> Timestamp {
     }
 }
 
-fn earliest<const N: usize>(times: [Option<Timestamp>; N]) -> Option<Timestamp> {
-    times.into_iter().flatten().min()
+fn earliest<const N: usize>(times: [Option<Deadline>; N]) -> Option<Deadline> {
+    times.into_iter().flatten().reduce(Deadline::earlier)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A daemon that starts again, and one that several users share.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::*;
 use super::{UID, World, key, observed};
@@ -97,29 +97,27 @@ fn strangers_are_remembered_to_a_bound_and_logged_once_in_a_while() {
     world.rest();
     let listener = *world.open.keys().next().unwrap();
     let state = &mut world.state;
-    let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second);
-    let line = state.connections_refused(UID, listener, Some(7), 2, at(0));
-    let line = line.unwrap();
+    let wall = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second);
+    let start = Instant::now();
+    // The wall clock is set back after the first connection, and forward before the third.
+    let mut refused = |stranger: u32, running: u64, set: u64| {
+        let running = start + Duration::from_secs(running);
+        state.connections_refused(UID, listener, Some(stranger), 1, wall(set), running)
+    };
+    let line = refused(7, 0, 500_000).unwrap();
     assert!(
         line.contains("uid 7") && line.contains("api.demo.sim:80"),
         "{line}"
     );
-    assert!(
-        state
-            .connections_refused(UID, listener, Some(7), 1, at(1))
-            .is_none()
-    );
-    assert!(
-        state
-            .connections_refused(UID, listener, Some(7), 1, at(61))
-            .is_some()
-    );
-    let forged = state.connections_refused(OTHER, listener, Some(8), 1, at(62));
-    assert!(forged.is_none(), "another's listener");
+    assert_eq!(refused(7, 1, 0), None);
+    assert_eq!(refused(7, 59, 900_000), None);
+    assert!(refused(7, 60, 2).is_some());
     for uid in 100..200 {
-        let _line = state.connections_refused(UID, listener, Some(uid), 1, at(u64::from(uid)));
+        let _line = refused(uid, u64::from(uid), u64::from(1_000 - uid));
     }
-    let _effects = state.settle(at(300));
+    let forged = state.connections_refused(OTHER, listener, Some(8), 1, wall(62), start);
+    assert!(forged.is_none(), "another's listener");
+    let _effects = state.settle(wall(300));
     let strangers = &state.view().workers[&UID].strangers;
     assert_eq!(strangers.len(), 16);
     assert!(strangers.contains_key(&Some(199)) && !strangers.contains_key(&Some(7)));
