@@ -5,6 +5,7 @@
 
 #[cfg(any(test, target_os = "macos"))]
 mod pcblist;
+mod places;
 #[cfg_attr(target_os = "linux", path = "peer/tcp_linux.rs")]
 #[cfg_attr(target_os = "macos", path = "peer/tcp_macos.rs")]
 mod tcp;
@@ -18,6 +19,7 @@ use tokio::task::spawn_blocking;
 
 use crate::core::policy::{Actor, GROUP, User, Via};
 
+pub use places::{PER_USER, Place, Places, Taken};
 pub use users::{Account, LookupError, account, groups, is_member};
 
 /// The actor behind a connection on a unix socket.

@@ -172,7 +172,11 @@ impl<M: Message + Default> Receiver<M> {
             let read = stream.async_io(Interest::READABLE, || {
                 self.read_once().map_err(io::Error::from)
             });
-            let bytes = read.await.map_err(into_channel_error)?;
+            let bytes = match read.await {
+                // It closed without having read everything.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+                read => read.map_err(into_channel_error)?,
+            };
             if bytes == 0 {
                 let clean = self.buffer.is_empty() && self.descriptors.is_empty();
                 return if clean {
@@ -404,6 +408,23 @@ mod tests {
             drop(raw);
             let error = receiver.receive().await.unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_closes_without_having_read_everything_has_closed() {
+        for (last_words, ends_well) in [(&[][..], true), (&[3, 0, 0, 0, 0, 1][..], false)] {
+            let (mut raw, ours) = StdUnixStream::pair().unwrap();
+            let (mut sender, mut receiver) =
+                channel::<Frame, Frame>(ours, Accepts::Frames).unwrap();
+            sender.send(&frame("unread"), None).await.unwrap();
+            raw.write_all(last_words).unwrap();
+            drop(raw);
+            match receiver.receive().await {
+                Ok(None) => assert!(ends_well),
+                Err(ChannelError::Truncated) => assert!(!ends_well),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
 use kubefwd_proto::{Failure, Reason, environment};
 
+use super::ask::OFFLINE;
 use super::{Control, acting_for, invalid};
 use crate::core::addresses::{Reservation, Target};
 use crate::core::names::{ContextName, HostName, NameError, Namespace, ServiceName};
@@ -232,7 +233,11 @@ impl Control {
         }
         let question = Question::Check(question);
         let answers = self.ask_worker(uid, access, question).await?;
-        let Content::Check(check) = answers.only(CHECK).await? else {
+        let answer = match defer {
+            true => answers.only_offline(OFFLINE).await?,
+            false => answers.only(CHECK).await?,
+        };
+        let Content::Check(check) = answer else {
             return Err(Failure::new(
                 Reason::Internal,
                 "the worker answered something else",

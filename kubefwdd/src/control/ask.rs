@@ -10,7 +10,7 @@ use crate::core::policy::{Actor, Denied, Verb};
 use crate::worker::Answers;
 
 /// Reading a kubeconfig takes no time, but a worker may have to be started first.
-const OFFLINE: Duration = Duration::from_secs(20);
+pub(super) const OFFLINE: Duration = Duration::from_secs(20);
 
 /// The contexts of a kubeconfig.
 pub type Contexts = wire::ListContextsAnswer;
@@ -48,7 +48,7 @@ impl Control {
         match self
             .ask(actor, access, question)
             .await?
-            .only(OFFLINE)
+            .only_offline(OFFLINE)
             .await?
         {
             Content::Contexts(contexts) => Ok(contexts),

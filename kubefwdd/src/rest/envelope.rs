@@ -232,6 +232,26 @@ impl ApiError {
         )
     }
 
+    /// The whole answer as it goes over a connection that is closed after it, whatever is asked there.
+    pub(crate) fn to_http1(&self) -> Vec<u8> {
+        let status = self.status;
+        let body = serde_json::to_vec(&self.clone().refusal()).unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        [head.into_bytes(), body].concat()
+    }
+
+    fn refusal(self) -> Refusal {
+        Refusal {
+            success: false,
+            data: (),
+            error: self.problem,
+            meta: Meta::now(None),
+        }
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         let hint = hint.into();
@@ -280,14 +300,9 @@ impl From<PathRejection> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let refusal = Refusal {
-            success: false,
-            data: (),
-            error: self.problem,
-            meta: Meta::now(None),
-        };
-        let mut response = json(self.status, &refusal);
-        if self.status == StatusCode::UNAUTHORIZED {
+        let status = self.status;
+        let mut response = json(status, &self.refusal());
+        if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"kubefwd\"");
             response
                 .headers_mut()

@@ -176,6 +176,15 @@ impl Peer {
             Self::Tcp { local, .. } => Some(*local),
         }
     }
+
+    /// Whose connection it was when it was accepted.
+    pub(crate) fn accepted_uid(&self) -> Option<u32> {
+        match self {
+            Self::Unix { uid } => *uid,
+            Self::Tcp { accepted, .. } => *accepted,
+            Self::Gone => None,
+        }
+    }
 }
 
 /// Who asks over this connection with these headers, now.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -49,10 +50,10 @@ pub(crate) struct Description;
 /// The document in its two forms.
 #[derive(Debug)]
 pub(crate) struct Documents {
-    /// As JSON.
-    pub(crate) json: String,
+    /// As JSON; shared by everybody whom it is sent to.
+    pub(crate) json: Bytes,
     /// As YAML.
-    pub(crate) yaml: String,
+    pub(crate) yaml: Bytes,
 }
 
 // === impl Documents ===
@@ -68,7 +69,10 @@ impl Documents {
         add_examples(&mut document);
         let json = serde_json::to_string_pretty(&document).unwrap_or_default();
         let yaml = yaml_serde::to_string(&document).unwrap_or_default();
-        Self { json, yaml }
+        Self {
+            json: json.into(),
+            yaml: yaml.into(),
+        }
     }
 }
 
@@ -220,7 +224,7 @@ mod tests {
 
     fn document() -> Value {
         let (_, api) = super::super::routes();
-        serde_json::from_str(&Documents::new(api).json).unwrap()
+        serde_json::from_slice(&Documents::new(api).json).unwrap()
     }
 
     #[test]
@@ -277,10 +281,10 @@ mod tests {
     fn the_yaml_is_the_same_document() {
         let (_, api) = super::super::routes();
         let documents = Documents::new(api);
-        let yaml: Value = yaml_serde::from_str(&documents.yaml).unwrap();
+        let yaml: Value = yaml_serde::from_slice(&documents.yaml).unwrap();
         assert_eq!(
             yaml,
-            serde_json::from_str::<Value>(&documents.json).unwrap()
+            serde_json::from_slice::<Value>(&documents.json).unwrap()
         );
     }
 }

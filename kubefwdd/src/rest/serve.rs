@@ -1,4 +1,4 @@
-//! Connections: accepted up to a limit, each with the identity of its other end, closed in an orderly way at the end.
+//! Connections: accepted up to a limit, for all and for each user; each with the identity of its other end, closed in an orderly way at the end.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,15 +14,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::envelope::ApiError;
 use super::identity::Peer;
-use crate::peer;
+use crate::peer::{self, PER_USER, Places, Taken};
 
 /// Connections on each socket at a time: streams are connections too.
 const CONNECTIONS: usize = 4_096;
@@ -32,6 +33,8 @@ const HEAD: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 32 * 1024;
 /// How long requests that are under way may take when the daemon stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long telling somebody that they have too many connections may take.
+const REFUSAL: Duration = Duration::from_secs(1);
 /// A descriptor may be free again after so long.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
@@ -85,6 +88,7 @@ impl Listener for UnixListener {
 /// Serves a socket until `stop`.
 pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let of_users = Places::new(PER_USER);
     let connections = TaskTracker::new();
     loop {
         let next = async {
@@ -98,7 +102,9 @@ pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: Cancel
         };
         match next {
             Some((place, Ok(stream))) => {
-                connections.spawn(connection::<L>(stream, router.clone(), place, stop.clone()));
+                let (of_users, router) = (of_users.clone(), router.clone());
+                let serving = connection::<L>(stream, router, of_users, place, stop.clone());
+                connections.spawn(serving);
             }
             Some((_, Err(error))) => {
                 tracing::debug!(%error, "a connection could not be accepted");
@@ -112,12 +118,28 @@ pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: Cancel
 }
 
 async fn connection<L: Listener>(
-    stream: L::Stream,
+    mut stream: L::Stream,
     router: Router,
+    of_users: Places,
     place: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
     let peer = L::peer(&stream).await;
+    // Who is nobody gets next to nothing, and counts among all connections only.
+    let of_user = match peer.accepted_uid().map(|uid| (uid, of_users.take(uid))) {
+        Some((uid, Err(Taken { is_news }))) => {
+            if is_news {
+                tracing::warn!(
+                    uid,
+                    "has {PER_USER} connections to the REST interface; more are refused until some are closed"
+                );
+            }
+            refuse(&mut stream).await;
+            return;
+        }
+        Some((_, Ok(place))) => Some(place),
+        None => None,
+    };
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let router = router.clone();
@@ -142,5 +164,15 @@ async fn connection<L: Listener>(
     if let Err(error) = result {
         tracing::trace!(%error, "a connection ended");
     }
-    drop(place);
+    drop((of_user, place));
+}
+
+/// Says why the connection is closed, without waiting for a request that may never come.
+async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S) {
+    let message = format!("you have {PER_USER} connections to this interface already");
+    let refusal = ApiError::unavailable(message).hint("close some, and try again");
+    let answer = refusal.to_http1();
+    let told = stream.write_all(&answer);
+    // Somebody who does not read it is not waited for.
+    let _ = tokio::time::timeout(REFUSAL, told).await;
 }

@@ -82,8 +82,8 @@ impl History {
                 .checked_sub(first)
                 .and_then(|n| usize::try_from(n).ok());
             if let Some(bucket) = slot.and_then(|slot| buckets.get_mut(slot)) {
-                bucket.bytes_in += bytes_in;
-                bucket.bytes_out += bytes_out;
+                bucket.bytes_in = bucket.bytes_in.saturating_add(bytes_in);
+                bucket.bytes_out = bucket.bytes_out.saturating_add(bytes_out);
             }
         };
         if step.is_multiple_of(60) {

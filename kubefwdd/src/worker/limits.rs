@@ -14,6 +14,13 @@ pub(super) const PODS: usize = 2_000;
 pub(super) const NOTES: usize = 16;
 /// Listings that may be under way at a time.
 pub(super) const LISTINGS: usize = 1_024;
+/// Services in all the listings that are under way.
+pub(super) const LISTED: usize = 400_000;
+/// Reports that may wait for the owner of the state, KiB of frames. Decoded they are larger; more than two of the largest
+/// would be needed by nobody.
+pub(super) const REPORTS_KIB: usize = 2 * 1024;
+/// Answers that may wait for their askers, KiB of frames.
+pub(super) const ANSWERS_KIB: usize = 8 * 1024;
 /// Questions that may be open at a time.
 pub(super) const QUESTIONS: usize = 64;
 /// Frames a second, over any ten seconds: a listing of 100,000 services is about a thousand.
@@ -76,8 +83,8 @@ impl LineBudget {
     /// Whether a line may be written: how many were left out before it, or `None` when it is left out too.
     pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
         if self.budget.take(now).is_some() {
-            // Nothing is owed for what was not written.
-            self.budget.left = 0.0;
+            // Nothing is owed for what was not written, and nothing lost that was earned meanwhile.
+            self.budget.left += 1.0;
             self.left_out += 1;
             return None;
         }
@@ -123,6 +130,19 @@ mod tests {
         let later = start + Duration::from_secs(1);
         assert_eq!(budget.take(later), Some(1_000));
         assert_eq!(budget.take(later), Some(0));
+    }
+
+    #[test]
+    fn of_a_steady_stream_that_is_too_fast_a_part_is_written() {
+        let start = Instant::now();
+        let mut budget = LineBudget::new(start);
+        assert!((0..LINES).all(|_| budget.take(start) == Some(0)));
+        // For ten seconds, four times as fast as is allowed.
+        let pause = Duration::from_secs(1) / (4 * LINES_PER_SECOND);
+        let lines = (1..=40 * LINES_PER_SECOND).map(|n| budget.take(start + n * pause));
+        let written: Vec<u64> = lines.flatten().collect();
+        assert!((99..=100).contains(&written.len()), "{written:?}");
+        assert!(written.iter().all(|left_out| *left_out == 3), "{written:?}");
     }
 
     #[test]

@@ -1,21 +1,23 @@
 //! One run of one worker: the two directions of its channel, and the questions that are open.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kubefwd_proto::channel::{Accepts, ChannelError, Receiver, Sender, channel};
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, from_worker::Frame};
 use kubefwd_proto::{Failure, Reason};
-use tokio::sync::mpsc;
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::limits::{self, FrameBudget, LineBudget, clean};
 use super::{QUEUE, Shared, User, decode, encode};
 use crate::core::names::ServiceName;
-use crate::core::state::{ListenerId, NamespaceKey};
+use crate::core::state::{ListenerId, NamespaceKey, State};
 use crate::owner::Stopping;
 
 /// A new worker that says nothing for so long is killed.
@@ -49,10 +51,21 @@ pub(super) enum SessionError {
     Closed,
     #[error("it does not read what it is sent")]
     NotReading,
+    #[error("it lists more than {} services at a time", limits::LISTED)]
+    EndlessListing,
     #[error("its channel broke: {0}")]
-    Channel(#[from] ChannelError),
+    Channel(#[source] ChannelError),
     #[error(transparent)]
     Stopping(#[from] Stopping),
+}
+
+impl From<ChannelError> for SessionError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Closed,
+            error => Self::Channel(error),
+        }
+    }
 }
 
 /// Speaks with a worker until it ends or breaks the protocol.
@@ -100,6 +113,8 @@ async fn converse(
         budget: FrameBudget::new(Instant::now()),
         lines: LineBudget::new(Instant::now()),
         listings: BTreeMap::new(),
+        waiting: Arc::new(Semaphore::new(limits::REPORTS_KIB)),
+        place: None,
         warned: false,
     };
     tokio::select! {
@@ -154,6 +169,10 @@ struct Reader<'a> {
     lines: LineBudget,
     /// Listings of which more frames are to come.
     listings: BTreeMap<NamespaceKey, BTreeSet<ServiceName>>,
+    /// KiB of reports that may still wait for the owner of the state.
+    waiting: Arc<Semaphore>,
+    /// What the present frame takes of them.
+    place: Option<OwnedSemaphorePermit>,
     warned: bool,
 }
 
@@ -168,15 +187,32 @@ impl Reader<'_> {
                 self.warn("it sends more frames than allowed; they are read more slowly now");
                 tokio::time::sleep(pause).await;
             }
+            // More is not read from a worker that reports faster than the state changes.
+            let kib = frame.encoded_len().div_ceil(1024).max(1);
+            let kib = u32::try_from(kib.min(limits::REPORTS_KIB)).unwrap_or(u32::MAX);
+            // The semaphore is never closed.
+            self.place = self.waiting.clone().acquire_many_owned(kib).await.ok();
             if let Some(frame) = frame.frame {
                 self.handle(frame).await?;
             }
         }
     }
 
+    /// Passes a report on; the frame takes its place until the report is carried out.
+    async fn report(
+        &mut self,
+        call: impl FnOnce(&mut State, SystemTime) + Send + 'static,
+    ) -> Result<(), Stopping> {
+        let place = self.place.take();
+        let call = move |state: &mut State, now| {
+            call(state, now);
+            drop(place);
+        };
+        self.shared.owner.report(call).await
+    }
+
     async fn handle(&mut self, frame: Frame) -> Result<(), SessionError> {
         let uid = self.user.uid;
-        let owner = &self.shared.owner;
         match frame {
             Frame::Hello(_) => self.warn("it said hello twice"),
             Frame::Namespace(report) => {
@@ -184,8 +220,7 @@ impl Reader<'_> {
                     Ok(key) => {
                         let (phase, notes) = (decode::phase(&report), decode::notes(&report));
                         let sequence = report.sequence;
-                        owner
-                            .report(move |s, _| s.namespace_reported(&key, sequence, phase, notes))
+                        self.report(move |s, _| s.namespace_reported(&key, sequence, phase, notes))
                             .await?;
                     }
                     Err(error) => self.warn(&error.to_string()),
@@ -195,15 +230,13 @@ impl Reader<'_> {
             Frame::Held(held) => {
                 let error = Some(clean(&held.error, limits::TEXT)).filter(|e| !e.is_empty());
                 let listener = ListenerId(held.listener);
-                owner
-                    .report(move |state, _| state.held(uid, listener, error))
+                self.report(move |state, _| state.held(uid, listener, error))
                     .await?;
             }
             Frame::Forward(report) => {
                 let listener = ListenerId(report.listener);
                 let report = decode::forward(&report);
-                owner
-                    .report(move |s, _| s.forward_reported(uid, listener, report))
+                self.report(move |s, _| s.forward_reported(uid, listener, report))
                     .await?;
             }
             Frame::Traffic(report) => {
@@ -212,25 +245,25 @@ impl Reader<'_> {
                     .iter()
                     .map(|traffic| (ListenerId(traffic.listener), decode::traffic(traffic)))
                     .collect();
-                owner
-                    .report(move |state, _| {
-                        for (listener, traffic) in traffic {
-                            state.traffic_reported(uid, listener, traffic);
-                        }
-                    })
-                    .await?;
+                self.report(move |state, _| {
+                    for (listener, traffic) in traffic {
+                        state.traffic_reported(uid, listener, traffic);
+                    }
+                })
+                .await?;
             }
             Frame::Refused(refused) => {
                 let listener = ListenerId(refused.listener);
-                owner
-                    .report(move |state, now| {
-                        let (stranger, count) = (refused.uid, refused.count);
-                        let line = state.connections_refused(uid, listener, stranger, count, now);
-                        if let Some(line) = line {
-                            tracing::warn!(uid, "{line}");
-                        }
-                    })
-                    .await?;
+                self.report(move |state, now| {
+                    let (stranger, count) = (refused.uid, refused.count);
+                    let running = Instant::now();
+                    let line =
+                        state.connections_refused(uid, listener, stranger, count, now, running);
+                    if let Some(line) = line {
+                        tracing::warn!(uid, "{line}");
+                    }
+                })
+                .await?;
             }
             Frame::Answer(answer) => self.user.questions.answer(answer),
             Frame::Log(log) => self.log(&log),
@@ -269,6 +302,10 @@ impl Reader<'_> {
             None => None,
             Some(listing) => {
                 listing.extend(found.iter().map(|(name, _)| name.clone()));
+                let listed: usize = self.listings.values().map(BTreeSet::len).sum();
+                if listed > limits::LISTED {
+                    return Err(SessionError::EndlessListing);
+                }
                 if report.complete {
                     self.listings.remove(&key)
                 } else {
@@ -276,18 +313,16 @@ impl Reader<'_> {
                 }
             }
         };
-        let owner = &self.shared.owner;
         let uid = self.user.uid;
-        owner
-            .report(move |state, _| {
-                if let Err(error) = state.services_reported(&key, found, &removed) {
-                    tracing::warn!(uid, %key, %error, "services were left out");
-                }
-                if let Some(listed) = listed {
-                    state.services_listed(&key, &listed);
-                }
-            })
-            .await?;
+        self.report(move |state, _| {
+            if let Err(error) = state.services_reported(&key, found, &removed) {
+                tracing::warn!(uid, %key, %error, "services were left out");
+            }
+            if let Some(listed) = listed {
+                state.services_listed(&key, &listed);
+            }
+        })
+        .await?;
         Ok(())
     }
 
@@ -334,25 +369,41 @@ impl Reader<'_> {
 }
 
 /// The questions that one worker has not answered in full.
-#[derive(Default)]
 pub(super) struct Questions {
     open: Mutex<Open>,
+    /// KiB of answers that may still wait for their askers.
+    room: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct Open {
     next: u64,
-    askers: HashMap<u64, mpsc::Sender<Result<Content, Failure>>>,
+    askers: HashMap<u64, mpsc::Sender<Waiting>>,
+}
+
+/// An answer that its asker has not taken yet, and what it takes of [`limits::ANSWERS_KIB`].
+struct Waiting {
+    answer: Result<Content, Failure>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// The answers to one question, as they come. Dropping it cancels the question.
 pub struct Answers {
     id: u64,
     user: Arc<User>,
-    answers: mpsc::Receiver<Result<Content, Failure>>,
+    answers: mpsc::Receiver<Waiting>,
 }
 
 // === impl Questions ===
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+            room: Arc::new(Semaphore::new(limits::ANSWERS_KIB)),
+        }
+    }
+}
 
 impl Questions {
     pub(super) fn open(&self, user: Arc<User>) -> Result<(u64, Answers), Failure> {
@@ -385,6 +436,7 @@ impl Questions {
         let Some(asker) = open.askers.get(&answer.id) else {
             return;
         };
+        let kib = answer.encoded_len().div_ceil(1024).max(1);
         let content = match answer.answer {
             Some(Content::Failure(failure)) => {
                 let mut failure = Failure::from(failure);
@@ -394,7 +446,17 @@ impl Questions {
             }
             other => other.map(Ok),
         };
-        let lost = content.is_some_and(|content| asker.try_send(content).is_err());
+        let lost = content.is_some_and(|answer| {
+            let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+            let Ok(place) = self.room.clone().try_acquire_many_owned(kib) else {
+                return true;
+            };
+            let waiting = Waiting {
+                answer,
+                _place: Some(place),
+            };
+            asker.try_send(waiting).is_err()
+        });
         if answer.last || lost {
             open.askers.remove(&answer.id);
         }
@@ -406,9 +468,11 @@ impl Questions {
         for (_, asker) in open.askers.drain() {
             let message = format!("the worker ended while it was asked: {why}");
             let failure = Failure::new(Reason::WorkerUnavailable, message);
-            let _ = asker.try_send(Err(
-                failure.hint("it is started again; try again in a moment")
-            ));
+            let failure = failure.hint("it is started again; try again in a moment");
+            let _ = asker.try_send(Waiting {
+                answer: Err(failure),
+                _place: None,
+            });
         }
     }
 
@@ -430,22 +494,48 @@ impl Answers {
     /// # Errors
     /// What the worker could not do, or that it ended.
     pub async fn next(&mut self) -> Option<Result<Content, Failure>> {
-        self.answers.recv().await
+        self.answers.recv().await.map(|waiting| waiting.answer)
     }
 
     /// The only answer.
     ///
     /// # Errors
     /// What the worker could not do, that it ended, or that it did not answer within `limit`.
-    pub async fn only(mut self, limit: Duration) -> Result<Content, Failure> {
+    pub async fn only(self, limit: Duration) -> Result<Content, Failure> {
+        self.first(limit, || {
+            let message = format!("the cluster did not answer within {} s", limit.as_secs());
+            Failure::new(Reason::Timeout, message)
+                .hint("check the network, the VPN and the credential plugin of the context")
+        })
+        .await
+    }
+
+    /// The same for a question that the worker answers without a cluster.
+    ///
+    /// # Errors
+    /// As [`Answers::only`].
+    pub async fn only_offline(self, limit: Duration) -> Result<Content, Failure> {
+        self.first(limit, || {
+            let message = format!(
+                "your worker did not read the kubeconfig within {} s",
+                limit.as_secs()
+            );
+            Failure::new(Reason::Timeout, message).hint(
+                "see that its files can be read (a network file system may hang), or end the process kubefwd-worker: it is started again",
+            )
+        })
+        .await
+    }
+
+    async fn first(
+        mut self,
+        limit: Duration,
+        too_late: impl FnOnce() -> Failure,
+    ) -> Result<Content, Failure> {
         match tokio::time::timeout(limit, self.next()).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(Failure::new(Reason::Internal, "the worker gave no answer")),
-            Err(_) => {
-                let message = format!("the cluster did not answer within {} s", limit.as_secs());
-                Err(Failure::new(Reason::Timeout, message)
-                    .hint("check the network, the VPN and the credential plugin of the context"))
-            }
+            Err(_) => Err(too_late()),
         }
     }
 }

@@ -317,8 +317,9 @@ impl Counts {
                 ForwardState::Error { .. } => self.errors += 1,
                 ForwardState::Pending | ForwardState::Connecting | ForwardState::Stopping => {}
             }
-            self.bytes_in += forward.traffic.bytes_in;
-            self.bytes_out += forward.traffic.bytes_out;
+            // Workers say how much it was.
+            self.bytes_in = self.bytes_in.saturating_add(forward.traffic.bytes_in);
+            self.bytes_out = self.bytes_out.saturating_add(forward.traffic.bytes_out);
         }
         if service.forwards.is_empty() && service.state == ServiceState::Error {
             self.errors += 1;

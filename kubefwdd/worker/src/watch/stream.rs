@@ -24,6 +24,8 @@ use crate::index::Change;
 const PAGE: u32 = 500;
 /// More objects of a kind than a namespace can be expected to have: Kubernetes is made for 150,000 pods in a cluster.
 const OBJECTS: usize = 300_000;
+/// Several times what so many objects take in full pages: pages that bring nothing have an end too.
+const PAGES: usize = 3_000;
 /// Credentials may have to be fetched by a plugin that asks a person: longer than its own time limit.
 const ANSWER: Duration = Duration::from_secs(90);
 /// API servers send a bookmark about once a minute: a watch that is silent for longer is dead.
@@ -207,6 +209,7 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
         }
         .limit(PAGE);
         let mut objects = Vec::new();
+        let mut pages = 0;
         let version = loop {
             let request = self
                 .request
@@ -220,7 +223,9 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             if next.is_empty() {
                 break page.metadata.resource_version;
             }
-            if parameters.continue_token.as_ref() == Some(&next) || objects.len() > OBJECTS {
+            pages += 1;
+            let is_same = parameters.continue_token.as_ref() == Some(&next);
+            if is_same || pages > PAGES || objects.len() > OBJECTS {
                 return Err(WatchError::Endless(objects.len()).into());
             }
             parameters.continue_token = Some(next);

@@ -1,0 +1,105 @@
+//! How many connections each user may have at a time, so that nobody can take the daemon's descriptors and memory from the
+//! others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Connections of one user to one of the daemon's interfaces at a time. A client holds one for as long as its command runs.
+pub const PER_USER: usize = 256;
+
+/// How many connections each user has.
+#[derive(Debug, Clone)]
+pub struct Places {
+    most: usize,
+    users: Arc<Mutex<HashMap<u32, Count>>>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    taken: usize,
+    /// It was said already.
+    is_full: bool,
+}
+
+/// Taken by one connection, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Places,
+    uid: u32,
+}
+
+/// All places of a user are taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The first that was refused since the user had no connection at all: worth a line in the log.
+    pub is_news: bool,
+}
+
+// === impl Places ===
+
+impl Places {
+    /// So many for each user.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            users: Arc::default(),
+        }
+    }
+
+    /// Takes a place for a connection of this user.
+    ///
+    /// # Errors
+    /// When the user has taken all of them.
+    pub fn take(&self, uid: u32) -> Result<Place, Taken> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = users.entry(uid).or_default();
+        if count.taken >= self.most {
+            let is_news = !std::mem::replace(&mut count.is_full, true);
+            return Err(Taken { is_news });
+        }
+        count.taken += 1;
+        Ok(Place {
+            places: self.clone(),
+            uid,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let users = &self.places.users;
+        let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = users.get_mut(&self.uid) {
+            count.taken -= 1;
+            if count.taken == 0 {
+                users.remove(&self.uid);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_has_places_of_their_own_and_gets_them_back() {
+        let places = Places::new(2);
+        let first = places.take(1).unwrap();
+        let _second = places.take(1).unwrap();
+        assert_eq!(places.take(1).unwrap_err(), Taken { is_news: true });
+        assert_eq!(places.take(1).unwrap_err(), Taken { is_news: false });
+        let _other = places.take(2).unwrap();
+        drop(first);
+        let _again = places.take(1).unwrap();
+        assert!(places.take(1).is_err());
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_users_who_are_gone() {
+        let places = Places::new(2);
+        drop((places.take(1).unwrap(), places.take(2).unwrap()));
+        assert!(places.users.lock().unwrap().is_empty());
+    }
+}
