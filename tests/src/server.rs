@@ -102,7 +102,7 @@ impl ApiServer {
 
     fn accept_on(&self, listener: TcpListener) {
         let listening = lock(&self.listening).clone();
-        let accepting = accept(Arc::clone(&self.shared), listener);
+        let accepting = accept(Arc::clone(&self.shared), listener, listening.clone());
         self.shared
             .tasks
             .spawn(listening.run_until_cancelled_owned(accepting));
@@ -119,12 +119,19 @@ fn lock(token: &Mutex<CancellationToken>) -> std::sync::MutexGuard<'_, Cancellat
     token.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+async fn accept(shared: Arc<Shared>, listener: TcpListener, listening: CancellationToken) {
     loop {
         match listener.accept().await {
             Ok((tcp, _)) => {
-                // A child, so that one connection can be cut by itself.
-                let cut = lock(&shared.connections).child_token();
+                // A child, so that one connection can be cut by itself. Whoever stops the server cancels `listening` before
+                // all connections: one that comes in between is not served, since nothing would cut it.
+                let cut = {
+                    let connections = lock(&shared.connections);
+                    if listening.is_cancelled() {
+                        return;
+                    }
+                    connections.child_token()
+                };
                 let serving = serve(Arc::clone(&shared), tcp, cut.clone());
                 shared.tasks.spawn(cut.run_until_cancelled_owned(serving));
             }

@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::service;
-use crate::harness::Sandbox;
 use crate::harness::system::signal;
+use crate::harness::{PATIENCE, Sandbox};
 use crate::{Cluster, Credential, write_exec_plugin};
 
 /// How long a token is announced to be good for.
@@ -177,7 +177,8 @@ impl Trouble {
             tokio::time::sleep(away).await;
             let _nobody_waits = done.send(cluster.start_api_server().await);
         });
-        let started = is_done.recv().expect("the task sends before it ends");
+        let started = is_done.recv_timeout(PATIENCE);
+        let started = started.expect("the API server stops and starts within minutes");
         started.expect("the API server's address stays free");
     }
 
