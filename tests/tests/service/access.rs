@@ -9,8 +9,8 @@ use kubefwd_tests::harness::{Options, Sandbox, System, eventually};
 
 use crate::support::prepared;
 
-/// What curl says when the connection was reset, before or after its request.
-const RESET: [i32; 2] = [52, 56];
+/// What curl says when the connection was reset: before it has seen that it is connected, before or after its request.
+const RESET: [i32; 3] = [7, 52, 56];
 
 /// `curl http://NAME/` as a user; 0 is root.
 fn curl(uid: u32, name: &str) -> i32 {
