@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 
 use crate::core::policy::{Actor, GROUP, User, Via};
 
-pub use places::{PER_USER, Place, Places, Taken};
+pub use places::{Place, Places, Taken};
 pub use users::{Account, LookupError, account, groups, is_member};
 
 /// The actor behind a connection on a unix socket.

@@ -11,8 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tonic::transport::server::{Connected, UdsConnectInfo};
 
-use crate::peer::{PER_USER, Place, Places, Taken};
+use crate::peer::{Place, Places, Taken};
 
+/// Connections of one user at a time. A client holds one, for as long as its command runs.
+const PER_USER: usize = 256;
 /// A descriptor may be free again after so long.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 

@@ -4,9 +4,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Connections of one user to one of the daemon's interfaces at a time. A client holds one for as long as its command runs.
-pub const PER_USER: usize = 256;
-
 /// How many connections each user has.
 #[derive(Debug, Clone)]
 pub struct Places {

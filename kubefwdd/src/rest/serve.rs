@@ -23,10 +23,12 @@ use tower::ServiceExt;
 
 use super::envelope::ApiError;
 use super::identity::Peer;
-use crate::peer::{self, PER_USER, Places, Taken};
+use crate::peer::{self, Places, Taken};
 
 /// Connections on each socket at a time: streams are connections too.
 const CONNECTIONS: usize = 4_096;
+/// Of these, so many of one user: there are always some for others.
+const PER_USER: usize = CONNECTIONS / 2;
 /// How long the head of a request may take to come.
 const HEAD: Duration = Duration::from_secs(10);
 /// The largest head of a request, bytes.
