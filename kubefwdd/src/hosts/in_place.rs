@@ -232,6 +232,11 @@ mod tests {
             rewrite(&target, &old, &new, &tail).unwrap();
             prop_assert_eq!(&*target.content.borrow(), &new);
         }
+    }
+
+    proptest! {
+        // Each is hundreds of kills.
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
         fn no_kill_takes_a_foreign_byte(

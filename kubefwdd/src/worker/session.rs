@@ -547,3 +547,54 @@ impl Drop for Answers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn user() -> Arc<User> {
+        Arc::new(User {
+            uid: 1,
+            wanted: watch::Sender::new(false),
+            environment: Mutex::default(),
+            queue: Mutex::default(),
+            questions: Questions::default(),
+            trouble: watch::Sender::new(None),
+        })
+    }
+
+    fn part(id: u64, kib: usize) -> wire::Answer {
+        let logs = wire::PodLogsAnswer {
+            lines: vec!["x".repeat(kib * 1024 - 512)],
+            ..wire::PodLogsAnswer::default()
+        };
+        wire::Answer {
+            id,
+            last: false,
+            answer: Some(Content::Logs(logs)),
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_takes_are_kept_to_a_bound() {
+        let user = user();
+        let (id, mut slow) = user.questions.open(user.clone()).unwrap();
+        for _ in 0..64 {
+            user.questions.answer(part(id, 1024));
+        }
+        assert!(user.questions.is_empty(), "the question is lost");
+        let mut kept = 0;
+        while let Some(Ok(_)) = slow.next().await {
+            kept += 1;
+        }
+        assert_eq!(kept * 1024, limits::ANSWERS_KIB);
+        // What was taken makes room for others.
+        let (id, mut quick) = user.questions.open(user.clone()).unwrap();
+        for _ in 0..64 {
+            user.questions.answer(part(id, 1024));
+            assert!(matches!(quick.next().await, Some(Ok(_))));
+        }
+    }
+}
