@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_PROFILE_DEV_DEBUG := 0
 
-.PHONY: help setup build release test check units bench fuzz crash-test soak demo install uninstall deb macos-check systemd-test
+.PHONY: help setup build release test check units bench bench-rest fuzz crash-test soak demo install uninstall deb macos-check systemd-test
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ units: build ## All tests
 bench: ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-byte --rounds 3")
 	$(CARGO) build --release --locked --workspace --bins
 	$${CARGO_TARGET_DIR:-target}/release/bench $(ARGS)
+
+bench-rest: ## Measure REST with 10,000 services and 1,000 subscribers
+	$(MAKE) bench ARGS="--only rest $(ARGS)"
 
 fuzz: ## Fuzz every parser of the worker for a minute each (needs cargo-fuzz and a nightly toolchain)
 	@for target in $$(ls fuzz/corpus); do \

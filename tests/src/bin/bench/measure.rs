@@ -6,6 +6,7 @@ mod first_byte;
 mod integrity;
 mod memory;
 mod requests;
+mod rest;
 mod rollouts;
 mod throughput;
 
@@ -35,6 +36,8 @@ pub(crate) enum Group {
     Memory,
     /// What capturing HTTP costs
     Capture,
+    /// How fast REST answers with very many services
+    Rest,
     /// Pods that are replaced or killed under load
     Rollouts,
     /// Whether every byte arrives
@@ -69,6 +72,11 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
             rows.extend(capture::measure(directory, arguments.rounds)?);
             continue;
         }
+        if group == Group::Rest {
+            place = None;
+            rows.extend(rest::measure(directory, arguments.rounds)?);
+            continue;
+        }
         let place = match &mut place {
             Some(place) => place,
             None => place.insert(Place::start(directory)?),
@@ -78,7 +86,7 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
             Group::Requests => requests::measure(place, arguments.rounds),
             Group::Throughput => throughput::measure(place, arguments.rounds),
             Group::Beside => beside::measure(place, arguments.rounds),
-            Group::Memory | Group::Capture => Ok(Vec::new()),
+            Group::Memory | Group::Capture | Group::Rest => Ok(Vec::new()),
             Group::Rollouts => rollouts::measure(place, arguments.rounds),
             Group::Integrity => integrity::measure(place, arguments.connections),
         };
@@ -91,7 +99,7 @@ impl Group {
     fn needs_simulation(self) -> bool {
         matches!(
             self,
-            Self::Memory | Self::Capture | Self::Rollouts | Self::Integrity
+            Self::Memory | Self::Capture | Self::Rest | Self::Rollouts | Self::Integrity
         )
     }
 }

@@ -131,11 +131,11 @@ pub(crate) struct Many {
 }
 
 impl Many {
-    pub(crate) fn start(services: usize, directory: &Path) -> Result<Self> {
-        let directory = directory.join(format!("many-{services}"));
-        std::fs::create_dir_all(&directory)?;
-        let far = Far::start(services, &[0], directory.clone())?;
-        let system = System::start_with(&Sandbox::at(&directory), "", Options::default());
+    /// In a directory of its own, so that nothing is left of an earlier one.
+    pub(crate) fn start(services: usize, directory: &Path, options: Options) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let far = Far::start(services, &[0], directory.to_owned())?;
+        let system = System::start_with(&Sandbox::at(directory), "", options);
         add(&system, &all(&far), "r0", MANY)?;
         Ok(Self { system, far })
     }

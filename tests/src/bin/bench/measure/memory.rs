@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use kubefwd_tests::harness::Options;
 use kubefwd_tests::harness::net::resolve;
 
 use crate::far::MANY;
@@ -24,7 +25,8 @@ const QUIET: Duration = Duration::from_secs(5);
 pub(super) fn measure(directory: &Path) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (services, most) in [(1000, 40.0), (10_000, 150.0)] {
-        let many = Many::start(services, directory)?;
+        let directory = directory.join(format!("many-{services}"));
+        let many = Many::start(services, &directory, Options::default())?;
         std::thread::sleep(QUIET);
         let idle = memory(&many)?;
         let what = format!("memory of daemon and worker, {services} idle services");
