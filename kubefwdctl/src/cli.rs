@@ -150,6 +150,7 @@ mod tests {
             "svc add demo/db demo/api:80,443 --wait",
             "svc add demo/db --local-ip 127.9.9.9",
             "svc rm db.demo.real",
+            "svc capture off db.demo.real demo.other.real --user 1000",
             "svc ls -n demo --context real --all-users -w -o wide",
             "fwd ls -w",
             "fwd reconnect db.demo.real",

@@ -5,6 +5,7 @@
 
 mod add;
 mod ask;
+mod capture;
 mod diagnose;
 mod remove;
 mod rest_support;

@@ -16,6 +16,7 @@ mod rewrite;
 mod routes;
 #[cfg(test)]
 pub(crate) mod samples;
+mod select;
 mod serve;
 mod sse;
 #[cfg(test)]
@@ -269,6 +270,7 @@ fn router(
         documents,
         stop,
     };
+    let scrape = get(prometheus::metrics).route_layer(middleware::from_fn(routes::aside));
     let routed = api
         .route("/", get(docs::root))
         .route("/docs", get(docs::page))
@@ -278,7 +280,7 @@ fn router(
         .route("/docs/icon.svg", get(docs::icon))
         .route("/openapi.json", get(docs::json))
         .route("/openapi.yaml", get(docs::yaml))
-        .route("/metrics", get(prometheus::metrics))
+        .route("/metrics", scrape)
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))

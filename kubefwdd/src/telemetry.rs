@@ -12,6 +12,7 @@ pub mod logs;
 pub mod meters;
 pub mod notes;
 pub mod reconnections;
+mod rings;
 
 use std::sync::Arc;
 use std::time::SystemTime;

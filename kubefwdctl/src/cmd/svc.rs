@@ -3,12 +3,16 @@
 use std::net::Ipv4Addr;
 
 use clap::{Args, Subcommand};
-use kubefwd_proto::control::v1::{AddServiceRequest, Filter, RemoveServiceRequest};
+use kubefwd_proto::control::v1::{
+    AddServiceRequest, Filter, RemoveServiceRequest, SetCaptureRequest,
+};
+use serde::Serialize;
 
 use super::add::{self, AddSettings, Wishes};
-use super::remove::{self, RemoveArgs};
+use super::remove::{self, RemoveArgs, UserArgs};
 use super::{Session, list};
 use crate::error::CliError;
+use crate::output::Format;
 use crate::output::shape::Service;
 use crate::parse::ServiceTarget;
 
@@ -20,6 +24,8 @@ pub(crate) enum SvcCommand {
     /// Stop forwarding single services
     #[command(aliases = ["remove", "delete"])]
     Rm(RemoveArgs),
+    /// Look for HTTP requests in what goes through services, or do not
+    Capture(CaptureArgs),
     /// List all forwarded services, also those of forwarded namespaces
     #[command(alias = "list")]
     Ls(ScopeArgs),
@@ -36,6 +42,32 @@ pub(crate) struct SvcAddArgs {
     local_ip: Option<Ipv4Addr>,
     #[command(flatten)]
     settings: AddSettings,
+}
+
+/// `svc capture`
+#[derive(Args, Debug)]
+pub(crate) struct CaptureArgs {
+    /// From the next connection on
+    state: Switch,
+    /// Services
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
+    #[command(flatten)]
+    user: UserArgs,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// The structured form, as in REST.
+#[derive(Serialize)]
+struct CaptureSet {
+    service: String,
+    capture: bool,
 }
 
 /// Which services to list; `svc ls` and `fwd ls` share it.
@@ -78,6 +110,7 @@ pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), Cl
             add::run(session, wishes, &args.settings).await
         }
         SvcCommand::Rm(args) => remove_services(session, &args).await,
+        SvcCommand::Capture(args) => capture(session, args).await,
         SvcCommand::Ls(scope) => {
             let if_none = "no service is forwarded; start with: kubefwdctl ns add NAMESPACE";
             list::run::<Service>(session, scope.to_filter(), scope.watch, if_none).await
@@ -106,6 +139,35 @@ fn wishes(args: &SvcAddArgs) -> Result<Wishes, CliError> {
         namespaces: Vec::new(),
         services: args.services.iter().map(request).collect(),
     })
+}
+
+async fn capture(session: &Session, args: CaptureArgs) -> Result<(), CliError> {
+    let out = &session.out;
+    let on = args.state == Switch::On;
+    let mut daemon = session.connect_to_change().await?;
+    let mut set = Vec::new();
+    for key in args.keys {
+        let what = format!("cannot change service {key}");
+        let uid = args.user.user;
+        let request = SetCaptureRequest { key, on, uid };
+        let answer = daemon.control.set_capture(request).await;
+        let answer = answer.map_err(|status| CliError::from_status(&what, &status))?;
+        set.push(CaptureSet {
+            service: answer.into_inner().service,
+            capture: on,
+        });
+    }
+    let lines = |what: &str| -> String {
+        let lines = set.iter().map(|set| format!("{}{what}\n", set.service));
+        lines.collect()
+    };
+    match out.format {
+        Format::Json | Format::Yaml => out.value(&set),
+        Format::Name => out.data(&lines("")),
+        Format::Table | Format::Wide if out.confirms() && on => out.data(&lines(" is captured")),
+        Format::Table | Format::Wide if out.confirms() => out.data(&lines(" is not captured")),
+        Format::Table | Format::Wide => Ok(()),
+    }
 }
 
 async fn remove_services(session: &Session, args: &RemoveArgs) -> Result<(), CliError> {

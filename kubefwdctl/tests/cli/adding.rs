@@ -321,12 +321,29 @@ async fn removals_and_reconnects_reach_the_daemon() {
     let reconnected = run(&socket, "fwd reconnect db.demo.real").await;
     assert_eq!(reconnected.stdout, "db.demo.real reconnects\n");
     run(&socket, "fwd reconnect --failed").await;
+    let off = run(&socket, "svc capture off db.demo.real api.demo.real").await;
+    assert_eq!(
+        off.stdout,
+        "db.demo.real is not captured\napi.demo.real is not captured\n"
+    );
+    let on = run(&socket, "svc capture on db.demo.real -o name").await;
+    assert_eq!(on.stdout, "db.demo.real\n");
     run(&socket, "reserve add db.demo.real 127.9.9.9").await;
 
     let asked = fake.asked();
     assert_eq!(asked.removed_namespaces[0].uid, Some(1000));
     assert_eq!(asked.removed_namespaces[2].uid, None);
     assert!(asked.removed_services[0].all && asked.removed_services[0].key.is_empty());
+    let captures = asked.captures.iter().map(|one| (one.key.as_str(), one.on));
+    let captures: Vec<_> = captures.collect();
+    assert_eq!(
+        captures,
+        [
+            ("db.demo.real", false),
+            ("api.demo.real", false),
+            ("db.demo.real", true)
+        ]
+    );
     assert_eq!(asked.reconnects[0].keys, ["db.demo.real"]);
     assert!(asked.reconnects[1].all && asked.reconnects[1].failed_only);
     let reservation = asked.reservations[0].reservation.clone().unwrap();

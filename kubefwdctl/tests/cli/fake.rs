@@ -56,6 +56,7 @@ pub(crate) struct Asked {
     pub(crate) removed_namespaces: Vec<RemoveNamespaceRequest>,
     pub(crate) removed_services: Vec<RemoveServiceRequest>,
     pub(crate) reconnects: Vec<ReconnectRequest>,
+    pub(crate) captures: Vec<SetCaptureRequest>,
     pub(crate) reservations: Vec<AddReservationRequest>,
     pub(crate) events: Vec<EventsRequest>,
     pub(crate) contexts: Vec<ListContextsRequest>,
@@ -259,6 +260,13 @@ impl Control for Service {
         let triggered = request.keys.clone();
         self.0.asked().reconnects.push(request);
         self.0.answer(ReconnectResponse { triggered })
+    }
+
+    async fn set_capture(&self, request: Request<SetCaptureRequest>) -> Answer<SetCaptureResponse> {
+        let request = request.into_inner();
+        let service = request.key.clone();
+        self.0.asked().captures.push(request);
+        self.0.answer(SetCaptureResponse { service })
     }
 
     async fn list_contexts(

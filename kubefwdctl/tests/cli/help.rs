@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "svc",
     "svc add",
     "svc rm",
+    "svc capture",
     "svc ls",
     "fwd",
     "fwd ls",

@@ -117,6 +117,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, ConfigError> {
         range: config.range()?,
         reservations: config.reservations()?,
         access: config.access()?,
+        capture: config.http.capture,
     })
 }
 

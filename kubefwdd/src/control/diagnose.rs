@@ -91,7 +91,7 @@ impl Control {
                 findings.push(Finding { since, ..found });
             }
             for forward in &service.forwards {
-                if let ForwardState::Error { message, hint } = &forward.state
+                if let ForwardState::Error { message, hint, .. } = &forward.state
                     && *message != service.reason
                 {
                     findings.push(finding(

@@ -62,6 +62,8 @@ pub struct Settings {
     pub reservations: Vec<Reservation>,
     /// Who may connect to forwarded ports.
     pub access: Access,
+    /// Whether requests are looked for in forwarded bytes, where nothing else was said of a service.
+    pub capture: bool,
 }
 
 /// What a warning is about; a new one takes the place of the last about the same.
@@ -319,6 +321,11 @@ impl State {
                             .iter()
                             .map(|(name, wish)| (name.to_string(), wish.options.balance))
                             .collect(),
+                        capture: wishes
+                            .capture
+                            .iter()
+                            .map(|(name, on)| (name.to_string(), *on))
+                            .collect(),
                         generation: self.generation(uid, context_name, name),
                     })
                     .collect(),
@@ -367,7 +374,9 @@ impl State {
         // Names are claimed anew for each.
         self.changed.converge.extend(self.services.keys().cloned());
         self.settings = Settings {
+            // These hold until the next start.
             range: self.settings.range,
+            capture: self.settings.capture,
             ..settings
         };
     }

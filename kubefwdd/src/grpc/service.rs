@@ -107,6 +107,18 @@ impl Calls for Face {
         }))
     }
 
+    async fn set_capture(
+        &self,
+        request: Request<pb::SetCaptureRequest>,
+    ) -> Reply<pb::SetCaptureResponse> {
+        let actor = actor(&request).await?;
+        let pb::SetCaptureRequest { key, on, uid } = request.into_inner();
+        let service = self.control.set_capture(&actor, uid, key, on).await?;
+        Ok(Response::new(pb::SetCaptureResponse {
+            service: service.to_string(),
+        }))
+    }
+
     async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
         let actor = actor(&request).await?;
         self.control.authorize(&actor, Verb::Observe, None)?;

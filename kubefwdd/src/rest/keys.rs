@@ -75,8 +75,9 @@ pub(crate) fn service(view: &View, actor: &Actor, key: &str) -> Result<FoundServ
     )
 }
 
-/// All forwards that a key leads to, in the order of their keys: `service.namespace.context.pod.localPort`,
-/// `pod.service.namespace.context`, `pod.namespace.context`, `service.namespace.context`.
+/// All forwards that a key leads to: `service.namespace.context.pod.localPort`, `pod.service.namespace.context`,
+/// `pod.namespace.context`, `service.namespace.context`. In the order of their keys, those first whose own key goes on from
+/// this one: a service's before those of its pods, a pod's own before that of its service.
 pub(crate) fn forwards(
     view: &View,
     actor: &Actor,
@@ -97,11 +98,15 @@ pub(crate) fn forwards(
     if found.iter().any(|found| found.forward().key == key) {
         found.retain(|found| found.forward().key == key);
     }
-    let own = |found: &FoundForward| actor.uid() != Some(found.service.key.uid);
+    let rank = |found: &FoundForward| {
+        let strange = actor.uid() != Some(found.service.key.uid);
+        let aside = !goes_on(&found.forward().key, key);
+        (strange, aside)
+    };
     found.sort_by(|a, b| {
         let by_key = || a.forward().key.cmp(&b.forward().key);
-        own(a)
-            .cmp(&own(b))
+        rank(a)
+            .cmp(&rank(b))
             .then_with(by_key)
             .then_with(|| port(a).cmp(&port(b)))
     });
@@ -208,7 +213,16 @@ fn users<'a>(view: &'a View, actor: &'a Actor) -> impl Iterator<Item = u32> + 'a
     own.into_iter().filter(|uid| actor.sees(*uid)).chain(others)
 }
 
+/// Whether a key begins with the parts of a shorter one.
+fn goes_on(key: &str, shorter: &str) -> bool {
+    key.strip_prefix(shorter)
+        .is_some_and(|rest| rest.starts_with('.'))
+}
+
 fn leads_to(key: &str, service: &ServiceView, forward: &ForwardView) -> bool {
+    if forward.key == key {
+        return true;
+    }
     let ServiceKey {
         context,
         namespace,
@@ -275,16 +289,21 @@ mod tests {
         ] {
             let mut service = samples::service(uid, name, "shop", context);
             let key = service.key.to_string();
-            let pods = if name == "db" {
-                vec!["db-0", "db-1"]
-            } else {
-                vec!["api-6f"]
-            };
             service.headless = name == "db";
-            for pod in pods {
+            let units = match service.headless {
+                true => vec![
+                    (None, "db-0"),
+                    (Some("db-0"), "db-0"),
+                    (Some("db-1"), "db-1"),
+                ],
+                false => vec![(None, "api-6f")],
+            };
+            for (own, pod) in units {
                 for port in [9090, 80] {
-                    let mut forward = sample_forward(&format!("{key}.{pod}.{port}"), port);
+                    let unit = own.map_or(key.clone(), |pod| format!("{pod}.{key}"));
+                    let mut forward = sample_forward(&format!("{unit}.{pod}.{port}"), port);
                     forward.pod = pod.to_owned();
+                    forward.pod_address = own.is_some();
                     service.forwards.push(forward);
                 }
             }
@@ -335,11 +354,26 @@ mod tests {
         for key in ["api-6f.shop.kind", "api-6f.api.shop.kind", "api.shop.kind"] {
             assert_eq!(keys(key, 1), both, "{key}");
         }
-        assert_eq!(keys("db-0.db.shop.kind", 1).len(), 2);
-        assert_eq!(keys("db.shop.kind", 1).len(), 4);
         assert!(
             keys("api.shop.kin", 1).is_empty() && keys("api.shop.kind.api-6f.81", 1).is_empty()
         );
+    }
+
+    #[test]
+    fn a_headless_service_and_its_pods_are_told_apart() {
+        let first = |key: &str| keys(key, 1).into_iter().next().unwrap();
+        for key in ["db.shop.kind.db-0.80", "db-0.db.shop.kind.db-0.80"] {
+            assert_eq!(keys(key, 1), [format!("1:{key}")]);
+        }
+        // Where the service leads to another pod, this has always been the pod's.
+        let other = keys("db.shop.kind.db-1.80", 1);
+        assert_eq!(other, ["1:db-1.db.shop.kind.db-1.80"]);
+        assert_eq!(keys("db.shop.kind", 1).len(), 6);
+        assert_eq!(first("db.shop.kind"), "1:db.shop.kind.db-0.80");
+        for key in ["db-0.db.shop.kind", "db-0.shop.kind"] {
+            assert_eq!(keys(key, 1).len(), 4);
+            assert_eq!(first(key), "1:db-0.db.shop.kind.db-0.80");
+        }
     }
 
     #[test]

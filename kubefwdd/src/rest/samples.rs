@@ -49,6 +49,7 @@ pub(crate) fn service(uid: u32, name: &str, namespace: &str, context: &str) -> S
         ready_pods: 1,
         total_pods: 1,
         skipped_ports: Vec::new(),
+        capture: true,
         since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     }
 }

@@ -33,6 +33,7 @@ impl Daemon {
     fn new() -> Self {
         let settings = Settings {
             access: crate::core::policy::Access::Auto,
+            capture: true,
             dashed_names: false,
             max_services_per_user: 100,
             range: AddressRange::new("127.0.0.0".parse().unwrap(), 8).unwrap(),

@@ -3,14 +3,15 @@
 //! Derived from the snapshots: an error is open as long as the object it belongs to shows it. Each user has a ring of
 //! their own, so that nobody can push another's errors out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use kubefwd_proto::Reason;
 
+use super::rings::{Record, Rings};
 use crate::core::state::{
     ForwardState, NamespaceKey, NamespaceState, NamespaceView, Problem, ServiceKey, ServiceState,
     ServiceView, WorkerState, WorkerView,
@@ -96,9 +97,14 @@ pub struct ErrorLog {
 
 #[derive(Default)]
 struct Inner {
-    last_id: u64,
-    users: BTreeMap<u32, VecDeque<ErrorRecord>>,
+    rings: Rings<ErrorRecord>,
     open: HashMap<Holder, Vec<u64>>,
+}
+
+impl Record for ErrorRecord {
+    fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 // === impl Holder ===
@@ -145,13 +151,13 @@ impl ErrorLog {
     /// `holder` shows these errors now: what is new begins, what is not shown any more is over.
     pub fn settle(&self, holder: &Holder, mut found: Vec<Found>, now: SystemTime) -> Settled {
         let mut settled = Settled::default();
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner();
         let inner = &mut *inner;
         if found.is_empty() && !inner.open.contains_key(holder) {
             return settled;
         }
-        let records = inner.users.entry(holder.uid()).or_default();
         let mut open = inner.open.remove(holder).unwrap_or_default();
+        let records = inner.rings.of(holder.uid());
         open.retain(|id| {
             let Some(record) = records.iter_mut().find(|record| record.id == *id) else {
                 return false;
@@ -170,8 +176,8 @@ impl ErrorLog {
         });
         for found in found {
             settled.began.push(found.message.clone());
-            inner.last_id += 1;
-            let id = inner.last_id;
+            let id = inner.rings.next_id();
+            let records = inner.rings.of(holder.uid());
             if records.len() >= PER_USER {
                 // One that is still open is worth more than one that is over.
                 let over = records
@@ -197,51 +203,30 @@ impl ErrorLog {
 
     /// The newest errors of the users that `sees` lets through, newest first.
     pub fn newest(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<ErrorRecord> {
-        self.collect(limit, sees, |_| true)
+        self.inner().rings.newest(limit, sees, |_| true)
     }
 
     /// The errors that are not over, newest first.
     pub fn open(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<ErrorRecord> {
-        self.collect(limit, sees, |record| record.resolved_at.is_none())
+        let open = |record: &ErrorRecord| record.resolved_at.is_none();
+        self.inner().rings.newest(limit, sees, open)
     }
 
     /// The errors of one service, newest first.
     pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<ErrorRecord> {
         let own =
             |record: &ErrorRecord| matches!(&record.holder, Holder::Service(key) if key == service);
-        self.collect(limit, |uid| uid == service.uid, own)
+        let inner = self.inner();
+        inner.rings.newest(limit, |uid| uid == service.uid, own)
     }
 
     /// How many errors are kept of the users that `sees` lets through.
     pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner
-            .users
-            .iter()
-            .filter(|(uid, _)| sees(**uid))
-            .map(|(_, records)| records.len())
-            .sum()
+        self.inner().rings.count(sees)
     }
 
-    fn collect(
-        &self,
-        limit: usize,
-        sees: impl Fn(u32) -> bool,
-        wanted: impl Fn(&ErrorRecord) -> bool,
-    ) -> Vec<ErrorRecord> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let visible = inner.users.iter().filter(|(uid, _)| sees(**uid));
-        let mut records: Vec<&ErrorRecord> = visible
-            .flat_map(|(_, records)| {
-                records
-                    .iter()
-                    .rev()
-                    .filter(|record| wanted(record))
-                    .take(limit)
-            })
-            .collect();
-        records.sort_by_key(|record| std::cmp::Reverse(record.id));
-        records.into_iter().take(limit).cloned().collect()
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,13 +247,17 @@ pub fn of_service(service: &ServiceView) -> Vec<Found> {
         .forwards
         .iter()
         .filter_map(|forward| {
-            let ForwardState::Error { message, hint } = &forward.state else {
+            let ForwardState::Error {
+                message,
+                hint,
+                local,
+            } = &forward.state
+            else {
                 return None;
             };
-            // Only what this machine refuses comes with advice from the daemon itself.
-            let component = match hint.is_empty() {
-                true => Component::Connection,
-                false => Component::Network,
+            let component = match local {
+                true => Component::Network,
+                false => Component::Connection,
             };
             Some(Found {
                 forward: Some((forward.address, forward.local_port, forward.key.clone())),

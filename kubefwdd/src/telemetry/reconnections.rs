@@ -1,12 +1,12 @@
 //! Tunnels that were opened anew: why, how often it was tried, how long it took. A ring for each user.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kubefwd_proto::{time::system_time, worker::v1 as wire};
 
 use super::logs::clean;
+use super::rings::{Record, Rings};
 use crate::core::names::{ContextName, Namespace, ServiceName};
 use crate::core::state::ServiceKey;
 
@@ -48,13 +48,13 @@ pub enum Trigger {
 /// The reconnections of everybody.
 #[derive(Default)]
 pub struct Reconnections {
-    inner: Mutex<Inner>,
+    rings: Mutex<Rings<Reconnection>>,
 }
 
-#[derive(Default)]
-struct Inner {
-    last_id: u64,
-    users: BTreeMap<u32, VecDeque<Reconnection>>,
+impl Record for Reconnection {
+    fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 // === impl Reconnections ===
@@ -69,10 +69,9 @@ impl Reconnections {
         else {
             return;
         };
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.last_id += 1;
-        let id = inner.last_id;
-        let ring = inner.users.entry(uid).or_default();
+        let mut rings = self.rings();
+        let id = rings.next_id();
+        let ring = rings.of(uid);
         if ring.len() >= PER_USER {
             ring.pop_front();
         }
@@ -96,42 +95,22 @@ impl Reconnections {
 
     /// The newest of the users that `sees` lets through, newest first.
     pub fn newest(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<Reconnection> {
-        self.collect(limit, sees, |_| true)
+        self.rings().newest(limit, sees, |_| true)
     }
 
     /// The newest of one service, newest first.
     pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<Reconnection> {
-        self.collect(
-            limit,
-            |uid| uid == service.uid,
-            |one| one.service == *service,
-        )
+        let own = |one: &Reconnection| one.service == *service;
+        self.rings().newest(limit, |uid| uid == service.uid, own)
     }
 
     /// How many are kept of the users that `sees` lets through.
     pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner
-            .users
-            .iter()
-            .filter(|(uid, _)| sees(**uid))
-            .map(|(_, ring)| ring.len())
-            .sum()
+        self.rings().count(sees)
     }
 
-    fn collect(
-        &self,
-        limit: usize,
-        sees: impl Fn(u32) -> bool,
-        wanted: impl Fn(&Reconnection) -> bool,
-    ) -> Vec<Reconnection> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let visible = inner.users.iter().filter(|(uid, _)| sees(**uid));
-        let mut found: Vec<&Reconnection> = visible
-            .flat_map(|(_, ring)| ring.iter().rev().filter(|one| wanted(one)).take(limit))
-            .collect();
-        found.sort_by_key(|one| std::cmp::Reverse(one.id));
-        found.into_iter().take(limit).cloned().collect()
+    fn rings(&self) -> MutexGuard<'_, Rings<Reconnection>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -104,7 +104,10 @@ fn port(port: wire::ObservedPort) -> Option<ObservedPort> {
 pub(super) fn forward(report: &wire::ForwardReport) -> ForwardReport {
     let phase = match report.phase() {
         wire::ForwardPhase::Active => ForwardPhase::Active,
-        wire::ForwardPhase::Error => ForwardPhase::Error(clean(&report.error, limits::TEXT)),
+        wire::ForwardPhase::Error => ForwardPhase::Error {
+            message: clean(&report.error, limits::TEXT),
+            hint: clean(&report.hint, limits::TEXT),
+        },
         wire::ForwardPhase::Unspecified | wire::ForwardPhase::Pending => ForwardPhase::Pending,
     };
     ForwardReport {

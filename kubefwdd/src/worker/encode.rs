@@ -96,6 +96,7 @@ pub(super) fn desired(desired: Desired) -> wire::ToWorker {
                         })
                         .collect(),
                     generation: namespace.generation,
+                    capture: namespace.capture.into_iter().collect(),
                 })
                 .collect(),
         });

@@ -3,14 +3,15 @@
 use std::net::TcpStream as StdTcpStream;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kubefwd_proto::worker::v1::{ForwardPhase, ForwardReport, Traffic};
+use kubefwd_proto::{Failure, Reason};
 use tokio::net::TcpStream;
 
-use crate::capture::recorder::Listener;
+use crate::capture::recorder::{Listener, Recorder, Tap};
 use crate::index::object::Name;
 use crate::index::select::PodPort;
 use crate::tunnel::{Backend, Backends, Counters, Outcome, Transport};
@@ -27,8 +28,9 @@ pub struct Forward {
     /// A pod of a headless service; `None`: any.
     pod: Option<Box<str>>,
     counters: Arc<Counters>,
-    /// Records requests, where that is wanted.
-    capture: Option<Arc<Listener>>,
+    recorder: Option<Arc<Recorder>>,
+    /// Records requests, once that was wanted.
+    capture: OnceLock<Arc<Listener>>,
     /// Connections that are being served, whether or not a tunnel has them yet.
     open: AtomicUsize,
     /// Connections that were reset before anything was known that they could be carried to.
@@ -43,17 +45,18 @@ struct Said {
     /// How many reports there were.
     sequence: u64,
     /// Why the last connection failed, until one succeeds or other pods stand behind the service.
-    failure: Option<String>,
+    failure: Option<Failure>,
 }
 
 impl Forward {
-    /// Forwards connections of `listener` to `port` of a service, or of one of its pods; `capture` records requests.
+    /// Forwards connections of `listener` to `port` of a service, or of one of its pods; `recorder` records requests where
+    /// that is wanted.
     pub fn new(
         listener: u64,
         route: Arc<Route>,
         port: u16,
         pod: Option<&str>,
-        capture: Option<Arc<Listener>>,
+        recorder: Option<Arc<Recorder>>,
     ) -> Arc<Self> {
         let forward = Arc::new(Self {
             listener,
@@ -61,7 +64,8 @@ impl Forward {
             port,
             pod: pod.map(Into::into),
             counters: Arc::default(),
-            capture,
+            recorder,
+            capture: OnceLock::new(),
             open: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             said: Mutex::default(),
@@ -81,7 +85,7 @@ impl Forward {
             return None;
         }
         let mut said = self.said();
-        let mut report = self.state(said.failure.as_deref());
+        let mut report = self.state(said.failure.as_ref());
         report.sequence = said.sequence;
         if said.report.as_ref() == Some(&report) {
             return None;
@@ -120,26 +124,35 @@ impl Forward {
             reset(&local);
             drop(local);
             let why = "the cluster has not said yet which pods this service has";
-            self.said().failure = Some(why.to_owned());
+            let failure = Failure::new(Reason::ClusterUnreachable, why);
+            self.said().failure = Some(failure.hint("the state of its namespace says why"));
             return self.report();
         };
         let backends = Connection {
             forward: self,
             current: Mutex::new(None),
         };
-        let tap = self.capture.as_ref().map(Listener::tap);
-        let forwarded = tunnels.forward(local, &backends, &self.counters, tap);
+        let forwarded = tunnels.forward(local, &backends, &self.counters, self.tap());
         match forwarded.await {
             Outcome::Closed => self.answered(),
             Outcome::Failed(failure) => {
                 tracing::debug!(listener = self.listener, %failure, "a connection failed");
-                self.said().failure = Some(failure.message);
+                self.said().failure = Some(failure);
             }
         }
         self.report()
     }
 
-    fn state(&self, failure: Option<&str>) -> ForwardReport {
+    /// Looks for requests in the bytes of a new connection, where that is wanted.
+    fn tap(&self) -> Option<Box<Tap>> {
+        let recorder = self.recorder.as_ref().filter(|_| self.route.captures())?;
+        let listener = self
+            .capture
+            .get_or_init(|| recorder.listener(self.listener));
+        Some(listener.tap())
+    }
+
+    fn state(&self, failure: Option<&Failure>) -> ForwardReport {
         let Some(chosen) = self.route.peek(self.port, self.pod.as_deref()) else {
             return ForwardReport {
                 listener: self.listener,
@@ -148,6 +161,7 @@ impl Forward {
                 ..ForwardReport::default()
             };
         };
+        let (error, hint) = failure.map_or(("", ""), |failure| (&failure.message, &failure.hint));
         let used = self.counters.values().opened > 0;
         let transport = self.route.slot().transport().filter(|_| used);
         ForwardReport {
@@ -159,7 +173,8 @@ impl Forward {
             pod: chosen.pod.name.to_string(),
             container: chosen.container.as_deref().unwrap_or_default().to_owned(),
             pod_port: chosen.port.into(),
-            error: failure.unwrap_or_default().to_owned(),
+            error: error.to_owned(),
+            hint: hint.to_owned(),
             transport: transport.map_or("", transport_name).to_owned(),
             sequence: 0,
         }

@@ -7,6 +7,7 @@ use prost::Message;
 use std::io;
 use std::os::unix::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::index::Changes;
 
@@ -95,12 +96,24 @@ impl Outgoing {
         self.0.recv().await?.frame
     }
 
-    /// Sends frames until the daemon is gone or every [`Outbox`] is.
+    /// Sends frames until the daemon is gone or every [`Outbox`] is; after `end` only those that wait then.
     ///
     /// # Errors
     /// When the channel breaks.
-    pub async fn drain_into(mut self, mut sender: Sender<FromWorker>) -> Result<(), ChannelError> {
-        while let Some(frame) = self.0.recv().await {
+    pub async fn drain_into(
+        mut self,
+        mut sender: Sender<FromWorker>,
+        end: CancellationToken,
+    ) -> Result<(), ChannelError> {
+        loop {
+            let frame = tokio::select! {
+                () = end.cancelled(), if !self.0.is_closed() => {
+                    self.0.close();
+                    continue;
+                }
+                frame = self.0.recv() => frame,
+            };
+            let Some(frame) = frame else { return Ok(()) };
             match sender.send(&frame, None).await {
                 Ok(()) => {}
                 Err(ChannelError::TooLarge(bytes)) => {
@@ -109,7 +122,6 @@ impl Outgoing {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -10,6 +11,7 @@ use kubefwd_worker::cli::Args;
 use kubefwd_worker::link::log::LogLayer;
 use kubefwd_worker::link::{self, Outbox, Outgoing};
 use kubefwd_worker::{sys, worker};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -18,6 +20,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 const USAGE: u8 = 64;
 /// For watches, credentials and the daemon; connections are accepted and carried by threads of their own.
 const THREADS: usize = 1;
+/// How long what was said last may take to be sent.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// What standard error shows, beside what the daemon's log shows anyhow; the daemon passes this variable on.
 const LOG: &str = "KUBEFWD_WORKER_LOG";
 
@@ -60,9 +64,12 @@ fn run(channel: UnixStream, outbox: Outbox, outgoing: Outgoing) -> anyhow::Resul
         .context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let (sender, orders) = link::open(channel).context("cannot use the channel to kubefwdd")?;
-        let sending = tokio::spawn(outgoing.drain_into(sender));
+        let end = CancellationToken::new();
+        let sending = tokio::spawn(outgoing.drain_into(sender, end.clone()));
         let ended = worker::run(orders, outbox).await;
-        sending.abort();
+        end.cancel();
+        // A daemon that does not read any more is not waited for.
+        let _sent = tokio::time::timeout(FAREWELL, sending).await;
         anyhow::Ok(ended?)
     });
     // Whatever is left may be waiting for a plugin or a name server: nobody waits for it.

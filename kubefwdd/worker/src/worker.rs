@@ -19,6 +19,7 @@ use kubefwd_proto::worker::v1::{
     Tuning, Welcome,
 };
 use kubefwd_proto::{environment, time};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +45,9 @@ const EVENTS: usize = 64;
 /// How long connections may go on after the daemon asked the worker to end.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long it may take to have told the daemon what it does not know yet.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// Why the worker ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -58,6 +62,9 @@ pub enum WorkerError {
         /// What the daemon speaks.
         daemon: u32,
     },
+    /// The operating system does not deliver signals.
+    #[error("cannot wait for signals")]
+    Signal(#[source] io::Error),
     /// The operating system gave no thread or descriptor.
     #[error("cannot start accepting connections")]
     Accept(#[source] io::Error),
@@ -76,8 +83,9 @@ struct Worker {
     acceptor: Acceptor<Arc<Forward>>,
     admission: Arc<Admission>,
     listeners: HashMap<u64, Listener>,
-    /// Records requests; `None` where that is not wanted, or not known yet.
+    /// Records requests; `None` until the daemon has said how.
     capture: Option<Arc<Recorder>>,
+    moving: Arc<Moving>,
     contexts: Contexts,
     queries: Queries,
     tasks: TaskTracker,
@@ -89,7 +97,7 @@ struct Listener {
     forward: Arc<Forward>,
 }
 
-/// Runs until the daemon asks the worker to end or is gone.
+/// Runs until the daemon or a signal asks the worker to end, or the daemon is gone.
 ///
 /// # Errors
 /// When the daemon and the worker do not understand each other.
@@ -99,6 +107,7 @@ pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), W
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
     };
+    let terminate = signal(SignalKind::terminate()).map_err(WorkerError::Signal)?;
     let (acceptor, accepted) = accept::start().map_err(WorkerError::Accept)?;
     let (sender, mut events) = mpsc::channel(EVENTS);
     let clusters = Arc::new(Clusters::new(environment::of_this_process()));
@@ -113,7 +122,7 @@ pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), W
         moving.clone(),
         outbox.clone(),
     ));
-    tokio::spawn(traffic::tell(moving, outbox.clone()));
+    tokio::spawn(traffic::tell(moving.clone(), outbox.clone()));
     tokio::spawn(admission::tell(admission.clone(), outbox.clone()));
     tokio::spawn(machine::watch(sender.clone()));
     let mut worker = Worker {
@@ -122,12 +131,13 @@ pub async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), W
         admission,
         listeners: HashMap::new(),
         capture: None,
+        moving,
         contexts: Contexts::new(clusters.clone(), outbox.clone(), sender),
         queries: Queries::new(clusters, outbox.clone(), tasks.clone()),
         tasks,
         outbox,
     };
-    let ended = worker.run(&mut orders, &mut events).await;
+    let ended = worker.run(&mut orders, &mut events, terminate).await;
     worker.end().await;
     ended
 }
@@ -137,6 +147,7 @@ impl Worker {
         &mut self,
         orders: &mut Receiver<ToWorker>,
         events: &mut mpsc::Receiver<Event>,
+        mut terminate: Signal,
     ) -> Result<(), WorkerError> {
         let outbox = self.outbox.clone();
         loop {
@@ -154,6 +165,7 @@ impl Worker {
                         Next::Stop => return Ok(()),
                     }
                 }
+                _ = terminate.recv() => return Ok(()),
                 Some(event) = events.recv() => {
                     let frames = self.contexts.take(event);
                     self.waiting.extend(frames);
@@ -208,11 +220,10 @@ impl Worker {
         }
         let tuning = welcome.tuning.unwrap_or_default();
         self.contexts.set_tuning(settings(&tuning));
-        self.capture = (!tuning.no_http_capture).then(|| {
-            let recorder = Recorder::new(tuning.keep_http_queries);
-            tokio::spawn(recorder::tell(recorder.clone(), self.outbox.clone()));
-            recorder
-        });
+        self.contexts.set_capture(!tuning.no_http_capture);
+        let recorder = Recorder::new(tuning.keep_http_queries);
+        tokio::spawn(recorder::tell(recorder.clone(), self.outbox.clone()));
+        self.capture = Some(recorder);
         Ok(())
     }
 
@@ -240,9 +251,7 @@ impl Worker {
         let port = u16::try_from(grant.service_port).map_err(|_| "the port is out of range")?;
         let route = self.contexts.route(&service);
         let pod = Some(grant.pod.as_str()).filter(|pod| !pod.is_empty());
-        let capture = self.capture.as_ref();
-        let capture = capture.map(|recorder| recorder.listener(grant.listener));
-        let forward = Forward::new(grant.listener, route, port, pod, capture);
+        let forward = Forward::new(grant.listener, route, port, pod, self.capture.clone());
         self.acceptor
             .add(grant.listener, descriptor, forward.clone())
             .map_err(|error| format!("cannot accept from the listening socket: {error}"))?;
@@ -286,11 +295,14 @@ impl Worker {
         }
     }
 
-    /// Ends: no new connections, and some time for those that are open.
+    /// Ends: no new connections, some time for those that are open, and the daemon hears what went through them.
     async fn end(self) {
         let Self {
+            outbox,
             acceptor,
             listeners,
+            capture,
+            moving,
             contexts,
             queries,
             tasks,
@@ -301,6 +313,15 @@ impl Worker {
         if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
             tracing::info!(connections = tasks.len(), "connections are cut");
         }
+        let last = async {
+            moving.tell_now(&outbox).await?;
+            match capture {
+                Some(recorder) => recorder.tell_now(&outbox).await,
+                None => Ok(()),
+            }
+        };
+        // A daemon that is gone, or does not read any more, needs to hear nothing.
+        let _told = tokio::time::timeout(FAREWELL, last).await;
     }
 }
 

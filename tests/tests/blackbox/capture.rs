@@ -10,8 +10,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use kubefwd_tests::harness::http::{Place, Request};
 use kubefwd_tests::harness::net::{connect, echo};
 use kubefwd_tests::harness::sandbox::run;
+use kubefwd_tests::harness::system::signal;
 use kubefwd_tests::harness::{System, eventually};
 use kubefwd_tests::{Behaviour, Namespace, Service, ServicePort, Workload};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{add, config, configured, content};
@@ -225,5 +227,88 @@ fn nothing_is_recorded_where_that_is_wanted() {
             shown(&system, "web.demo.sim", 0)["summary"]["totalRequests"],
             0
         );
+    });
+}
+
+/// Looks at a path of `web` on a connection of its own.
+fn look(path: &str) {
+    let web = Place::Tcp("web".to_owned(), 80);
+    assert_eq!(Request::new("GET", path).send(&web).status, 200);
+}
+
+/// Orders reach a worker in turn: once it has answered a question, it has obeyed those before.
+fn obeyed(system: &System) {
+    let _contexts = asked(system, "/api/v1/kubernetes/contexts");
+}
+
+#[test]
+fn one_service_is_switched_while_it_is_forwarded() {
+    run(async |sandbox| {
+        let (_cluster, mut system) = configured(&sandbox, content("demo"), config("")).await;
+        add(&system);
+        let said = system.ctl(&["svc", "capture", "off", "web.demo"]).ok();
+        assert_eq!(said, "web.demo.sim is not captured\n");
+        obeyed(&system);
+        look("/while-off");
+        let multi = Request::new("GET", "/x").send(&Place::Tcp("multi".to_owned(), 9090));
+        assert_eq!(multi.status, 200);
+        let path = "/api/v1/services/web.demo.sim/http";
+        let on = Request::new("PUT", path).json(&json!({"capture": true}));
+        let on = on.send(&system.rest_socket());
+        assert_eq!(
+            (on.status, &on.json()["data"]["capture"]),
+            (200, &json!(true))
+        );
+        obeyed(&system);
+        look("/while-on");
+        let web = shown(&system, "web.demo.sim", 1);
+        assert_eq!(web["forwards"][0]["logs"][0]["path"], "/while-on");
+        assert_eq!(shown(&system, "multi.demo.sim", 1)["capture"], true);
+        // It is kept over a restart, and forgotten with the service.
+        let _said = system.ctl(&["svc", "capture", "off", "web.demo.sim"]).ok();
+        system.restart_daemon();
+        let _web = system.service_in("web.demo.sim", "active");
+        assert_eq!(asked(&system, path)["capture"], false);
+        let _said = system.ctl(&["svc", "rm", "web.demo.sim"]).ok();
+        let _said = system.ctl(&["svc", "add", "demo/web", "--wait"]).ok();
+        assert_eq!(asked(&system, path)["capture"], true);
+        let _missing = system
+            .ctl(&["svc", "capture", "on", "nothing.demo"])
+            .fails(6);
+    });
+}
+
+#[test]
+fn one_service_is_captured_where_others_are_not() {
+    run(async |sandbox| {
+        let options = config("[http]\ncapture = false\n");
+        let (_cluster, system) = configured(&sandbox, content("demo"), options).await;
+        add(&system);
+        let _said = system.ctl(&["svc", "capture", "on", "web.demo.sim"]).ok();
+        obeyed(&system);
+        let multi = Request::new("GET", "/x").send(&Place::Tcp("multi".to_owned(), 9090));
+        assert_eq!(multi.status, 200);
+        look("/a");
+        let _web = shown(&system, "web.demo.sim", 1);
+        let multi = shown(&system, "multi.demo.sim", 0);
+        assert_eq!(multi["capture"], false);
+    });
+}
+
+#[test]
+fn what_a_worker_saw_last_is_shown_although_it_ends() {
+    run(async |sandbox| {
+        let (_cluster, system) = configured(&sandbox, content("demo"), config("")).await;
+        add(&system);
+        look("/last");
+        let [worker] = system.workers()[..] else {
+            panic!("there is one user");
+        };
+        signal(worker, Signal::SIGTERM);
+        let web = shown(&system, "web.demo.sim", 1);
+        assert_eq!(web["forwards"][0]["logs"][0]["path"], "/last");
+        // Another worker goes on.
+        look("/next");
+        let _web = shown(&system, "web.demo.sim", 2);
     });
 }

@@ -74,7 +74,14 @@ fn canonical(forward: &Value) -> String {
         "podName",
         "localPort",
     ];
-    parts.map(|part| text(&forward[part])).join(".")
+    let key = parts.map(|part| text(&forward[part])).join(".");
+    // A pod of a headless service has a forward of its own, too.
+    let (pod, service) = (text(&forward["podName"]), text(&forward["serviceName"]));
+    let own = format!("{pod}.{service}");
+    match list(&forward["hostnames"]).iter().any(|name| *name == own) {
+        true => format!("{pod}.{key}"),
+        false => key,
+    }
 }
 
 #[test]

@@ -169,6 +169,26 @@ fn a_pod_of_a_headless_service_has_a_key_of_its_own() {
         assert_eq!(each(&one["forwards"], "podName"), ["peers-1"]);
         let address: std::net::IpAddr = text(&one["localIP"]).parse().unwrap();
         assert_eq!(resolve("peers-1.peers"), [address]);
+        // Also where the service itself leads to the same pod, each forward can be asked for.
+        let keys = each(&both["forwards"], "key");
+        assert_eq!(
+            keys,
+            [
+                "peers.demo.sim.peers-0.8080",
+                "peers-0.peers.demo.sim.peers-0.8080",
+                "peers-1.peers.demo.sim.peers-1.8080"
+            ]
+        );
+        for (forward, name) in
+            list(&both["forwards"])
+                .iter()
+                .zip(["peers", "peers-0.peers", "peers-1.peers"])
+        {
+            let found = world.get(&format!("/api/v1/forwards/{}", text(&forward["key"])));
+            assert_eq!(found["key"], forward["key"]);
+            let address: std::net::IpAddr = text(&found["localIP"]).parse().unwrap();
+            assert_eq!(resolve(name), [address]);
+        }
     });
 }
 

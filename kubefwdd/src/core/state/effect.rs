@@ -155,6 +155,8 @@ pub struct DesiredNamespace {
     pub balance: Balance,
     /// Services wanted by name.
     pub services: Vec<(String, Balance)>,
+    /// Services in whose bytes requests are looked for, or are not, whatever the configuration says.
+    pub capture: Vec<(String, bool)>,
     /// Differs when what was known of the namespace was forgotten: everything has to be told again.
     pub generation: u64,
 }

@@ -124,8 +124,13 @@ pub enum ForwardPhase {
     Pending,
     /// A pod is ready.
     Active,
-    /// A pod is there but cannot be reached; why.
-    Error(String),
+    /// A pod is there but cannot be reached.
+    Error {
+        /// What and why.
+        message: String,
+        /// What to do next; may be empty.
+        hint: String,
+    },
 }
 
 /// Counters of one forward.

@@ -178,8 +178,15 @@ impl State {
             ready_pods: observed.ready_pods,
             total_pods: observed.total_pods,
             skipped_ports,
+            capture: self.captures(key),
             since: runtime.since,
         })
+    }
+
+    fn captures(&self, key: &ServiceKey) -> bool {
+        let wishes = self.wishes.namespace(&key.namespace_key());
+        let said = wishes.and_then(|wishes| wishes.capture.get(&key.service));
+        said.copied().unwrap_or(self.settings.capture)
     }
 
     fn is_named(&self, unit: &Unit) -> bool {
@@ -233,22 +240,26 @@ fn forward(
         PortPhase::Failed(problem) => ForwardState::Error {
             message: problem.message.clone(),
             hint: problem.hint.clone(),
+            local: true,
         },
         PortPhase::Held => match (&port.report, &report.phase) {
             (None, _) => ForwardState::Connecting,
             (Some(_), ForwardPhase::Pending) => ForwardState::Pending,
             (Some(_), ForwardPhase::Active) => ForwardState::Active,
-            (Some(_), ForwardPhase::Error(message)) => ForwardState::Error {
+            (Some(_), ForwardPhase::Error { message, hint }) => ForwardState::Error {
                 message: message.clone(),
-                hint: String::new(),
+                hint: hint.clone(),
+                local: false,
             },
         },
     };
     let shown_pod = pod.map_or(report.pod.as_str(), PodName::as_str);
     ForwardView {
         listener: port.listener,
+        // A pod's own forward is told apart from the service's, which may lead to the same pod.
         key: format!(
-            "{key}.{}.{local_port}",
+            "{}.{}.{local_port}",
+            key.unit(pod.cloned()),
             if shown_pod.is_empty() { "-" } else { shown_pod }
         ),
         address: unit.address,
@@ -293,7 +304,7 @@ fn summary(
         .filter(|f| f.state == ForwardState::Active)
         .count();
     let error = forwards.iter().find_map(|f| match &f.state {
-        ForwardState::Error { message, hint } => Some((message.clone(), hint.clone())),
+        ForwardState::Error { message, hint, .. } => Some((message.clone(), hint.clone())),
         ForwardState::Pending
         | ForwardState::Connecting
         | ForwardState::Active

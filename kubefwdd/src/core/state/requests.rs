@@ -274,16 +274,33 @@ impl State {
         for key in &gone {
             let namespace = key.namespace_key();
             self.drop_service_wish(key);
-            if let Some(all) = self
-                .wishes
-                .namespace_mut(&namespace)
-                .and_then(|wishes| wishes.all.as_mut())
-            {
-                all.removed.insert(key.service.clone());
+            if let Some(wishes) = self.wishes.namespace_mut(&namespace) {
+                wishes.capture.remove(&key.service);
+                if let Some(all) = &mut wishes.all {
+                    all.removed.insert(key.service.clone());
+                }
             }
             self.wishes_changed(&namespace);
         }
         Ok(gone)
+    }
+
+    /// Looks for requests in the bytes of a service's new connections from now on, or does not, whatever the configuration
+    /// says; until the service is removed.
+    ///
+    /// # Errors
+    /// When there is none of that name, or several.
+    pub fn set_capture(&mut self, uid: u32, name: &str, on: bool) -> Result<ServiceKey, Refused> {
+        let own = self.services.keys().filter(|key| key.uid == uid);
+        let key = one_of(own.cloned().collect(), name, "service", "svc ls")?;
+        let namespace = key.namespace_key();
+        if let Some(wishes) = self.wishes.namespace_mut(&namespace) {
+            wishes.capture.insert(key.service.clone(), on);
+            self.changed.services.insert(key.clone());
+            self.changed.persist = true;
+            self.effects.push(Effect::Tell { uid });
+        }
+        Ok(key)
     }
 
     /// A client that had a lease is gone: so is what it asked for.

@@ -37,6 +37,7 @@ impl World {
             range: AddressRange::new(Ipv4Addr::new(127, 0, 0, 0), 8).unwrap(),
             reservations: Vec::new(),
             access: Access::Auto,
+            capture: true,
         };
         Self {
             state: State::restore(saved, settings, NameRules::default()),

@@ -88,6 +88,8 @@ pub struct ServiceView {
     pub total_pods: u32,
     /// Ports that cannot be forwarded, with the reason.
     pub skipped_ports: Vec<String>,
+    /// Requests are looked for in its bytes.
+    pub capture: bool,
     /// When it was first seen.
     pub since: SystemTime,
 }
@@ -110,7 +112,8 @@ pub enum ServiceState {
 /// One listening port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardView {
-    /// `service.namespace.context.pod.localPort`
+    /// `service.namespace.context.pod.localPort`; with `pod.` before it where a pod of a headless service has an address of
+    /// its own.
     pub key: String,
     /// The listener.
     pub listener: ListenerId,
@@ -157,6 +160,8 @@ pub enum ForwardState {
         message: String,
         /// What to do next; may be empty.
         hint: String,
+        /// It is this machine that refuses, and not the cluster.
+        local: bool,
     },
     /// Being removed.
     Stopping,

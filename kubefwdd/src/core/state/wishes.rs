@@ -54,6 +54,9 @@ pub struct NamespaceWishes {
     pub all: Option<NamespaceWish>,
     /// Services by name.
     pub services: BTreeMap<ServiceName, ServiceWish>,
+    /// Whether requests are looked for in the bytes of a service, where that was said; otherwise as the configuration says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capture: BTreeMap<ServiceName, bool>,
 }
 
 /// A whole namespace.

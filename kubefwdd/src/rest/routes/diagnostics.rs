@@ -270,12 +270,7 @@ fn issue(finding: &Finding, open: &[ErrorRecord]) -> Option<Issue> {
             .forward
             .as_ref()
             .map(|(_, _, key)| key == &finding.subject);
-        let holder = match &record.holder {
-            Holder::Service(key) => key.to_string() == finding.subject,
-            Holder::Namespace(key) => key.to_string() == finding.subject,
-            Holder::Worker(_) => false,
-        };
-        forward == Some(true) || holder
+        forward == Some(true) || record.holder.to_string() == finding.subject
     });
     let service_key = record.and_then(|record| match &record.holder {
         Holder::Service(key) => Some(key.to_string()),

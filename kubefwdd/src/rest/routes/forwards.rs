@@ -7,24 +7,20 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use super::services::found_in;
-use crate::core::state::ServiceView;
+use crate::core::state::ServiceKey;
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
-use crate::rest::extract::{Caller, Key, Number, Query, text};
+use crate::rest::extract::{Caller, Key, Query, text};
 use crate::rest::keys;
+use crate::rest::select::{Page, Where};
 use crate::rest::types::forwards::{Forward, ForwardList, ForwardStatus};
 use crate::rest::types::http::HttpTraffic;
 use crate::rest::types::services::Summary;
 
-/// Which forwards.
+/// Of which service, and in which state.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Filter {
-    /// Only of this namespace.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "shop")]
-    namespace: Option<String>,
+pub(crate) struct OfService {
     /// Only of the service with this name.
     #[serde(
         default,
@@ -34,75 +30,37 @@ pub(crate) struct Filter {
     )]
     #[param(example = "api")]
     service: Option<String>,
-    /// Only of this context.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "kind")]
-    context: Option<String>,
     /// Only with this status.
     #[param(inline)]
     status: Option<ForwardStatus>,
-    /// Only with this text in their key or one of the names of their service.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "api")]
-    search: Option<String>,
-    /// How many at most; all without it.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100000, example = 100)]
-    limit: Option<Number<1, 100_000>>,
-    /// How many to skip.
-    #[param(value_type = Option<u32>, minimum = 0, maximum = 10000000, example = 0)]
-    offset: Option<Number<0, 10_000_000>>,
-}
-
-// === impl Filter ===
-
-impl Filter {
-    fn matches(&self, service: &ServiceView) -> bool {
-        let key = &service.key;
-        self.namespace
-            .as_deref()
-            .is_none_or(|namespace| key.namespace.as_str() == namespace)
-            && self
-                .service
-                .as_deref()
-                .is_none_or(|name| key.service.as_str() == name)
-            && self
-                .context
-                .as_deref()
-                .is_none_or(|context| key.context.as_str() == context)
-    }
 }
 
 /// List forwards
 ///
 /// Every port that is listened on for the caller; a service may have several.
-#[utoipa::path(get, path = "/api/v1/forwards", tag = "Forwards", params(Filter), responses(
+#[utoipa::path(get, path = "/api/v1/forwards", tag = "Forwards", params(Where, OfService, Page), responses(
     (status = 200, description = "The forwards", body = Envelope<ForwardList>), Refusals,
 ))]
 pub(crate) async fn list(
     State(face): State<Face>,
     caller: Caller,
-    Query(filter): Query<Filter>,
+    Query(place): Query<Where>,
+    Query(OfService { service, status }): Query<OfService>,
+    Query(page): Query<Page>,
 ) -> Envelope<ForwardList> {
     let view = face.control.view();
     let meters = face.control.telemetry().meters.read(SystemTime::now());
     let mut summary = Summary::default();
     let mut matching = Vec::new();
-    for service in keys::visible(&view, &caller).filter(|service| filter.matches(service)) {
-        let by_name = filter
-            .search
-            .as_deref()
-            .is_none_or(|search| found_in(service, search));
+    let is_meant = |key: &ServiceKey| {
+        let named = service.as_deref();
+        place.holds(key) && named.is_none_or(|name| key.service.as_str() == name)
+    };
+    for service in keys::visible(&view, &caller).filter(|service| is_meant(&service.key)) {
+        let by_name = place.finds(service);
         let wanted = service.forwards.iter().filter(|forward| {
-            let by_key = || {
-                filter
-                    .search
-                    .as_deref()
-                    .is_some_and(|search| forward.key.contains(search))
-            };
-            filter
-                .status
-                .is_none_or(|status| status == (&forward.state).into())
-                && (by_name || by_key())
+            let in_state = status.is_none_or(|status| status == (&forward.state).into());
+            in_state && (by_name || place.is_in(&forward.key))
         });
         let before = matching.len();
         matching.extend(wanted.map(|forward| (service, forward)));
@@ -111,10 +69,8 @@ pub(crate) async fn list(
             summary.add_forwards(service, added, &meters);
         }
     }
-    let forwards: Vec<Forward> = matching
-        .into_iter()
-        .skip(filter.offset.map_or(0, Number::get))
-        .take(filter.limit.map_or(usize::MAX, Number::get))
+    let forwards: Vec<Forward> = page
+        .of(matching)
         .map(|(service, forward)| Forward::new(service, forward, &meters))
         .collect();
     let count = forwards.len();

@@ -28,7 +28,7 @@ pub(crate) struct InContext {
     /// A context of the caller's kubeconfig; without it the current one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "minikube")]
-    context: Option<String>,
+    pub(super) context: Option<String>,
 }
 
 /// In which context and namespace.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
-use super::kubernetes::{access, ask, checked, namespace_key, odd, resolved};
+use super::kubernetes::{InContext, access, ask, checked, namespace_key, odd, resolved};
 use crate::core::names::{ContextName, DnsLabel, PodName};
 use crate::core::policy::Actor;
 use crate::core::state::{ForwardView, ServiceView, View};
@@ -62,16 +62,6 @@ pub(crate) struct Filter {
     #[serde(default, alias = "service_name", deserialize_with = "text")]
     #[param(example = "api", pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
     service_name: Option<String>,
-}
-
-/// In which context.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct InContext {
-    /// A context of the caller's kubeconfig; without it the current one.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "minikube")]
-    context: Option<String>,
 }
 
 /// Which lines.

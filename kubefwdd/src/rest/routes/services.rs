@@ -14,40 +14,23 @@ use crate::control::{ClusterAccess, Reconnect, ServiceRequest};
 use crate::core::state::{Options, RemoveServices, ServiceView};
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
-use crate::rest::extract::{Body, Caller, Key, Number, Query, switch, text};
+use crate::rest::extract::{Body, Caller, Key, Query, switch};
 use crate::rest::keys;
+use crate::rest::select::{Page, Where};
 use crate::rest::types::adding::{AddService, AddedService};
-use crate::rest::types::http::{HttpTraffic, ServiceHttp};
+use crate::rest::types::http::{CaptureSet, HttpTraffic, ServiceHttp, SetCapture};
 use crate::rest::types::services::{
     Reconnected, Removed, Service, ServiceList, ServiceStatus, Summary, Synced,
 };
 use crate::rest::wait::{self, Target};
 
-/// Which services.
+/// In which state.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Filter {
-    /// Only of this namespace.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "shop")]
-    namespace: Option<String>,
-    /// Only of this context.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "kind")]
-    context: Option<String>,
+pub(crate) struct InState {
     /// Only with this status.
     #[param(inline)]
     status: Option<ServiceStatus>,
-    /// Only with this text in their key or one of their names.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "api")]
-    search: Option<String>,
-    /// How many at most; all without it.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100000, example = 100)]
-    limit: Option<Number<1, 100_000>>,
-    /// How many to skip.
-    #[param(value_type = Option<u32>, minimum = 0, maximum = 10000000, example = 0)]
-    offset: Option<Number<0, 10_000_000>>,
 }
 
 /// Whether everything is meant.
@@ -60,62 +43,32 @@ pub(crate) struct Force {
     force: bool,
 }
 
-// === impl Filter ===
-
-impl Filter {
-    fn matches(&self, service: &ServiceView) -> bool {
-        let key = &service.key;
-        self.namespace
-            .as_deref()
-            .is_none_or(|namespace| key.namespace.as_str() == namespace)
-            && self
-                .context
-                .as_deref()
-                .is_none_or(|context| key.context.as_str() == context)
-            && self
-                .status
-                .is_none_or(|status| status == service.state.into())
-            && self
-                .search
-                .as_deref()
-                .is_none_or(|search| found_in(service, search))
-    }
-}
-
-/// Whether a text is in the key or a name of a service.
-pub(super) fn found_in(service: &ServiceView, search: &str) -> bool {
-    let search = search.to_lowercase();
-    service.key.to_string().to_lowercase().contains(&search)
-        || service
-            .hostnames
-            .iter()
-            .any(|name| name.as_str().contains(&search))
-}
-
 /// List services
 ///
 /// Every service that the caller forwards, also those that cannot be forwarded, with the reason.
-#[utoipa::path(get, path = "/api/v1/services", tag = "Services", params(Filter), responses(
+#[utoipa::path(get, path = "/api/v1/services", tag = "Services", params(Where, InState, Page), responses(
     (status = 200, description = "The services", body = Envelope<ServiceList>), Refusals,
 ))]
 pub(crate) async fn list(
     State(face): State<Face>,
     caller: Caller,
-    Query(filter): Query<Filter>,
+    Query(place): Query<Where>,
+    Query(InState { status }): Query<InState>,
+    Query(page): Query<Page>,
 ) -> Envelope<ServiceList> {
     let view = face.control.view();
     let meters = face.control.telemetry().meters.read(SystemTime::now());
+    let in_state =
+        |service: &ServiceView| status.is_none_or(|status| status == service.state.into());
     let matching: Vec<&Arc<ServiceView>> = keys::visible(&view, &caller)
-        .filter(|service| filter.matches(service))
+        .filter(|service| place.holds(&service.key) && in_state(service) && place.finds(service))
         .collect();
     let mut summary = Summary::default();
     for service in &matching {
         summary.add(service, &meters);
     }
-    let services: Vec<Service> = matching
-        .into_iter()
-        .skip(filter.offset.map_or(0, Number::get))
-        .take(filter.limit.map_or(usize::MAX, Number::get))
+    let services: Vec<Service> = page
+        .of(matching)
         .map(|service| Service::new(service, &meters))
         .collect();
     let count = services.len();
@@ -323,9 +276,35 @@ pub(crate) async fn http(
     Ok(Envelope::list(
         ServiceHttp {
             service_key,
+            capture: found.service.capture,
             summary,
             forwards,
         },
         logged,
     ))
+}
+
+/// Look for requests, or do not
+///
+/// For the service's connections from now on, whatever the configuration says; until the service is removed.
+#[utoipa::path(put, path = "/api/v1/services/{key}/http", tag = "HTTP Traffic", params(
+    ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
+), request_body = SetCapture, responses(
+    (status = 200, description = "It is so from now on", body = Envelope<CaptureSet>), Refusals,
+))]
+pub(crate) async fn set_capture(
+    State(face): State<Face>,
+    caller: Caller,
+    Key(key): Key,
+    Body(SetCapture { capture }): Body<SetCapture>,
+) -> Result<Envelope<CaptureSet>, ApiError> {
+    let found = keys::service(&face.control.view(), &caller, &key)?;
+    let key = &found.service.key;
+    let owner = Some(key.uid);
+    let set = face
+        .control
+        .set_capture(&caller, owner, key.to_string(), capture)
+        .await?;
+    let service = set.to_string();
+    Ok(Envelope::new(CaptureSet { service, capture }))
 }

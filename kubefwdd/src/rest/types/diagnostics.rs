@@ -275,7 +275,7 @@ pub(crate) struct SyncState {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ForwardDiag {
-    /// `service.namespace.context.pod.localPort`
+    /// As in the list of forwards.
     #[schema(example = "api.shop.kind.api-6f.80")]
     key: String,
     /// `service.namespace.context`

@@ -32,7 +32,8 @@ pub(crate) enum ForwardStatus {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Forward {
-    /// `service.namespace.context.pod.localPort`
+    /// `service.namespace.context.pod.localPort`; for the own address of a headless service's pod
+    /// `pod.service.namespace.context.pod.localPort`
     #[schema(example = "api.shop.kind.api-6f.80")]
     key: String,
     /// `service.namespace.context`
@@ -209,7 +210,7 @@ impl Forward {
 /// What is wrong with a forward, and what to do about it.
 pub(crate) fn error_of(forward: &ForwardView) -> Option<(&str, &str)> {
     match &forward.state {
-        ForwardState::Error { message, hint } => Some((message, hint)),
+        ForwardState::Error { message, hint, .. } => Some((message, hint)),
         ForwardState::Pending
         | ForwardState::Connecting
         | ForwardState::Active

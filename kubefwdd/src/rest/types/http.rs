@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::core::state::{ForwardView, ServiceView};
@@ -39,10 +39,32 @@ pub(crate) struct ServiceHttp {
     /// The service.
     #[schema(example = "api.shop.kind")]
     pub(crate) service_key: String,
+    /// Requests are looked for in the bytes of its connections.
+    #[schema(example = true)]
+    pub(crate) capture: bool,
     /// The sums over all of its forwards.
     pub(crate) summary: HttpSummary,
     /// By forward.
     pub(crate) forwards: Vec<HttpTraffic>,
+}
+
+/// Whether to look for requests.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct SetCapture {
+    /// Look for requests in the bytes of the service's connections.
+    #[schema(example = false)]
+    pub(crate) capture: bool,
+}
+
+/// A service and whether requests are looked for.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CaptureSet {
+    /// Its key.
+    #[schema(example = "api.shop.kind")]
+    pub(crate) service: String,
+    /// Requests are looked for from the next connection on.
+    #[schema(example = false)]
+    pub(crate) capture: bool,
 }
 
 /// Sums over requests.

@@ -80,9 +80,7 @@ pub async fn tell(recorder: Arc<Recorder>, outbox: Outbox) -> Result<(), Closed>
         recorder.some.notified().await;
         // Either way there is something to tell.
         let _ = timeout(BATCH, recorder.much.notified()).await;
-        for report in recorder.take() {
-            outbox.send(Frame::Http(report)).await?;
-        }
+        recorder.tell_now(&outbox).await?;
     }
 }
 
@@ -104,6 +102,17 @@ impl Recorder {
             recorder: Arc::clone(self),
             rate: Mutex::new(Rate::new(Instant::now())),
         })
+    }
+
+    /// Tells the daemon what waits.
+    ///
+    /// # Errors
+    /// When the channel to the daemon has ended.
+    pub async fn tell_now(&self, outbox: &Outbox) -> Result<(), Closed> {
+        for report in self.take() {
+            outbox.send(Frame::Http(report)).await?;
+        }
+        Ok(())
     }
 
     /// What waits, as frames that are small enough.

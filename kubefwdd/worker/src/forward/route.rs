@@ -4,7 +4,7 @@
 //! connection goes where the last news said, and a listener whose service is gone waits for it to come back.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -45,6 +45,15 @@ struct State {
     new: BTreeSet<Name>,
 }
 
+/// How new connections of a service are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Treatment {
+    /// How they choose among ready pods.
+    pub balance: Balance,
+    /// Whether requests are looked for in their bytes.
+    pub capture: bool,
+}
+
 /// One service's pods.
 pub struct Route {
     namespace: Name,
@@ -52,7 +61,7 @@ pub struct Route {
     slot: Arc<Slot>,
     endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
-    balance: AtomicI32,
+    treatment: Mutex<Treatment>,
     /// The watch has said at least once what stands behind the service.
     known: AtomicBool,
     forwards: Mutex<Vec<Weak<Forward>>>,
@@ -104,7 +113,7 @@ impl Routes {
     }
 
     /// The route of a service, made if there is none.
-    pub fn get_or_make(&self, service: &str, balance: Balance) -> Arc<Route> {
+    pub fn get_or_make(&self, service: &str, treatment: Treatment) -> Arc<Route> {
         let mut state = self.state();
         if let Some(route) = state.routes.get(service) {
             return route.clone();
@@ -116,7 +125,7 @@ impl Routes {
             slot: self.slot.clone(),
             endpoints: watch::Sender::default(),
             chooser: Mutex::default(),
-            balance: AtomicI32::new(balance.into()),
+            treatment: Mutex::new(treatment),
             known: AtomicBool::new(false),
             forwards: Mutex::default(),
         });
@@ -199,9 +208,14 @@ impl Route {
         &self.slot
     }
 
-    /// How new connections choose among ready pods.
-    pub fn set_balance(&self, balance: Balance) {
-        self.balance.store(balance.into(), Ordering::Relaxed);
+    /// How new connections are treated from now on.
+    pub fn treat(&self, treatment: Treatment) {
+        *self.treatment() = treatment;
+    }
+
+    /// Whether requests are looked for in the bytes of new connections.
+    pub(super) fn captures(&self) -> bool {
+        self.treatment().capture
     }
 
     /// Whether the cluster has said what stands behind the service: until then there is nothing to report.
@@ -306,7 +320,7 @@ impl Route {
         before: Option<&Name>,
     ) -> Option<PodPort> {
         let endpoints = self.endpoints.borrow().clone();
-        let balance = Balance::try_from(self.balance.load(Ordering::Relaxed)).unwrap_or_default();
+        let balance = self.treatment().balance;
         let mut chooser = self.chooser();
         let chosen = chooser.pick(&endpoints, balance, port, pod, tried)?;
         if let Some(before) = before {
@@ -328,6 +342,12 @@ impl Route {
     fn each(&self, report: fn(&Forward) -> Option<ForwardReport>) -> Vec<ForwardReport> {
         let forwards: Vec<_> = self.forwards().iter().filter_map(Weak::upgrade).collect();
         forwards.iter().filter_map(|f| report(f)).collect()
+    }
+
+    fn treatment(&self) -> MutexGuard<'_, Treatment> {
+        self.treatment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn chooser(&self) -> MutexGuard<'_, Chooser> {

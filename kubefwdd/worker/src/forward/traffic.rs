@@ -78,16 +78,7 @@ pub async fn tell(moving: Arc<Moving>, outbox: Outbox) -> Result<(), Closed> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !moving.lock().is_empty() {
             ticks.tick().await;
-            let (traffic, reports) = moving.take();
-            for traffic in traffic.chunks(IN_ONE_FRAME) {
-                let traffic = traffic.to_vec();
-                outbox
-                    .send(Frame::Traffic(TrafficReport { traffic }))
-                    .await?;
-            }
-            for report in reports {
-                outbox.send(Frame::Forward(report)).await?;
-            }
+            moving.tell_now(&outbox).await?;
         }
     }
 }
@@ -111,6 +102,24 @@ impl Moving {
             forward: forward.clone(),
             told: None,
         });
+    }
+
+    /// Tells the daemon what it does not know.
+    ///
+    /// # Errors
+    /// When the channel to the daemon has ended.
+    pub async fn tell_now(&self, outbox: &Outbox) -> Result<(), Closed> {
+        let (traffic, reports) = self.take();
+        for traffic in traffic.chunks(IN_ONE_FRAME) {
+            let traffic = traffic.to_vec();
+            outbox
+                .send(Frame::Traffic(TrafficReport { traffic }))
+                .await?;
+        }
+        for report in reports {
+            outbox.send(Frame::Forward(report)).await?;
+        }
+        Ok(())
     }
 
     async fn some(&self) {

@@ -183,6 +183,10 @@ fn reset(backend: &Backend, why: &str) -> Failure {
         Reason::ClusterUnreachable,
         format!("the connection to port {port} of the pod {pod} broke: {why}"),
     )
+    .hint(
+        "the next connection takes another tunnel; if that breaks too, look at the pod's node and the network to it: \
+         kubectl get nodes, kubectl describe pod",
+    )
 }
 
 fn refused(backend: &Backend, why: &str) -> Failure {

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::balance;
 use crate::access::kubeconfig::Environment;
 use crate::cluster::{Cluster, Clusters};
-use crate::forward::route::{Route, Routes, Slot};
+use crate::forward::route::{Route, Routes, Slot, Treatment};
 use crate::link::Outbox;
 use crate::tunnel::{Reopened, Settings, Tunnels};
 use crate::watch::backoff::Backoff;
@@ -47,6 +47,8 @@ pub(super) struct Contexts {
     outbox: Outbox,
     events: mpsc::Sender<Event>,
     settings: Settings,
+    /// Whether requests are looked for where nothing else is said of a service.
+    capture: bool,
     contexts: BTreeMap<String, Context>,
     slots: HashMap<String, Arc<Slot>>,
     routes: HashMap<(String, String), Arc<Routes>>,
@@ -79,6 +81,8 @@ struct Watched {
     balance: Balance,
     /// Of services that have one of their own.
     balances: BTreeMap<String, Balance>,
+    /// Whether requests are looked for, of services of which that was said.
+    capture: HashMap<String, bool>,
     /// None while there is no cluster.
     watch: Option<AbortOnDropHandle<()>>,
 }
@@ -94,6 +98,7 @@ impl Contexts {
             outbox,
             events,
             settings: Settings::default(),
+            capture: false,
             contexts: BTreeMap::new(),
             slots: HashMap::new(),
             routes: HashMap::new(),
@@ -104,6 +109,11 @@ impl Contexts {
     /// For tunnels that are made from now on.
     pub(super) fn set_tuning(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// Whether requests are looked for where nothing else is said of a service; comes before anything is wanted.
+    pub(super) fn set_capture(&mut self, capture: bool) {
+        self.capture = capture;
     }
 
     /// Makes what runs match what is wanted; returns what the daemon should know at once.
@@ -174,7 +184,7 @@ impl Contexts {
         let mut new = Watched::new(context, wanted);
         let routes = self.routes(context, &namespace);
         for route in routes.all() {
-            route.set_balance(new.balance(route.service()));
+            route.treat(new.treatment(route.service(), self.capture));
         }
         let context_state = self.contexts.get_mut(context)?;
         let known = context_state.namespaces.remove(&namespace);
@@ -286,15 +296,17 @@ impl Contexts {
 
     /// The route of a service, for a listener.
     pub(super) fn route(&mut self, service: &ServiceRef) -> Arc<Route> {
-        let balance = self
-            .contexts
-            .get(&service.context)
-            .and_then(|context| context.namespaces.get(&service.namespace))
-            .map_or(Balance::Primary, |watched| {
-                watched.balance(&service.service)
-            });
+        let context = self.contexts.get(&service.context);
+        let watched = context.and_then(|context| context.namespaces.get(&service.namespace));
+        let treatment = match watched {
+            Some(watched) => watched.treatment(&service.service, self.capture),
+            None => Treatment {
+                balance: Balance::Primary,
+                capture: self.capture,
+            },
+        };
         self.routes(&service.context, &service.namespace)
-            .get_or_make(&service.service, balance)
+            .get_or_make(&service.service, treatment)
     }
 
     /// The route of a service that has a listener.
@@ -470,6 +482,7 @@ impl Watched {
                 .iter()
                 .map(|service| (service.name.clone(), own(service.balance)))
                 .collect(),
+            capture: wanted.capture,
             spec: Spec {
                 context: context.to_owned(),
                 namespace: wanted.name,
@@ -481,8 +494,11 @@ impl Watched {
         }
     }
 
-    fn balance(&self, service: &str) -> Balance {
-        self.balances.get(service).copied().unwrap_or(self.balance)
+    fn treatment(&self, service: &str, capture: bool) -> Treatment {
+        Treatment {
+            balance: self.balances.get(service).copied().unwrap_or(self.balance),
+            capture: self.capture.get(service).copied().unwrap_or(capture),
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::to_worker::Frame as Order;
 use kubefwd_proto::worker::v1::{
     Answer, Desired, DesiredContext, DesiredNamespace, DesiredService, ForwardReport, FromWorker,
-    Grant, NamespacePhase, NamespaceReport, ObservedService, Revoke, ServiceRef, ServicesReport,
-    ToWorker, Traffic, Tuning, Welcome,
+    Grant, HttpExchange, NamespacePhase, NamespaceReport, ObservedService, Revoke, ServiceRef,
+    ServicesReport, ToWorker, Traffic, Tuning, Welcome,
 };
 use kubefwd_tests::Kubeconfig;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -46,6 +46,7 @@ pub(crate) struct Known {
     pub(crate) traffic: HashMap<u64, Traffic>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) logs: Vec<String>,
+    pub(crate) requests: Vec<HttpExchange>,
 }
 
 /// A listener that the worker accepts from; the daemon keeps its own copy, as the real one does.
@@ -235,9 +236,13 @@ impl Daemon {
         .await;
     }
 
-    /// Waits until the worker has closed the channel.
+    /// Waits until the worker has closed the channel; takes what it says before.
     pub(crate) async fn ended(&mut self) {
-        let end = async { while let Ok(Some(_)) = self.receiver.receive().await {} };
+        let end = async {
+            while let Ok(Some((frame, _))) = self.receiver.receive().await {
+                self.known.take(frame.frame.unwrap());
+            }
+        };
         tokio::time::timeout(PATIENCE, end).await.unwrap();
     }
 
@@ -326,7 +331,8 @@ impl Known {
             }
             Frame::Answer(answer) => self.answers.push(answer),
             Frame::Log(log) => self.logs.push(log.message),
-            Frame::Http(_) | Frame::Reconnected(_) | Frame::Refused(_) => {}
+            Frame::Http(report) => self.requests.extend(report.exchanges),
+            Frame::Reconnected(_) | Frame::Refused(_) => {}
         }
     }
 

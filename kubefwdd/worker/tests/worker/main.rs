@@ -14,6 +14,10 @@ use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::to_worker::Frame as Order;
 use kubefwd_proto::worker::v1::{ListContextsQuery, Query, Shutdown, answer};
 use kubefwd_tests::demo;
+use kubefwd_tests::harness::system;
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use daemon::Daemon;
 
@@ -41,6 +45,39 @@ async fn it_ends_when_it_is_told_to_and_when_the_daemon_is_gone() {
     let mut worker = daemon.abandon();
     let ended = tokio::task::spawn_blocking(move || worker.wait().unwrap());
     assert!(ended.await.unwrap().success());
+}
+
+#[tokio::test]
+async fn however_it_is_asked_to_end_it_tells_what_it_saw_last() {
+    let cluster = demo::cluster(0).start().await.unwrap();
+    let kubeconfig = cluster.kubeconfig("admin").unwrap();
+    for by_signal in [false, true] {
+        let mut daemon = Daemon::start(&kubeconfig).await;
+        daemon.want("demo").await;
+        daemon.watching("demo").await;
+        let grafana = daemon.grant("demo", "grafana", "", 3000).await;
+        let mut client = TcpStream::connect(grafana.address).await.unwrap();
+        let request = b"GET /last HTTP/1.1\r\nHost: grafana\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        // At once: neither the requests of a moment nor the counters of a second are due.
+        match by_signal {
+            false => daemon.order(Order::Shutdown(Shutdown {})).await,
+            true => system::signal(daemon.worker.as_ref().unwrap().id(), Signal::SIGTERM),
+        }
+        daemon.ended().await;
+        let requests = &daemon.known.requests;
+        let seen: Vec<_> = requests
+            .iter()
+            .map(|one| (one.path.as_str(), one.status))
+            .collect();
+        assert_eq!(seen, [("/last", 200)]);
+        let traffic = daemon.known.traffic[&grafana.id];
+        let moved = (traffic.bytes_out as usize, traffic.bytes_in as usize);
+        assert_eq!(moved, (request.len(), answer.len()));
+        assert!(daemon.abandon().wait().unwrap().success());
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::*;
-use super::{UID, World, key, observed};
+use super::{UID, World, headless, key, observed};
 use crate::core::names::HostName;
 use crate::core::policy::Access;
 
@@ -30,6 +30,31 @@ fn what_was_known_has_its_name_as_soon_as_it_listens() {
     world.rest();
     assert_eq!(world.open.len(), 2);
     assert!(!has_name(&world, "new"), "it never answered under its name");
+}
+
+#[test]
+fn a_headless_service_and_its_first_pod_have_forwards_with_keys_of_their_own() {
+    let mut world = World::new(Saved::default());
+    world.add_namespace("demo").unwrap();
+    world.found("demo", "db", headless(&["db-0", "db-1"]));
+    world.rest();
+    let listener = world.service("demo", "db").unwrap().forwards[0].listener;
+    let report = ForwardReport {
+        phase: ForwardPhase::Active,
+        pod: "db-0".to_owned(),
+        sequence: 2,
+        ..ForwardReport::default()
+    };
+    world.state.forward_reported(UID, listener, report);
+    world.rest();
+    let forwards = &world.service("demo", "db").unwrap().forwards;
+    let keys: Vec<&str> = forwards.iter().map(|one| one.key.as_str()).collect();
+    let expected = [
+        "db.demo.sim.db-0.80",
+        "db-0.db.demo.sim.db-0.80",
+        "db-1.db.demo.sim.db-1.80",
+    ];
+    assert_eq!(keys, expected);
 }
 
 fn settings(access: Access) -> Settings {
