@@ -1,6 +1,8 @@
 //! The programs under test: where the build put them, beside the test's own binary or one directory up.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 /// The path of one of the workspace's programs.
 ///
@@ -22,4 +24,20 @@ pub fn find(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// A worker that says hello with protocol 99 and then only reads; the path of its program, in this directory.
+///
+/// # Panics
+/// When the directory is not writable.
+#[must_use]
+pub fn worker_of_another_version(directory: &Path) -> String {
+    // Length, no descriptor, and the message.
+    const HELLO: &str = r"\004\000\000\000\000\012\002\010\143";
+    let script = format!("#!/bin/sh\nprintf '{HELLO}' >&3\nexec cat <&3 >/dev/null\n");
+    let program = directory.join("other-worker");
+    fs::write(&program, script).expect("the sandbox is writable");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&program, mode).expect("the file is ours");
+    program.display().to_string()
 }

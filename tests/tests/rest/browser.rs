@@ -12,7 +12,8 @@ use kubefwd_tests::harness::sandbox::{Sandbox, run};
 use kubefwd_tests::harness::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
-use crate::support::{World, each, list, skip, text};
+use crate::devtools::Page;
+use crate::support::{World, each, list, number, skip, text};
 
 /// A page that tries what a page can, and tells its own server what came of it.
 const HOSTILE: &str = r#"<!doctype html><title>hostile</title><body><script>
@@ -72,7 +73,7 @@ fn chromium() -> Option<PathBuf> {
 }
 
 /// Names that other programs never resolve lead to the page's server and, as after a rebinding, to the daemon.
-fn start(program: &Path, sandbox: &Sandbox, own: u16, arguments: &[&str]) -> Child {
+fn command(program: &Path, sandbox: &Sandbox, own: u16) -> Command {
     let rules = format!("MAP evil.example 127.0.0.1:{own}, MAP rebound.example 127.2.27.1:80");
     let mut command = Command::new(program);
     command
@@ -92,9 +93,14 @@ fn start(program: &Path, sandbox: &Sandbox, own: u16, arguments: &[&str]) -> Chi
         .arg(format!(
             "--user-data-dir={}",
             sandbox.path("browser").display()
-        ))
-        .args(arguments);
+        ));
     command
+}
+
+fn start(program: &Path, sandbox: &Sandbox, own: u16, arguments: &[&str]) -> Child {
+    let mut command = command(program, sandbox, own);
+    command
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
@@ -211,7 +217,7 @@ fn pages_of_other_sites_change_nothing_and_read_nothing() {
 }
 
 #[test]
-fn the_documentation_needs_no_other_host_and_sends_requests() {
+fn the_documentation_needs_no_other_host() {
     run(async |sandbox| {
         let Some(program) = chromium() else {
             return skip("browser", "there is no chromium (Debian package chromium)");
@@ -249,6 +255,101 @@ fn the_documentation_needs_no_other_host_and_sends_requests() {
         for (url, status) in &requests {
             assert!(matches!(status, Some(200 | 304)), "{url}: {status:?}");
         }
+    });
+}
+
+/// What a person does with the documentation: opens everything, looks for something, and sends requests from it.
+const TRIED: &str = r#"(async () => {
+  const until = async (what) => {
+    for (;;) {
+      const found = what();
+      if (found) return found;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  const all = () => [...document.querySelectorAll("main > details")];
+  await until(() => all().length > 0);
+  for (const operation of all()) operation.open = true;
+  await until(() => all().every((operation) => operation.querySelector(".body")));
+  const told = { opened: all().length };
+  const operation = (method, path) => all().find((one) =>
+    one.querySelector(".method").textContent === method && one.querySelector(".path").textContent === path);
+  const button = (one, name) => [...one.querySelectorAll("button")].find((button) => button.textContent === name);
+  const output = (one) => [...one.querySelectorAll(".body > pre")][1].textContent;
+  const fill = (one, name, value) => {
+    const input = one.querySelector(`input[aria-label="${name}"]`);
+    input.value = value;
+    input.dispatchEvent(new Event("input"));
+  };
+  const list = operation("GET", "/api/v1/services");
+  fill(list, "search", "web");
+  told.curl = list.querySelector(".body > pre").textContent;
+  button(list, "Send").click();
+  told.list = await until(() => output(list).includes("summary") && output(list));
+  const reconnect = operation("POST", "/api/v1/services/{key}/reconnect");
+  fill(reconnect, "key", "web.demo.sim");
+  button(reconnect, "Send").click();
+  told.reconnect = await until(() => output(reconnect).includes("meta") && output(reconnect));
+  const add = operation("POST", "/api/v1/namespaces");
+  add.querySelector("textarea").value = '{"namespace": "no such one"}';
+  button(add, "Send").click();
+  told.add = await until(() => output(add).includes("meta") && output(add));
+  const events = operation("GET", "/api/v1/events");
+  button(events, "Send").click();
+  await until(() => output(events).includes(": connected"));
+  told.following = !button(events, "Stop").hidden;
+  button(events, "Stop").click();
+  told.stopped = await until(() => button(events, "Stop").hidden && !button(events, "Send").disabled);
+  const find = document.getElementById("find");
+  find.value = "reconnect";
+  find.dispatchEvent(new Event("input"));
+  told.found = all().filter((one) => !one.hidden).map((one) => one.querySelector(".path").textContent);
+  return told;
+})()"#;
+
+#[test]
+fn the_documentation_sends_requests_and_shows_their_answers() {
+    run(async |sandbox| {
+        let Some(program) = chromium() else {
+            return skip("browser", "there is no chromium (Debian package chromium)");
+        };
+        let world = World::start(&sandbox).await;
+        world.add();
+        let browser = command(&program, &sandbox, 9);
+        let mut page = Page::open(&browser, &sandbox, "http://kubefwd.internal/docs");
+        let told = page.value(TRIED);
+        let paths = world.call("GET", "/openapi.json", None).json();
+        let methods = paths["paths"].as_object().unwrap().values();
+        let operations = methods.map(|methods| methods.as_object().unwrap().len());
+        assert_eq!(number(&told["opened"]), operations.sum::<usize>() as u64);
+        assert_eq!(
+            told["curl"],
+            "curl 'http://kubefwd.internal/api/v1/services?search=web'"
+        );
+        let shows = |name: &str, words: &[&str]| {
+            let shown = text(&told[name]);
+            assert!(
+                words.iter().all(|word| shown.contains(word)),
+                "{words:?}: {shown}"
+            );
+        };
+        shows("list", &["200", "\"web.demo.sim\""]);
+        assert!(!text(&told["list"]).contains("echo.demo.sim"), "{told}");
+        shows("reconnect", &["200", "\"triggered\": 1"]);
+        shows("add", &["400", "BAD_REQUEST"]);
+        assert_eq!(
+            (&told["following"], &told["stopped"]),
+            (&json!(true), &json!(true))
+        );
+        let found = list(&told["found"]);
+        assert!(
+            !found.is_empty() && found.iter().all(|path| text(path).contains("reconnect")),
+            "{found:?}"
+        );
+        assert_eq!(
+            list(&world.get("/api/v1/services/web.demo.sim/history/reconnections")).len(),
+            1
+        );
     });
 }
 

@@ -1,12 +1,14 @@
 //! `/api/v1/diagnostics`, `/status`, `/analyze`: each issue says what is wrong, since when, and what mends it.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
+use kubefwd_tests::harness::programs::worker_of_another_version;
 use kubefwd_tests::harness::sandbox::run;
-use kubefwd_tests::{RequestEffect, RequestMatch, Rule};
+use kubefwd_tests::harness::{Options, eventually, net};
+use kubefwd_tests::{NetworkFault, RequestEffect, RequestMatch, Rule, Scope};
 use serde_json::{Value, json};
 
-use crate::support::{World, each, has_fields, is_time, list, number, refusal, text};
+use crate::support::{World, each, has_fields, is_time, list, number, refusal, tcp, text};
 
 #[test]
 fn what_works_has_nothing_to_complain_about() {
@@ -113,7 +115,7 @@ fn services_and_forwards_in_depth() {
     run(async |sandbox| {
         let world = World::start(&sandbox).await;
         world.add();
-        let _page = kubefwd_tests::harness::net::get("web", 80);
+        let _page = net::get("web", 80);
         let service = world.until(
             "it was used",
             "/api/v1/diagnostics/services/web.demo.sim",
@@ -190,6 +192,9 @@ fn a_port_that_is_taken_names_who_has_it() {
         let _taken = std::net::TcpListener::bind("0.0.0.0:7000").unwrap();
         world.post("/api/v1/namespaces", &json!({"namespace": "demo"}));
         let own = std::process::id().to_string();
+        world.until("it is recorded", "/api/v1/diagnostics/errors", |errors| {
+            !list(errors).is_empty()
+        });
         let found = issue(&world, "echo.demo.sim", &["7000", &own]);
         assert_eq!(
             (&found["severity"], &found["serviceKey"]),
@@ -222,6 +227,86 @@ fn a_service_without_a_ready_pod_says_since_when() {
         let found = issue(&world, "echo.demo.sim", &["ready"]);
         assert_eq!(found["severity"], "medium");
         assert!(text(&found["hint"]).contains("kubectl"), "{found}");
+    });
+}
+
+#[test]
+fn a_tunnel_that_carries_nothing_any_more_is_named_until_another_does() {
+    run(async |sandbox| {
+        let world = World::start(&sandbox).await;
+        world.add();
+        net::echo_pattern("echo", 7000, 1_000);
+        // All five workers of every connection to the pod are stuck: nothing that is sent arrives, and nothing is said.
+        let wedged = NetworkFault {
+            stalled_partitions: 0b1_1111,
+            ..NetworkFault::default()
+        };
+        let pods = Scope::all().namespace("demo").pod("echo*");
+        world.cluster.set_network_fault(pods, wedged);
+        let mut client = net::connect("echo", 7000);
+        client.write_all(b"is anybody there?").unwrap();
+        let end = client.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
+        let pod = world.cluster.pods("demo", "echo").remove(0);
+        let found = issue(&world, "echo.demo.sim", &[&pod]);
+        assert_eq!(found["severity"], "high", "{found}");
+        let errors = world.get("/api/v1/diagnostics/errors");
+        let error = &list(&errors)[0];
+        assert_eq!(error["component"], "connection", "{error}");
+        assert_eq!(error["podName"], json!(pod), "{error}");
+        let status = world.get("/api/v1/status");
+        assert!(text(&status["message"]).contains("echo"), "{status}");
+
+        world.cluster.clear_network_faults();
+        net::echo_pattern("echo", 7000, 1_000);
+        world.until("it is over", "/api/v1/diagnostics/errors", |errors| {
+            list(errors).is_empty()
+        });
+        let past = world.get("/api/v1/history/errors");
+        assert_eq!(past[0]["resolved"], true, "{past}");
+        world.until(
+            "the new tunnel is told of",
+            "/api/v1/services/echo.demo.sim/history/reconnections",
+            |all| list(all).iter().any(|one| one["trigger"] == "auto"),
+        );
+    });
+}
+
+#[test]
+fn programs_of_different_versions_are_called_so() {
+    run(async |sandbox| {
+        let options = Options {
+            flags: vec![
+                "--worker".to_owned(),
+                worker_of_another_version(sandbox.dir()),
+            ],
+            ..Options::default()
+        };
+        let world = World::bare(&sandbox, options).await;
+        eventually("kubefwd.internal has its name", || tcp().connect().ok());
+        let add = json!({"namespace": "demo"});
+        let error = refusal(
+            &world.call("POST", "/api/v1/namespaces", Some(&add)),
+            503,
+            "UNAVAILABLE",
+        );
+        assert!(text(&error["message"]).contains("protocol 99"), "{error}");
+        // It is wanted for as long as somebody asks; the analysis says why there is none.
+        let found = eventually("the analysis names it", || {
+            let _again = world.call("POST", "/api/v1/namespaces", Some(&add));
+            let analysis = world.get("/api/v1/analyze");
+            let issues = list(&analysis["issues"]);
+            let found = issues
+                .iter()
+                .find(|issue| says(issue, text(&issue["component"]), &["protocol 99"]));
+            found.cloned()
+        });
+        assert!(
+            text(&found["message"]).contains("install both from the same package"),
+            "{found}"
+        );
+        is_time(&found["since"]);
+        assert!(found["hint"].is_string(), "{found}");
     });
 }
 
@@ -296,7 +381,7 @@ fn a_name_that_the_hosts_file_has_is_left_and_said() {
         let conflicts = world.get("/api/v1/hostnames")["conflicts"].clone();
         assert_eq!(each(&conflicts, "hostname"), ["web"]);
         assert_eq!(
-            kubefwd_tests::harness::net::resolve("web"),
+            net::resolve("web"),
             ["10.1.2.3".parse::<std::net::IpAddr>().unwrap()]
         );
     });
@@ -333,8 +418,8 @@ fn a_hosts_file_that_was_changed_is_put_back_and_counted() {
         });
         assert!(network["hostsFile"]["error"].is_null(), "{network}");
         issue(&world, "hosts file", &["changed"]);
-        kubefwd_tests::harness::eventually("the names are back", || {
-            (!kubefwd_tests::harness::net::resolve("web.demo.svc").is_empty()).then_some(())
+        eventually("the names are back", || {
+            (!net::resolve("web.demo.svc").is_empty()).then_some(())
         });
     });
 }

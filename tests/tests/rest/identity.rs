@@ -5,27 +5,23 @@ use std::net::Shutdown;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use kubefwd_tests::Cluster;
 use kubefwd_tests::harness::http::{Connection, Place, Request, read};
 use kubefwd_tests::harness::net::resolve;
 use kubefwd_tests::harness::sandbox::{Sandbox, run, run_as_root};
 use kubefwd_tests::harness::users::{self, ALICE, BOB, MALLORY, User};
-use kubefwd_tests::harness::{Options, System, eventually};
+use kubefwd_tests::harness::{Options, eventually};
 use serde_json::{Value, json};
 
-use crate::support::{World, at_home, content, data, each, list, refusal, tcp, text};
+use crate::support::{World, data, each, list, refusal, tcp, text};
 
 /// A world with alice, bob and mallory, where alice and bob have kubeconfigs at home.
 async fn with_users(sandbox: &Sandbox, config: &str) -> World {
-    let cluster = Cluster::builder().namespace(content("demo")).start().await;
-    let cluster = cluster.unwrap();
-    let kubeconfig = cluster.kubeconfig("admin").unwrap().yaml();
     let options = Options {
         config: config.to_owned(),
-        rest: true,
         ..users::create(sandbox)
     };
-    at_home(sandbox, &kubeconfig);
+    let world = World::bare(sandbox, options).await;
+    let kubeconfig = world.cluster.kubeconfig("admin").unwrap().yaml();
     for user in [ALICE, BOB] {
         let home = sandbox.path(user.name).join(".kube");
         std::fs::create_dir(&home).unwrap();
@@ -37,9 +33,8 @@ async fn with_users(sandbox: &Sandbox, config: &str) -> World {
             0o600,
         );
     }
-    let system = System::start_with(sandbox, &kubeconfig, options);
     eventually("kubefwd.internal has its name", || tcp().connect().ok());
-    World { cluster, system }
+    world
 }
 
 /// What curl prints when this user runs it: the answer, and the status behind it.
@@ -286,22 +281,14 @@ fn a_fixed_identity_holds_for_every_local_caller() {
 #[test]
 fn without_tcp_the_unix_socket_still_serves() {
     run(async |sandbox| {
-        let cluster = Cluster::builder()
-            .namespace(content("demo"))
-            .start()
-            .await
-            .unwrap();
-        let kubeconfig = cluster.kubeconfig("admin").unwrap().yaml();
-        at_home(&sandbox, &kubeconfig);
         let options = Options {
             config: "[rest]\nlisten = \"off\"\n".to_owned(),
-            rest: true,
             ..Options::default()
         };
-        let system = System::start_with(&sandbox, &kubeconfig, options);
+        let world = World::bare(&sandbox, options).await;
         let add = Request::new("POST", "/api/v1/namespaces")
             .json(&json!({"namespace": "demo", "wait": true}));
-        data(&add.send(&system.rest_socket()), 201);
+        data(&add.send(&world.system.rest_socket()), 201);
         assert!(resolve("kubefwd.internal").is_empty());
         assert!(std::net::TcpStream::connect("127.2.27.1:80").is_err());
     });
@@ -311,22 +298,9 @@ fn without_tcp_the_unix_socket_still_serves() {
 fn a_port_that_is_taken_is_said_and_the_unix_socket_serves() {
     run(async |sandbox| {
         let _taken = std::net::TcpListener::bind("127.2.27.1:80").unwrap();
-        let cluster = Cluster::builder()
-            .namespace(content("demo"))
-            .start()
-            .await
-            .unwrap();
-        let kubeconfig = cluster.kubeconfig("admin").unwrap().yaml();
-        at_home(&sandbox, &kubeconfig);
-        let options = Options {
-            rest: true,
-            ..Options::default()
-        };
-        let system = System::start_with(&sandbox, &kubeconfig, options);
-        let analysis = data(
-            &Request::new("GET", "/api/v1/analyze").send(&system.rest_socket()),
-            200,
-        );
+        let world = World::bare(&sandbox, Options::default()).await;
+        let analyze = Request::new("GET", "/api/v1/analyze");
+        let analysis = data(&analyze.send(&world.system.rest_socket()), 200);
         let rest = list(&analysis["issues"])
             .iter()
             .find(|issue| issue["component"] == "REST")

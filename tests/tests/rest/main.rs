@@ -8,6 +8,7 @@
 
 mod browser;
 mod contexts;
+mod devtools;
 mod diagnostics;
 mod discovery;
 mod forwards;

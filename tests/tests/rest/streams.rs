@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use kubefwd_tests::harness::http::{Lines, Request};
 use kubefwd_tests::harness::{eventually, sandbox::run};
+use kubefwd_tests::{Cluster, Namespace};
 use serde_json::{Value, json};
 
-use crate::support::{World, each, has_fields, is_time, refusal, tcp, text};
+use crate::support::{World, each, has_fields, is_time, number, refusal, tcp, text};
+
+/// Services whose coming and going fills the ring of events before long.
+const MANY: usize = 1_000;
 
 /// One event of a stream.
 struct Event {
@@ -112,6 +116,59 @@ fn a_reader_goes_on_after_the_last_event_it_saw() {
             .header("Last-Event-ID", "x")
             .send(&tcp());
         refusal(&wrong, 400, "BAD_REQUEST");
+    });
+}
+
+#[test]
+fn a_quiet_stream_says_that_it_is_alive() {
+    run(async |sandbox| {
+        let world = World::start(&sandbox).await;
+        let mut stream = open("/api/v1/events");
+        let said: Vec<String> = stream.by_ref().take(3).collect();
+        assert_eq!(said, ["", ": keepalive", ""]);
+        // It is a comment: what happens next comes as ever.
+        world.add();
+        assert_eq!(next(&mut stream).name, "namespace.added");
+    });
+}
+
+#[test]
+fn who_asks_for_what_is_not_kept_any_more_is_told_to_look_again() {
+    run(async |sandbox| {
+        let many = Namespace::new("many").generate_services(MANY);
+        let cluster = Cluster::builder().namespace(many).start().await.unwrap();
+        let kubeconfig = cluster.kubeconfig("admin").unwrap().yaml();
+        let system = World::daemon(&sandbox, &kubeconfig, "");
+        let world = World { cluster, system };
+        let mut stream = open("/api/v1/events");
+        let (add, many) = (
+            json!({"namespace": "many", "wait": true}),
+            "/api/v1/namespaces/many.sim",
+        );
+        world.post("/api/v1/namespaces", &add);
+        let first = next(&mut stream).id.unwrap();
+        drop(stream);
+        let kept = number(&world.get("/api/v1/history/stats")["maxEvents"]);
+        let newest = || -> u64 {
+            let newest = world.get("/api/v1/history/events?count=1");
+            each(&newest, "id")[0].parse().unwrap()
+        };
+        while newest() <= first + kept {
+            world.delete(many);
+            world.post("/api/v1/namespaces", &add);
+        }
+        let mut stream = Request::new("GET", "/api/v1/events")
+            .header("Last-Event-ID", &first.to_string())
+            .open(&tcp());
+        let told = next(&mut stream);
+        assert_eq!((told.name.as_str(), told.id), ("resync", None));
+        // Then all that is kept, without another gap.
+        let newest = newest();
+        let oldest = next(&mut stream).id.unwrap();
+        assert_eq!(oldest, newest + 1 - kept);
+        for id in oldest + 1..=newest {
+            assert_eq!(next(&mut stream).id, Some(id));
+        }
     });
 }
 

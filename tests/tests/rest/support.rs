@@ -112,6 +112,20 @@ impl World {
         Self { cluster, system }
     }
 
+    /// [`content`] in `demo` and a daemon with these options, of which nothing is waited for: it may not serve TCP.
+    pub(crate) async fn bare(sandbox: &Sandbox, options: Options) -> Self {
+        let cluster = Cluster::builder().namespace(content("demo")).start().await;
+        let cluster = cluster.unwrap();
+        let kubeconfig = cluster.kubeconfig("admin").unwrap().yaml();
+        at_home(sandbox, &kubeconfig);
+        let options = Options {
+            rest: true,
+            ..options
+        };
+        let system = System::start_with(sandbox, &kubeconfig, options);
+        Self { cluster, system }
+    }
+
     /// A daemon that serves REST on TCP.
     pub(crate) fn daemon(sandbox: &Sandbox, kubeconfig: &str, config: &str) -> System {
         at_home(sandbox, kubeconfig);

@@ -1,8 +1,8 @@
 //! Programs of different versions, and state of an older one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
+use kubefwd_tests::harness::programs::worker_of_another_version;
 use kubefwd_tests::harness::sandbox::run;
 use kubefwd_tests::harness::{Options, eventually, net};
 use serde_json::Value;
@@ -42,13 +42,11 @@ fn state_of_every_version_is_taken_over() {
 #[test]
 fn a_worker_of_another_version_is_called_so() {
     run(async |sandbox| {
-        // A hello of protocol 99: length, no descriptor, and the message.
-        let worker = sandbox.path("other-worker");
-        let script = "#!/bin/sh\nprintf '\\004\\000\\000\\000\\000\\012\\002\\010\\143' >&3\nexec cat <&3 >/dev/null\n";
-        fs::write(&worker, script).unwrap();
-        fs::set_permissions(&worker, fs::Permissions::from_mode(0o755)).unwrap();
         let options = Options {
-            flags: vec!["--worker".to_owned(), worker.display().to_string()],
+            flags: vec![
+                "--worker".to_owned(),
+                worker_of_another_version(sandbox.dir()),
+            ],
             ..Options::default()
         };
         let (_cluster, mut system) = prepared(&sandbox, options).await;
