@@ -372,7 +372,11 @@ mod tests {
             (Duration::from_secs(60), Duration::from_secs(60)),
         ] {
             let routes = Routes::new("demo", Arc::new(Slot::new(no_backend_wait)));
-            let route = routes.get_or_make("web", Balance::Primary);
+            let treatment = Treatment {
+                balance: Balance::Primary,
+                capture: false,
+            };
+            let route = routes.get_or_make("web", treatment);
             let began = Instant::now();
             assert!(route.tunnels_in_time().await.is_none());
             assert_eq!(began.elapsed(), patience);
