@@ -17,6 +17,11 @@ function table(head, rows) {
     element("tbody", {}, ...rows.map((row) => cells("td", row))));
 }
 
+/// A text in which code stands between backticks.
+function prose(text) {
+  return text.split("`").map((part, n) => (n % 2 ? element("code", {}, part) : part));
+}
+
 const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 /// The name of a schema, as a person would say it.
@@ -179,7 +184,7 @@ function operationOf(path, method, operation, schemas) {
     const { fields, shown: parameters } = inputs(operation.parameters || []);
     const media = operation.requestBody?.content?.["application/json"];
     shown.append(element("div", { class: "body" },
-      element("p", {}, operation.description || ""), parameters,
+      element("p", {}, ...prose(operation.description || "")), parameters,
       ...(media ? [element("h4", {}, "Body"), fieldTable(media.schema, schemas)] : []),
       ...tryIt(upper, path, fields, operation),
       element("h4", {}, "Answers"), ...answers(operation.responses || {}, schemas)));
@@ -192,7 +197,7 @@ async function start() {
   const api = await response.json();
   const schemas = api.components?.schemas || {};
   find("version").textContent = api.info.version;
-  find("description").textContent = api.info.description || "";
+  find("description").append(...prose(api.info.description || ""));
   const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method, operation })));
   const contents = element("ul", {});
