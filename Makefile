@@ -36,11 +36,10 @@ bench: ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-b
 bench-rest: ## Measure REST with 10,000 services and 1,000 subscribers
 	$(MAKE) bench ARGS="--only rest $(ARGS)"
 
-fuzz: ## Fuzz every parser of the worker for a minute each (needs cargo-fuzz and a nightly toolchain)
-	@for target in $$(ls fuzz/corpus); do \
-		mkdir -p fuzz/found/$$target; \
-		(cd fuzz && $(CARGO) +nightly fuzz run $$target found/$$target corpus/$$target -- \
-			-max_total_time=$${SECONDS_EACH:-60}) || exit 1; \
+fuzz: ## Fuzz what worker and daemon read (SECONDS_EACH=60 TARGETS="hosts spdy"; needs cargo-fuzz and a nightly toolchain)
+	@cd fuzz && for target in $(or $(TARGETS),$(notdir $(wildcard fuzz/corpus/*))); do \
+		mkdir -p found/$$target && $(CARGO) +nightly fuzz run $$target found/$$target corpus/$$target -- \
+			-max_total_time=$(or $(SECONDS_EACH),60) -timeout=10 -detect_leaks=0 -print_final_stats=1 || exit 1; \
 	done
 
 crash-test: build ## Kill the daemon and its worker N times at random moments (N=2000 SEED=1)

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+pub(crate) mod fuzzing;
 mod incoming;
 mod service;
 mod streams;

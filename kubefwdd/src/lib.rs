@@ -6,6 +6,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grpc;
 pub mod hosts;
 pub mod net;

@@ -2,7 +2,7 @@
 
 mod keep;
 mod listen;
-mod loopback;
+pub(crate) mod loopback;
 #[cfg(target_os = "linux")]
 pub(crate) mod netlink;
 mod port_owner;

@@ -3,6 +3,8 @@
 //! Nothing in it waits for a slow thing: binding is a few microseconds, the workers' queues are tried and not awaited,
 //! the hosts file and the state file have tasks of their own. Readers take the latest snapshot and never wait for it.
 
+pub(crate) mod fuzzing;
+
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 mod docs;
 mod envelope;
 mod extract;
+pub(crate) mod fuzzing;
 mod guard;
 mod identity;
 mod keys;
@@ -270,6 +271,10 @@ fn router(
         documents,
         stop,
     };
+    guarded(api, face)
+}
+
+fn guarded(api: Router<Face>, face: Face) -> Router {
     let scrape = get(prometheus::metrics).route_layer(middleware::from_fn(routes::aside));
     let routed = api
         .route("/", get(docs::root))

@@ -62,7 +62,8 @@ pub fn load(directory: &Path) -> Loaded {
     }
 }
 
-fn parse(text: &[u8]) -> Result<Saved, String> {
+/// Reads the text of a state file, or says why that is none.
+pub(crate) fn parse(text: &[u8]) -> Result<Saved, String> {
     let OnlyVersion { version } =
         serde_json::from_slice(text).map_err(|error| format!("is damaged: {error}"))?;
     match version {
@@ -203,11 +204,15 @@ impl Writer {
 }
 
 fn write(path: &Path, saved: Saved) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(&Versioned {
+    AtomicFile::new(path).mode(0o600).write(&text(saved)?)
+}
+
+/// What [`parse`] reads.
+pub(crate) fn text(state: Saved) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec_pretty(&Versioned {
         version: VERSION,
-        state: saved,
-    })?;
-    AtomicFile::new(path).mode(0o600).write(&text)
+        state,
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+pub(crate) mod fuzzing;
 mod limits;
 mod session;
 mod spawn;

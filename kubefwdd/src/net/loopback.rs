@@ -4,6 +4,7 @@
 //! crash, takes it back. The journal belongs into a directory that a reboot empties, as the
 //! aliases themselves go with it.
 
+pub(crate) mod fuzzing;
 #[cfg_attr(target_os = "linux", path = "loopback/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "loopback/macos.rs")]
 mod imp;
@@ -155,12 +156,8 @@ impl Loopback {
         if text.last().is_none_or(|last| *last == b'\n') {
             return Ok(());
         }
-        let whole = text
-            .iter()
-            .rposition(|b| *b == b'\n')
-            .map_or(0, |at| at + 1);
         AtomicFile::new(&self.journal)
-            .write(&text[..whole])
+            .write(whole_lines(&text))
             .map_err(|source| self.journal_error(source))
     }
 
@@ -218,8 +215,13 @@ fn read(journal: &Path) -> Result<BTreeSet<Ipv4Addr>, LoopbackError> {
             });
         }
     };
+    Ok(still_there(&text))
+}
+
+/// What the lines of a journal say is still there.
+fn still_there(text: &[u8]) -> BTreeSet<Ipv4Addr> {
     let mut added = BTreeSet::new();
-    for line in String::from_utf8_lossy(&text).split_inclusive('\n') {
+    for line in String::from_utf8_lossy(text).split_inclusive('\n') {
         let Some(entry) = line.strip_suffix('\n') else {
             break;
         };
@@ -229,7 +231,13 @@ fn read(journal: &Path) -> Result<BTreeSet<Ipv4Addr>, LoopbackError> {
             added.remove(&address);
         }
     }
-    Ok(added)
+    added
+}
+
+/// Without the half line at the end.
+fn whole_lines(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte == b'\n');
+    &text[..end.map_or(0, |at| at + 1)]
 }
 
 #[cfg(test)]

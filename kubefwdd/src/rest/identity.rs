@@ -12,7 +12,7 @@ use crate::core::policy::{Actor, Via};
 use crate::peer;
 
 /// Shorter tokens can be guessed.
-const SHORTEST_TOKEN: usize = 16;
+pub(super) const SHORTEST_TOKEN: usize = 16;
 
 /// How a caller over TCP is identified.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) enum Identity {
 
 /// Tokens and whose they are.
 #[derive(Debug)]
-pub(crate) struct Tokens(Vec<(String, u32)>);
+pub(crate) struct Tokens(pub(super) Vec<(String, u32)>);
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ impl Tokens {
     }
 
     /// The tokens, or the number of the first line that is none.
-    fn parse(text: &str) -> Result<Self, usize> {
+    pub(super) fn parse(text: &str) -> Result<Self, usize> {
         let mut tokens = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
@@ -153,7 +153,7 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
-    fn owner(&self, token: &str) -> Option<u32> {
+    pub(super) fn owner(&self, token: &str) -> Option<u32> {
         // Every token is compared in full, so that the time taken tells nothing of them.
         let found = |found: Option<u32>, (known, uid): &(String, u32)| {
             if equal(known.as_bytes(), token.as_bytes()) {

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use classify::{Guess, Opening};
 
 mod classify;
+pub(crate) mod fuzzing;
 mod http1;
-mod http2;
+pub(crate) mod http2;
 pub mod recorder;
 mod text;
 

@@ -9,7 +9,7 @@ use frames::{Frames, Item};
 use hpack::{Decoder, Name};
 
 mod frames;
-mod hpack;
+pub(crate) mod hpack;
 mod huffman;
 
 /// Streams that are followed at a time; those beyond are counted only.

@@ -2,20 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::fuzzing::{Record, Side, Talk, watch, watch_in};
 
 mod grpc;
 mod one;
 mod real;
-
-/// Who says what, in order.
-pub(super) type Talk = Vec<(Side, Vec<u8>)>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Client,
-    Server,
-}
 
 pub(super) fn client(bytes: impl AsRef<[u8]>) -> (Side, Vec<u8>) {
     (Side::Client, bytes.as_ref().to_vec())
@@ -23,66 +14,6 @@ pub(super) fn client(bytes: impl AsRef<[u8]>) -> (Side, Vec<u8>) {
 
 pub(super) fn server(bytes: impl AsRef<[u8]>) -> (Side, Vec<u8>) {
     (Side::Server, bytes.as_ref().to_vec())
-}
-
-/// What was seen: a line for each exchange, and how many were only counted.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) lines: Vec<String>,
-    pub(super) unrecorded: u64,
-    /// It looked at the connection until the end.
-    pub(super) to_the_end: bool,
-}
-
-/// Shows a conversation in pieces of at most so many bytes, as `sizes` say in turn.
-pub(super) fn watch_in(talk: &[(Side, Vec<u8>)], sizes: &[usize]) -> Record {
-    let mut sniffer = Sniffer::new(false);
-    let mut record = Record::default();
-    let mut sizes = sizes.iter().copied().cycle();
-    let now = Instant::now();
-    let mut seen = |seen| match seen {
-        Seen::Exchange(exchange) => record.lines.push(line(&exchange)),
-        Seen::Unrecorded(count) => record.unrecorded += count,
-    };
-    for (side, bytes) in talk {
-        let mut left = &bytes[..];
-        while !left.is_empty() {
-            let size = sizes.next().unwrap_or(usize::MAX).clamp(1, left.len());
-            let (piece, rest) = left.split_at(size);
-            match side {
-                Side::Client => sniffer.client(piece, now, &mut seen),
-                Side::Server => sniffer.server(piece, now, &mut seen),
-            }
-            assert!(sniffer.held() < MOST_HELD, "{}", sniffer.held());
-            left = rest;
-        }
-    }
-    let to_the_end = !sniffer.is_over();
-    sniffer.end(now, &mut seen);
-    record.to_the_end = to_the_end;
-    record
-}
-
-/// More than a sniffer may hold whatever it is shown: two header blocks, two tables, and 256 streams with their paths.
-const MOST_HELD: usize = 2 * 1024 * 1024;
-
-pub(super) fn watch(talk: &[(Side, Vec<u8>)]) -> Record {
-    watch_in(talk, &[usize::MAX])
-}
-
-fn line(exchange: &Exchange) -> String {
-    let Exchange {
-        method,
-        path,
-        status,
-        response_bytes,
-        protocol,
-        grpc_status,
-        ..
-    } = exchange;
-    let grpc = grpc_status.map_or(String::new(), |status| format!(" {status}"));
-    let (method, protocol) = (method.as_str(), protocol.as_str());
-    format!("{method} {path} {status} {response_bytes} {protocol}{grpc}")
 }
 
 #[test]

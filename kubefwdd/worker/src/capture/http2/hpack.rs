@@ -3,6 +3,8 @@
 //! Every field has to be followed, since it may change the table that later ones refer to; but the text of most of them is
 //! never looked at, so the table keeps only their size.
 
+pub(crate) mod fuzzing;
+
 use std::collections::VecDeque;
 
 use super::huffman;

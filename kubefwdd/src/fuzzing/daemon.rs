@@ -1,0 +1,150 @@
+//! A daemon without sockets, processes and files, for two users.
+
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+
+use kubefwd_proto::channel::{Accepts, channel};
+use kubefwd_proto::worker::v1::{
+    self as wire, answer::Answer as Content, from_worker::Frame as From, query::Question,
+    to_worker::Frame as To,
+};
+use kubefwd_proto::{Failure, Reason};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::control::{Control, Info, RestStatus};
+use crate::core::policy::{Actor, User, Via};
+use crate::core::state::Saved;
+use crate::hosts::HostsStatus;
+use crate::owner::fuzzing::World;
+use crate::telemetry::Telemetry;
+use crate::worker::{Workers, fuzzing as workers};
+
+/// Whose requests or whose worker are tried out.
+pub(super) const CALLER: u32 = 1000;
+/// Who must not notice.
+pub(super) const NEIGHBOUR: u32 = 1001;
+
+/// The neighbour came first.
+static SAVED: LazyLock<Saved> = LazyLock::new(|| World::of(&[NEIGHBOUR, CALLER]).saved());
+
+thread_local! {
+    static RUNTIME: Option<Runtime> = Builder::new_current_thread().enable_all().build().ok();
+}
+
+/// Runs a future to its end.
+pub(super) fn run<F: Future>(future: F) -> F::Output {
+    RUNTIME.with(|runtime| match runtime {
+        Some(runtime) => runtime.block_on(future),
+        None => panic!("no runtime can be had"),
+    })
+}
+
+/// The daemon.
+pub(super) struct Daemon {
+    pub(super) world: World,
+    pub(super) workers: Workers,
+    pub(super) control: Control,
+}
+
+impl Daemon {
+    /// With the services of two users; the worker of `hostile` does not behave.
+    pub(super) fn new(hostile: Option<u32>) -> Self {
+        let (world, owner) = World::new(SAVED.clone(), hostile);
+        let telemetry = Arc::new(Telemetry::default());
+        let workers = workers::workers(owner.clone(), telemetry.clone());
+        let (_, hosts) = watch::channel(HostsStatus::default());
+        let (_, rest) = watch::channel(RestStatus::Off);
+        let info = Info {
+            version: "0.0.0",
+            started_at: SystemTime::UNIX_EPOCH,
+            pid: 1,
+            config_path: "/etc/kubefwd/kubefwdd.toml".into(),
+            state_path: "/var/lib/kubefwd".into(),
+            hosts_path: "/etc/hosts".into(),
+        };
+        let control = Control::new(
+            owner,
+            workers.clone(),
+            telemetry,
+            hosts,
+            rest,
+            info,
+            TaskTracker::new(),
+        );
+        Self {
+            world,
+            workers,
+            control,
+        }
+    }
+}
+
+/// A member of the group on the unix socket.
+pub(super) fn actor(uid: u32) -> Actor {
+    let user = User {
+        uid,
+        gid: uid,
+        name: None,
+        member: true,
+    };
+    Actor {
+        user: Some(user),
+        via: Via::UnixSocket,
+    }
+}
+
+/// A worker that answers every question with `answer`, or as a worker should; until the channel ends.
+pub(super) async fn answering(socket: UnixStream, answer: Option<Content>) {
+    let opened = channel::<wire::FromWorker, wire::ToWorker>(socket, Accepts::Descriptors);
+    let Ok((mut sender, mut receiver)) = opened else {
+        return;
+    };
+    let mut frame = Some(hello());
+    loop {
+        if let Some(frame) = frame.take()
+            && sender.send(&frame, None).await.is_err()
+        {
+            return;
+        }
+        let Ok(Some((received, _))) = receiver.receive().await else {
+            return;
+        };
+        if let Some(To::Query(query)) = received.frame {
+            let content = answer.clone().unwrap_or_else(|| usual(query.question));
+            frame = Some(wire::FromWorker {
+                frame: Some(From::Answer(wire::Answer {
+                    id: query.id,
+                    last: true,
+                    answer: Some(content),
+                })),
+            });
+        }
+    }
+}
+
+/// A worker's first frame.
+pub(super) fn hello() -> wire::FromWorker {
+    let hello = wire::Hello {
+        protocol: kubefwd_proto::worker::PROTOCOL,
+        version: "0.0.0".to_owned(),
+        pid: 1,
+    };
+    wire::FromWorker {
+        frame: Some(From::Hello(hello)),
+    }
+}
+
+fn usual(question: Option<Question>) -> Content {
+    match question {
+        Some(Question::Check(_)) => Content::Check(wire::CheckAnswer {
+            context: "kind".to_owned(),
+            namespace: "shop".to_owned(),
+            kubeconfig: vec!["/home/ann/.kube/config".to_owned()],
+            ..Default::default()
+        }),
+        _ => Content::Failure(Failure::new(Reason::ClusterUnreachable, "no cluster").into()),
+    }
+}

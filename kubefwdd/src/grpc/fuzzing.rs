@@ -1,0 +1,84 @@
+//! Requests of the control protocol, with any content.
+
+use kubefwd_proto::Failure;
+use kubefwd_proto::control::v1 as pb;
+use prost::Message;
+
+use super::{decode, encode};
+use crate::control::{Control, Reconnect};
+use crate::core::policy::Actor;
+use crate::core::state::{RemoveNamespaces, RemoveServices};
+
+/// Carries out one request, as the service does. Bytes that are none are left alone, as tonic refuses them.
+pub(crate) async fn call(
+    control: &Control,
+    actor: &Actor,
+    kind: u8,
+    message: &[u8],
+) -> Result<(), Failure> {
+    match kind % 9 {
+        0 => {
+            if let Ok(request) = pb::AddNamespaceRequest::decode(message) {
+                let request = decode::namespace_request(request, None)?;
+                control.add_namespace(actor, request).await?;
+            }
+        }
+        1 => {
+            if let Ok(request) = pb::AddServiceRequest::decode(message) {
+                let request = decode::service_request(request, None)?;
+                control.add_service(actor, request).await?;
+            }
+        }
+        2 => {
+            if let Ok(request) = pb::RemoveNamespaceRequest::decode(message) {
+                let which = match request.all {
+                    true => RemoveNamespaces::All,
+                    false => RemoveNamespaces::Named(request.key),
+                };
+                control.remove_namespaces(actor, request.uid, which).await?;
+            }
+        }
+        3 => {
+            if let Ok(request) = pb::RemoveServiceRequest::decode(message) {
+                let which = match request.all {
+                    true => RemoveServices::All,
+                    false => RemoveServices::Named(request.key),
+                };
+                control.remove_services(actor, request.uid, which).await?;
+            }
+        }
+        4 => {
+            if let Ok(request) = pb::AddReservationRequest::decode(message) {
+                let reservation = request.reservation.unwrap_or_default();
+                if let Some(address) = decode::address(&reservation.address)? {
+                    control.reserve(actor, &reservation.key, address).await?;
+                }
+            }
+        }
+        5 => {
+            if let Ok(request) = pb::RemoveReservationRequest::decode(message) {
+                control.unreserve(actor, &request.target).await?;
+            }
+        }
+        6 => {
+            if let Ok(request) = pb::ReconnectRequest::decode(message) {
+                let which = Reconnect::Keys(request.keys);
+                control.reconnect(actor, request.uid, which).await?;
+            }
+        }
+        7 => {
+            if let Ok(request) = pb::SetCaptureRequest::decode(message) {
+                let pb::SetCaptureRequest { key, on, uid } = request;
+                control.set_capture(actor, uid, key, on).await?;
+            }
+        }
+        _ => {
+            if let Ok(request) = pb::ListRequest::decode(message) {
+                let filter = decode::filter(request.filter, actor);
+                let listing = encode::listing(&control.view(), &filter);
+                assert!(listing.encoded_len() < 64 * 1024 * 1024);
+            }
+        }
+    }
+    Ok(())
+}

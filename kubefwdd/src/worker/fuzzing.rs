@@ -1,0 +1,44 @@
+//! The session with a worker, where the other end of the channel belongs to the caller.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::session::{self, Questions};
+use super::{User, WorkerSettings, Workers};
+use crate::owner::OwnerHandle;
+use crate::telemetry::Telemetry;
+
+/// A registry that starts no process.
+pub(crate) fn workers(owner: OwnerHandle, telemetry: Arc<Telemetry>) -> Workers {
+    let settings = WorkerSettings {
+        program: "/nonexistent".into(),
+        tuning: Default::default(),
+    };
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    Workers::new(settings, owner, telemetry, stop, tasks)
+}
+
+impl Workers {
+    /// Speaks with the worker of this user over `socket` until the session ends; says why it did.
+    pub(crate) async fn converse(&self, uid: u32, socket: UnixStream) -> String {
+        let user = Arc::new(User {
+            uid,
+            wanted: watch::Sender::new(true),
+            environment: Mutex::new(BTreeMap::new()),
+            queue: Mutex::default(),
+            questions: Questions::default(),
+            trouble: watch::Sender::new(None),
+        });
+        if let Ok(mut users) = self.shared.users.lock() {
+            users.insert(uid, user.clone());
+        }
+        session::run(&self.shared, &user, socket, 1)
+            .await
+            .to_string()
+    }
+}
