@@ -15,6 +15,10 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use tokio::sync::mpsc;
 
+use stall::Stall;
+
+mod stall;
+
 /// Accepted connections that wait for a task.
 const QUEUE: usize = 256;
 /// Connections that one listener may hand over before others have their turn.
@@ -38,8 +42,7 @@ pub struct Accepted<T> {
 struct Shared<T> {
     listeners: Mutex<HashMap<usize, Arc<Entry<T>>>>,
     waker: Waker,
-    /// The thread waits for room in the queue.
-    stalled: AtomicBool,
+    stall: Stall,
     stop: AtomicBool,
 }
 
@@ -58,7 +61,7 @@ pub fn start<T: Clone + Send + Sync + 'static>() -> io::Result<(Acceptor<T>, Acc
     let shared = Arc::new(Shared {
         listeners: Mutex::new(HashMap::new()),
         waker: Waker::new(poll.registry(), WAKE)?,
-        stalled: AtomicBool::new(false),
+        stall: Stall::default(),
         stop: AtomicBool::new(false),
     });
     let (sender, queue) = mpsc::channel(QUEUE);
@@ -148,7 +151,7 @@ impl<T> Accepted<T> {
     /// The next connection; `None` once the [`Acceptor`] is gone.
     pub async fn next(&mut self) -> Option<(T, TcpStream)> {
         let next = self.queue.recv().await;
-        if self.shared.stalled.swap(false, Ordering::AcqRel) {
+        if self.shared.stall.end() {
             self.shared.wake();
         }
         next
@@ -267,17 +270,11 @@ impl<T: Clone> Thread<T> {
 
     fn room(&self) -> Result<mpsc::Permit<'_, (T, TcpStream)>, Turn> {
         use mpsc::error::TrySendError;
-        match self.queue.try_reserve() {
-            Ok(room) => return Ok(room),
-            Err(TrySendError::Closed(())) => return Err(Turn::Closed),
-            Err(TrySendError::Full(())) => self.shared.stalled.store(true, Ordering::Release),
-        }
-        // The reader may have made room before it could see the flag.
-        match self.queue.try_reserve() {
-            Ok(room) => Ok(room),
-            Err(TrySendError::Closed(())) => Err(Turn::Closed),
-            Err(TrySendError::Full(())) => Err(Turn::Full),
-        }
+        let reserved = self.shared.stall.reserve(|| self.queue.try_reserve());
+        reserved.map_err(|error| match error {
+            TrySendError::Closed(()) => Turn::Closed,
+            TrySendError::Full(()) => Turn::Full,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod forward;
 pub mod fuzzing;
 pub mod index;
 pub mod link;
+mod sync;
 pub mod sys;
 pub mod tunnel;
 pub mod watch;

@@ -1,7 +1,6 @@
 //! From sniffers to the daemon: what is recorded of each listener's requests, and how much at most.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +10,7 @@ use kubefwd_proto::worker::v1::{HttpExchange, HttpReport};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::allowance::Allowance;
 use super::{Exchange, Seen, Sniffer};
 use crate::link::{Closed, Outbox};
 
@@ -26,7 +26,7 @@ const IN_ONE_FRAME: usize = 512;
 const HELD: usize = 16 * 1024 * 1024;
 
 /// Collects what the sniffers of all listeners see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recorder {
     keep_queries: bool,
     waiting: Mutex<Waiting>,
@@ -34,7 +34,7 @@ pub struct Recorder {
     some: Notify,
     /// So much waits that it should be told now.
     much: Notify,
-    held: AtomicUsize,
+    held: Allowance,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +91,10 @@ impl Recorder {
     pub fn new(keep_queries: bool) -> Arc<Self> {
         Arc::new(Self {
             keep_queries,
-            ..Self::default()
+            waiting: Mutex::default(),
+            some: Notify::new(),
+            much: Notify::new(),
+            held: Allowance::new(HELD),
         })
     }
 
@@ -255,12 +258,9 @@ impl Tap {
     fn weigh(&mut self, now: Instant) -> bool {
         let held = self.sniffer.held();
         if held != self.held {
-            let all = &self.listener.recorder.held;
-            // Wraps around when it shrinks, as it should.
-            let before = all.fetch_add(held.wrapping_sub(self.held), Relaxed);
-            let grown = held > self.held;
+            let fits = self.listener.recorder.held.change(self.held, held);
             self.held = held;
-            if grown && before.saturating_add(held) > HELD {
+            if !fits {
                 let listener = &self.listener;
                 self.sniffer.give_up(&mut |seen| listener.seen(seen, now));
                 return self.weigh(now);
@@ -275,7 +275,7 @@ impl Drop for Tap {
         let now = Instant::now();
         let listener = &self.listener;
         self.sniffer.end(now, &mut |seen| listener.seen(seen, now));
-        self.listener.recorder.held.fetch_sub(self.held, Relaxed);
+        self.listener.recorder.held.give_back(self.held);
     }
 }
 
@@ -380,11 +380,11 @@ mod tests {
             } else {
                 refused += 1;
             }
-            assert!(recorder.held.load(Relaxed) <= HELD);
+            assert!(recorder.held.held() <= HELD);
         }
         assert!(refused > 0 && taps.len() > 500);
         drop(taps);
-        assert_eq!(recorder.held.load(Relaxed), 0);
+        assert_eq!(recorder.held.held(), 0);
         assert!(listener.tap().client(&part));
     }
 }

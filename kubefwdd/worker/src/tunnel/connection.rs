@@ -21,7 +21,7 @@ mod ready;
 mod stream;
 mod timers;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -65,7 +65,6 @@ struct Open {
 struct Shared {
     transport: Transport,
     ready: Arc<ReadyList>,
-    orders: AtomicU8,
     streams: AtomicUsize,
     retired: AtomicBool,
     burdened: AtomicBool,
@@ -103,7 +102,6 @@ impl Connection {
         let shared = Arc::new(Shared {
             transport: upgraded.transport,
             ready: Arc::default(),
-            orders: AtomicU8::new(0),
             streams: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
             burdened: AtomicBool::new(false),
@@ -192,8 +190,7 @@ impl Connection {
     }
 
     fn order(&self, order: u8) {
-        self.shared.orders.fetch_or(order, Ordering::Release);
-        self.shared.ready.wake_task();
+        self.shared.ready.order(order);
     }
 }
 

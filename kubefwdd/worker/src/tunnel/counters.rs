@@ -1,7 +1,8 @@
 //! What a forward has carried. Written on the data path with relaxed atomics, read by whoever wants to know.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use crate::sync::{AtomicU64, Relaxed};
 
 /// The counters of one forward. They outlive pods and connections: the owner keeps them for as long as the forward exists.
 #[derive(Debug, Default)]

@@ -141,7 +141,7 @@ impl Actor {
     }
 
     fn obey(&mut self, now: Instant) {
-        let orders = self.shared.orders.swap(0, Ordering::Acquire);
+        let orders = self.shared.ready.take_orders();
         if orders & (RETIRE | POD_GONE) != 0 {
             self.retired = true;
         }

@@ -1,9 +1,10 @@
 //! Bytes that a local client has not taken yet, and the bound on all of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::{Buf, BytesMut};
+
+use crate::sync::{AtomicUsize, Relaxed};
 
 /// How much may wait in memory.
 #[derive(Clone, Copy, Debug)]
@@ -82,23 +83,5 @@ impl Backlog {
 impl Drop for Backlog {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes.len(), Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_gets_back_what_was_taken_or_dropped() {
-        let budget = Arc::new(Budget::new(10));
-        let mut backlog = Backlog::new(Arc::clone(&budget));
-        backlog.push(b"0123456789");
-        assert!(budget.is_spent());
-        backlog.advance(4);
-        assert!(!budget.is_spent());
-        assert_eq!(backlog.bytes(), b"456789");
-        drop(backlog);
-        assert_eq!(budget.used(), 0);
     }
 }

@@ -1,18 +1,18 @@
-//! Which local sockets of a connection have something to do.
+//! What the task of a connection has to do: which local sockets are ready, and what its handle asks for.
 //!
 //! One task owns all sockets of a connection. Polling all of them on each wake-up would cost with their number, so each has
 //! its own waker, which notes the socket's key before it wakes the task.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
 
-use futures_util::task::AtomicWaker;
+use crate::sync::{AtomicBool, AtomicU8, AtomicWaker, Mutex, Ordering};
 
-/// The keys that were woken since they were last taken.
+/// The keys that were woken, and the orders that were given, since they were last taken.
 #[derive(Default)]
 pub(super) struct ReadyList {
     keys: Mutex<Vec<u32>>,
+    orders: AtomicU8,
     task: AtomicWaker,
 }
 
@@ -22,9 +22,15 @@ impl ReadyList {
         self.task.register(task);
     }
 
-    /// Wakes the task although no socket is ready.
-    pub(super) fn wake_task(&self) {
+    /// Asks something of the task: bits, which are added to those that it has not taken yet.
+    pub(super) fn order(&self, orders: u8) {
+        self.orders.fetch_or(orders, Ordering::Release);
         self.task.wake();
+    }
+
+    /// Takes the orders.
+    pub(super) fn take_orders(&self) -> u8 {
+        self.orders.swap(0, Ordering::Acquire)
     }
 
     /// Moves the woken keys into `into`, which is empty.
@@ -54,7 +60,8 @@ pub(super) struct Noted {
 impl Noted {
     /// To be called before the socket is polled, so that a wake-up during the poll is not lost.
     pub(super) fn clear(&self) {
-        self.noted.store(false, Ordering::SeqCst);
+        // Not a store: who was woken before must be seen with all that was done before that.
+        self.noted.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -64,7 +71,7 @@ impl Wake for Noted {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.noted.swap(true, Ordering::SeqCst) {
+        if self.noted.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut keys = self
@@ -75,51 +82,5 @@ impl Wake for Noted {
         keys.push(self.key);
         drop(keys);
         self.list.task.wake();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_noted_once_until_it_is_cleared() {
-        let list = Arc::new(ReadyList::default());
-        let (waker, noted) = list.waker(7);
-        let mut keys = Vec::new();
-        waker.wake_by_ref();
-        waker.wake_by_ref();
-        list.take(&mut keys);
-        assert_eq!(keys, [7]);
-        keys.clear();
-        waker.wake_by_ref();
-        list.take(&mut keys);
-        assert!(keys.is_empty(), "still noted");
-        noted.clear();
-        waker.wake_by_ref();
-        list.take(&mut keys);
-        assert_eq!(keys, [7]);
-    }
-
-    #[test]
-    fn wakes_of_many_threads_are_all_seen() {
-        let list = Arc::new(ReadyList::default());
-        std::thread::scope(|scope| {
-            for key in 0..4 {
-                let (waker, noted) = list.waker(key);
-                scope.spawn(move || {
-                    for _ in 0..1000 {
-                        waker.wake_by_ref();
-                        noted.clear();
-                    }
-                    waker.wake_by_ref();
-                });
-            }
-        });
-        let mut keys = Vec::new();
-        list.take(&mut keys);
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys, [0, 1, 2, 3]);
     }
 }

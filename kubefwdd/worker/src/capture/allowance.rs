@@ -1,0 +1,37 @@
+//! What all sniffers together may hold.
+
+use crate::sync::{AtomicUsize, Relaxed};
+
+/// A sum of bytes, and the most that it may be.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    held: AtomicUsize,
+    most: usize,
+}
+
+impl Allowance {
+    pub(super) fn new(most: usize) -> Self {
+        let held = AtomicUsize::new(0);
+        Self { held, most }
+    }
+
+    /// One of them held so much and holds so much now. False if it has grown and that is too much for all together: it has
+    /// to let go of it then.
+    #[must_use]
+    pub(super) fn change(&self, before: usize, now: usize) -> bool {
+        // Wraps around when it shrinks, as it should.
+        let all = self.held.fetch_add(now.wrapping_sub(before), Relaxed);
+        now <= before || all.saturating_add(now) <= self.most
+    }
+
+    /// One of them is gone.
+    pub(super) fn give_back(&self, held: usize) {
+        self.held.fetch_sub(held, Relaxed);
+    }
+
+    /// What they hold now.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+}
