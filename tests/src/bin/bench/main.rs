@@ -72,9 +72,11 @@ fn run() -> Result<ExitCode> {
     };
     namespaces::prepare(&directory);
     process::raise_descriptor_limit()?;
-    let rows = measure::all(&arguments, &directory)?;
-    let missed = rows.iter().filter(|row| !row.reached()).count();
+    let mut rows = Vec::new();
+    let measured = measure::all(&arguments, &directory, &mut rows);
     report::print(&rows)?;
+    measured?;
+    let missed = rows.iter().filter(|row| !row.reached()).count();
     Ok(match (arguments.strict, missed) {
         (true, 1..) => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,

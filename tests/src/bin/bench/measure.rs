@@ -32,20 +32,21 @@ pub(crate) enum Group {
     Throughput,
     /// Small requests beside a bulk transfer
     Beside,
+    /// Pods that are replaced or killed under load
+    Rollouts,
+    /// Whether every byte arrives
+    Integrity,
+    // These have daemons of their own, once the others' has ended.
     /// Memory, and connections to the API server
     Memory,
     /// What capturing HTTP costs
     Capture,
     /// How fast REST answers with very many services
     Rest,
-    /// Pods that are replaced or killed under load
-    Rollouts,
-    /// Whether every byte arrives
-    Integrity,
 }
 
-/// Makes the chosen measures.
-pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
+/// Makes the chosen measures; those that were made before one failed are in `rows`, too.
+pub(crate) fn all(arguments: &Arguments, directory: &Path, rows: &mut Vec<Row>) -> Result<()> {
     let wanted = |group: &Group| arguments.only.is_empty() || arguments.only.contains(group);
     let groups: Vec<_> = Group::value_variants()
         .iter()
@@ -53,7 +54,6 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
         .filter(wanted)
         .collect();
     report::progress(&report::circumstances(arguments.rounds)?);
-    let mut rows = Vec::new();
     let mut place = None;
     for group in groups {
         if place::real().is_some() && group.needs_simulation() {
@@ -92,7 +92,7 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path) -> Result<Vec<Row>> {
         };
         rows.extend(more.with_context(|| format!("{group:?}"))?);
     }
-    Ok(rows)
+    Ok(())
 }
 
 impl Group {
