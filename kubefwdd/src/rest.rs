@@ -30,7 +30,7 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -97,7 +97,7 @@ pub enum RestError {
 struct Face {
     control: Control,
     identity: watch::Receiver<Arc<Identity>>,
-    documents: Arc<Documents>,
+    documents: Arc<OnceLock<Documents>>,
     stop: CancellationToken,
 }
 
@@ -246,6 +246,15 @@ impl Face {
         }
         sums
     }
+
+    /// The description of the interface, made for whoever asks first.
+    fn documents(&self) -> &Documents {
+        self.documents.get_or_init(|| {
+            let documents = Documents::new(routes().1);
+            sys::release_freed_memory();
+            documents
+        })
+    }
 }
 
 /// The routes that are described, and their description.
@@ -262,13 +271,13 @@ fn router(
     stop: CancellationToken,
 ) -> Router {
     let (api, description) = routes();
-    let documents = Arc::new(Documents::new(description));
-    // The description took many times what the documents take, and nothing will need as much again.
+    // It takes more memory than anything that follows; whoever asks for it has it made again.
+    drop(description);
     sys::release_freed_memory();
     let face = Face {
         control,
         identity,
-        documents,
+        documents: Arc::default(),
         stop,
     };
     guarded(api, face)

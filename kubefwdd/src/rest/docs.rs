@@ -46,7 +46,7 @@ pub(crate) async fn icon() -> Response {
 pub(crate) async fn json(State(face): State<Face>) -> Response {
     (
         [(header::CONTENT_TYPE, "application/json")],
-        face.documents.json.clone(),
+        face.documents().json.clone(),
     )
         .into_response()
 }
@@ -54,7 +54,7 @@ pub(crate) async fn json(State(face): State<Face>) -> Response {
 pub(crate) async fn yaml(State(face): State<Face>) -> Response {
     (
         [(header::CONTENT_TYPE, "application/yaml")],
-        face.documents.yaml.clone(),
+        face.documents().yaml.clone(),
     )
         .into_response()
 }

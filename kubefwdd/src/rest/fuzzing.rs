@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -36,18 +36,12 @@ const OURS: [&str; 5] = [
 
 thread_local! {
     /// The same for every daemon, and expensive.
-    static API: OnceCell<(Router<Face>, Arc<Documents>)> = const { OnceCell::new() };
+    static API: OnceCell<(Router<Face>, Arc<OnceLock<Documents>>)> = const { OnceCell::new() };
 }
 
 /// What a client sends on one connection; over TCP it counts as root's, too.
 pub(crate) async fn connection(control: Control, over_tcp: bool, bytes: &[u8]) {
-    let (api, documents) = API.with(|api| {
-        api.get_or_init(|| {
-            let (api, description) = routes();
-            (api, Arc::new(Documents::new(description)))
-        })
-        .clone()
-    });
+    let (api, documents) = API.with(|api| api.get_or_init(|| (routes().0, Arc::default())).clone());
     let (_sender, identity) = watch::channel(Arc::new(Identity::Fixed(0)));
     let stop = CancellationToken::new();
     let face = Face {

@@ -1,4 +1,4 @@
-//! What the worker asks of the operating system at its start. The only file with `unsafe`.
+//! What the worker asks of the operating system. The only file with `unsafe`.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -124,6 +124,20 @@ pub fn raise_descriptor_limit() -> u64 {
         .find(|wanted| setrlimit(Resource::RLIMIT_NOFILE, *wanted, hard).is_ok())
         .unwrap_or(soft)
 }
+
+/// Gives the memory that was freed so far back to the system. glibc keeps it for the next time otherwise.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn release_freed_memory() {
+    #[expect(unsafe_code, reason = "there is no safe form")]
+    // SAFETY: malloc_trim takes no pointer, touches freed memory only, and locks what it works on.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
+/// Other allocators give memory back by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn release_freed_memory() {}
 
 #[cfg(test)]
 mod tests {

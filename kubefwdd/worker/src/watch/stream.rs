@@ -20,6 +20,7 @@ use super::backoff::Backoff;
 use super::trouble::{Trouble, WatchError};
 use super::wire::{Page, Wire};
 use crate::index::Change;
+use crate::sys;
 
 const PAGE: u32 = 500;
 /// More objects of a kind than a namespace can be expected to have: Kubernetes is made for 150,000 pods in a cluster.
@@ -110,6 +111,7 @@ pub(super) async fn run<W: Wire, E: Send + 'static>(
         news,
         wrap,
         version: None,
+        listed: false,
         connected: None,
         backoff: Backoff::new(),
         failures: 0,
@@ -125,6 +127,8 @@ struct Watch<W: Wire, E> {
     wrap: fn(News<W::Compact>) -> E,
     /// Where to go on; `None`: list first.
     version: Option<String>,
+    /// There was a list, and no watch since.
+    listed: bool,
     /// Since when the watch that runs, or ran last, was connected.
     connected: Option<Instant>,
     backoff: Backoff,
@@ -232,6 +236,7 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
         };
         self.say(News::Change(Change::Listed(objects))).await?;
         self.version = Some(version);
+        self.listed = true;
         Ok(())
     }
 
@@ -253,6 +258,10 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
         let mut events = std::pin::pin!(events);
         self.say(News::Healthy).await?;
         self.connected = Some(Instant::now());
+        if std::mem::take(&mut self.listed) {
+            // Whole objects are many times the size of what is kept of them.
+            sys::release_freed_memory();
+        }
         loop {
             let next = tokio::select! {
                 next = timeout(SILENCE, events.next()) => next,
