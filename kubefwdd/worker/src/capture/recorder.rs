@@ -1,6 +1,5 @@
 //! From sniffers to the daemon: what is recorded of each listener's requests, and how much at most.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,7 +39,8 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Waiting {
     exchanges: Vec<(u64, Exchange)>,
-    unrecorded: HashMap<u64, u64>,
+    /// Listeners that have some that were not recorded, each once.
+    unrecorded: Vec<Arc<Listener>>,
 }
 
 /// One listener whose connections are watched.
@@ -48,7 +48,14 @@ struct Waiting {
 pub struct Listener {
     id: u64,
     recorder: Arc<Recorder>,
-    rate: Mutex<Rate>,
+    tally: Mutex<Tally>,
+}
+
+/// Which requests of a listener are recorded, and how many were not since that was last told.
+#[derive(Debug)]
+struct Tally {
+    rate: Rate,
+    unrecorded: u64,
 }
 
 /// Decides which requests are recorded when there are many.
@@ -103,7 +110,10 @@ impl Recorder {
         Arc::new(Listener {
             id,
             recorder: Arc::clone(self),
-            rate: Mutex::new(Rate::new(Instant::now())),
+            tally: Mutex::new(Tally {
+                rate: Rate::new(Instant::now()),
+                unrecorded: 0,
+            }),
         })
     }
 
@@ -146,13 +156,14 @@ impl Recorder {
                 ..HttpReport::default()
             })
             .collect();
-        let mut unrecorded = unrecorded.into_iter().peekable();
-        while unrecorded.peek().is_some() {
-            reports.push(HttpReport {
-                dropped: unrecorded.by_ref().take(IN_ONE_FRAME).collect(),
-                ..HttpReport::default()
-            });
-        }
+        let dropped = |listener: &Arc<Listener>| {
+            let count = std::mem::take(&mut listener.tally().unrecorded);
+            (listener.id, count)
+        };
+        reports.extend(unrecorded.chunks(IN_ONE_FRAME).map(|listeners| HttpReport {
+            dropped: listeners.iter().map(dropped).collect(),
+            ..HttpReport::default()
+        }));
         reports
     }
 
@@ -173,31 +184,51 @@ impl Listener {
         })
     }
 
-    fn seen(&self, seen: Seen, now: Instant) {
-        let exchange = match seen {
+    fn seen(self: &Arc<Self>, seen: Seen, now: Instant) {
+        let unrecorded = match seen {
             Seen::Exchange(exchange) => {
-                let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-                rate.admits(now).then_some(exchange).ok_or(1)
+                let admitted = self.tally().rate.admits(now);
+                u64::from(!admitted || !self.record(exchange))
             }
-            Seen::Unrecorded(count) => Err(count),
+            Seen::Unrecorded(count) => count,
         };
+        if unrecorded > 0 {
+            self.count(unrecorded);
+        }
+    }
+
+    /// Keeps a request to be told; false if too many wait already.
+    fn record(&self, exchange: Exchange) -> bool {
         let recorder = &self.recorder;
         let mut waiting = recorder.waiting();
-        let first = waiting.exchanges.is_empty() && waiting.unrecorded.is_empty();
-        match exchange {
-            Ok(exchange) if waiting.exchanges.len() < WAITING => {
-                waiting.exchanges.push((self.id, exchange));
-                if waiting.exchanges.len() == WAITING / 2 {
-                    recorder.much.notify_one();
-                }
-            }
-            Ok(_) => *waiting.unrecorded.entry(self.id).or_default() += 1,
-            Err(count) => *waiting.unrecorded.entry(self.id).or_default() += count,
+        let before = waiting.exchanges.len();
+        if before >= WAITING {
+            return false;
         }
+        waiting.exchanges.push((self.id, exchange));
         drop(waiting);
-        if first {
-            recorder.some.notify_one();
+        match before + 1 {
+            1 => recorder.some.notify_one(),
+            half if half == WAITING / 2 => recorder.much.notify_one(),
+            _ => {}
         }
+        true
+    }
+
+    /// Counts requests that are not recorded. Where there are many, this is what is done for nearly all of them.
+    fn count(self: &Arc<Self>, unrecorded: u64) {
+        let mut tally = self.tally();
+        let first = tally.unrecorded == 0;
+        tally.unrecorded += unrecorded;
+        drop(tally);
+        if first {
+            self.recorder.waiting().unrecorded.push(Arc::clone(self));
+            self.recorder.some.notify_one();
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -237,8 +268,7 @@ impl Rate {
 
 impl Tap {
     /// Bytes of the client went their way. False once no more need to be shown.
-    pub(crate) fn client(&mut self, bytes: &[u8]) -> bool {
-        let now = Instant::now();
+    pub(crate) fn client(&mut self, bytes: &[u8], now: Instant) -> bool {
         let listener = &self.listener;
         self.sniffer
             .client(bytes, now, &mut |seen| listener.seen(seen, now));
@@ -246,8 +276,7 @@ impl Tap {
     }
 
     /// Bytes of the pod went their way. False once no more need to be shown.
-    pub(crate) fn server(&mut self, bytes: &[u8]) -> bool {
-        let now = Instant::now();
+    pub(crate) fn server(&mut self, bytes: &[u8], now: Instant) -> bool {
         let listener = &self.listener;
         self.sniffer
             .server(bytes, now, &mut |seen| listener.seen(seen, now));
@@ -300,7 +329,10 @@ mod tests {
         let (outbox, mut outgoing) = link::queue();
         let telling = tokio::spawn(tell(recorder.clone(), outbox));
         let mut tap = recorder.listener(7).tap();
-        assert!(tap.client(b"GET /a?b HTTP/1.1\r\n\r\n") && tap.server(ANSWER));
+        assert!(
+            tap.client(b"GET /a?b HTTP/1.1\r\n\r\n", Instant::now())
+                && tap.server(ANSWER, Instant::now())
+        );
         let frame = outgoing.next().await;
         let Some(Frame::Http(report)) = frame else {
             panic!("{frame:?}");
@@ -319,10 +351,13 @@ mod tests {
         assert_eq!((*listener, *status), (7, 200));
         assert_eq!([method, path, protocol], ["GET", "/a", "HTTP/1.1"]);
         // A connection that ends with an open request, and one that becomes unclear.
-        assert!(tap.client(b"GET /b HTTP/1.1\r\n\r\n"));
+        assert!(tap.client(b"GET /b HTTP/1.1\r\n\r\n", Instant::now()));
         drop(tap);
         let mut unclear = recorder.listener(8).tap();
-        assert!(unclear.client(b"GET /c HTTP/1.1\r\n\r\n") && !unclear.server(b"nonsense\r\n\r\n"));
+        assert!(
+            unclear.client(b"GET /c HTTP/1.1\r\n\r\n", Instant::now())
+                && !unclear.server(b"nonsense\r\n\r\n", Instant::now())
+        );
         let (mut lost, mut paths) = (0, Vec::new());
         while lost == 0 || paths.is_empty() {
             let Some(Frame::Http(report)) = outgoing.next().await else {
@@ -340,7 +375,10 @@ mod tests {
         let recorder = Recorder::new(false);
         let mut tap = recorder.listener(1).tap();
         for _ in 0..20_000 {
-            assert!(tap.client(b"GET / HTTP/1.1\r\n\r\n") && tap.server(ANSWER));
+            assert!(
+                tap.client(b"GET / HTTP/1.1\r\n\r\n", Instant::now())
+                    && tap.server(ANSWER, Instant::now())
+            );
         }
         let (exchanges, unrecorded) = told(&recorder);
         assert!(exchanges.len() <= WAITING);
@@ -375,7 +413,7 @@ mod tests {
         let part = [&b"GET / HTTP/1.1\r\nx: "[..], &[b'x'; 15_000]].concat();
         for _ in 0..2_000 {
             let mut tap = listener.tap();
-            if tap.client(&part) {
+            if tap.client(&part, Instant::now()) {
                 taps.push(tap);
             } else {
                 refused += 1;
@@ -385,6 +423,6 @@ mod tests {
         assert!(refused > 0 && taps.len() > 500);
         drop(taps);
         assert_eq!(recorder.held.held(), 0);
-        assert!(listener.tap().client(&part));
+        assert!(listener.tap().client(&part, Instant::now()));
     }
 }

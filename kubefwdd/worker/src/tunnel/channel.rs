@@ -180,7 +180,8 @@ impl Relay {
     fn deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let delivered = self.pass_on(cx);
         if self.shown < self.waiting.len() {
-            self.attempt.show_received(&self.waiting[self.shown..]);
+            let now = Instant::now();
+            self.attempt.show_received(&self.waiting[self.shown..], now);
             self.shown = self.waiting.len();
         }
         ready!(delivered)?;
@@ -290,7 +291,8 @@ impl Relay {
                         // First the bytes leave, then they are looked at.
                         let flushed = self.link.poll_flush(cx, sealed);
                         websocket::mask(&mut wire[websocket::MAX_HEADER..body + read], key);
-                        self.attempt.show_sent(&wire[body..body + read]);
+                        self.attempt
+                            .show_sent(&wire[body..body + read], Instant::now());
                         ready!(flushed)?;
                     }
                 }

@@ -326,7 +326,7 @@ impl Actor {
             if begin > 0 {
                 websocket::mask(&mut wire[begin..end], key);
             }
-            self.mux.show_sent(&wire[begin..end]);
+            self.mux.show_sent(&wire[begin..end], now);
         }
         sent.map(|()| true)
     }

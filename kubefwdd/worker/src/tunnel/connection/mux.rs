@@ -202,7 +202,7 @@ impl Mux {
             match stream.poll_read(&mut wire[payload..payload + limit], self.rules.replay) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(0)) => {
-                    self.show_sent(wire);
+                    self.show_sent(wire, now);
                     self.client_ended(pair, now);
                 }
                 Poll::Ready(Ok(read)) => {
@@ -220,7 +220,7 @@ impl Mux {
                     self.readable.push_back(pair);
                 }
                 Poll::Ready(Err(_)) => {
-                    self.show_sent(wire);
+                    self.show_sent(wire, now);
                     self.client_broke(pair);
                 }
             }
@@ -233,12 +233,12 @@ impl Mux {
     }
 
     /// Shows what [`Mux::fill`] put into `wire` to those who watch; it has left, or its client is about to.
-    pub(super) fn show_sent(&mut self, wire: &[u8]) {
+    pub(super) fn show_sent(&mut self, wire: &[u8], now: Instant) {
         for (pair, range) in self.unshown.drain(..) {
             if let Some(stream) = self.streams.get_mut(&pair)
                 && let Some(bytes) = wire.get(range)
             {
-                stream.show_sent(bytes);
+                stream.show_sent(bytes, now);
             }
         }
     }

@@ -47,18 +47,18 @@ impl Attempt {
     }
 
     /// Shows bytes that are on their way to the pod.
-    pub(in crate::tunnel) fn show_sent(&mut self, bytes: &[u8]) {
+    pub(in crate::tunnel) fn show_sent(&mut self, bytes: &[u8], now: Instant) {
         if let Some(tap) = &mut self.tap
-            && !tap.client(bytes)
+            && !tap.client(bytes, now.into_std())
         {
             self.tap = None;
         }
     }
 
     /// Shows bytes that are on their way to the client.
-    pub(in crate::tunnel) fn show_received(&mut self, bytes: &[u8]) {
+    pub(in crate::tunnel) fn show_received(&mut self, bytes: &[u8], now: Instant) {
         if let Some(tap) = &mut self.tap
-            && !tap.server(bytes)
+            && !tap.server(bytes, now.into_std())
         {
             self.tap = None;
         }
@@ -201,8 +201,8 @@ impl Stream {
     }
 
     /// Shows bytes that are on their way to the pod.
-    pub(super) fn show_sent(&mut self, bytes: &[u8]) {
-        self.attempt.show_sent(bytes);
+    pub(super) fn show_sent(&mut self, bytes: &[u8], now: Instant) {
+        self.attempt.show_sent(bytes, now);
     }
 
     /// Passes bytes of the pod on; what the client does not take now waits.
@@ -210,7 +210,7 @@ impl Stream {
         let passed = self.pass_on(slices, now);
         if self.is_watched() {
             for slice in slices {
-                self.attempt.show_received(slice);
+                self.attempt.show_received(slice, now);
             }
         }
         passed
