@@ -38,6 +38,38 @@ pub struct ListenerId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease(pub u64);
 
+/// How a text and a key as it is written are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// From the first to the last character.
+    Whole,
+    /// The text is what stands before a dot of the key.
+    Front,
+}
+
+/// A key that is written as names with dots between them, and compared without being written: there may be very many.
+pub(super) trait Written: fmt::Display {
+    /// Its names, in the order in which they are written.
+    fn names(&self) -> impl Iterator<Item = &str>;
+
+    /// Whether a text means this key.
+    fn matches(&self, text: &str) -> Option<Match> {
+        let mut text = text;
+        let mut names = self.names().peekable();
+        while let Some(name) = names.next() {
+            if let Some(rest) = name.strip_prefix(text) {
+                return match (rest.is_empty(), names.peek()) {
+                    (true, None) => Some(Match::Whole),
+                    (true, Some(_)) => Some(Match::Front),
+                    (false, _) => rest.starts_with('.').then_some(Match::Front),
+                };
+            }
+            text = text.strip_prefix(name)?.strip_prefix('.')?;
+        }
+        None
+    }
+}
+
 // === impl NamespaceKey ===
 
 impl NamespaceKey {
@@ -49,6 +81,12 @@ impl NamespaceKey {
             namespace: self.namespace.clone(),
             service,
         }
+    }
+}
+
+impl Written for NamespaceKey {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        [self.namespace.as_str(), self.context.as_str()].into_iter()
     }
 }
 
@@ -94,9 +132,60 @@ impl From<&UnitKey> for ServiceKey {
     }
 }
 
+impl Written for ServiceKey {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let Self {
+            service,
+            namespace,
+            context,
+            ..
+        } = self;
+        [service.as_str(), namespace.as_str(), context.as_str()].into_iter()
+    }
+}
+
 /// `service.namespace.context`
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.service, self.namespace, self.context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the text means, seen in the key as it is written.
+    fn as_written(key: &ServiceKey, text: &str) -> Option<Match> {
+        let written = key.to_string();
+        match written.strip_prefix(text)? {
+            "" => Some(Match::Whole),
+            rest => rest.starts_with('.').then_some(Match::Front),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_compared_as_if_it_were_written(
+            service in "[ab]{1,3}",
+            namespace in "[ab]{1,2}",
+            context in "[ab.]{1,4}",
+            text in "[ab.]{0,9}",
+            cut in 0usize..12,
+        ) {
+            let key = ServiceKey {
+                uid: 1,
+                context: ContextName::parse(&context).unwrap(),
+                namespace: Namespace::parse(&namespace).unwrap(),
+                service: ServiceName::parse(&service).unwrap(),
+            };
+            let written = key.to_string();
+            let front = &written[..cut.min(written.len())];
+            for text in [text.as_str(), front, &written] {
+                prop_assert_eq!(key.matches(text), as_written(&key, text), "{} {}", key, text);
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::State;
 use super::effect::{Effect, Event, EventKind};
-use super::keys::{Lease, NamespaceKey, ServiceKey};
+use super::keys::{Lease, Match, NamespaceKey, ServiceKey, Written};
 use super::wishes::{
     ContextWishes, Environment, NamespaceWish, Options, Selection, ServiceWish, Terms,
 };
@@ -202,7 +202,7 @@ impl State {
                 terms,
             },
         );
-        self.wishes_changed(&namespace);
+        self.service_wish_changed(&key);
         Ok(())
     }
 
@@ -225,7 +225,7 @@ impl State {
         let gone = match which {
             RemoveNamespaces::All => wanted,
             RemoveNamespaces::Named(name) => {
-                vec![one_of(wanted, name, "namespace", "ns ls")?]
+                vec![one_of(wanted.iter(), name, "namespace", "ns ls")?]
             }
         };
         for key in &gone {
@@ -258,17 +258,12 @@ impl State {
                 .into_iter()
                 .map(move |service| namespace.service(service))
         });
-        let mut wanted: BTreeSet<ServiceKey> = named.filter(|key| key.uid == uid).collect();
+        let wanted: BTreeSet<ServiceKey> = named.filter(|key| key.uid == uid).collect();
         let gone = match which {
             RemoveServices::All => wanted.into_iter().collect(),
             RemoveServices::Named(name) => {
-                wanted.extend(self.services.keys().filter(|key| key.uid == uid).cloned());
-                vec![one_of(
-                    wanted.into_iter().collect(),
-                    name,
-                    "service",
-                    "svc ls",
-                )?]
+                let own = self.services.keys().filter(|key| key.uid == uid);
+                vec![one_of(wanted.iter().chain(own), name, "service", "svc ls")?]
             }
         };
         for key in &gone {
@@ -280,7 +275,7 @@ impl State {
                     all.removed.insert(key.service.clone());
                 }
             }
-            self.wishes_changed(&namespace);
+            self.service_wish_changed(key);
         }
         Ok(gone)
     }
@@ -292,7 +287,7 @@ impl State {
     /// When there is none of that name, or several.
     pub fn set_capture(&mut self, uid: u32, name: &str, on: bool) -> Result<ServiceKey, Refused> {
         let own = self.services.keys().filter(|key| key.uid == uid);
-        let key = one_of(own.cloned().collect(), name, "service", "svc ls")?;
+        let key = one_of(own, name, "service", "svc ls")?;
         let namespace = key.namespace_key();
         if let Some(wishes) = self.wishes.namespace_mut(&namespace) {
             wishes.capture.insert(key.service.clone(), on);
@@ -417,6 +412,35 @@ impl State {
 
     /// After any change of wishes of a namespace: everything that follows from it.
     fn wishes_changed(&mut self, key: &NamespaceKey) {
+        self.follow_wishes(key);
+        let runtime = self
+            .services
+            .keys()
+            .filter(|service| service.namespace_key() == *key);
+        self.changed.converge.extend(runtime.cloned());
+        if let Some(observed) = self.observed.get(key) {
+            let services = observed
+                .services
+                .keys()
+                .map(|name| key.service(name.clone()));
+            self.changed.converge.extend(services);
+        }
+    }
+
+    /// The same after a change that concerns one service: the others of its namespace, thousands maybe, stay as they are.
+    fn service_wish_changed(&mut self, key: &ServiceKey) {
+        let namespace = key.namespace_key();
+        self.wishes.prune(key.uid);
+        if self.wishes.namespace(&namespace).is_none() {
+            self.wishes_changed(&namespace);
+            return;
+        }
+        self.follow_wishes(&namespace);
+        self.changed.converge.insert(key.clone());
+    }
+
+    /// What follows for the namespace, the worker and what is kept.
+    fn follow_wishes(&mut self, key: &NamespaceKey) {
         self.wishes.prune(key.uid);
         if self.wishes.namespace(key).is_some() {
             self.observe(key);
@@ -429,18 +453,6 @@ impl State {
             if !left {
                 self.labels.forget(&key.context);
             }
-        }
-        let runtime = self
-            .services
-            .keys()
-            .filter(|service| service.namespace_key() == *key);
-        self.changed.converge.extend(runtime.cloned());
-        if let Some(observed) = self.observed.get(key) {
-            let services = observed
-                .services
-                .keys()
-                .map(|name| key.service(name.clone()));
-            self.changed.converge.extend(services);
         }
         self.changed.namespaces.insert(key.clone());
         self.changed.persist = true;
@@ -467,28 +479,31 @@ impl State {
 }
 
 /// The one key that is meant: exactly, or by its front part where only one has it.
-fn one_of<K: ToString>(
-    keys: Vec<K>,
+fn one_of<'k, K: Written + Clone + Ord + 'k>(
+    keys: impl Iterator<Item = &'k K>,
     name: &str,
     what: &'static str,
     list: &'static str,
 ) -> Result<K, Refused> {
-    let mut candidates = Vec::new();
+    let mut candidates = BTreeSet::new();
     for key in keys {
-        match key.to_string().strip_prefix(name) {
-            Some("") => return Ok(key),
-            Some(rest) if rest.starts_with('.') => candidates.push(key),
-            _ => {}
+        match key.matches(name) {
+            Some(Match::Whole) => return Ok(key.clone()),
+            Some(Match::Front) => {
+                candidates.insert(key);
+            }
+            None => {}
         }
     }
     if candidates.len() > 1 {
-        let candidates = candidates.iter().map(ToString::to_string).collect();
+        let candidates = candidates.into_iter().map(ToString::to_string).collect();
         return Err(Refused::Ambiguous {
             key: name.to_owned(),
             candidates,
         });
     }
-    candidates.pop().ok_or_else(|| Refused::Missing {
+    let found = candidates.pop_first().cloned();
+    found.ok_or_else(|| Refused::Missing {
         what,
         key: name.to_owned(),
         list,

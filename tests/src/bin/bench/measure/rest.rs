@@ -1,5 +1,6 @@
 //! How fast REST answers where very many services are forwarded: to who lists, to who follows events, and to who changes
-//! something while others read. Each request has a connection of its own, as curl makes one.
+//! something while others read. Each request has a connection of its own, as curl makes one; the name is looked up once, since
+//! that takes the C library longer than most answers where the hosts file is so long.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,17 +36,20 @@ pub(super) fn measure(directory: &Path, rounds: u16) -> Result<Vec<Row>> {
         ..Options::default()
     };
     let _many = Many::start(SERVICES, &directory.join("rest"), options)?;
+    let address = resolve(HOST).first().copied();
+    let address = SocketAddr::new(address.context("REST has no name")?, 80);
+    let rest = Place::Tcp(address.ip().to_string(), address.port());
     let mut rows = Vec::new();
     for (what, path, most) in [
         ("list of 100", "/api/v1/services?limit=100", 5.0),
         ("summary", "/api/v1/metrics", 2.0),
         ("full list", "/api/v1/services", 100.0),
     ] {
-        let [p50, _] = percentiles(rounds, || ask("GET", path, 200))?;
+        let [p50, _] = percentiles(rounds, || ask(&rest, "GET", path, 200))?;
         rows.push(row(what, p50, most));
     }
-    rows.push(events(rounds)?);
-    rows.extend(beside_readers(rounds)?);
+    rows.push(events(&rest, address, rounds)?);
+    rows.extend(beside_readers(&rest, rounds)?);
     Ok(rows)
 }
 
@@ -69,9 +73,9 @@ fn percentiles(rounds: u16, once: impl Fn() -> Result<f64>) -> Result<[f64; 2]> 
 }
 
 /// How long a whole answer takes, with its connection, in milliseconds.
-fn ask(method: &str, path: &str, status: u16) -> Result<f64> {
+fn ask(rest: &Place, method: &str, path: &str, status: u16) -> Result<f64> {
     let began = Instant::now();
-    let reply = Request::new(method, path).try_send(&Place::Tcp(HOST.to_owned(), 80))?;
+    let reply = Request::new(method, path).try_send(rest)?;
     let took = milliseconds(began);
     ensure!(reply.status == status, "{reply}");
     Ok(took)
@@ -82,12 +86,10 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 /// From a request that removes a service to the last subscriber who has heard of it.
-fn events(rounds: u16) -> Result<Row> {
+fn events(rest: &Place, address: SocketAddr, rounds: u16) -> Result<Row> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let address = resolve(HOST).first().copied();
-    let address = SocketAddr::new(address.context("REST has no name")?, 80);
     let subscribe = try_join_all((0..SUBSCRIBERS).map(|_| subscribe(address)));
     let mut subscribers = runtime.block_on(subscribe)?;
     let mut samples = Vec::new();
@@ -96,12 +98,15 @@ fn events(rounds: u16) -> Result<Row> {
         let key = format!("svc-{number:05}.{MANY}.r0");
         let path = format!("/api/v1/services/{key}");
         let began = Instant::now();
-        let remove = std::thread::spawn(move || ask("DELETE", &path, 200));
-        let hear = try_join_all(subscribers.iter_mut().map(|one| hear(one, &key)));
-        let heard = async { tokio::time::timeout(PATIENCE, hear).await };
-        runtime.block_on(heard)??;
-        samples.push(milliseconds(began));
-        remove.join().map_err(|_| anyhow!("a client panicked"))??;
+        std::thread::scope(|scope| {
+            let remove = scope.spawn(|| ask(rest, "DELETE", &path, 200));
+            let hear = try_join_all(subscribers.iter_mut().map(|one| hear(one, &key)));
+            let heard = async { tokio::time::timeout(PATIENCE, hear).await };
+            runtime.block_on(heard)??;
+            samples.push(milliseconds(began));
+            remove.join().map_err(|_| anyhow!("a client panicked"))??;
+            anyhow::Ok(())
+        })?;
     }
     let what = format!("event reaches the last of {SUBSCRIBERS} subscribers");
     Ok(row(&what, median(&samples), 100.0))
@@ -128,13 +133,13 @@ async fn hear(stream: &mut BufReader<TcpStream>, what: &str) -> Result<()> {
 }
 
 /// What only the owner of the state can answer, while others read as much as they can.
-fn beside_readers(rounds: u16) -> Result<Vec<Row>> {
-    let probe = || ask("DELETE", "/api/v1/services/nobody.none.r0", 404);
+fn beside_readers(rest: &Place, rounds: u16) -> Result<Vec<Row>> {
+    let probe = || ask(rest, "DELETE", "/api/v1/services/nobody.none.r0", 404);
     let [alone, _] = percentiles(rounds, probe)?;
     let (stop, lists) = (AtomicBool::new(false), AtomicUsize::new(0));
     let read = || {
         while !stop.load(Ordering::Relaxed) {
-            ask("GET", "/api/v1/services", 200)?;
+            ask(rest, "GET", "/api/v1/services", 200)?;
             lists.fetch_add(1, Ordering::Relaxed);
         }
         anyhow::Ok(())
