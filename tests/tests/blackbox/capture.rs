@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 
 use crate::support::{add, config, configured, content};
 
+/// The configuration under which every service is captured.
+const ON: &str = "[http]\ncapture = true\n";
+
 /// [`content`], and a service `calls` with a port for gRPC.
 fn with_calls() -> Namespace {
     content("demo")
@@ -63,7 +66,7 @@ fn expected(lines: &[(&str, usize)]) -> BTreeMap<String, usize> {
 #[test]
 fn requests_that_were_asked_are_shown() {
     run(async |sandbox| {
-        let (_cluster, system) = configured(&sandbox, with_calls(), config("")).await;
+        let (_cluster, system) = configured(&sandbox, with_calls(), config(ON)).await;
         add(&system);
         let web = Place::Tcp("web".to_owned(), 80);
         for _ in 0..5 {
@@ -196,7 +199,7 @@ async fn calls_are_shown(system: &System) {
 #[test]
 fn queries_are_kept_where_that_is_wanted() {
     run(async |sandbox| {
-        let options = config("[http]\nkeep_queries = true\n");
+        let options = config(&format!("{ON}keep_queries = true\n"));
         let (_cluster, system) = configured(&sandbox, content("demo"), options).await;
         add(&system);
         let web = Place::Tcp("web".to_owned(), 80);
@@ -207,9 +210,9 @@ fn queries_are_kept_where_that_is_wanted() {
 }
 
 #[test]
-fn nothing_is_recorded_where_that_is_wanted() {
+fn nothing_is_recorded_unless_that_is_wanted() {
     run(async |sandbox| {
-        let options = config("[http]\ncapture = false\n");
+        let options = config("");
         let (_cluster, system) = configured(&sandbox, content("demo"), options).await;
         add(&system);
         let web = Place::Tcp("web".to_owned(), 80);
@@ -244,7 +247,7 @@ fn obeyed(system: &System) {
 #[test]
 fn one_service_is_switched_while_it_is_forwarded() {
     run(async |sandbox| {
-        let (_cluster, mut system) = configured(&sandbox, content("demo"), config("")).await;
+        let (_cluster, mut system) = configured(&sandbox, content("demo"), config(ON)).await;
         add(&system);
         let said = system.ctl(&["svc", "capture", "off", "web.demo"]).ok();
         assert_eq!(said, "web.demo.sim is not captured\n");
@@ -281,7 +284,7 @@ fn one_service_is_switched_while_it_is_forwarded() {
 #[test]
 fn one_service_is_captured_where_others_are_not() {
     run(async |sandbox| {
-        let options = config("[http]\ncapture = false\n");
+        let options = config("");
         let (_cluster, system) = configured(&sandbox, content("demo"), options).await;
         add(&system);
         let _said = system.ctl(&["svc", "capture", "on", "web.demo.sim"]).ok();
@@ -298,7 +301,7 @@ fn one_service_is_captured_where_others_are_not() {
 #[test]
 fn what_a_worker_saw_last_is_shown_although_it_ends() {
     run(async |sandbox| {
-        let (_cluster, system) = configured(&sandbox, content("demo"), config("")).await;
+        let (_cluster, system) = configured(&sandbox, content("demo"), config(ON)).await;
         add(&system);
         look("/last");
         let [worker] = system.workers()[..] else {
