@@ -30,6 +30,7 @@ use crate::owner::{Owner, OwnerHandle, World, owner};
 use crate::paths::Paths;
 use crate::persist;
 use crate::storage::{self, Writer};
+use crate::sys;
 use crate::telemetry::{self, Telemetry};
 use crate::worker::{WorkerSettings, Workers};
 use crate::{grpc, rest};
@@ -101,6 +102,7 @@ fn clean_up(paths: &Paths) -> Result<()> {
 /// When it cannot start; nothing was changed then.
 pub fn run(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Ending> {
     machine::raise_descriptor_limit();
+    sys::share_one_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

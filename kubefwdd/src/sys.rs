@@ -421,6 +421,18 @@ pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
     Ok(list)
 }
 
+/// Lets all threads share one heap. glibc gives each its own otherwise, and what one has freed is of no use to the others.
+/// To be called before there is a second thread.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn share_one_heap() {
+    // SAFETY: mallopt takes two numbers; it only changes how later calls of malloc choose where to allocate.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Other allocators have their own ways.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn share_one_heap() {}
+
 /// Gives the memory that was freed so far back to the system. glibc keeps it for the next time otherwise.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn release_freed_memory() {
