@@ -83,7 +83,8 @@ pub struct Sniffer {
 
 #[derive(Debug)]
 enum State {
-    Opening(Opening),
+    /// The client has not said enough yet; a server of HTTP/2 may send its settings before that.
+    Opening(Opening, Option<Box<http2::Connection>>),
     Http1(Box<http1::Connection>),
     Http2(Box<http2::Connection>),
     /// Not looked at any more.
@@ -110,7 +111,7 @@ impl Sniffer {
     /// For a new connection.
     pub fn new(keep_queries: bool) -> Self {
         Self {
-            state: State::Opening(Opening::default()),
+            state: State::Opening(Opening::default(), None),
             keep_queries,
         }
     }
@@ -123,9 +124,11 @@ impl Sniffer {
     /// Bytes that it holds beyond its own size.
     pub fn held(&self) -> usize {
         match &self.state {
-            State::Opening(_) | State::Over => 0,
+            State::Opening(_, None) | State::Over => 0,
             State::Http1(http) => size_of::<http1::Connection>() + http.held(),
-            State::Http2(http) => size_of::<http2::Connection>() + http.held(),
+            State::Opening(_, Some(http)) | State::Http2(http) => {
+                size_of::<http2::Connection>() + http.held()
+            }
         }
     }
 
@@ -135,9 +138,11 @@ impl Sniffer {
             State::Over => return,
             State::Http1(http) => http.client(bytes, now),
             State::Http2(http) => http.client(bytes, now, seen),
-            State::Opening(opening) => match opening.take(&mut bytes) {
+            State::Opening(opening, early) => match opening.take(&mut bytes) {
                 Guess::Unknown => return,
                 Guess::Other => Err(Unclear),
+                // Its servers never speak first.
+                Guess::Http1 if early.is_some() => Err(Unclear),
                 Guess::Http1 => {
                     let mut http = Box::new(http1::Connection::new(self.keep_queries));
                     let first = http.client(opening.kept(), now);
@@ -146,7 +151,8 @@ impl Sniffer {
                     result
                 }
                 Guess::Http2 => {
-                    let mut http = Box::new(http2::Connection::new(self.keep_queries));
+                    let new = || Box::new(http2::Connection::new(self.keep_queries));
+                    let mut http = early.take().unwrap_or_else(new);
                     let result = http.client(bytes, now, seen);
                     self.state = State::Http2(http);
                     result
@@ -162,8 +168,10 @@ impl Sniffer {
     pub fn server(&mut self, bytes: &[u8], now: Instant, seen: &mut impl FnMut(Seen)) {
         let result = match &mut self.state {
             State::Over => return,
-            // In HTTP the client speaks first.
-            State::Opening(_) => Err(Unclear),
+            State::Opening(_, early) => {
+                let new = || Box::new(http2::Connection::new(self.keep_queries));
+                early.get_or_insert_with(new).server(bytes, now, seen)
+            }
             State::Http1(http) => http.server(bytes, now, seen),
             State::Http2(http) => http.server(bytes, now, seen),
         };
@@ -175,7 +183,7 @@ impl Sniffer {
     /// The connection has ended.
     pub fn end(&mut self, now: Instant, seen: &mut impl FnMut(Seen)) {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Opening(_) | State::Over => {}
+            State::Opening(..) | State::Over => {}
             State::Http1(mut http) => http.end(now, seen),
             State::Http2(mut http) => http.end(now, seen),
         }
@@ -184,7 +192,7 @@ impl Sniffer {
     /// Looks at nothing any more; what was asked and not recorded is only counted.
     pub fn give_up(&mut self, seen: &mut impl FnMut(Seen)) {
         let pending = match std::mem::replace(&mut self.state, State::Over) {
-            State::Opening(_) | State::Over => 0,
+            State::Opening(..) | State::Over => 0,
             State::Http1(http) => http.pending(),
             State::Http2(http) => http.pending(),
         };

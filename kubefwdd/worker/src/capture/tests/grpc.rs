@@ -1,6 +1,6 @@
 //! Conversations in HTTP/2 and gRPC, frame by frame.
 
-use super::{PREFACE, Talk, client, server, watch};
+use super::{PREFACE, Record, Talk, client, server, watch, watch_in};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -101,6 +101,27 @@ fn answers_go_with_their_streams() {
         ]
     );
     assert!(record.to_the_end && record.unrecorded == 0);
+}
+
+/// As Go's servers do (RFC 9113, section 3.4: each side's preface may come without the other's).
+#[test]
+fn a_server_may_send_its_settings_before_the_client_has_spoken() {
+    let settings = server(frame(SETTINGS, 0, 0, &[0; 6]));
+    let mut first = conversation();
+    first.insert(0, settings.clone());
+    let mut between = conversation();
+    let rest = between[0].1.split_off(5);
+    between.splice(1..1, [settings, client(rest)]);
+    for talk in [first, between] {
+        for size in [1, 7, usize::MAX] {
+            assert_eq!(watch_in(&talk, &[size]), watch(&conversation()));
+        }
+    }
+    let to_http1 = [
+        server(frame(SETTINGS, 0, 0, &[])),
+        client("GET / HTTP/1.1\r\n\r\n"),
+    ];
+    assert_eq!(watch(&to_http1), Record::default());
 }
 
 #[test]
