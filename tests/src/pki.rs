@@ -18,7 +18,10 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName as WireName, ServerConfig, SignatureScheme};
+use rustls::{
+    CipherSuite, DigitallySignedStruct, DistinguishedName as WireName, ServerConfig,
+    SignatureScheme, SupportedCipherSuite,
+};
 
 use crate::auth::Identity;
 
@@ -91,7 +94,12 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
 
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut provider = rustls::crypto::ring::default_provider();
+        // A real API server is Go's, which takes AES-128 of all that a client offers, in whatever order.
+        provider
+            .cipher_suites
+            .sort_by_key(|suite| !is_aes_128(*suite));
+        let provider = Arc::new(provider);
         let algorithms = provider.signature_verification_algorithms;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -100,6 +108,7 @@ impl Authority {
                 vec![certificate.der().clone()],
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             )?;
+        config.ignore_client_order = true;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
@@ -146,6 +155,15 @@ impl Authority {
         let found = issued.get(certificate)?;
         (found.not_after > SystemTime::now()).then(|| found.identity.clone())
     }
+}
+
+fn is_aes_128(suite: SupportedCipherSuite) -> bool {
+    matches!(
+        suite.suite(),
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    )
 }
 
 fn common_name(name: &str) -> DistinguishedName {
