@@ -11,7 +11,14 @@ use crate::pods::pattern::{MAX_SLICE, pattern};
 /// # Errors
 /// When nobody accepts.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+    prepared(TcpStream::connect(address)?)
+}
+
+/// Makes an open connection one that gives up when nothing comes.
+///
+/// # Errors
+/// When it is closed already.
+pub fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -1,12 +1,17 @@
 //! Clients: plain blocking sockets, so that what is measured is not ours.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use kubefwd_tests::MAX_SLICE;
-pub(crate) use kubefwd_tests::stress::clients::{connect, get, in_parallel, send_pattern};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+pub(crate) use kubefwd_tests::stress::clients::{
+    connect, get, in_parallel, prepared, send_pattern,
+};
 
 /// What one stream of a download reads.
 pub(crate) const DOWNLOAD: u64 = 256 * 1024 * 1024;
@@ -32,21 +37,36 @@ pub(crate) fn exchange(stream: &mut TcpStream) -> io::Result<Duration> {
     Ok(began.elapsed())
 }
 
+/// A connection from that address of the loopback interface.
+///
+/// Ports are reused by address: clients that make thousands of connections a second from one address soon spend most of
+/// their time looking for one that is free (TIME_WAIT), and would measure that.
+fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    // The port is chosen when it is known where the connection goes.
+    setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
+    socket.connect(&SockAddr::from(address))?;
+    prepared(socket.into())
+}
+
 /// Requests per second of so many clients, each on connections of its own: a new one for each request, or one for all.
 pub(crate) fn requests_per_second(
     http: SocketAddr,
-    clients: usize,
+    clients: u8,
     time: Duration,
     keep: bool,
 ) -> io::Result<f64> {
     let began = Instant::now();
-    let done = in_parallel(clients, || {
+    let next = AtomicU8::new(1);
+    let done = in_parallel(clients.into(), || {
+        let source = Ipv4Addr::new(127, 9, 9, next.fetch_add(1, Ordering::Relaxed));
         let mut done = 0_u64;
         let mut kept = None;
         while began.elapsed() < time {
             let mut stream = match kept.take() {
                 Some(stream) => stream,
-                None => connect(http)?,
+                None => connect_from(source, http)?,
             };
             get(&mut stream, "/")?;
             done += 1;

@@ -7,6 +7,9 @@ use anyhow::{Context as _, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
+/// Says what new TCP connections use, and takes another; each network namespace has its own.
+pub(crate) const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
 /// Thousands of connections are held open, here and in everything that is started from here.
 pub(crate) fn raise_descriptor_limit() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -69,11 +72,13 @@ pub(crate) fn machine() -> String {
         .map_or("unknown processor", |(_, model)| model);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let tcp = fs::read_to_string(CONGESTION_CONTROL).unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<_> = load.split(' ').take(3).collect();
     format!(
-        "{model}, {cores} cores, Linux {}, load {}",
+        "{model}, {cores} cores, Linux {}, TCP {}, load {}",
         kernel.trim(),
+        tcp.trim(),
         load.join(" ")
     )
 }

@@ -14,7 +14,7 @@ use crate::report::{self, Row, Unit};
 use crate::stats::median;
 use crate::tools::App;
 
-const CLIENTS: usize = 32;
+const CLIENTS: u8 = 32;
 const TIME: Duration = Duration::from_secs(2);
 const MEBI: f64 = 1024.0 * 1024.0;
 /// The most that it may cost, percent.

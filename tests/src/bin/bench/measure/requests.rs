@@ -10,7 +10,7 @@ use crate::place::{Place, real};
 use crate::report::{Row, Target, Unit};
 use crate::tools::App;
 
-const CLIENTS: usize = 32;
+const CLIENTS: u8 = 32;
 const TIME: Duration = Duration::from_secs(1);
 
 pub(super) fn measure(place: &mut Place, rounds: u16) -> Result<Vec<Row>> {
