@@ -14,9 +14,9 @@ pub(crate) use kubefwd_tests::stress::clients::{
 };
 
 /// What one stream of a download reads.
-pub(crate) const DOWNLOAD: u64 = 256 * 1024 * 1024;
+pub(crate) const DOWNLOAD: u64 = 512 * 1024 * 1024;
 /// What one stream of an upload sends.
-pub(crate) const UPLOAD: u64 = 256 * 1024 * 1024;
+pub(crate) const UPLOAD: u64 = 512 * 1024 * 1024;
 /// A small request.
 const MESSAGE: usize = 128;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{SysconfVar, sysconf};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// Says what new TCP connections use, and takes another; each network namespace has its own.
 pub(crate) const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
@@ -18,18 +19,10 @@ pub(crate) fn raise_descriptor_limit() -> Result<()> {
 
 /// Processor time that a process has used, all its threads together.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // The name may hold spaces and parentheses; the fields that count come behind the last of them.
-    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    let per_second = sysconf(SysconfVar::CLK_TCK)?.unwrap_or(100);
-    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    let pid = Pid::from_raw(pid.try_into()?);
+    let used = clock_getcpuclockid(pid).and_then(clock_gettime);
+    let used = used.with_context(|| format!("process {pid} cannot be asked for its time"))?;
+    Ok(used.into())
 }
 
 /// Memory of a process that is in RAM, in bytes, with what it shares.
