@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::respond::{Answer, json as json_answer, status};
 use super::uri::ResourcePath;
 use crate::controller;
+use crate::harness::manifest;
 use crate::json;
 use crate::kinds::Kind;
 use crate::pods::behaviour::Behaviour;
@@ -153,13 +154,17 @@ fn program(command: &Value) -> Result<(u16, Behaviour), String> {
     let script = command[2].as_str().unwrap_or_default();
     let last = script.rsplit("exec ").next().unwrap_or_default();
     let words: Vec<&str> = last.split_whitespace().collect();
-    let understood = match words[..] {
-        ["httpd", "-f", "-p", port, "-h", _] => port.parse().ok().map(|p| (p, Behaviour::Http)),
-        ["nc", "-lk" | "-ll", "-p", port, "-e", "cat"] => {
-            port.parse().ok().map(|p| (p, Behaviour::Echo))
+    let served = match &words[..] {
+        ["httpd", "-f", "-p", port, "-h", _] => Some((port, Behaviour::Http)),
+        ["nc", "-lk" | "-ll", "-p", port, "-e", program @ ..] => {
+            let program = program.join(" ");
+            let known = [Behaviour::Echo, Behaviour::Source(None), Behaviour::Sink];
+            let does = |behaviour: &Behaviour| manifest::program(behaviour) == Some(&program);
+            known.into_iter().find(does).map(|does| (port, does))
         }
         _ => None,
     };
+    let understood = served.and_then(|(port, behaviour)| Some((port.parse().ok()?, behaviour)));
     understood.ok_or_else(|| {
         format!(
             "the simulated cluster runs `sh -c '… exec httpd -f -p PORT -h DIRECTORY'` and \
@@ -188,14 +193,15 @@ fn scale(state: &Arc<State>, key: &Key, body: &[u8]) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::manifest;
 
     #[test]
     fn what_the_suite_gives_a_real_cluster_is_understood() {
         let web = Workload::deployment("web")
             .replicas(2)
             .listen("http", 8080, Behaviour::Http)
-            .listen_undeclared(7000, Behaviour::Echo);
+            .listen_undeclared(7000, Behaviour::Echo)
+            .listen("source", 7001, Behaviour::Source(None))
+            .listen("sink", 7002, Behaviour::Sink);
         let manifest = manifest::workload(&web, "demo", "busybox");
         let read = workload(WorkloadKind::Deployment, "web", &manifest["spec"]).unwrap();
         assert_eq!(read.replicas, 2);

@@ -72,23 +72,50 @@ pub(crate) fn workload(workload: &Workload, namespace: &str, image: &str) -> Val
     value
 }
 
-/// Busybox is built with different servers for an echo: with `tcpsvd`, with an `nc` that stays for the next client by
-/// `-lk`, or with one that does by `-ll`.
+/// What a container does: one program in the foreground.
+///
+/// Busybox is built with different servers that run a program for each client: with `tcpsvd`, with an `nc` that stays for
+/// the next client by `-lk`, or with one that does by `-ll`.
 fn script(workload: &str, port: u16, behaviour: &Behaviour, namespace: &str) -> String {
-    match behaviour {
-        Behaviour::Http => format!(
+    if *behaviour == Behaviour::Http {
+        return format!(
             "mkdir -p /tmp/www && \
              printf 'pod: %s\\nnamespace: {namespace}\\nport: {port}\\n' \"$HOSTNAME\" > /tmp/www/index.html && \
              exec httpd -f -p {port} -h /tmp/www"
-        ),
-        Behaviour::Echo => format!(
-            "command -v tcpsvd > /dev/null && exec tcpsvd -c 200 0.0.0.0 {port} cat; \
-             nc --help 2>&1 | grep -q -e -lk && exec nc -lk -p {port} -e cat; \
-             exec nc -ll -p {port} -e cat"
-        ),
-        other => panic!("{workload}: busybox has nothing that does {other:?}"),
+        );
+    }
+    let Some(program) = program(behaviour) else {
+        panic!("{workload}: busybox has nothing that does {behaviour:?}");
+    };
+    let prepare = match behaviour {
+        Behaviour::Sink => SINK,
+        _ => "",
+    };
+    format!(
+        "{prepare}\
+         command -v tcpsvd > /dev/null && exec tcpsvd -c 200 0.0.0.0 {port} {program}; \
+         nc --help 2>&1 | grep -q -e -lk && exec nc -lk -p {port} -e {program}; \
+         exec nc -ll -p {port} -e {program}"
+    )
+}
+
+/// What serves one client, of those behaviours that are a program's.
+pub(crate) fn program(behaviour: &Behaviour) -> Option<&'static str> {
+    match behaviour {
+        Behaviour::Echo => Some("cat"),
+        Behaviour::Source(None) => Some("cat /dev/zero"),
+        Behaviour::Sink => Some("sh /tmp/sink"),
+        _ => None,
     }
 }
+
+/// The length comes first; it is counted and not compared. Whoever never stops sends the largest there is, which is -1 here.
+const SINK: &str = r#"cat > /tmp/sink <<'END'
+length=$((0x$(dd bs=1 count=8 2> /dev/null | od -An -tx1 | tr -d ' \n')))
+[ $length -lt 0 ] && exec cat > /dev/null
+[ "$(head -c $length | wc -c)" -eq $length ] && echo ok $length
+END
+"#;
 
 /// A service for `kubectl apply`.
 pub(crate) fn service(service: &Service, namespace: &str) -> Value {

@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use kubefwd_tests::Cluster;
-use kubefwd_tests::harness::Answer;
 use kubefwd_tests::harness::sandbox::{MARK, REAL_KUBECONFIG, run};
 use kubefwd_tests::harness::target::REAL_CONTEXT;
+use kubefwd_tests::harness::{Answer, programs};
 
 /// Together they use everything that a [`Target`](kubefwd_tests::harness::Target) offers; the last one is to be skipped.
 const TESTS: [&str; 5] = [
@@ -56,5 +56,39 @@ fn a_named_cluster_is_used_through_kubectl() {
         }
         // One for each of four tests, one that is made anew, one that comes later.
         assert_eq!(requests["POST namespaces"], 6, "{requests:?}");
+    });
+}
+
+#[test]
+fn the_bench_compares_on_a_named_cluster() {
+    run(async |sandbox| {
+        let cluster = Cluster::builder().start().await.unwrap();
+        let named = sandbox.path("named");
+        let admin = cluster.kubeconfig("admin").unwrap();
+        admin.context("some/where").write(&named).unwrap();
+        let output = Command::new(programs::find("bench"))
+            .args(["--only", "first-byte,requests,rest", "--rounds=1"])
+            .env_remove(MARK)
+            .env(REAL_KUBECONFIG, &named)
+            .env(REAL_CONTEXT, "some/where")
+            .env("KUBEFWD_BENCH_KUBECTL", "kubectl")
+            .output()
+            .unwrap();
+        let bench = Answer::new("the bench on a named cluster".to_owned(), &output);
+        let skipped = "Rest needs the simulated cluster: left out";
+        assert!(bench.err.contains(skipped), "{bench}");
+        let table = bench.ok();
+        for measured in ["first byte, p50", "new connection per request"] {
+            let row = table.lines().find(|line| line.contains(measured));
+            let cells: Vec<&str> = row.expect(&table).split('|').map(str::trim).collect();
+            // Direct TCP does not reach its pods; both kubectl and ours do.
+            assert_eq!(cells[2], "–", "{table}");
+            assert!(
+                cells[3..6].iter().all(|value| value.parse::<f64>().is_ok()),
+                "{table}"
+            );
+        }
+        let requests = cluster.counts().requests;
+        assert_eq!(requests["DELETE namespaces"], 1, "{requests:?}");
     });
 }

@@ -61,29 +61,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn cluster(services: usize) -> kubefwd_tests::ClusterBuilder {
-    let port = |app: App| {
-        ServicePort::tcp(app.port())
-            .name(app.name())
-            .target(app.name())
-    };
+    let web =
+        Workload::deployment("web")
+            .replicas(2)
+            .listen("http", App::Http.port(), Behaviour::Http);
+    let bench = applications()
+        .workload(web)
+        .service(Service::new("web").port(port(App::Http)));
+    Cluster::builder()
+        .namespace(bench)
+        .namespace(Namespace::new(MANY).generate_services(services))
+}
+
+/// A namespace whose service `tools` leads to all applications, in one pod.
+pub(crate) fn applications() -> Namespace {
     let mut tools = Workload::deployment("tools");
     let mut service = Service::new("tools");
     for app in App::ALL {
         tools = tools.listen(app.name(), app.port(), behaviour(app));
         service = service.port(port(app));
     }
-    let web =
-        Workload::deployment("web")
-            .replicas(2)
-            .listen("http", App::Http.port(), Behaviour::Http);
-    let bench = Namespace::new(NAMESPACE)
-        .workload(tools)
-        .service(service)
-        .workload(web)
-        .service(Service::new("web").port(port(App::Http)));
-    Cluster::builder()
-        .namespace(bench)
-        .namespace(Namespace::new(MANY).generate_services(services))
+    Namespace::new(NAMESPACE).workload(tools).service(service)
+}
+
+fn port(app: App) -> ServicePort {
+    ServicePort::tcp(app.port())
+        .name(app.name())
+        .target(app.name())
 }
 
 fn behaviour(app: App) -> Behaviour {

@@ -14,9 +14,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
+use kubefwd_tests::harness::sandbox;
 
 use crate::Arguments;
-use crate::place::{self, Place};
+use crate::place::Place;
 use crate::report::{self, Row};
 use crate::stats::median;
 use crate::tools::{Kind, Tool};
@@ -56,7 +57,7 @@ pub(crate) fn all(arguments: &Arguments, directory: &Path, rows: &mut Vec<Row>) 
     report::progress(&report::circumstances(arguments.rounds)?);
     let mut place = None;
     for group in groups {
-        if place::real().is_some() && group.needs_simulation() {
+        if sandbox::is_real() && group.needs_simulation() {
             report::progress(&format!("{group:?} needs the simulated cluster: left out"));
             continue;
         }

@@ -3,32 +3,24 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use kubefwd_tests::harness::net::resolve;
-use kubefwd_tests::harness::{Options, Sandbox, System, eventually, sandbox};
+use kubefwd_tests::harness::{Options, Sandbox, System, Target, eventually, sandbox};
 
-use crate::far::{Far, MANY, NAMESPACE};
+use crate::far::{self, Far, MANY, NAMESPACE};
 use crate::kubectl;
 use crate::process;
 use crate::tools::{App, Kind, Kubectl, Tool};
 
-mod real;
-
-pub(crate) use real::Real;
-
 /// Round trips that are offered, in milliseconds.
 pub(crate) const DELAYS: [u64; 3] = [0, 20, 80];
 
-/// A kubeconfig and a context of a real cluster, where one was named.
-pub(crate) fn real() -> Option<(PathBuf, String)> {
-    let path = std::env::var_os(sandbox::REAL_KUBECONFIG)?;
-    let context = std::env::var("KUBEFWD_TEST_CONTEXT").unwrap_or_default();
-    Some((path.into(), context))
-}
+/// What a real cluster's context is called here.
+const REAL: &str = "sim";
 
 /// The cluster, the daemon, and every tool at every round trip.
 pub(crate) struct Place {
@@ -36,15 +28,16 @@ pub(crate) struct Place {
     tools: BTreeMap<(u64, Kind), Tool>,
     _system: System,
     far: Option<Far>,
-    _real: Option<Real>,
+    _real: Option<Target>,
 }
 
 impl Place {
     /// Everything that the comparisons need.
     pub(crate) fn start(directory: &Path) -> Result<Self> {
-        match real() {
-            None => Self::simulated(directory),
-            Some((kubeconfig, context)) => Self::with_real(directory, &kubeconfig, context),
+        if sandbox::is_real() {
+            Self::with_real(directory)
+        } else {
+            Self::simulated(directory)
         }
     }
 
@@ -105,16 +98,15 @@ impl Place {
         })
     }
 
-    fn with_real(directory: &Path, kubeconfig: &Path, context: String) -> Result<Self> {
-        let real = Real::start(kubeconfig, context)?;
-        let system = System::start_with(&Sandbox::at(directory), "", Options::default());
-        add(
-            &system,
-            kubeconfig.as_os_str(),
-            &real.context,
-            &real.namespace,
-        )?;
-        let tools = compared(&system, kubeconfig, &real.context, &real.namespace, 0)?;
+    fn with_real(directory: &Path) -> Result<Self> {
+        let sandbox = Sandbox::at(directory);
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let real = runtime.block_on(Target::start(&sandbox, far::applications()));
+        let kubeconfig = directory.join("real");
+        std::fs::write(&kubeconfig, real.kubeconfig())?;
+        let system = System::start_with(&sandbox, "", Options::default());
+        add(&system, kubeconfig.as_os_str(), REAL, real.namespace())?;
+        let tools = compared(&system, &kubeconfig, REAL, real.namespace(), 0)?;
         Ok(Self {
             tools: tools.into_iter().collect(),
             _system: system,

@@ -33,7 +33,11 @@ pub(super) fn measure(place: &mut Place, rounds: u16) -> Result<Vec<Row>> {
             values,
             target: Target::AtMost(most),
         };
-        let what = format!("new connection to first byte, {delay} ms round trip");
+        let what = match place.far() {
+            Some(_) => format!("new connection to first byte, {delay} ms round trip"),
+            // As far away as it is.
+            None => "new connection to first byte".to_owned(),
+        };
         if *delay == 0 {
             rows.push(row(format!("{what}, p50"), p50, 0.6));
             rows.push(row(format!("{what}, p99"), p99, 0.6));

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use kubefwd_tests::harness::sandbox;
 
 use super::compare;
 use crate::load;
-use crate::place::{Place, real};
+use crate::place::Place;
 use crate::report::{Row, Target, Unit};
 use crate::tools::App;
 
@@ -19,7 +20,7 @@ pub(super) fn measure(place: &mut Place, rounds: u16) -> Result<Vec<Row>> {
         (false, "new connection per request, 32 at once", 3.0),
         (true, "keep-alive, 32 connections", 1.5),
     ] {
-        if keep && real().is_some() {
+        if keep && sandbox::is_real() {
             // busybox httpd, which runs there, closes after every answer.
             continue;
         }
