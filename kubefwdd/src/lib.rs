@@ -19,4 +19,5 @@ pub mod rest;
 pub mod storage;
 pub mod sys;
 pub mod telemetry;
+mod text;
 pub mod worker;

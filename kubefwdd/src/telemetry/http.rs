@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use kubefwd_proto::{time::system_time, worker::v1 as wire};
 
 use crate::core::state::{ForwardView, ListenerId};
+use crate::text::clean;
 
 /// Requests kept for each listener.
 pub const PER_FORWARD: usize = 200;
@@ -251,12 +252,12 @@ fn decode(exchange: wire::HttpExchange, now: SystemTime) -> Exchange {
     let time = exchange.time.as_ref().map_or(now, system_time);
     Exchange {
         time: time.min(now),
-        method: super::logs::clean(&exchange.method, WORD),
-        path: super::logs::clean(&exchange.path, PATH),
+        method: clean(&exchange.method, WORD),
+        path: clean(&exchange.path, PATH),
         status: u16::try_from(exchange.status).unwrap_or(0),
         duration: Duration::from_micros(exchange.duration_us),
         size: exchange.response_bytes,
-        protocol: super::logs::clean(&exchange.protocol, WORD),
+        protocol: clean(&exchange.protocol, WORD),
         grpc_status: exchange.grpc_status,
     }
 }

@@ -13,6 +13,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::events::{Logged, Ring};
+use crate::text::clean;
 
 /// Lines kept.
 const LINES: usize = 5_000;
@@ -151,18 +152,6 @@ impl Visit for Fields<'_> {
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.text(field, &value.to_string());
     }
-}
-
-/// A text cut to a length (at a character) and freed of control characters.
-pub(super) fn clean(text: &str, limit: usize) -> String {
-    let mut cut = text.len().min(limit);
-    while !text.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    text[..cut]
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use kubefwd_proto::{time::system_time, worker::v1 as wire};
 
-use super::logs::clean;
 use super::rings::{Record, Rings};
 use crate::core::names::{ContextName, Namespace, ServiceName};
 use crate::core::state::ServiceKey;
+use crate::text::clean;
 
 /// Reconnections kept for each user.
 pub const PER_USER: usize = 200;

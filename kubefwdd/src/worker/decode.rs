@@ -7,12 +7,13 @@ use std::time::SystemTime;
 use kubefwd_proto::time::system_time;
 use kubefwd_proto::worker::v1 as wire;
 
-use super::limits::{self, clean};
+use super::limits;
 use crate::core::names::{ContextName, NameError, Namespace, PodName, ServiceName};
 use crate::core::state::{
     ForwardPhase, ForwardReport, NamespaceKey, ObservedPort, ObservedService, Phase, Problem,
     Protocol, Traffic,
 };
+use crate::text::clean;
 
 pub(super) fn namespace_key(
     uid: u32,

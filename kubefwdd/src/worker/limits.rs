@@ -92,18 +92,6 @@ impl LineBudget {
     }
 }
 
-/// A text of a worker, cut to a length and freed of control characters, fit for logs, terminals and JSON.
-pub(super) fn clean(text: &str, limit: usize) -> String {
-    let mut cut = text.len().min(limit);
-    while !text.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    text[..cut]
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,11 +131,5 @@ mod tests {
         let written: Vec<u64> = lines.flatten().collect();
         assert!((99..=100).contains(&written.len()), "{written:?}");
         assert!(written.iter().all(|left_out| *left_out == 3), "{written:?}");
-    }
-
-    #[test]
-    fn texts_are_cut_at_characters_and_freed_of_controls() {
-        assert_eq!(clean("a\nb\u{1b}[31m", 100), "a b [31m");
-        assert_eq!(clean("ööö", 3), "ö");
     }
 }

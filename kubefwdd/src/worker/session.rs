@@ -14,11 +14,12 @@ use kubefwd_proto::{Failure, Reason};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::limits::{self, FrameBudget, LineBudget, clean};
+use super::limits::{self, FrameBudget, LineBudget};
 use super::{QUEUE, Shared, User, decode, encode};
 use crate::core::names::ServiceName;
 use crate::core::state::{ListenerId, NamespaceKey, State};
 use crate::owner::Stopping;
+use crate::text::clean;
 
 /// A new worker that says nothing for so long is killed.
 const HELLO: Duration = Duration::from_secs(10);
