@@ -40,7 +40,7 @@ use super::extract::Caller;
 use super::keys;
 use super::types::forwards::ForwardStatus;
 use super::types::services::ServiceStatus;
-use crate::core::state::{ForwardView, NamespaceState, ServiceView};
+use crate::core::state::{ForwardView, NamespaceState, ServiceState, ServiceView};
 use crate::telemetry::http::HttpSummary;
 use crate::telemetry::meters::Totals;
 
@@ -92,6 +92,14 @@ pub(crate) async fn metrics(
             false => ([(header::CONTENT_TYPE, CLASSIC)], classic(&body)).into_response(),
         },
     )
+}
+
+/// What can never be forwarded is no error here: nobody wants to be told again and again.
+fn status(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Unsupported => "unsupported",
+        state => ServiceStatus::from(state).name(),
+    }
 }
 
 /// The same in the older format: there a counter has its whole name everywhere, an info is a gauge, and there are neither
@@ -163,10 +171,7 @@ impl Scrape {
         }
         let meters = telemetry.meters.read(SystemTime::now());
         for service in keys::visible(&view, caller) {
-            *scrape
-                .services
-                .entry(ServiceStatus::from(service.state).name())
-                .or_default() += 1;
+            *scrape.services.entry(status(service.state)).or_default() += 1;
             for forward in &service.forwards {
                 *scrape
                     .forwards
@@ -529,6 +534,17 @@ mod tests {
                 "{line}\n{classic}"
             );
         }
+        let documented = include_str!("../../../docs/metrics.md").lines();
+        let documented: Vec<&str> = documented
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        let helps = classic
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP "));
+        let written: Vec<&str> = helps.filter_map(|help| help.split(' ').next()).collect();
+        assert_eq!(written, documented);
+        assert_eq!(status(ServiceState::Unsupported), "unsupported");
+        assert_eq!(status(ServiceState::Error), "error");
         assert!(
             !classic.contains("EOF") && !classic.contains("# UNIT"),
             "{classic}"
