@@ -198,10 +198,10 @@ mod tests {
     fn what_the_suite_gives_a_real_cluster_is_understood() {
         let web = Workload::deployment("web")
             .replicas(2)
-            .listen("http", 8080, Behaviour::Http)
             .listen_undeclared(7000, Behaviour::Echo)
             .listen("source", 7001, Behaviour::Source(None))
-            .listen("sink", 7002, Behaviour::Sink);
+            .listen("sink", 7002, Behaviour::Sink)
+            .listen("http", 8080, Behaviour::Http);
         let manifest = manifest::workload(&web, "demo", "busybox");
         let read = workload(WorkloadKind::Deployment, "web", &manifest["spec"]).unwrap();
         assert_eq!(read.replicas, 2);
