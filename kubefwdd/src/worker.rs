@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 pub(crate) mod fuzzing;
 mod limits;
+mod questions;
 mod session;
 mod spawn;
 mod supervise;
@@ -29,8 +30,9 @@ use crate::owner::OwnerHandle;
 use crate::telemetry::Telemetry;
 
 pub(crate) use encode::selection;
-use session::Questions;
-pub use session::{Answers, Outgoing};
+pub use questions::Answers;
+use questions::Questions;
+pub use session::Outgoing;
 
 /// Frames that may wait for one worker: every listener of the largest namespace at once. A worker that does not read
 /// them is killed.

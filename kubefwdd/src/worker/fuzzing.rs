@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::session::{self, Questions};
+use super::questions::Questions;
+use super::session;
 use super::{User, WorkerSettings, Workers};
 use crate::owner::OwnerHandle;
 use crate::telemetry::Telemetry;
