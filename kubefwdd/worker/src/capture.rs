@@ -151,8 +151,7 @@ impl Sniffer {
                     result
                 }
                 Guess::Http2 => {
-                    let new = || Box::new(http2::Connection::new(self.keep_queries));
-                    let mut http = early.take().unwrap_or_else(new);
+                    let mut http = early.take().unwrap_or_else(|| http2(self.keep_queries));
                     let result = http.client(bytes, now, seen);
                     self.state = State::Http2(http);
                     result
@@ -169,8 +168,8 @@ impl Sniffer {
         let result = match &mut self.state {
             State::Over => return,
             State::Opening(_, early) => {
-                let new = || Box::new(http2::Connection::new(self.keep_queries));
-                early.get_or_insert_with(new).server(bytes, now, seen)
+                let http = early.get_or_insert_with(|| http2(self.keep_queries));
+                http.server(bytes, now, seen)
             }
             State::Http1(http) => http.server(bytes, now, seen),
             State::Http2(http) => http.server(bytes, now, seen),
@@ -200,6 +199,10 @@ impl Sniffer {
             seen(Seen::Unrecorded(pending as u64));
         }
     }
+}
+
+fn http2(keep_queries: bool) -> Box<http2::Connection> {
+    Box::new(http2::Connection::new(keep_queries))
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The suite against a cluster that is named: all that it asks of `kubectl`, with a simulated cluster behind it.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use kubefwd_tests::Cluster;
 use kubefwd_tests::harness::sandbox::{MARK, REAL_KUBECONFIG, run};
 use kubefwd_tests::harness::target::REAL_CONTEXT;
-use kubefwd_tests::harness::{Answer, programs};
+use kubefwd_tests::harness::{Answer, Sandbox, programs};
 
 /// Together they use everything that a [`Target`](kubefwd_tests::harness::Target) offers; the last one is to be skipped.
 const TESTS: [&str; 5] = [
@@ -16,19 +17,26 @@ const TESTS: [&str; 5] = [
     "trouble::watches_may_be_cut_and_history_lost",
 ];
 
+/// A program of ours that is told the simulated cluster as a real one, under a name that says nothing to it.
+fn named(cluster: &Cluster, sandbox: &Sandbox, program: PathBuf) -> Command {
+    let kubeconfig = sandbox.path("named");
+    let admin = cluster.kubeconfig("admin").unwrap();
+    admin.context("some/where").write(&kubeconfig).unwrap();
+    let mut command = Command::new(program);
+    command
+        .env_remove(MARK)
+        .env(REAL_KUBECONFIG, kubeconfig)
+        .env(REAL_CONTEXT, "some/where");
+    command
+}
+
 #[test]
 fn a_named_cluster_is_used_through_kubectl() {
     run(async |sandbox| {
         let cluster = Cluster::builder().start().await.unwrap();
-        let named = sandbox.path("named");
-        let admin = cluster.kubeconfig("admin").unwrap();
-        admin.context("some/where").write(&named).unwrap();
-        let output = Command::new(std::env::current_exe().unwrap())
+        let output = named(&cluster, &sandbox, std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture"])
             .args(TESTS)
-            .env_remove(MARK)
-            .env(REAL_KUBECONFIG, &named)
-            .env(REAL_CONTEXT, "some/where")
             .output()
             .unwrap();
         let suite = Answer::new("the suite on a named cluster".to_owned(), &output);
@@ -63,14 +71,8 @@ fn a_named_cluster_is_used_through_kubectl() {
 fn the_bench_compares_on_a_named_cluster() {
     run(async |sandbox| {
         let cluster = Cluster::builder().start().await.unwrap();
-        let named = sandbox.path("named");
-        let admin = cluster.kubeconfig("admin").unwrap();
-        admin.context("some/where").write(&named).unwrap();
-        let output = Command::new(programs::find("bench"))
+        let output = named(&cluster, &sandbox, programs::find("bench"))
             .args(["--only", "first-byte,requests,rest", "--rounds=1"])
-            .env_remove(MARK)
-            .env(REAL_KUBECONFIG, &named)
-            .env(REAL_CONTEXT, "some/where")
             .env("KUBEFWD_BENCH_KUBECTL", "kubectl")
             .output()
             .unwrap();
