@@ -111,11 +111,11 @@ impl CliError {
         let what = what.into();
         let ours = status
             .get_details_error_info()
-            .is_some_and(|info| info.domain == kubefwd_proto::failure::ERROR_DOMAIN);
+            .is_some_and(|info| info.domain == kubefwd_proto::convert::failure::ERROR_DOMAIN);
         if ours {
             return Self::Refused {
                 what,
-                failure: Failure::from_status(status),
+                failure: kubefwd_proto::convert::failure::from_status(status),
             };
         }
         // A status that the transport made up has an error below it; one from the other side has none.
@@ -133,7 +133,7 @@ impl CliError {
             },
             _ => Self::Refused {
                 what,
-                failure: Failure::from_status(status),
+                failure: kubefwd_proto::convert::failure::from_status(status),
             },
         }
     }
@@ -254,12 +254,12 @@ fn code_of(reason: Reason) -> u8 {
         Reason::NotFound
         | Reason::ContextNotFound
         | Reason::NamespaceNotFound
-        | Reason::ServiceNotFound => exit::NOT_FOUND,
+        | Reason::ServiceNotFound
+        | Reason::PodNotFound => exit::NOT_FOUND,
         Reason::PermissionDenied | Reason::Unauthenticated | Reason::ForbiddenByCluster => {
             exit::DENIED
         }
-        Reason::Unspecified
-        | Reason::AlreadyExists
+        Reason::AlreadyExists
         | Reason::Conflict
         | Reason::ClusterUnreachable
         | Reason::ClusterUntrusted
@@ -269,7 +269,10 @@ fn code_of(reason: Reason) -> u8 {
         | Reason::LimitExceeded
         | Reason::Timeout
         | Reason::Unsupported
-        | Reason::Internal => exit::FAILURE,
+        | Reason::Internal
+        | Reason::PortUnavailable
+        | Reason::ConnectionRefused
+        | Reason::ConnectionLost => exit::FAILURE,
     }
 }
 
@@ -291,7 +294,11 @@ fn hint_of(reason: Reason) -> &'static str {
         Reason::WorkerUnavailable | Reason::Timeout => "kubefwdctl status",
         Reason::LimitExceeded => "kubefwdctl ns rm NAMESPACE",
         Reason::Unsupported => "kubefwdctl version",
-        Reason::Internal | Reason::Unspecified => crate::service::LOG_COMMAND,
+        Reason::PortUnavailable => "kubefwdctl doctor",
+        Reason::ConnectionRefused | Reason::ConnectionLost | Reason::PodNotFound => {
+            "kubectl get pods"
+        }
+        Reason::Internal => crate::service::LOG_COMMAND,
     }
 }
 

@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kubefwd_model::{HostName, NameError};
 use serde::Deserialize;
 
-use crate::core::addresses::{AddressRange, Reservation, Target};
-use crate::core::names::{HostName, NameError};
-use crate::core::policy::Access;
+use kubefwd_core::addresses::{AddressRange, Reservation, Target};
+
+use kubefwd_core::policy::Access;
 
 /// Every key there is, as `table.key`. The sample file documents them all; a test compares the two.
 pub const KEYS: &[&str] = &[

@@ -15,21 +15,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Counts, Failure, Health, Reason, Uid, WorkerState};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::core::addresses::Reservation;
-use crate::core::policy::{self, Actor, Denied, Verb};
-use crate::core::state::{Counts, Lease, Refused, View, WorkerState};
 use crate::hosts::HostsStatus;
 use crate::owner::{OwnerHandle, Stopping};
 use crate::telemetry::Telemetry;
 use crate::worker::Workers;
+use kubefwd_core::addresses::Reservation;
+use kubefwd_core::policy::{self, Actor, Denied, Verb};
+use kubefwd_core::state::{Lease, Refused, View};
 
 pub use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
 pub use ask::Contexts;
-pub use diagnose::{Finding, Severity};
 pub use remove::Reconnect;
 
 /// Everything that can be asked of the daemon. Cheap to clone.
@@ -75,17 +74,6 @@ pub enum RestStatus {
     At(String),
     /// It cannot; why.
     Failed(String),
-}
-
-/// How well the daemon is, for anybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Everything works.
-    Healthy,
-    /// Something does not; see `status`.
-    Degraded,
-    /// The daemon itself does not work as it should.
-    Unhealthy,
 }
 
 /// What was added for as long as its client is there; dropping it removes it.
@@ -157,7 +145,7 @@ impl Control {
     ///
     /// # Errors
     /// Why not, and what to do about it.
-    pub fn authorize(&self, actor: &Actor, verb: Verb, owner: Option<u32>) -> Result<(), Failure> {
+    pub fn authorize(&self, actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Failure> {
         policy::authorize(actor, verb, owner).map_err(denied)
     }
 
@@ -176,7 +164,7 @@ impl Control {
         if view
             .workers
             .values()
-            .any(|worker| worker.state == WorkerState::Backoff)
+            .any(|worker| worker.worker.state == WorkerState::Backoff)
         {
             return (
                 Health::Degraded,
@@ -221,7 +209,7 @@ impl Control {
     /// Changes the state on behalf of `actor`, once it is allowed.
     async fn change<R: Send + 'static>(
         &self,
-        call: impl FnOnce(&mut crate::core::state::State, SystemTime) -> Result<R, Refused>
+        call: impl FnOnce(&mut kubefwd_core::state::State, SystemTime) -> Result<R, Refused>
         + Send
         + 'static,
     ) -> Result<R, Failure> {
@@ -230,7 +218,7 @@ impl Control {
             .request(call)
             .await
             .map_err(stopping)?
-            .map_err(refused)
+            .map_err(Failure::from)
     }
 }
 
@@ -255,7 +243,7 @@ impl Drop for Attachment {
 }
 
 /// The uid to act for: the caller's own, or another's where the caller may.
-fn acting_for(actor: &Actor, other: Option<u32>) -> Result<u32, Failure> {
+fn acting_for(actor: &Actor, other: Option<Uid>) -> Result<Uid, Failure> {
     let own = actor.uid();
     let Some(uid) = other.or(own) else {
         return Err(denied(Denied::Unknown { verb: Verb::Change }));
@@ -265,26 +253,7 @@ fn acting_for(actor: &Actor, other: Option<u32>) -> Result<u32, Failure> {
 }
 
 fn denied(denied: Denied) -> Failure {
-    let text = denied.to_string();
-    // The text says what to do after its last semicolon; programs get it as the hint.
-    match text.rsplit_once("; ") {
-        Some((message, hint)) => Failure::new(Reason::PermissionDenied, message).hint(hint),
-        None => Failure::new(Reason::PermissionDenied, text),
-    }
-}
-
-fn refused(refused: Refused) -> Failure {
-    let reason = match &refused {
-        Refused::Exists { .. } => Reason::AlreadyExists,
-        Refused::Missing { .. } => Reason::NotFound,
-        Refused::Ambiguous { .. } => Reason::InvalidArgument,
-        Refused::OtherKubeconfig { .. } | Refused::Address(_) => Reason::Conflict,
-    };
-    let text = refused.to_string();
-    match text.split_once("; ") {
-        Some((message, hint)) => Failure::new(reason, message).hint(hint),
-        None => Failure::new(reason, text),
-    }
+    Failure::new(Reason::PermissionDenied, denied.to_string()).hint(denied.hint())
 }
 
 fn stopping(_: Stopping) -> Failure {

@@ -11,17 +11,19 @@ use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::time::Duration;
 
-use kubefwd_proto::control::v1::control_server::ControlServer;
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
+use kubefwd_proto::control::v1::control_server;
+use kubefwd_proto::convert::failure::to_status;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
+use tonic::Status;
 use tonic::transport::Server;
 use tonic::transport::server::UdsConnectInfo;
 
 use crate::control::Control;
-use crate::core::policy::{Actor, Via};
 use crate::peer;
+use kubefwd_core::policy::{Actor, Via};
 
 /// The largest request, bytes: an environment is the largest part of one.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
@@ -29,7 +31,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// The service; one for all connections.
 #[derive(Clone)]
-pub struct Face {
+pub struct ControlServer {
     control: Control,
     stop: CancellationToken,
 }
@@ -45,11 +47,11 @@ pub async fn serve(
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let incoming = Box::pin(incoming::incoming(UnixListener::from_std(socket)?));
-    let face = Face {
+    let server = ControlServer {
         control,
         stop: stop.clone(),
     };
-    let service = ControlServer::new(face).max_decoding_message_size(MAX_REQUEST);
+    let service = control_server::ControlServer::new(server).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
         .concurrency_limit_per_connection(64)
         .http2_keepalive_interval(Some(KEEPALIVE))
@@ -60,16 +62,14 @@ pub async fn serve(
 }
 
 /// Who asks: whom the kernel says the peer is.
-async fn actor<T: Sync>(request: &Request<T>) -> Result<Actor, Failure> {
+async fn actor<T: Sync>(request: &Request<T>) -> Result<Actor, Status> {
     let credentials = request
         .extensions()
         .get::<UdsConnectInfo>()
         .and_then(|info| info.peer_cred);
     let Some(credentials) = credentials else {
-        return Err(Failure::new(
-            Reason::Unauthenticated,
-            "the kernel does not say who asks",
-        ));
+        let why = "the kernel does not say who is calling";
+        return Err(to_status(Failure::new(Reason::Unauthenticated, why)));
     };
-    Ok(peer::actor(credentials.uid(), Via::UnixSocket).await)
+    Ok(peer::actor(credentials.uid().into(), Via::UnixSocket).await)
 }

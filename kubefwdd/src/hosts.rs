@@ -1,6 +1,6 @@
 //! The hosts file: reading, writing, watching it, and the task that keeps our block right.
 //!
-//! What the block looks like is decided in [`crate::core::hosts_block`].
+//! What the block looks like is decided in [`kubefwd_core::hosts_block`].
 
 mod actor;
 mod file;

@@ -5,7 +5,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
-pub mod core;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grpc;
@@ -19,5 +18,4 @@ pub mod rest;
 pub mod storage;
 pub mod sys;
 pub mod telemetry;
-mod text;
 pub mod worker;

@@ -10,19 +10,20 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use kubefwd_model::{Failure, HostName, ListenerId, Reason};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::addresses::API_ADDRESS;
-use crate::core::hosts_block::HostsEntries;
-use crate::core::names::{API_NAME, HostName};
-use crate::core::state::{BindProblem, Effect, ListenerId, State, View};
 use crate::hosts::Wanted;
 use crate::net::{self, Keeper, Listen, Loopback};
 use crate::storage::Storage;
 use crate::telemetry::Telemetry;
 use crate::worker::Workers;
+use kubefwd_core::addresses::API_ADDRESS;
+use kubefwd_core::hosts_block::HostsEntries;
+use kubefwd_core::names::API_NAME;
+use kubefwd_core::state::{Effect, State, View};
 
 const QUEUE: usize = 4096;
 /// How many calls are taken together before the snapshot is published.
@@ -346,22 +347,14 @@ impl Hands {
         }
     }
 
-    fn listen(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindProblem> {
+    fn listen(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, Failure> {
         if let Err(error) = self.world.loopback.ensure(address) {
-            let hint = "see `kubefwdctl doctor`".to_owned();
-            return Err(BindProblem {
-                message: error.to_string(),
-                hint,
-            });
+            let failure = Failure::new(Reason::PortUnavailable, error.to_string());
+            return Err(failure.hint("see `kubefwdctl doctor`"));
         }
-        self.world.listen.tcp(address, port).map_err(|error| {
-            // The text says what to do after its last semicolon.
-            let text = error.to_string();
-            let (message, hint) = text.rsplit_once("; ").unwrap_or((&text, ""));
-            BindProblem {
-                message: message.to_owned(),
-                hint: hint.to_owned(),
-            }
+        let listening = self.world.listen.tcp(address, port);
+        listening.map_err(|error| {
+            Failure::new(Reason::PortUnavailable, error.to_string()).hint(error.hint())
         })
     }
 

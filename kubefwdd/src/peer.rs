@@ -14,10 +14,11 @@ mod users;
 
 use std::net::SocketAddr;
 
+use kubefwd_model::Uid;
 use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
 
-use crate::core::policy::{Actor, GROUP, User, Via};
+use kubefwd_core::policy::{Actor, GROUP, User, Via};
 
 pub use places::{Place, Places, Taken};
 pub use users::{Account, LookupError, account, groups, is_member};
@@ -25,7 +26,7 @@ pub use users::{Account, LookupError, account, groups, is_member};
 /// The actor behind a connection on a unix socket.
 pub async fn unix_actor(stream: &UnixStream) -> Actor {
     match uds::owner(stream) {
-        Some(uid) => actor(uid, Via::UnixSocket).await,
+        Some(uid) => actor(uid.into(), Via::UnixSocket).await,
         None => Actor {
             user: None,
             via: Via::UnixSocket,
@@ -48,7 +49,7 @@ pub async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
 /// The actor behind a TCP connection, as [`tcp_owner`] finds it.
 pub async fn tcp_actor(peer: SocketAddr, local: SocketAddr) -> Actor {
     match tcp_owner(peer, local).await {
-        Some(uid) => actor(uid, Via::TcpPeer).await,
+        Some(uid) => actor(uid.into(), Via::TcpPeer).await,
         None => Actor {
             user: None,
             via: Via::TcpPeer,
@@ -58,11 +59,11 @@ pub async fn tcp_actor(peer: SocketAddr, local: SocketAddr) -> Actor {
 
 /// The actor that has this uid. A uid that the user database does not know is an actor all the
 /// same: without a name, and a member of nothing.
-pub async fn actor(uid: u32, via: Via) -> Actor {
+pub async fn actor(uid: Uid, via: Via) -> Actor {
     let found = spawn_blocking(move || user(uid)).await;
     let user = found.unwrap_or(User {
         uid,
-        gid: uid,
+        gid: uid.get(),
         name: None,
         member: false,
     });
@@ -72,7 +73,7 @@ pub async fn actor(uid: u32, via: Via) -> Actor {
     }
 }
 
-fn user(uid: u32) -> User {
+fn user(uid: Uid) -> User {
     match account(uid) {
         Ok(account) => {
             let member = is_member(&account, GROUP).unwrap_or_else(|error| {
@@ -90,7 +91,7 @@ fn user(uid: u32) -> User {
             tracing::debug!(%error, "a peer without a user name");
             User {
                 uid,
-                gid: uid,
+                gid: uid.get(),
                 name: None,
                 member: false,
             }
@@ -106,7 +107,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::policy::{Verb, authorize};
+    use kubefwd_core::policy::{Verb, authorize};
 
     #[tokio::test]
     async fn a_unix_peer_is_who_runs_this_test() {

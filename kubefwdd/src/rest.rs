@@ -22,7 +22,6 @@ mod serve;
 mod sse;
 #[cfg(test)]
 mod tests;
-mod time;
 mod types;
 mod wait;
 
@@ -48,13 +47,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config;
 use crate::control::{Control, RestStatus};
-use crate::core::addresses::API_ADDRESS;
-use crate::core::names::API_NAME;
-use crate::core::policy::Actor;
 use crate::net::Listen;
 use crate::sys;
 use envelope::{ApiError, Code};
 use identity::Identity;
+use kubefwd_core::addresses::API_ADDRESS;
+use kubefwd_core::names::API_NAME;
+use kubefwd_core::policy::Actor;
 use openapi::{Description, Documents};
 use types::services::Summary;
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
-use crate::core::state::Saved;
 use crate::persist::AtomicFile;
+use kubefwd_core::state::Saved;
 
 /// The version this daemon writes.
 const VERSION: u32 = 1;

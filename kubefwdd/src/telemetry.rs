@@ -17,14 +17,15 @@ mod rings;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use kubefwd_model::{RefusedName, Uid};
 use kubefwd_proto::worker::v1 as wire;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::state::{View, changes};
 use errors::{ErrorLog, Found, Holder};
 use events::EventLog;
 use http::HttpLog;
+use kubefwd_core::state::{View, changes};
 use logs::{LogLayer, LogRing};
 use meters::Meters;
 use notes::Notes;
@@ -102,12 +103,12 @@ impl Telemetry {
     }
 
     /// A worker reports HTTP exchanges that it saw.
-    pub fn http_reported(&self, uid: u32, report: wire::HttpReport) {
+    pub fn http_reported(&self, uid: Uid, report: wire::HttpReport) {
         self.http.reported(uid, report);
     }
 
     /// A worker opened a tunnel anew.
-    pub fn reconnected(&self, uid: u32, report: wire::ReconnectedReport) {
+    pub fn reconnected(&self, uid: Uid, report: wire::ReconnectedReport) {
         self.reconnections.reported(uid, &report);
     }
 
@@ -127,7 +128,7 @@ impl Telemetry {
             let holder = Holder::Service(service.key.clone());
             self.settle(&holder, errors::of_service(service), now);
             let names = service.refused_names.iter();
-            let names = names.map(|(name, why)| refused_name(name, why));
+            let names = names.map(refused_name);
             self.notes.settle(&holder, names, now);
             self.meters.sample(service, now);
             let before = old.services.get(&service.key);
@@ -167,15 +168,15 @@ impl Telemetry {
         let (uid, key) = (holder.uid(), holder.to_string());
         let settled = self.errors.settle(holder, found, now);
         for message in settled.began {
-            tracing::warn!(uid, service = key, "{message}");
+            tracing::warn!(uid = uid.get(), service = key, "{message}");
         }
         for message in settled.over {
-            tracing::info!(uid, service = key, "no longer: {message}");
+            tracing::info!(uid = uid.get(), service = key, "no longer: {message}");
         }
     }
 }
 
 /// A name that a service could not have, as it is noted.
-pub fn refused_name(name: &str, why: &str) -> String {
-    format!("name {name}: {why}")
+pub fn refused_name(refused: &RefusedName) -> String {
+    format!("name {}: {}", refused.name, refused.reason)
 }

@@ -18,18 +18,16 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kubefwd_model::{Failure, ListenerId, PodName, Reason, ServiceKey, Uid};
 use kubefwd_proto::worker::v1::{self as wire, query::Question};
-use kubefwd_proto::{Failure, Reason};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::core::names::PodName;
-use crate::core::state::{Desired, ListenerId, ServiceKey};
 use crate::owner::OwnerHandle;
 use crate::telemetry::Telemetry;
+use kubefwd_core::state::Desired;
 
-pub(crate) use encode::selection;
 pub use questions::Answers;
 use questions::Questions;
 pub use session::Outgoing;
@@ -59,12 +57,12 @@ struct Shared {
     telemetry: Arc<Telemetry>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    users: Mutex<HashMap<u32, Arc<User>>>,
+    users: Mutex<HashMap<Uid, Arc<User>>>,
 }
 
 /// What the registry and the task of one user share.
 struct User {
-    uid: u32,
+    uid: Uid,
     /// The state wants this worker; otherwise it runs for questions only and ends when it is idle.
     wanted: watch::Sender<bool>,
     environment: Mutex<BTreeMap<String, String>>,
@@ -101,20 +99,20 @@ impl Workers {
     }
 
     /// Runs a worker for this user until [`Workers::stop`].
-    pub fn start(&self, uid: u32, environment: BTreeMap<String, String>) {
+    pub fn start(&self, uid: Uid, environment: BTreeMap<String, String>) {
         let user = self.user(uid, environment);
         user.wanted.send_replace(true);
     }
 
     /// This user wants nothing any more: the worker ends once no question is open.
-    pub fn stop(&self, uid: u32) {
+    pub fn stop(&self, uid: Uid) {
         if let Some(user) = self.existing(uid) {
             user.wanted.send_replace(false);
         }
     }
 
     /// A client of this user sent its environment, the latest and the only one with secrets.
-    pub fn set_environment(&self, uid: u32, environment: BTreeMap<String, String>) {
+    pub fn set_environment(&self, uid: Uid, environment: BTreeMap<String, String>) {
         let Some(user) = self.existing(uid) else {
             self.user(uid, environment);
             return;
@@ -136,7 +134,7 @@ impl Workers {
     /// Hands a listener to the user's worker.
     pub fn grant(
         &self,
-        uid: u32,
+        uid: Uid,
         listener: ListenerId,
         socket: &Arc<TcpListener>,
         service: &ServiceKey,
@@ -153,27 +151,27 @@ impl Workers {
     }
 
     /// Takes a listener from the user's worker.
-    pub fn revoke(&self, uid: u32, listener: ListenerId) {
+    pub fn revoke(&self, uid: Uid, listener: ListenerId) {
         self.tell_frame(uid, encode::revoke(listener));
     }
 
     /// Tells the user's worker who may connect to its user's ports.
-    pub fn limit_access(&self, uid: u32, limited: bool) {
+    pub fn limit_access(&self, uid: Uid, limited: bool) {
         self.tell_frame(uid, encode::access(limited));
     }
 
     /// Sends the user's worker all that is wanted of it.
-    pub fn tell(&self, uid: u32, desired: Desired) {
+    pub fn tell(&self, uid: Uid, desired: Desired) {
         self.tell_frame(uid, encode::desired(desired));
     }
 
     /// Closes the tunnels of these services so that they are opened anew.
-    pub fn reconnect(&self, uid: u32, id: u64, services: &[ServiceKey], resync: bool) {
+    pub fn reconnect(&self, uid: Uid, id: u64, services: &[ServiceKey], resync: bool) {
         self.tell_frame(uid, encode::reconnect(id, services, resync));
     }
 
     /// Looks at the cluster afresh for these services.
-    pub fn resync(&self, uid: u32, services: &[ServiceKey]) {
+    pub fn resync(&self, uid: Uid, services: &[ServiceKey]) {
         self.tell_frame(uid, encode::resync(services));
     }
 
@@ -183,7 +181,7 @@ impl Workers {
     /// When there is no worker to be had, with the reason.
     pub async fn ask(
         &self,
-        uid: u32,
+        uid: Uid,
         environment: Option<BTreeMap<String, String>>,
         context: String,
         kubeconfig: Vec<String>,
@@ -196,13 +194,13 @@ impl Workers {
         user.ask(context, kubeconfig, question).await
     }
 
-    fn tell_frame(&self, uid: u32, frame: wire::ToWorker) {
+    fn tell_frame(&self, uid: Uid, frame: wire::ToWorker) {
         if let Some(user) = self.existing(uid) {
             user.send(frame.into());
         }
     }
 
-    fn existing(&self, uid: u32) -> Option<Arc<User>> {
+    fn existing(&self, uid: Uid) -> Option<Arc<User>> {
         self.shared
             .users
             .lock()
@@ -212,7 +210,7 @@ impl Workers {
     }
 
     /// The user's entry; a new one gets its task.
-    fn user(&self, uid: u32, environment: BTreeMap<String, String>) -> Arc<User> {
+    fn user(&self, uid: Uid, environment: BTreeMap<String, String>) -> Arc<User> {
         let mut users = self
             .shared
             .users

@@ -1,17 +1,17 @@
 //! What the three programs say to each other.
 //!
-//! - [`control`]: the public gRPC protocol of the daemon, with its typed failures ([`failure`]).
+//! - [`control`]: the public gRPC protocol of the daemon.
 //! - [`worker`]: the private protocol between the daemon and the worker of one user, and its [`channel`], which carries
 //!   frames and listening sockets over a socketpair.
+//! - [`convert`]: between these messages and the public model.
 //! - [`environment`]: which of a user's environment variables a worker may see.
 
 pub mod channel;
+pub mod convert;
 pub mod environment;
-pub mod failure;
-pub mod time;
 
-pub use common::v1::Reason;
-pub use failure::Failure;
+pub use convert as time;
+pub use kubefwd_model::{Failure, Reason};
 
 /// Messages that both protocols use.
 pub mod common {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use kubefwd_model::HostName;
 use kubefwd_proto::worker::v1::Tuning;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -16,11 +17,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Config, ConfigError};
-use crate::core::hosts_block;
-use crate::core::names::{HostName, NameRules};
-use crate::core::state::Settings;
 use crate::net::Loopback;
 use crate::telemetry::{self, logs::LogRing};
+use kubefwd_core::hosts_block;
+use kubefwd_core::names::NameRules;
+use kubefwd_core::state::Settings;
 
 /// What is logged when nobody said otherwise.
 const DEFAULT_LOG: &str = "info";

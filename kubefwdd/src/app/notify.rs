@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::state::View;
 use crate::owner::OwnerHandle;
+use kubefwd_core::state::View;
 
 /// The least time between two lines of status.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ fn status(view: &View) -> String {
         1 => format!("1 {one}"),
         count => format!("{count} {one}s"),
     };
-    let users: std::collections::BTreeSet<u32> =
+    let users: std::collections::BTreeSet<kubefwd_model::Uid> =
         view.namespaces.keys().map(|key| key.uid).collect();
     if users.is_empty() {
         return "nothing is forwarded".to_owned();

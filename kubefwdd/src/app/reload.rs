@@ -8,11 +8,11 @@ use super::machine::{self, Logs};
 use super::notify;
 use crate::cli::Flags;
 use crate::config::Config;
-use crate::core::names::NameRules;
-use crate::core::state::Topic;
 use crate::owner::OwnerHandle;
 use crate::paths::{self, Paths};
 use crate::rest::Identification;
+use kubefwd_core::names::NameRules;
+use kubefwd_core::state::Topic;
 
 /// What can change while the daemon runs; for all other keys [`fixed`] says whether they have.
 #[cfg(test)]

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use kubefwd_model::{
+    ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Reason,
+    Selection, ServiceKey, ServiceName, Uid,
+};
+use kubefwd_proto::environment;
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
-use kubefwd_proto::{Failure, Reason, environment};
 
 use super::ask::OFFLINE;
 use super::{Control, acting_for, invalid};
-use crate::core::addresses::{Reservation, Target};
-use crate::core::names::{ContextName, HostName, NameError, Namespace, ServiceName};
-use crate::core::policy::Actor;
-use crate::core::state::{
-    AddNamespace, AddService, Environment, Lease, NamespaceKey, Options, Selection, ServiceKey,
-};
+use kubefwd_core::addresses::{Reservation, Target};
+
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{AddNamespace, AddService, Environment, Lease};
 
 /// A credential plugin may take a minute, and the cluster some seconds.
 const CHECK: Duration = Duration::from_secs(75);
@@ -71,7 +73,7 @@ pub struct ServiceRequest {
 /// What the cluster said.
 struct Checked {
     context: ContextName,
-    namespace: Namespace,
+    namespace: NamespaceName,
     /// The files that define the context.
     kubeconfig: Vec<String>,
 }
@@ -99,7 +101,7 @@ impl Control {
         let question = wire::CheckQuery {
             namespace,
             offline: defer,
-            selection: Some(crate::worker::selection(selection.clone())),
+            selection: Some(selection.clone().into()),
             ..Default::default()
         };
         let checked = self.check(uid, &access, question).await?;
@@ -215,13 +217,13 @@ impl Control {
     /// Asks the caller's worker whether this can be forwarded, before anything is wished.
     async fn check(
         &self,
-        uid: u32,
+        uid: Uid,
         access: &ClusterAccess,
         question: wire::CheckQuery,
     ) -> Result<Checked, Failure> {
         let (namespace, defer) = (question.namespace.clone(), question.offline);
         if !namespace.is_empty() {
-            Namespace::parse(&namespace).map_err(bad_name)?;
+            NamespaceName::parse(&namespace).map_err(bad_name)?;
         }
         if !access.context.is_empty() {
             ContextName::parse(&access.context).map_err(bad_name)?;
@@ -259,7 +261,7 @@ impl Control {
         };
         Ok(Checked {
             context: ContextName::parse(&check.context).map_err(bad_name)?,
-            namespace: Namespace::parse(&namespace).map_err(bad_name)?,
+            namespace: NamespaceName::parse(&namespace).map_err(bad_name)?,
             kubeconfig: kubeconfig(check.kubeconfig)?,
         })
     }
@@ -293,7 +295,7 @@ fn persistent(environment: Option<BTreeMap<String, String>>) -> Option<Environme
 fn check_selection(selection: &Selection) -> Result<(), Failure> {
     const LONGEST: usize = 4096;
     let globs = selection.include.iter().chain(&selection.exclude);
-    for text in globs.chain([&selection.labels, &selection.fields]) {
+    for text in globs.chain([&selection.label_selector, &selection.field_selector]) {
         if text.len() > LONGEST || text.chars().any(char::is_control) {
             return Err(invalid(
                 "a selector or glob is too long or holds control characters",
@@ -304,7 +306,7 @@ fn check_selection(selection: &Selection) -> Result<(), Failure> {
 }
 
 /// A name in any form it can be reached by; else a whole key.
-fn target(uid: u32, key: &str) -> Result<Target, Failure> {
+fn target(uid: Uid, key: &str) -> Result<Target, Failure> {
     if let Ok(name) = HostName::parse(key) {
         return Ok(Target::Name(name));
     }
@@ -319,7 +321,7 @@ fn target(uid: u32, key: &str) -> Result<Target, Failure> {
     let key = ServiceKey {
         uid,
         context: ContextName::parse(context).map_err(bad_name)?,
-        namespace: Namespace::parse(namespace).map_err(bad_name)?,
+        namespace: NamespaceName::parse(namespace).map_err(bad_name)?,
         service: ServiceName::parse(service).map_err(bad_name)?,
     };
     Ok(Target::Unit(key.unit(None)))

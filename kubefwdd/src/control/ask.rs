@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use kubefwd_model::{Failure, Reason, Uid};
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
-use kubefwd_proto::{Failure, Reason};
 
 use super::{ClusterAccess, Control};
-use crate::core::policy::{Actor, Denied, Verb};
 use crate::worker::Answers;
+use kubefwd_core::policy::{Actor, Denied, Verb};
 
 /// Reading a kubeconfig takes no time, but a worker may have to be started first.
 pub(super) const OFFLINE: Duration = Duration::from_secs(20);
@@ -61,7 +61,7 @@ impl Control {
 
     pub(super) async fn ask_worker(
         &self,
-        uid: u32,
+        uid: Uid,
         access: &ClusterAccess,
         question: Question,
     ) -> Result<Answers, Failure> {

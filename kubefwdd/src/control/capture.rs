@@ -1,10 +1,8 @@
 //! Whether requests are looked for in the bytes of a service.
 
-use kubefwd_proto::Failure;
-
 use super::{Control, acting_for};
-use crate::core::policy::Actor;
-use crate::core::state::ServiceKey;
+use kubefwd_core::policy::Actor;
+use kubefwd_model::{Failure, ServiceKey, Uid};
 
 impl Control {
     /// Looks for requests in the bytes of a service, of the caller's or (root) of `owner`'s, or does not.
@@ -14,7 +12,7 @@ impl Control {
     pub async fn set_capture(
         &self,
         actor: &Actor,
-        owner: Option<u32>,
+        owner: Option<Uid>,
         key: String,
         on: bool,
     ) -> Result<ServiceKey, Failure> {

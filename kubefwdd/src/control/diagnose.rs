@@ -1,42 +1,12 @@
 //! What is wrong, since when, and what mends it.
 
-use std::time::SystemTime;
+use kubefwd_model::{Finding, ServiceStatus, Severity, Uid, WorkerState};
 
 use super::{Control, RestStatus};
-use crate::core::policy::{Actor, GROUP};
-use crate::core::state::{
-    ForwardState, NamespaceState, ServiceState, Stranger, WorkerState, shown,
-};
 use crate::telemetry::errors::Holder;
 use crate::telemetry::refused_name;
-
-/// One thing that was looked at.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What was looked at.
-    pub subject: String,
-    /// What was found.
-    pub message: String,
-    /// The command that mends it; may be empty.
-    pub hint: String,
-    /// Since when.
-    pub since: Option<SystemTime>,
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// As it should be.
-    Ok,
-    /// Worth knowing.
-    Note,
-    /// Works, but not as it could.
-    Warning,
-    /// Does not work.
-    Error,
-}
+use kubefwd_core::policy::{Actor, GROUP};
+use kubefwd_core::state::{DeniedPeer, shown};
 
 impl Control {
     /// Looks at the daemon, the hosts file, REST, and the caller's forwards.
@@ -44,8 +14,8 @@ impl Control {
         let mut findings = self.daemon_findings();
         let view = self.view();
         for (uid, worker) in view.workers.iter().filter(|(uid, _)| actor.sees(**uid)) {
-            if worker.state == WorkerState::Backoff {
-                let message = format!("died and is started again: {}", worker.error);
+            if worker.worker.state == WorkerState::Backoff {
+                let message = format!("died and is started again: {}", worker.worker.error);
                 let hint = "journalctl -u kubefwdd";
                 findings.push(finding(
                     Severity::Error,
@@ -54,20 +24,20 @@ impl Control {
                     hint,
                 ));
             }
-            for (stranger, seen) in &worker.strangers {
-                findings.push(refused(*stranger, seen));
+            for (peer, seen) in &worker.denied {
+                findings.push(refused(*peer, seen));
             }
         }
         for namespace in view.namespaces.values().filter(|n| actor.sees(n.key.uid)) {
             let subject = namespace.key.to_string();
-            if let NamespaceState::Failed(problem) = &namespace.state {
+            if let Some(failure) = &namespace.failure {
                 findings.push(Finding {
                     since: namespace.failed_since,
                     ..finding(
                         Severity::Error,
                         &subject,
-                        problem.message.clone(),
-                        &problem.hint,
+                        failure.message.clone(),
+                        &failure.hint,
                     )
                 });
             }
@@ -80,31 +50,36 @@ impl Control {
         for service in services {
             let subject = service.key.to_string();
             let since = Some(service.since);
-            let severity = match service.state {
-                ServiceState::Active => None,
-                ServiceState::Unsupported => Some(Severity::Note),
-                ServiceState::Pending | ServiceState::Partial => Some(Severity::Warning),
-                ServiceState::Error => Some(Severity::Error),
+            let severity = match service.status {
+                ServiceStatus::Active => None,
+                ServiceStatus::Unsupported => Some(Severity::Note),
+                ServiceStatus::Pending | ServiceStatus::Partial => Some(Severity::Warning),
+                ServiceStatus::Error => Some(Severity::Error),
             };
             if let Some(severity) = severity {
-                let found = finding(severity, &subject, service.reason.clone(), &service.hint);
+                let found = finding(
+                    severity,
+                    &subject,
+                    service.status_reason.clone(),
+                    &service.hint,
+                );
                 findings.push(Finding { since, ..found });
             }
             for forward in &service.forwards {
-                if let ForwardState::Error { message, hint, .. } = &forward.state
-                    && *message != service.reason
+                if let Some(failure) = &forward.failure
+                    && failure.message != service.status_reason
                 {
                     findings.push(finding(
                         Severity::Error,
                         &forward.key,
-                        message.clone(),
-                        hint,
+                        failure.message.clone(),
+                        &failure.hint,
                     ));
                 }
             }
             let holder = Holder::Service(service.key.clone());
-            for (name, why) in &service.refused_names {
-                findings.push(self.note(&holder, refused_name(name, why)));
+            for refused in &service.refused_names {
+                findings.push(self.note(&holder, refused_name(refused)));
             }
         }
         findings
@@ -116,7 +91,7 @@ impl Control {
         let (message, hint) = text.split_once("; ").unwrap_or((&text, ""));
         let subject = holder.to_string();
         Finding {
-            since,
+            since: since.map(Into::into),
             ..finding(Severity::Note, &subject, message.to_owned(), hint)
         }
     }
@@ -127,7 +102,7 @@ impl Control {
         let path = self.info().hosts_path.display().to_string();
         findings.push(match &hosts.error {
             Some(error) => Finding {
-                since: hosts.failing_since,
+                since: hosts.failing_since.map(Into::into),
                 ..finding(
                     Severity::Error,
                     "hosts file",
@@ -148,7 +123,7 @@ impl Control {
             let hint =
                 format!("let that program leave the lines between kubefwd's marks in {path} alone");
             findings.push(Finding {
-                since: hosts.last_tampered,
+                since: hosts.last_tampered.map(Into::into),
                 ..finding(Severity::Note, "hosts file", message, &hint)
             });
         }
@@ -176,7 +151,7 @@ impl Control {
         for warning in self.view().warnings.iter() {
             findings.push(finding(Severity::Warning, "daemon", warning.clone(), ""));
         }
-        let users: std::collections::BTreeSet<u32> =
+        let users: std::collections::BTreeSet<Uid> =
             self.view().namespaces.keys().map(|key| key.uid).collect();
         if !users.is_empty() {
             let message = match self.view().access_limited {
@@ -191,20 +166,20 @@ impl Control {
 }
 
 /// Somebody was kept out, which may be meant or not.
-fn refused(stranger: Option<u32>, seen: &Stranger) -> Finding {
+fn refused(peer: Option<Uid>, seen: &DeniedPeer) -> Finding {
     let times = match seen.count {
         1 => "a connection".to_owned(),
         count => format!("{count} connections"),
     };
     let message = format!(
         "{times} of {} refused, the last to {}: the ports are for the user who forwards, root and group {GROUP}",
-        shown(stranger),
+        shown(peer),
         seen.port
     );
     let hint = "to let that user in: sudo usermod -aG kubefwd USER; to let everybody in: access = \"everyone\" below \
                 [forwarding] in the configuration";
     Finding {
-        since: Some(seen.last),
+        since: Some(seen.last.into()),
         ..finding(Severity::Note, "access", message, hint)
     }
 }

@@ -2,13 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, ForwardStatus, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid};
 
 use super::{Control, acting_for};
-use crate::core::policy::Actor;
-use crate::core::state::{
-    ForwardState, NamespaceKey, RemoveNamespaces, RemoveServices, ServiceKey, ServiceState,
-};
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
 
 /// Which services to open anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +27,7 @@ impl Control {
     pub async fn remove_namespaces(
         &self,
         actor: &Actor,
-        owner: Option<u32>,
+        owner: Option<Uid>,
         which: RemoveNamespaces,
     ) -> Result<Vec<NamespaceKey>, Failure> {
         let uid = acting_for(actor, owner)?;
@@ -44,7 +42,7 @@ impl Control {
     pub async fn remove_services(
         &self,
         actor: &Actor,
-        owner: Option<u32>,
+        owner: Option<Uid>,
         which: RemoveServices,
     ) -> Result<Vec<ServiceKey>, Failure> {
         let uid = acting_for(actor, owner)?;
@@ -59,7 +57,7 @@ impl Control {
     pub async fn reconnect(
         &self,
         actor: &Actor,
-        owner: Option<u32>,
+        owner: Option<Uid>,
         which: Reconnect,
     ) -> Result<Vec<ServiceKey>, Failure> {
         let uid = acting_for(actor, owner)?;
@@ -75,7 +73,7 @@ impl Control {
     pub async fn resync(
         &self,
         actor: &Actor,
-        owner: Option<u32>,
+        owner: Option<Uid>,
         key: &str,
         force: bool,
     ) -> Result<ServiceKey, Failure> {
@@ -88,7 +86,7 @@ impl Control {
         services.into_iter().next().ok_or_else(|| unknown(key))
     }
 
-    async fn reopen(&self, uid: u32, services: &[ServiceKey], resync: bool) -> Result<(), Failure> {
+    async fn reopen(&self, uid: Uid, services: &[ServiceKey], resync: bool) -> Result<(), Failure> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.shared.workers.reconnect(uid, id, services, resync);
@@ -99,22 +97,22 @@ impl Control {
         retried.await.map_err(super::stopping)
     }
 
-    fn services_of(&self, uid: u32, which: &Reconnect) -> Result<Vec<ServiceKey>, Failure> {
+    fn services_of(&self, uid: Uid, which: &Reconnect) -> Result<Vec<ServiceKey>, Failure> {
         let view = self.view();
         let own = view
             .services
             .values()
             .filter(|service| service.key.uid == uid);
-        let failed = |state: &ForwardState| matches!(state, ForwardState::Error { .. });
+        let failed = |state: &ForwardStatus| matches!(state, ForwardStatus::Error);
         Ok(match which {
             Reconnect::All => own.map(|service| service.key.clone()).collect(),
             Reconnect::Failed => own
                 .filter(|service| {
-                    service.state == ServiceState::Error
+                    service.status == ServiceStatus::Error
                         || service
                             .forwards
                             .iter()
-                            .any(|forward| failed(&forward.state))
+                            .any(|forward| failed(&forward.status))
                 })
                 .map(|service| service.key.clone())
                 .collect(),

@@ -1,6 +1,6 @@
 //! What only REST shows.
 
-use kubefwd_proto::Failure;
+use kubefwd_model::Failure;
 
 use super::{Control, stopping};
 

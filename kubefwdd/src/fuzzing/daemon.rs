@@ -4,28 +4,28 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
+use kubefwd_model::{Failure, Reason, Uid};
 use kubefwd_proto::channel::{Accepts, channel};
 use kubefwd_proto::worker::v1::{
     self as wire, answer::Answer as Content, from_worker::Frame as From, query::Question,
     to_worker::Frame as To,
 };
-use kubefwd_proto::{Failure, Reason};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::control::{Control, Info, RestStatus};
-use crate::core::policy::{Actor, User, Via};
-use crate::core::state::Saved;
 use crate::hosts::HostsStatus;
 use crate::owner::fuzzing::World;
 use crate::telemetry::Telemetry;
 use crate::worker::{Workers, fuzzing as workers};
+use kubefwd_core::policy::{Actor, User, Via};
+use kubefwd_core::state::Saved;
 
 /// Whose requests or whose worker are tried out.
-pub(super) const CALLER: u32 = 1000;
+pub(super) const CALLER: Uid = Uid::new(1000);
 /// Who must not notice.
-pub(super) const NEIGHBOUR: u32 = 1001;
+pub(super) const NEIGHBOUR: Uid = Uid::new(1001);
 
 /// The neighbour came first.
 static SAVED: LazyLock<Saved> = LazyLock::new(|| World::of(&[NEIGHBOUR, CALLER]).saved());
@@ -51,7 +51,7 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// With the services of two users; the worker of `hostile` does not behave.
-    pub(super) fn new(hostile: Option<u32>) -> Self {
+    pub(super) fn new(hostile: Option<Uid>) -> Self {
         let (world, owner) = World::new(SAVED.clone(), hostile);
         let telemetry = Arc::new(Telemetry::default());
         let workers = workers::workers(owner.clone(), telemetry.clone());
@@ -83,10 +83,10 @@ impl Daemon {
 }
 
 /// A member of the group on the unix socket.
-pub(super) fn actor(uid: u32) -> Actor {
+pub(super) fn actor(uid: Uid) -> Actor {
     let user = User {
         uid,
-        gid: uid,
+        gid: uid.get(),
         name: None,
         member: true,
     };

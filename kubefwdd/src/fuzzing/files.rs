@@ -5,9 +5,11 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use kubefwd_model::HostName;
+
 use crate::config::Config;
-use crate::core::hosts_block::{HostsEntries, foreign_names, is_present, remove, render};
-use crate::core::names::HostName;
+use kubefwd_core::hosts_block::{HostsEntries, foreign_names, is_present, remove, render};
+
 use crate::owner::fuzzing::World;
 use crate::{rest, storage};
 

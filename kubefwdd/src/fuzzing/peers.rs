@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 
+use kubefwd_model::Uid;
 use kubefwd_proto::channel::{Accepts, channel as frames};
 use kubefwd_proto::worker::v1 as wire;
 use prost::Message;
@@ -122,7 +123,7 @@ pub fn rest(bytes: &[u8]) {
     run(async {
         let mut daemon = Daemon::new(None);
         let connection = face::fuzzing::connection(daemon.control.clone(), over & TCP != 0, sent);
-        with_worker(&mut daemon, 0, answer, connection).await;
+        with_worker(&mut daemon, Uid::ROOT, answer, connection).await;
         daemon.world.end();
     });
 }
@@ -130,7 +131,7 @@ pub fn rest(bytes: &[u8]) {
 /// Runs `calls` while the worker of `uid` answers.
 async fn with_worker(
     daemon: &mut Daemon,
-    uid: u32,
+    uid: Uid,
     answer: &[u8],
     calls: impl Future<Output = ()>,
 ) {

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use kubefwd_model::{Balance, Failure, HostName, Options, Reason, ServiceKey, Uid};
 use kubefwd_proto::common::v1::{self as common};
 use kubefwd_proto::control::v1 as pb;
-use kubefwd_proto::{Failure, Reason, environment};
+use kubefwd_proto::environment;
 
 use crate::control::{ClusterAccess, NamespaceRequest, ServiceRequest};
-use crate::core::names::HostName;
-use crate::core::policy::Actor;
-use crate::core::state::{Balance, Lease, Options, Selection, ServiceKey};
+
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::Lease;
 
 /// Which objects a caller asked to see, and may.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Filter {
 // === impl Filter ===
 
 impl Filter {
-    pub(super) fn namespace(&self, key: &crate::core::state::NamespaceKey) -> bool {
+    pub(super) fn namespace(&self, key: &kubefwd_model::NamespaceKey) -> bool {
         self.owner(key.uid)
             && matches(&self.namespace, key.namespace.as_str())
             && matches(&self.context, key.context.as_str())
@@ -35,7 +36,7 @@ impl Filter {
         self.namespace(&key.namespace_key()) && matches(&self.service, key.service.as_str())
     }
 
-    fn owner(&self, uid: u32) -> bool {
+    fn owner(&self, uid: Uid) -> bool {
         match self.all_users {
             true => self.actor.sees(uid),
             false => self.actor.uid() == Some(uid),
@@ -82,16 +83,10 @@ pub(super) fn namespace_request(
     lease: Option<Lease>,
 ) -> Result<NamespaceRequest, Failure> {
     let wanted = request.options.unwrap_or_default();
-    let selection = request.selection.unwrap_or_default();
     Ok(NamespaceRequest {
         access: access(request.access),
         namespace: request.namespace,
-        selection: Selection {
-            labels: selection.label_selector,
-            fields: selection.field_selector,
-            include: selection.include,
-            exclude: selection.exclude,
-        },
+        selection: request.selection.unwrap_or_default().into(),
         defer: wanted.defer,
         options: options(wanted)?,
         lease,

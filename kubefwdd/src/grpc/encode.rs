@@ -2,40 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use kubefwd_proto::common::v1 as common;
+use kubefwd_model as model;
+use kubefwd_model::{Counts, NamespaceKey};
 use kubefwd_proto::control::v1 as pb;
-use kubefwd_proto::time::timestamp;
+use kubefwd_proto::convert::timestamp;
 use kubefwd_proto::worker::v1 as wire;
 
 use super::decode::Filter;
-use crate::control::{Control, Health, RestStatus, Severity};
-use crate::core::addresses::Reservation;
-use crate::core::names::{API_NAME, HostName};
-use crate::core::policy::Actor;
-use crate::core::state::{
-    Changes, Counts, ForwardState, ForwardView, NamespaceKey, NamespaceState, NamespaceView,
-    ServiceState, ServiceView, View, WorkerState,
-};
+use crate::control::{Control, RestStatus};
 use crate::hosts::HostsStatus;
 use crate::telemetry::events::Logged;
-use crate::worker::selection;
-
-pub(super) fn health(health: Health) -> pb::Health {
-    match health {
-        Health::Healthy => pb::Health::Healthy,
-        Health::Degraded => pb::Health::Degraded,
-        Health::Unhealthy => pb::Health::Unhealthy,
-    }
-}
-
-pub(super) fn severity(severity: Severity) -> pb::Severity {
-    match severity {
-        Severity::Ok => pb::Severity::Ok,
-        Severity::Note => pb::Severity::Note,
-        Severity::Warning => pb::Severity::Warning,
-        Severity::Error => pb::Severity::Error,
-    }
-}
+use kubefwd_core::addresses::Reservation;
+use kubefwd_core::names::API_NAME;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{Changes, View};
 
 pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse {
     let info = control.info();
@@ -50,28 +30,14 @@ pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse 
         .workers
         .iter()
         .filter(|(uid, _)| actor.sees(**uid))
-        .map(|(uid, worker)| {
-            let state = match worker.state {
-                WorkerState::Starting => pb::WorkerState::Starting,
-                WorkerState::Running => pb::WorkerState::Running,
-                WorkerState::Backoff => pb::WorkerState::Backoff,
-            };
-            pb::Worker {
-                uid: *uid,
-                user: worker.user.clone(),
-                pid: worker.pid,
-                state: state.into(),
-                restarts: worker.restarts,
-                error: worker.error.clone(),
-            }
-        });
+        .map(|(_, worker)| (&worker.worker).into());
     pb::GetStatusResponse {
         version: info.version.to_owned(),
         pid: info.pid,
         started_at: Some(timestamp(info.started_at)),
-        health: self::health(health).into(),
+        health: pb::Health::from(health).into(),
         message,
-        counts: Some(counts(control.counts(actor))),
+        counts: Some(control.counts(actor).into()),
         workers: workers.collect(),
         hosts: Some(hosts_file(control)),
         rest_url,
@@ -79,20 +45,6 @@ pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse 
         config_path: info.config_path.display().to_string(),
         state_path: info.state_path.display().to_string(),
         warnings: view.warnings.to_vec(),
-    }
-}
-
-fn counts(counts: Counts) -> pb::Counts {
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    pb::Counts {
-        namespaces: number(counts.namespaces),
-        services: number(counts.services),
-        services_active: number(counts.services_active),
-        forwards: number(counts.forwards),
-        forwards_active: number(counts.forwards_active),
-        errors: number(counts.errors),
-        bytes_in: counts.bytes_in,
-        bytes_out: counts.bytes_out,
     }
 }
 
@@ -159,121 +111,34 @@ pub(super) fn changes(changes: Changes, filter: &Filter, view: &View) -> Option<
             .into_iter()
             .map(|key| pb::ObjectRef {
                 key: key.to_string(),
-                uid: key.uid,
+                uid: key.uid.get(),
             })
             .collect(),
         removed_services: removed
             .into_iter()
             .map(|key| pb::ObjectRef {
                 key: key.to_string(),
-                uid: key.uid,
+                uid: key.uid.get(),
             })
             .collect(),
     })
 }
 
-fn namespace(view: &NamespaceView, sums: Option<&Counts>, all: &View) -> pb::Namespace {
-    let (state, failure) = match &view.state {
-        NamespaceState::Connecting => (pb::NamespaceState::Connecting, None),
-        NamespaceState::Watching => (pb::NamespaceState::Watching, None),
-        NamespaceState::Failed(problem) => {
-            let failure = common::Failure {
-                reason: problem.reason,
-                message: problem.message.clone(),
-                hint: problem.hint.clone(),
-            };
-            (pb::NamespaceState::Failed, Some(failure))
-        }
-    };
-    let sums = counts(sums.copied().unwrap_or_default());
+fn namespace(namespace: &model::Namespace, sums: Option<&Counts>, all: &View) -> pb::Namespace {
+    let sums = pb::Counts::from(sums.copied().unwrap_or_default());
     pb::Namespace {
-        key: view.key.to_string(),
-        namespace: view.key.namespace.to_string(),
-        context: view.key.context.to_string(),
-        uid: view.key.uid,
-        user: all.user_name(view.key.uid),
-        state: state.into(),
-        failure,
-        selection: view.selection.clone().map(selection),
+        user: all.user_name(namespace.key.uid),
         services: sums.services,
         services_active: sums.services_active,
         errors: sums.errors,
-        added_at: Some(timestamp(view.added_at)),
-        attached: view.attached,
-        notes: view.notes.clone(),
+        ..namespace.into()
     }
 }
 
-fn service(view: &ServiceView, all: &View) -> pb::Service {
-    let state = match view.state {
-        ServiceState::Pending => pb::ServiceState::Pending,
-        ServiceState::Active => pb::ServiceState::Active,
-        ServiceState::Partial => pb::ServiceState::Partial,
-        ServiceState::Error => pb::ServiceState::Error,
-        ServiceState::Unsupported => pb::ServiceState::Unsupported,
-    };
-    let refused = view.refused_names.iter();
+fn service(service: &model::Service, all: &View) -> pb::Service {
     pb::Service {
-        key: view.key.to_string(),
-        service: view.key.service.to_string(),
-        namespace: view.key.namespace.to_string(),
-        context: view.key.context.to_string(),
-        uid: view.key.uid,
-        user: all.user_name(view.key.uid),
-        headless: view.headless,
-        state: state.into(),
-        reason: view.reason.clone(),
-        hint: view.hint.clone(),
-        local_ip: view
-            .address
-            .map(|address| address.to_string())
-            .unwrap_or_default(),
-        hostnames: HostName::texts(&view.hostnames),
-        refused_names: refused
-            .map(|(name, reason)| pb::RefusedName {
-                name: name.clone(),
-                reason: reason.clone(),
-            })
-            .collect(),
-        forwards: view.forwards.iter().map(forward).collect(),
-        ready_pods: view.ready_pods,
-        skipped_ports: view.skipped_ports.clone(),
-    }
-}
-
-fn forward(view: &ForwardView) -> pb::Forward {
-    let (state, error) = match &view.state {
-        ForwardState::Pending => (pb::ForwardState::Pending, String::new()),
-        ForwardState::Connecting => (pb::ForwardState::Connecting, String::new()),
-        ForwardState::Active => (pb::ForwardState::Active, String::new()),
-        ForwardState::Error { message, .. } => (pb::ForwardState::Error, message.clone()),
-        ForwardState::Stopping => (pb::ForwardState::Stopping, String::new()),
-    };
-    let traffic = view.traffic;
-    pb::Forward {
-        key: view.key.clone(),
-        local_ip: view.address.to_string(),
-        local_port: view.local_port.into(),
-        service_port: view.service_port.into(),
-        port_name: view.port_name.clone(),
-        pod: view.pod.clone(),
-        container: view.container.clone(),
-        pod_port: view.pod_port.into(),
-        pod_address: view.pod_address,
-        state: state.into(),
-        error,
-        bytes_in: traffic.bytes_in,
-        bytes_out: traffic.bytes_out,
-        connections: traffic.active,
-        total_connections: traffic.opened,
-        failed_connections: traffic.failed,
-        started_at: Some(timestamp(view.since)),
-        last_active: traffic.last_active.map(timestamp),
-        hostnames: HostName::texts(&view.hostnames),
-        first_byte_us: traffic
-            .first_byte_us
-            .checked_div(traffic.first_bytes)
-            .unwrap_or_default(),
+        user: all.user_name(service.key.uid),
+        ..service.into()
     }
 }
 
@@ -296,21 +161,7 @@ pub(super) fn contexts(contexts: wire::ListContextsAnswer) -> pb::ListContextsRe
 }
 
 pub(super) fn event(logged: &Logged) -> pb::Event {
-    let event = &logged.event;
-    pb::Event {
-        id: logged.id,
-        time: Some(timestamp(event.time)),
-        r#type: event.kind.name().to_owned(),
-        service_key: event
-            .service
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        forward_key: event.forward.clone().unwrap_or_default(),
-        pod: event.pod.clone().unwrap_or_default(),
-        namespace_key: event.namespace.to_string(),
-        message: event.message.clone(),
-    }
+    pb::Event::new(logged.id, &logged.event)
 }
 
 pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
@@ -318,7 +169,7 @@ pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
     let mut entries = Vec::new();
     if let RestStatus::At(_) = control.rest() {
         entries.push(pb::HostsEntry {
-            address: crate::core::addresses::API_ADDRESS.to_string(),
+            address: kubefwd_core::addresses::API_ADDRESS.to_string(),
             name: API_NAME.to_owned(),
             service_key: String::new(),
             uid: 0,
@@ -336,7 +187,7 @@ pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
                     address: forward.address.to_string(),
                     name: name.to_string(),
                     service_key: service.key.to_string(),
-                    uid: service.key.uid,
+                    uid: service.key.uid.get(),
                 });
             }
         }
@@ -368,7 +219,7 @@ pub(super) fn reservation(reservation: Reservation, all: &View) -> pb::Reservati
     pb::Reservation {
         key: reservation.target.to_string(),
         address: reservation.address.to_string(),
-        uid: reservation.owner.unwrap_or_default(),
+        uid: reservation.owner.unwrap_or_default().get(),
         user: reservation
             .owner
             .map(|uid| all.user_name(uid))

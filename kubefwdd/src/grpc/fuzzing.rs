@@ -1,13 +1,13 @@
 //! Requests of the control protocol, with any content.
 
-use kubefwd_proto::Failure;
+use kubefwd_model::{Failure, Uid};
 use kubefwd_proto::control::v1 as pb;
 use prost::Message;
 
 use super::{decode, encode};
 use crate::control::{Control, Reconnect};
-use crate::core::policy::Actor;
-use crate::core::state::{RemoveNamespaces, RemoveServices};
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
 
 /// Carries out one request, as the service does. Bytes that are none are left alone, as tonic refuses them.
 pub(crate) async fn call(
@@ -35,7 +35,9 @@ pub(crate) async fn call(
                     true => RemoveNamespaces::All,
                     false => RemoveNamespaces::Named(request.key),
                 };
-                control.remove_namespaces(actor, request.uid, which).await?;
+                control
+                    .remove_namespaces(actor, request.uid.map(Uid::new), which)
+                    .await?;
             }
         }
         3 => {
@@ -44,7 +46,9 @@ pub(crate) async fn call(
                     true => RemoveServices::All,
                     false => RemoveServices::Named(request.key),
                 };
-                control.remove_services(actor, request.uid, which).await?;
+                control
+                    .remove_services(actor, request.uid.map(Uid::new), which)
+                    .await?;
             }
         }
         4 => {
@@ -63,13 +67,17 @@ pub(crate) async fn call(
         6 => {
             if let Ok(request) = pb::ReconnectRequest::decode(message) {
                 let which = Reconnect::Keys(request.keys);
-                control.reconnect(actor, request.uid, which).await?;
+                control
+                    .reconnect(actor, request.uid.map(Uid::new), which)
+                    .await?;
             }
         }
         7 => {
             if let Ok(request) = pb::SetCaptureRequest::decode(message) {
                 let pb::SetCaptureRequest { key, on, uid } = request;
-                control.set_capture(actor, uid, key, on).await?;
+                control
+                    .set_capture(actor, uid.map(Uid::new), key, on)
+                    .await?;
             }
         }
         _ => {

@@ -34,7 +34,7 @@ pub(super) fn incoming(listener: UnixListener) -> impl Stream<Item = io::Result<
             let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else {
                 continue;
             };
-            match places.take(uid) {
+            match places.take(uid.into()) {
                 Ok(place) => {
                     let connection = Connection {
                         stream,

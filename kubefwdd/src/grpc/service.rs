@@ -3,20 +3,21 @@
 use std::pin::Pin;
 
 use futures_util::Stream;
+use kubefwd_model::Uid;
 use kubefwd_proto::control::v1::{self as pb, control_server::Control as Calls};
-use kubefwd_proto::time::timestamp;
+use kubefwd_proto::convert::failure::to_status;
 use tonic::{Request, Response, Status};
 
-use super::{Face, actor, decode, encode, streams};
+use super::{ControlServer, actor, decode, encode, streams};
 use crate::control::Reconnect;
-use crate::core::policy::Verb;
-use crate::core::state::{RemoveNamespaces, RemoveServices};
+use kubefwd_core::policy::Verb;
+use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Reply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
-impl Calls for Face {
+impl Calls for ControlServer {
     async fn get_version(
         &self,
         _: Request<pb::GetVersionRequest>,
@@ -29,7 +30,7 @@ impl Calls for Face {
     async fn get_health(&self, _: Request<pb::GetHealthRequest>) -> Reply<pb::GetHealthResponse> {
         let (health, message) = self.control.health();
         Ok(Response::new(pb::GetHealthResponse {
-            health: encode::health(health).into(),
+            health: pb::Health::from(health).into(),
             message,
         }))
     }
@@ -39,7 +40,9 @@ impl Calls for Face {
         request: Request<pb::GetStatusRequest>,
     ) -> Reply<pb::GetStatusResponse> {
         let actor = actor(&request).await?;
-        self.control.authorize(&actor, Verb::Observe, None)?;
+        self.control
+            .authorize(&actor, Verb::Observe, None)
+            .map_err(to_status)?;
         Ok(Response::new(encode::status(&self.control, &actor)))
     }
 
@@ -48,8 +51,12 @@ impl Calls for Face {
         request: Request<pb::AddNamespaceRequest>,
     ) -> Reply<pb::AddNamespaceResponse> {
         let actor = actor(&request).await?;
-        let request = decode::namespace_request(request.into_inner(), None)?;
-        let key = self.control.add_namespace(&actor, request).await?;
+        let request = decode::namespace_request(request.into_inner(), None).map_err(to_status)?;
+        let key = self
+            .control
+            .add_namespace(&actor, request)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(pb::AddNamespaceResponse {
             key: key.to_string(),
             context: key.context.to_string(),
@@ -68,7 +75,11 @@ impl Calls for Face {
         } else {
             RemoveNamespaces::Named(key)
         };
-        let removed = self.control.remove_namespaces(&actor, uid, which).await?;
+        let removed = self
+            .control
+            .remove_namespaces(&actor, uid.map(Uid::new), which)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(pb::RemoveNamespaceResponse {
             removed: removed.iter().map(ToString::to_string).collect(),
             revision: self.control.view().revision,
@@ -80,8 +91,12 @@ impl Calls for Face {
         request: Request<pb::AddServiceRequest>,
     ) -> Reply<pb::AddServiceResponse> {
         let actor = actor(&request).await?;
-        let request = decode::service_request(request.into_inner(), None)?;
-        let key = self.control.add_service(&actor, request).await?;
+        let request = decode::service_request(request.into_inner(), None).map_err(to_status)?;
+        let key = self
+            .control
+            .add_service(&actor, request)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(pb::AddServiceResponse {
             key: key.to_string(),
             context: key.context.to_string(),
@@ -100,7 +115,11 @@ impl Calls for Face {
         } else {
             RemoveServices::Named(key)
         };
-        let removed = self.control.remove_services(&actor, uid, which).await?;
+        let removed = self
+            .control
+            .remove_services(&actor, uid.map(Uid::new), which)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(pb::RemoveServiceResponse {
             removed: removed.iter().map(ToString::to_string).collect(),
             revision: self.control.view().revision,
@@ -113,7 +132,11 @@ impl Calls for Face {
     ) -> Reply<pb::SetCaptureResponse> {
         let actor = actor(&request).await?;
         let pb::SetCaptureRequest { key, on, uid } = request.into_inner();
-        let service = self.control.set_capture(&actor, uid, key, on).await?;
+        let service = self
+            .control
+            .set_capture(&actor, uid.map(Uid::new), key, on)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(pb::SetCaptureResponse {
             service: service.to_string(),
         }))
@@ -121,7 +144,9 @@ impl Calls for Face {
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
         let actor = actor(&request).await?;
-        self.control.authorize(&actor, Verb::Observe, None)?;
+        self.control
+            .authorize(&actor, Verb::Observe, None)
+            .map_err(to_status)?;
         let filter = decode::filter(request.into_inner().filter, &actor);
         Ok(Response::new(encode::listing(
             &self.control.view(),
@@ -133,7 +158,9 @@ impl Calls for Face {
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
         let actor = actor(&request).await?;
-        self.control.authorize(&actor, Verb::Observe, None)?;
+        self.control
+            .authorize(&actor, Verb::Observe, None)
+            .map_err(to_status)?;
         let filter = decode::filter(request.into_inner().filter, &actor);
         let stream = streams::watch(self.control.watch(), filter, self.stop.clone());
         Ok(Response::new(Box::pin(stream)))
@@ -143,7 +170,9 @@ impl Calls for Face {
 
     async fn attach(&self, request: Request<pb::AttachRequest>) -> Reply<Self::AttachStream> {
         let actor = actor(&request).await?;
-        self.control.authorize(&actor, Verb::Change, actor.uid())?;
+        self.control
+            .authorize(&actor, Verb::Change, actor.uid())
+            .map_err(to_status)?;
         let attachment = self.control.attach();
         let lease = Some(attachment.lease());
         let pb::AttachRequest {
@@ -152,13 +181,21 @@ impl Calls for Face {
         } = request.into_inner();
         let mut response = pb::AttachResponse::default();
         for request in namespaces {
-            let request = decode::namespace_request(request, lease)?;
-            let key = self.control.add_namespace(&actor, request).await?;
+            let request = decode::namespace_request(request, lease).map_err(to_status)?;
+            let key = self
+                .control
+                .add_namespace(&actor, request)
+                .await
+                .map_err(to_status)?;
             response.namespace_keys.push(key.to_string());
         }
         for request in services {
-            let request = decode::service_request(request, lease)?;
-            let key = self.control.add_service(&actor, request).await?;
+            let request = decode::service_request(request, lease).map_err(to_status)?;
+            let key = self
+                .control
+                .add_service(&actor, request)
+                .await
+                .map_err(to_status)?;
             response.service_keys.push(key.to_string());
         }
         let stream = streams::attach(response, attachment, self.stop.clone());
@@ -181,7 +218,11 @@ impl Calls for Face {
             (false, true) => Reconnect::All,
             (false, false) => Reconnect::Keys(keys),
         };
-        let triggered = self.control.reconnect(&actor, uid, which).await?;
+        let triggered = self
+            .control
+            .reconnect(&actor, uid.map(Uid::new), which)
+            .await
+            .map_err(to_status)?;
         let triggered = triggered.iter().map(ToString::to_string).collect();
         Ok(Response::new(pb::ReconnectResponse { triggered }))
     }
@@ -192,7 +233,11 @@ impl Calls for Face {
     ) -> Reply<pb::ListContextsResponse> {
         let actor = actor(&request).await?;
         let access = decode::access(request.into_inner().access);
-        let contexts = self.control.contexts(&actor, &access).await?;
+        let contexts = self
+            .control
+            .contexts(&actor, &access)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(encode::contexts(contexts)))
     }
 
@@ -200,7 +245,9 @@ impl Calls for Face {
 
     async fn events(&self, request: Request<pb::EventsRequest>) -> Reply<Self::EventsStream> {
         let actor = actor(&request).await?;
-        self.control.authorize(&actor, Verb::Observe, None)?;
+        self.control
+            .authorize(&actor, Verb::Observe, None)
+            .map_err(to_status)?;
         let telemetry = self.control.telemetry().clone();
         let stream = streams::events(telemetry, request.into_inner(), actor, self.stop.clone());
         Ok(Response::new(Box::pin(stream)))
@@ -211,7 +258,9 @@ impl Calls for Face {
         request: Request<pb::GetHostsRequest>,
     ) -> Reply<pb::GetHostsResponse> {
         let actor = actor(&request).await?;
-        self.control.authorize(&actor, Verb::Observe, None)?;
+        self.control
+            .authorize(&actor, Verb::Observe, None)
+            .map_err(to_status)?;
         Ok(Response::new(encode::hosts(&self.control, &actor)))
     }
 
@@ -221,11 +270,13 @@ impl Calls for Face {
     ) -> Reply<pb::AddReservationResponse> {
         let actor = actor(&request).await?;
         let reservation = request.into_inner().reservation.unwrap_or_default();
-        let address = decode::address(&reservation.address)?
+        let address = decode::address(&reservation.address)
+            .map_err(to_status)?
             .ok_or_else(|| Status::invalid_argument("a reservation needs an address"))?;
         self.control
             .reserve(&actor, &reservation.key, address)
-            .await?;
+            .await
+            .map_err(to_status)?;
         let revision = self.control.view().revision;
         Ok(Response::new(pb::AddReservationResponse { revision }))
     }
@@ -237,7 +288,8 @@ impl Calls for Face {
         let actor = actor(&request).await?;
         self.control
             .unreserve(&actor, &request.into_inner().target)
-            .await?;
+            .await
+            .map_err(to_status)?;
         let revision = self.control.view().revision;
         Ok(Response::new(pb::RemoveReservationResponse { revision }))
     }
@@ -247,7 +299,7 @@ impl Calls for Face {
         request: Request<pb::ListReservationsRequest>,
     ) -> Reply<pb::ListReservationsResponse> {
         let actor = actor(&request).await?;
-        let reservations = self.control.reservations(&actor).await?;
+        let reservations = self.control.reservations(&actor).await.map_err(to_status)?;
         let view = self.control.view();
         let reservations = reservations
             .into_iter()
@@ -258,18 +310,10 @@ impl Calls for Face {
 
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Reply<pb::DiagnoseResponse> {
         let actor = actor(&request).await?;
-        self.control.authorize(&actor, Verb::Observe, None)?;
-        let findings = self
-            .control
-            .diagnose(&actor)
-            .into_iter()
-            .map(|finding| pb::Finding {
-                severity: encode::severity(finding.severity).into(),
-                subject: finding.subject,
-                message: finding.message,
-                hint: finding.hint,
-                since: finding.since.map(timestamp),
-            });
+        self.control
+            .authorize(&actor, Verb::Observe, None)
+            .map_err(to_status)?;
+        let findings = self.control.diagnose(&actor).into_iter().map(Into::into);
         Ok(Response::new(pb::DiagnoseResponse {
             findings: findings.collect(),
         }))

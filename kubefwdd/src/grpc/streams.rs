@@ -11,9 +11,9 @@ use tonic::Status;
 use super::decode::Filter;
 use super::encode;
 use crate::control::Attachment;
-use crate::core::policy::Actor;
-use crate::core::state::{View, changes};
 use crate::telemetry::Telemetry;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{View, changes};
 
 /// Events read from the log at a time.
 const BATCH: usize = 256;

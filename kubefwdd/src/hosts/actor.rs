@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use kubefwd_model::HostName;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -17,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::file::{HostsError, HostsFile, Snapshot, Updated};
 use super::watch::FileWatch;
-use crate::core::hosts_block::{self, HostsEntries};
-use crate::core::names::HostName;
+use kubefwd_core::hosts_block::{self, HostsEntries};
+
 use crate::sys;
 
 /// A burst has ended when nothing came for this long.

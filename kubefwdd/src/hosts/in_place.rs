@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::file::is_full;
-use crate::core::hosts_block;
+use kubefwd_core::hosts_block;
 
 /// Makes the content of the file `new`, where it is `old` now.
 pub(super) fn overwrite(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
@@ -131,8 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::hosts_block::{HostsEntries, remove, render};
-    use crate::core::names::HostName;
+    use kubefwd_core::hosts_block::{HostsEntries, remove, render};
 
     /// A file whose writer is killed after so many bytes; cutting the file counts as one.
     struct Killed {

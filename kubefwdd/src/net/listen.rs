@@ -21,9 +21,7 @@ const BACKLOG: i32 = 4096;
 pub enum BindError {
     /// Somebody listens there.
     #[error(
-        "port {} of {} is taken by {}; stop that program, or let the service use another port \
-         (--port-map {}:OTHER)", address.port(), address.ip(), taker(owner.as_ref(), *address),
-        address.port()
+        "port {} of {} is taken by {}", address.port(), address.ip(), taker(owner.as_ref(), *address)
     )]
     InUse {
         /// What was to be bound.
@@ -33,27 +31,20 @@ pub enum BindError {
     },
     /// The machine does not have the address.
     #[error(
-        "{} is not an address of this machine; it should have been added to the loopback \
-         interface: is that interface up?", address.ip()
+        "{} is not an address of this machine", address.ip()
     )]
     NotLocal {
         /// What was to be bound.
         address: SocketAddrV4,
     },
     /// Not allowed.
-    #[error(
-        "binding {address} is not permitted: kubefwdd needs to run as root or with \
-         CAP_NET_BIND_SERVICE"
-    )]
+    #[error("cannot listen on {address}: permission denied")]
     Denied {
         /// What was to be bound.
         address: SocketAddrV4,
     },
     /// Out of descriptors.
-    #[error(
-        "cannot listen on {address}: too many open files; raise the limit (LimitNOFILE of the \
-         service, or `ulimit -n`)"
-    )]
+    #[error("cannot listen on {address}: too many open files")]
     TooManyFiles {
         /// What was to be bound.
         address: SocketAddrV4,
@@ -66,6 +57,29 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+// === impl BindError ===
+
+impl BindError {
+    /// What to do about it; empty where nothing is known to help.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::InUse { address, .. } => format!(
+                "stop that program, or let the service use another port (--port-map {}:OTHER)",
+                address.port()
+            ),
+            Self::NotLocal { .. } => {
+                "kubefwdd adds it to the loopback interface: check that the interface is up"
+                    .to_owned()
+            }
+            Self::Denied { .. } => "run kubefwdd as root or with CAP_NET_BIND_SERVICE".to_owned(),
+            Self::TooManyFiles { .. } => {
+                "raise the limit (LimitNOFILE of the service, or `ulimit -n`)".to_owned()
+            }
+            Self::Other { .. } => String::new(),
+        }
+    }
 }
 
 /// How ports are listened on.
@@ -215,7 +229,7 @@ mod tests {
                 text.contains(&format!("(pid {})", std::process::id())),
                 "{text}"
             );
-            assert!(text.contains("--port-map"), "{text}");
+            assert!(error.hint().contains("--port-map"), "{}", error.hint());
         }
     }
 

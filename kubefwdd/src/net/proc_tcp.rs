@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use kubefwd_model::Uid;
+
 /// `TCP_ESTABLISHED` of `include/net/tcp_states.h`.
 pub(crate) const ESTABLISHED: u8 = 1;
 /// `TCP_LISTEN`.
@@ -14,7 +16,7 @@ pub(crate) struct Row {
     pub(crate) remote: SocketAddr,
     pub(crate) state: u8,
     /// The user who created it; 0 for sockets that no process has any more.
-    pub(crate) uid: u32,
+    pub(crate) uid: Uid,
     /// 0 for sockets that no process has any more.
     pub(crate) inode: u64,
 }

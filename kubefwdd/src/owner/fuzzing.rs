@@ -5,15 +5,20 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use kubefwd_model as model;
+use kubefwd_model::{
+    ContextName, Failure, ListenerId, NamespaceKey, NamespaceName, Options, PodName, Reason,
+    Selection, ServiceKey, ServiceName, Uid,
+};
+
 use super::{Command, Owner, OwnerHandle, owner};
-use crate::core::addresses::AddressRange;
-use crate::core::hosts_block::HostsEntries;
-use crate::core::names::{ContextName, NameRules, Namespace, PodName, ServiceName};
-use crate::core::policy::Access;
-use crate::core::state::{
-    AddNamespace, BindProblem, Effect, ForwardPhase, ForwardReport, ListenerId, NamespaceKey,
-    ObservedPort, ObservedService, Options, Protocol, RemoveNamespaces, Saved, Selection,
-    ServiceKey, ServiceView, Settings, State,
+use kubefwd_core::addresses::AddressRange;
+use kubefwd_core::hosts_block::HostsEntries;
+use kubefwd_core::names::NameRules;
+use kubefwd_core::policy::Access;
+use kubefwd_core::state::{
+    AddNamespace, Effect, ForwardPhase, ForwardReport, ObservedPort, ObservedService, Protocol,
+    RemoveNamespaces, Saved, Settings, State,
 };
 
 /// The most services that a user's worker may report here.
@@ -25,9 +30,9 @@ const TAKEN: u16 = 81;
 pub(crate) struct World {
     owner: Owner,
     /// The user whose worker does not do what it is told.
-    hostile: Option<u32>,
+    hostile: Option<Uid>,
     open: BTreeMap<ListenerId, (Ipv4Addr, u16)>,
-    granted: BTreeMap<ListenerId, u32>,
+    granted: BTreeMap<ListenerId, Uid>,
     hosts: HostsEntries,
     /// The version of the hosts file that was asked for and is not written.
     unwritten: Option<u64>,
@@ -35,7 +40,7 @@ pub(crate) struct World {
 
 impl World {
     /// Starts with what was saved; the worker of `hostile` is left to the caller.
-    pub(crate) fn new(saved: Saved, hostile: Option<u32>) -> (Self, OwnerHandle) {
+    pub(crate) fn new(saved: Saved, hostile: Option<Uid>) -> (Self, OwnerHandle) {
         let settings = Settings {
             dashed_names: true,
             max_services_per_user: SERVICES,
@@ -61,13 +66,13 @@ impl World {
     }
 
     /// With the same services for each of these users, which came in this order.
-    pub(crate) fn of(users: &[u32]) -> Self {
+    pub(crate) fn of(users: &[Uid]) -> Self {
         let (mut world, _) = Self::new(Saved::default(), None);
         for uid in users {
             let key = NamespaceKey {
                 uid: *uid,
                 context: ContextName::parse("kind").expect("it is one"),
-                namespace: Namespace::parse("shop").expect("it is one"),
+                namespace: NamespaceName::parse("shop").expect("it is one"),
             };
             let wanted = AddNamespace {
                 key: key.clone(),
@@ -124,7 +129,7 @@ impl World {
     }
 
     /// The worker of the hostile user has ended.
-    pub(crate) fn worker_gone(&mut self, uid: u32) {
+    pub(crate) fn worker_gone(&mut self, uid: Uid) {
         self.granted.retain(|_, holder| *holder != uid);
         let state = &mut self.owner.state;
         state.worker_gone(uid, "it broke the protocol".to_owned(), true);
@@ -143,7 +148,7 @@ impl World {
     }
 
     /// One user's services, as everybody sees them.
-    pub(crate) fn services(&self, uid: u32) -> Vec<(ServiceKey, Arc<ServiceView>)> {
+    pub(crate) fn services(&self, uid: Uid) -> Vec<(ServiceKey, Arc<model::Service>)> {
         let services = self.owner.state.view().services.iter();
         let own = services.filter(|(key, _)| key.uid == uid);
         own.map(|(key, service)| (key.clone(), service.clone()))
@@ -153,7 +158,7 @@ impl World {
     /// Nobody wants anything any more: nothing may be left.
     pub(crate) fn end(mut self) {
         let now = SystemTime::now();
-        let users: Vec<u32> = self.owner.state.wishes().users.keys().copied().collect();
+        let users: Vec<Uid> = self.owner.state.wishes().users.keys().copied().collect();
         for uid in users {
             let all = RemoveNamespaces::All;
             let removed = self.owner.state.remove_namespaces(uid, &all, now);
@@ -204,7 +209,7 @@ impl World {
                 let is_free = self.open.values().all(|other| *other != place);
                 assert!(is_free, "{address}:{port} is bound twice");
                 let result = match port {
-                    TAKEN => Err(BindProblem::default()),
+                    TAKEN => Err(Failure::new(Reason::PortUnavailable, "taken")),
                     _ => {
                         self.open.insert(listener, place);
                         Ok(())

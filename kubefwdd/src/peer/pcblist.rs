@@ -8,6 +8,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use kubefwd_model::Uid;
+
 /// `struct xinpgen`, in front of the list and behind it.
 const HEADER: usize = 24;
 const KIND_SOCKET: u32 = 0x001;
@@ -23,7 +25,7 @@ const IPV6: u8 = 2;
 #[derive(Default)]
 struct Connection {
     is_wanted: bool,
-    uid: Option<u32>,
+    uid: Option<Uid>,
 }
 
 /// The uid of the socket whose own address is `peer` and whose other end is `local`, if it is
@@ -98,7 +100,7 @@ mod tests {
         record
     }
 
-    fn connection(own: (u8, u16), foreign: (u8, u16), uid: u32, state: u32) -> Vec<u8> {
+    fn connection(own: (u8, u16), foreign: (u8, u16), uid: Uid, state: u32) -> Vec<u8> {
         [
             new_record(
                 KIND_ADDRESSES,

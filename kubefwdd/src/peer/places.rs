@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kubefwd_model::Uid;
+
 /// How many connections each user has.
 #[derive(Debug, Clone)]
 pub struct Places {
     most: usize,
-    users: Arc<Mutex<HashMap<u32, Count>>>,
+    users: Arc<Mutex<HashMap<Uid, Count>>>,
 }
 
 #[derive(Debug, Default)]
@@ -22,7 +24,7 @@ struct Count {
 #[derive(Debug)]
 pub struct Place {
     places: Places,
-    uid: u32,
+    uid: Uid,
 }
 
 /// All places of a user are taken.
@@ -48,7 +50,7 @@ impl Places {
     ///
     /// # Errors
     /// When the user has taken all of them.
-    pub fn take(&self, uid: u32) -> Result<Place, Taken> {
+    pub fn take(&self, uid: Uid) -> Result<Place, Taken> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let count = users.entry(uid).or_default();
         if count.taken >= self.most {

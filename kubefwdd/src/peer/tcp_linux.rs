@@ -75,7 +75,7 @@ fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     let row = rows
         .iter()
         .find(|row| row.local == peer && row.remote == local)?;
-    (row.state == ESTABLISHED && row.inode != 0).then_some(row.uid)
+    (row.state == ESTABLISHED && row.inode != 0).then_some(row.uid.get())
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use kubefwd_model::Uid;
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Group, User};
 
 use crate::sys;
 
@@ -12,7 +13,7 @@ use crate::sys;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The user's number.
-    pub uid: u32,
+    pub uid: Uid,
     /// The user's primary group.
     pub gid: u32,
     /// The login name.
@@ -28,7 +29,7 @@ pub struct Account {
 pub enum LookupError {
     /// No such user.
     #[error("uid {0} has no entry in the user database: add the user, or run as another")]
-    NoUser(u32),
+    NoUser(Uid),
     /// The database did not answer.
     #[error("the user database cannot be asked about {what}: {source}; is its service running?")]
     Database {
@@ -43,8 +44,8 @@ pub enum LookupError {
 ///
 /// # Errors
 /// When there is no such user, or the database does not answer.
-pub fn account(uid: u32) -> Result<Account, LookupError> {
-    let found = User::from_uid(Uid::from_raw(uid));
+pub fn account(uid: Uid) -> Result<Account, LookupError> {
+    let found = User::from_uid(nix::unistd::Uid::from_raw(uid.get()));
     let found = found.map_err(|source| LookupError::Database {
         what: format!("uid {uid}"),
         source,

@@ -3,11 +3,9 @@
 use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, Time};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
-
-use super::time::Time;
 
 /// An answer that worked.
 #[derive(Serialize, ToSchema)]
@@ -269,7 +267,8 @@ impl From<Failure> for ApiError {
             Reason::NotFound
             | Reason::ContextNotFound
             | Reason::NamespaceNotFound
-            | Reason::ServiceNotFound => (StatusCode::NOT_FOUND, Code::NotFound),
+            | Reason::ServiceNotFound
+            | Reason::PodNotFound => (StatusCode::NOT_FOUND, Code::NotFound),
             Reason::AlreadyExists => (StatusCode::CONFLICT, Code::AlreadyExists),
             Reason::Conflict => (StatusCode::CONFLICT, Code::Conflict),
             Reason::PermissionDenied | Reason::ForbiddenByCluster => {
@@ -282,8 +281,11 @@ impl From<Failure> for ApiError {
             | Reason::CredentialsNeeded
             | Reason::WorkerUnavailable
             | Reason::LimitExceeded
-            | Reason::Timeout => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
-            Reason::Internal | Reason::Unspecified => return Self::defect(&failure.to_string()),
+            | Reason::Timeout
+            | Reason::PortUnavailable
+            | Reason::ConnectionRefused
+            | Reason::ConnectionLost => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            Reason::Internal => return Self::defect(&failure.to_string()),
         };
         Self::new(status, code, failure.message).hint(failure.hint)
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Face;
 use super::envelope::{ApiError, Code};
-use crate::core::policy::{Actor, Via};
+use kubefwd_core::policy::{Actor, Via};
 
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(10);

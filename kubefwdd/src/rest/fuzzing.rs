@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use kubefwd_model::Uid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,9 @@ fn peer(over_tcp: bool) -> Peer {
             local: ([127, 2, 27, 1], 80).into(),
             accepted: Some(0),
         },
-        false => Peer::Unix { uid: Some(0) },
+        false => Peer::Unix {
+            uid: Some(Uid::ROOT),
+        },
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::{self, HeaderMap};
+use kubefwd_model::Uid;
 
 use super::envelope::{ApiError, Code};
-use crate::core::policy::{Actor, Via};
 use crate::peer;
+use kubefwd_core::policy::{Actor, Via};
 
 /// Shorter tokens can be guessed.
 pub(super) const SHORTEST_TOKEN: usize = 16;
@@ -35,7 +36,7 @@ pub(crate) enum Peer {
     /// A unix socket; whom the kernel says connected.
     Unix {
         /// `None` where it does not say.
-        uid: Option<u32>,
+        uid: Option<Uid>,
     },
     /// TCP.
     Tcp {
@@ -178,10 +179,10 @@ impl Peer {
     }
 
     /// Whose connection it was when it was accepted.
-    pub(crate) fn accepted_uid(&self) -> Option<u32> {
+    pub(crate) fn accepted_uid(&self) -> Option<Uid> {
         match self {
             Self::Unix { uid } => *uid,
-            Self::Tcp { accepted, .. } => *accepted,
+            Self::Tcp { accepted, .. } => accepted.map(Uid::new),
             Self::Gone => None,
         }
     }
@@ -194,7 +195,9 @@ pub(crate) async fn actor(
     headers: &HeaderMap,
 ) -> Result<Actor, ApiError> {
     let (peer, local, accepted) = match peer {
-        Peer::Unix { uid: Some(uid) } => return Ok(peer::actor(*uid, Via::UnixSocket).await),
+        Peer::Unix { uid: Some(uid) } => {
+            return Ok(peer::actor((*uid).into(), Via::UnixSocket).await);
+        }
         Peer::Unix { uid: None } => {
             return Ok(Actor {
                 user: None,
@@ -214,9 +217,9 @@ pub(crate) async fn actor(
         } => (*peer, *local, *accepted),
     };
     match identity {
-        Identity::Fixed(uid) => Ok(peer::actor(*uid, Via::Configured).await),
+        Identity::Fixed(uid) => Ok(peer::actor((*uid).into(), Via::Configured).await),
         Identity::Token(tokens) => match bearer(headers).and_then(|token| tokens.owner(token)) {
-            Some(uid) => Ok(peer::actor(uid, Via::Token).await),
+            Some(uid) => Ok(peer::actor(uid.into(), Via::Token).await),
             None => {
                 let message = "a valid token is needed here";
                 Err(
@@ -229,7 +232,7 @@ pub(crate) async fn actor(
             // Who has closed or passed on the socket since then is nobody.
             let now = peer::tcp_owner(peer, local).await;
             match now.filter(|_| now == accepted) {
-                Some(uid) => Ok(peer::actor(uid, Via::TcpPeer).await),
+                Some(uid) => Ok(peer::actor(uid.into(), Via::TcpPeer).await),
                 None => Ok(Actor {
                     user: None,
                     via: Via::TcpPeer,

@@ -5,16 +5,19 @@
 
 use std::sync::Arc;
 
+use kubefwd_model as model;
+use kubefwd_model::{ContextName, NamespaceKey, NamespaceName, ServiceKey, ServiceName, Uid};
+
 use super::envelope::ApiError;
-use crate::core::names::{ContextName, Namespace, ServiceName};
-use crate::core::policy::Actor;
-use crate::core::state::{ForwardView, NamespaceKey, NamespaceView, ServiceKey, ServiceView, View};
+
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
 
 /// A service, or one pod of a headless one, that a key leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundService {
     /// The service.
-    pub(crate) service: Arc<ServiceView>,
+    pub(crate) service: Arc<model::Service>,
     /// Only this pod of it.
     pub(crate) pod: Option<String>,
 }
@@ -23,7 +26,7 @@ pub(crate) struct FoundService {
 #[derive(Clone, Debug)]
 pub(crate) struct FoundForward {
     /// The service.
-    pub(crate) service: Arc<ServiceView>,
+    pub(crate) service: Arc<model::Service>,
     /// Where among its forwards.
     index: usize,
 }
@@ -32,7 +35,7 @@ pub(crate) struct FoundForward {
 
 impl FoundService {
     /// The forwards that are meant.
-    pub(crate) fn forwards(&self) -> impl Iterator<Item = &ForwardView> + Clone {
+    pub(crate) fn forwards(&self) -> impl Iterator<Item = &model::Forward> + Clone {
         let pod = self.pod.as_deref();
         self.service
             .forwards
@@ -45,7 +48,7 @@ impl FoundService {
 
 impl FoundForward {
     /// The forward.
-    pub(crate) fn forward(&self) -> &ForwardView {
+    pub(crate) fn forward(&self) -> &model::Forward {
         &self.service.forwards[self.index]
     }
 }
@@ -68,7 +71,7 @@ pub(crate) fn service(view: &View, actor: &Actor, key: &str) -> Result<FoundServ
             });
         }
     }
-    service_key(0, key)?;
+    service_key(Uid::ROOT, key)?;
     Err(
         ApiError::not_found(format!("no service has the key {key:?}"))
             .hint("see GET /api/v1/services"),
@@ -115,7 +118,7 @@ pub(crate) fn forwards(
         found.retain(|found| found.service.key.uid == uid);
         return Ok(found);
     }
-    service_key(0, key)?;
+    service_key(Uid::ROOT, key)?;
     Err(
         ApiError::not_found(format!("no forward has the key {key:?}"))
             .hint("see GET /api/v1/forwards"),
@@ -133,8 +136,8 @@ pub(crate) fn namespace(
     view: &View,
     actor: &Actor,
     key: &str,
-) -> Result<Arc<NamespaceView>, ApiError> {
-    let parsed = namespace_key(0, key)?;
+) -> Result<Arc<model::Namespace>, ApiError> {
+    let parsed = namespace_key(Uid::ROOT, key)?;
     let found = users(view, actor).find_map(|uid| {
         view.namespaces.get(&NamespaceKey {
             uid,
@@ -151,7 +154,7 @@ pub(crate) fn namespace(
 pub(crate) fn visible<'a>(
     view: &'a View,
     actor: &'a Actor,
-) -> impl Iterator<Item = &'a Arc<ServiceView>> {
+) -> impl Iterator<Item = &'a Arc<model::Service>> {
     // Services are ordered by user first: whom the caller sees is asked once for each user, not for each service.
     let mut last = None;
     view.services.iter().filter_map(move |(key, service)| {
@@ -164,7 +167,7 @@ pub(crate) fn visible<'a>(
 }
 
 /// Reads `namespace.context`.
-pub(crate) fn namespace_key(uid: u32, key: &str) -> Result<NamespaceKey, ApiError> {
+pub(crate) fn namespace_key(uid: Uid, key: &str) -> Result<NamespaceKey, ApiError> {
     let malformed = || {
         ApiError::bad_request(format!(
             "{key:?} is no key of a namespace: it must be namespace.context"
@@ -174,12 +177,12 @@ pub(crate) fn namespace_key(uid: u32, key: &str) -> Result<NamespaceKey, ApiErro
     Ok(NamespaceKey {
         uid,
         context: ContextName::parse(context).map_err(|_| malformed())?,
-        namespace: Namespace::parse(namespace).map_err(|_| malformed())?,
+        namespace: NamespaceName::parse(namespace).map_err(|_| malformed())?,
     })
 }
 
 /// Reads `service.namespace.context`.
-pub(crate) fn service_key(uid: u32, key: &str) -> Result<ServiceKey, ApiError> {
+pub(crate) fn service_key(uid: Uid, key: &str) -> Result<ServiceKey, ApiError> {
     let malformed = || {
         ApiError::bad_request(format!(
             "{key:?} is no key: it must be service.namespace.context"
@@ -190,8 +193,8 @@ pub(crate) fn service_key(uid: u32, key: &str) -> Result<ServiceKey, ApiError> {
     Ok(namespace.service(ServiceName::parse(service).map_err(|_| malformed())?))
 }
 
-fn exact(view: &View, actor: &Actor, key: &str) -> Option<Arc<ServiceView>> {
-    let parsed = service_key(0, key).ok()?;
+fn exact(view: &View, actor: &Actor, key: &str) -> Option<Arc<model::Service>> {
+    let parsed = service_key(Uid::ROOT, key).ok()?;
     users(view, actor)
         .find_map(|uid| {
             view.services.get(&ServiceKey {
@@ -203,9 +206,9 @@ fn exact(view: &View, actor: &Actor, key: &str) -> Option<Arc<ServiceView>> {
 }
 
 /// The users whose objects the caller may see, the caller first.
-fn users<'a>(view: &'a View, actor: &'a Actor) -> impl Iterator<Item = u32> + 'a {
+fn users<'a>(view: &'a View, actor: &'a Actor) -> impl Iterator<Item = Uid> + 'a {
     let own = actor.uid();
-    let mut others: Vec<u32> = view.namespaces.keys().map(|key| key.uid).collect();
+    let mut others: Vec<Uid> = view.namespaces.keys().map(|key| key.uid).collect();
     others.dedup();
     let others = others
         .into_iter()
@@ -219,7 +222,7 @@ fn goes_on(key: &str, shorter: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('.'))
 }
 
-fn leads_to(key: &str, service: &ServiceView, forward: &ForwardView) -> bool {
+fn leads_to(key: &str, service: &model::Service, forward: &model::Forward) -> bool {
     if forward.key == key {
         return true;
     }
@@ -255,7 +258,7 @@ fn strip<'a>(key: &'a str, parts: &[&str]) -> Option<&'a str> {
 }
 
 /// Whether this is `.pod.port` of a forward; a pod that is not known (yet) is written `-`.
-fn is_pod_and_port(rest: &str, forward: &ForwardView) -> bool {
+fn is_pod_and_port(rest: &str, forward: &model::Forward) -> bool {
     let Some((pod, port)) = rest.rsplit_once('.') else {
         return false;
     };
@@ -313,7 +316,7 @@ mod tests {
         view
     }
 
-    fn keys(key: &str, uid: u32) -> Vec<String> {
+    fn keys(key: &str, uid: Uid) -> Vec<String> {
         let found = forwards(&view(), &actor(uid), key).unwrap_or_default();
         found
             .iter()

@@ -29,6 +29,8 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap};
+use kubefwd_model as model;
+use kubefwd_model::Uid;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -38,11 +40,9 @@ use super::Face;
 use super::envelope::ApiError;
 use super::extract::Caller;
 use super::keys;
-use super::types::forwards::ForwardStatus;
-use super::types::services::ServiceStatus;
-use crate::core::state::{ForwardView, NamespaceState, ServiceState, ServiceView};
+
 use crate::telemetry::http::HttpSummary;
-use crate::telemetry::meters::Totals;
+use kubefwd_model::entry::Totals;
 
 /// The newer format, for those who ask for it.
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,7 +60,7 @@ struct Scrape {
     errors: u64,
     hosts_entries: u64,
     hosts_writes: u64,
-    restarts: Vec<(u32, u64)>,
+    restarts: Vec<(Uid, u64)>,
     /// Those that moved a byte.
     used: Vec<Used>,
 }
@@ -68,7 +68,7 @@ struct Scrape {
 /// A service that was used.
 #[derive(Debug)]
 struct Used {
-    service: Arc<ServiceView>,
+    service: Arc<model::Service>,
     totals: Totals,
     http: HttpSummary,
 }
@@ -95,12 +95,6 @@ pub(crate) async fn metrics(
 }
 
 /// What can never be forwarded is no error here: nobody wants to be told again and again.
-fn status(state: ServiceState) -> &'static str {
-    match state {
-        ServiceState::Unsupported => "unsupported",
-        state => ServiceStatus::from(state).name(),
-    }
-}
 
 /// The same in the older format: there a counter has its whole name everywhere, an info is a gauge, and there are neither
 /// units nor an end.
@@ -157,26 +151,19 @@ impl Scrape {
             hosts_entries: hosts.entries as u64,
             hosts_writes: hosts.writes,
             restarts: workers
-                .map(|(uid, worker)| (*uid, worker.restarts.into()))
+                .map(|(uid, worker)| (*uid, worker.worker.restarts.into()))
                 .collect(),
             used: Vec::new(),
         };
         for namespace in view.namespaces.values().filter(|n| caller.sees(n.key.uid)) {
-            let state = match namespace.state {
-                NamespaceState::Connecting => "connecting",
-                NamespaceState::Watching => "watching",
-                NamespaceState::Failed(_) => "failed",
-            };
+            let state = namespace.status.as_str();
             *scrape.namespaces.entry(state).or_default() += 1;
         }
         let meters = telemetry.meters.read(SystemTime::now());
         for service in keys::visible(&view, caller) {
-            *scrape.services.entry(status(service.state)).or_default() += 1;
+            *scrape.services.entry(service.status.as_str()).or_default() += 1;
             for forward in &service.forwards {
-                *scrape
-                    .forwards
-                    .entry(ForwardStatus::from(&forward.state).name())
-                    .or_default() += 1;
+                *scrape.forwards.entry(forward.status.as_str()).or_default() += 1;
             }
             let (totals, _) = meters.service(service);
             let opened = service
@@ -329,8 +316,8 @@ impl Scrape {
         let times = used().map(|(labels, traffic)| {
             (
                 labels,
-                traffic.first_byte_us as f64 / 1e6,
-                traffic.first_bytes,
+                traffic.first_byte.sum_us as f64 / 1e6,
+                traffic.first_byte.count,
             )
         });
         out.sums(
@@ -359,7 +346,7 @@ impl Used {
         ]
     }
 
-    fn forward_labels(&self, forward: &ForwardView) -> [(&'static str, String); 5] {
+    fn forward_labels(&self, forward: &model::Forward) -> [(&'static str, String); 5] {
         let [context, namespace, service] = self.labels();
         let address = ("address", forward.address.to_string());
         [
@@ -471,7 +458,7 @@ mod tests {
         let mut forward = samples::forward("api.shop.kind.api-6f.80", 80);
         (forward.traffic.opened, forward.traffic.first_bytes) = (3, 2);
         forward.traffic.first_byte_us = 1_500_000;
-        let service = ServiceView {
+        let service = model::Service {
             forwards: vec![forward],
             ..samples::service(1, "api", "shop", "a\"b")
         };
@@ -543,8 +530,8 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# HELP "));
         let written: Vec<&str> = helps.filter_map(|help| help.split(' ').next()).collect();
         assert_eq!(written, documented);
-        assert_eq!(status(ServiceState::Unsupported), "unsupported");
-        assert_eq!(status(ServiceState::Error), "error");
+        assert_eq!(status(ServiceStatus::Unsupported), "unsupported");
+        assert_eq!(status(ServiceStatus::Error), "error");
         assert!(
             !classic.contains("EOF") && !classic.contains("# UNIT"),
             "{classic}"

@@ -4,20 +4,21 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::core::names::{ContextName, HostName, Namespace, ServiceName};
-use crate::core::policy::{Actor, User, Via};
-use crate::core::state::{
-    ForwardState, ForwardView, ListenerId, NamespaceKey, NamespaceState, NamespaceView,
-    ServiceState, ServiceView, Traffic, View,
+use kubefwd_core::policy::{Actor, User, Via};
+use kubefwd_core::state::View;
+use kubefwd_model as model;
+use kubefwd_model::{
+    ContextName, ForwardStatus, HostName, ListenerId, NamespaceKey, NamespaceName, NamespaceStatus,
+    ServiceName, ServiceStatus, Traffic, Uid,
 };
 
 /// A member of the group, or root, on the unix socket.
-pub(crate) fn actor(uid: u32) -> Actor {
+pub(crate) fn actor(uid: Uid) -> Actor {
     let user = User {
         uid,
-        gid: uid,
+        gid: uid.get(),
         name: None,
-        member: uid != 0,
+        member: !uid.is_root(),
     };
     Actor {
         user: Some(user),
@@ -26,21 +27,21 @@ pub(crate) fn actor(uid: u32) -> Actor {
 }
 
 /// The key of a namespace.
-pub(crate) fn namespace_key(uid: u32, namespace: &str, context: &str) -> NamespaceKey {
+pub(crate) fn namespace_key(uid: Uid, namespace: &str, context: &str) -> NamespaceKey {
     NamespaceKey {
         uid,
         context: ContextName::parse(context).unwrap(),
-        namespace: Namespace::parse(namespace).unwrap(),
+        namespace: NamespaceName::parse(namespace).unwrap(),
     }
 }
 
 /// An active service without forwards.
-pub(crate) fn service(uid: u32, name: &str, namespace: &str, context: &str) -> ServiceView {
-    ServiceView {
+pub(crate) fn service(uid: Uid, name: &str, namespace: &str, context: &str) -> model::Service {
+    model::Service {
         key: namespace_key(uid, namespace, context).service(ServiceName::parse(name).unwrap()),
         headless: false,
-        state: ServiceState::Active,
-        reason: String::new(),
+        status: ServiceStatus::Active,
+        status_reason: String::new(),
         hint: String::new(),
         address: Some(Ipv4Addr::new(127, 1, 27, 1)),
         hostnames: [HostName::parse(name).unwrap()].into(),
@@ -50,13 +51,13 @@ pub(crate) fn service(uid: u32, name: &str, namespace: &str, context: &str) -> S
         total_pods: 1,
         skipped_ports: Vec::new(),
         capture: true,
-        since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        since: (SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).into(),
     }
 }
 
 /// An active forward that nothing went through yet.
-pub(crate) fn forward(key: &str, local_port: u16) -> ForwardView {
-    ForwardView {
+pub(crate) fn forward(key: &str, local_port: u16) -> model::Forward {
+    model::Forward {
         key: key.to_owned(),
         listener: ListenerId(local_port.into()),
         address: Ipv4Addr::new(127, 1, 27, 1),
@@ -68,22 +69,24 @@ pub(crate) fn forward(key: &str, local_port: u16) -> ForwardView {
         pod_port: 8080,
         pod_address: false,
         hostnames: [HostName::parse("api").unwrap()].into(),
-        state: ForwardState::Active,
-        since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        status: ForwardStatus::Active,
+        failure: None,
+        started_at: (SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).into(),
         traffic: Traffic::default(),
         transport: "spdy".to_owned(),
     }
 }
 
 /// Puts a service and its namespace into a view.
-pub(crate) fn add(view: &mut View, service: ServiceView) {
+pub(crate) fn add(view: &mut View, service: model::Service) {
     let key = service.key.namespace_key();
-    let namespace = NamespaceView {
+    let namespace = model::Namespace {
         key: key.clone(),
-        state: NamespaceState::Watching,
+        status: NamespaceStatus::Watching,
+        failure: None,
         notes: Vec::new(),
         selection: None,
-        added_at: service.since,
+        started_at: service.since,
         attached: false,
         failed_since: None,
     };

@@ -1,10 +1,11 @@
 //! Which services of a list are meant, and which part of the list.
 
+use kubefwd_model as model;
+use kubefwd_model::ServiceKey;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Number, text};
-use crate::core::state::{ServiceKey, ServiceView};
 
 /// Where services are, and what they are called.
 #[derive(Deserialize, IntoParams)]
@@ -48,7 +49,7 @@ impl Where {
     }
 
     /// Whether the text that is looked for is in the key or a name of a service.
-    pub(crate) fn finds(&self, service: &ServiceView) -> bool {
+    pub(crate) fn finds(&self, service: &model::Service) -> bool {
         let mut names = service.hostnames.iter();
         self.search.is_none()
             || self.is_in(&service.key.to_string())

@@ -82,7 +82,10 @@ impl Listener for UnixListener {
 
     async fn peer(stream: &UnixStream) -> Peer {
         Peer::Unix {
-            uid: stream.peer_cred().ok().map(|credentials| credentials.uid()),
+            uid: stream
+                .peer_cred()
+                .ok()
+                .map(|credentials| credentials.uid().into()),
         }
     }
 }
@@ -128,11 +131,14 @@ async fn connection<L: Listener>(
 ) {
     let peer = L::peer(&stream).await;
     // Who is nobody gets next to nothing, and counts among all connections only.
-    let of_user = match peer.accepted_uid().map(|uid| (uid, of_users.take(uid))) {
+    let of_user = match peer
+        .accepted_uid()
+        .map(|uid| (uid, of_users.take(uid.into())))
+    {
         Some((uid, Err(Taken { is_news }))) => {
             if is_news {
                 tracing::warn!(
-                    uid,
+                    uid = uid.get(),
                     "has {PER_USER} connections to the REST interface; more are refused until some are closed"
                 );
             }

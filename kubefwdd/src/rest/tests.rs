@@ -7,20 +7,21 @@ use axum::body::Body;
 use http::header::{self, HeaderMap};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use kubefwd_model::Uid;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::*;
 use crate::control::Info;
-use crate::core::addresses::AddressRange;
-use crate::core::names::NameRules;
-use crate::core::state::{Saved, Settings, State};
 use crate::hosts::HostsStatus;
 use crate::owner::owner;
 use crate::telemetry::Telemetry;
 use crate::worker::{WorkerSettings, Workers};
 use identity::Peer;
+use kubefwd_core::addresses::AddressRange;
+use kubefwd_core::names::NameRules;
+use kubefwd_core::state::{Saved, Settings, State};
 
 /// A daemon that forwards nothing. Its owner answers as long as this lives.
 struct Daemon {
@@ -32,7 +33,7 @@ struct Daemon {
 impl Daemon {
     fn new() -> Self {
         let settings = Settings {
-            access: crate::core::policy::Access::Auto,
+            access: kubefwd_core::policy::Access::Auto,
             capture: true,
             dashed_names: false,
             max_services_per_user: 100,
@@ -78,7 +79,7 @@ impl Daemon {
     /// Sends a request as a user on the unix socket.
     async fn send(
         &self,
-        uid: Option<u32>,
+        uid: Option<Uid>,
         request: Request<Body>,
     ) -> (StatusCode, HeaderMap, Value) {
         let (status, headers, text) = self.text(Peer::Unix { uid }, request).await;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use kubefwd_model as model;
+use kubefwd_model::{NamespaceKey, NamespaceStatus, ServiceKey, ServiceStatus};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::watch;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
@@ -12,11 +14,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::envelope::{ApiError, Code, NotReady, Problem};
-use super::time;
-use super::types::services::ServiceStatus;
-use crate::core::state::{
-    NamespaceKey, NamespaceState, ServiceKey, ServiceState, ServiceView, View,
-};
+use kubefwd_core::state::View;
+use kubefwd_model::duration as time;
 
 /// How long `true` waits.
 const USUAL: Duration = Duration::from_secs(60);
@@ -106,21 +105,21 @@ impl Target {
                             .iter()
                             .any(|forward| !forward.hostnames.is_empty())
                         || matches!(
-                            service.state,
-                            ServiceState::Error | ServiceState::Unsupported
+                            service.status,
+                            ServiceStatus::Error | ServiceStatus::Unsupported
                         )
                 }
                 // Removed again meanwhile, or its namespace cannot be watched: it will not come.
                 None => !matches!(
                     view.namespaces
                         .get(&key.namespace_key())
-                        .map(|namespace| &namespace.state),
-                    Some(NamespaceState::Connecting | NamespaceState::Watching)
+                        .map(|namespace| &namespace.status),
+                    Some(NamespaceStatus::Connecting | NamespaceStatus::Watching)
                 ),
             },
             Self::Namespace(key) => {
-                let state = view.namespaces.get(key).map(|namespace| &namespace.state);
-                !matches!(state, Some(NamespaceState::Connecting))
+                let state = view.namespaces.get(key).map(|namespace| &namespace.status);
+                !matches!(state, Some(NamespaceStatus::Connecting))
             }
         }
     }
@@ -128,7 +127,7 @@ impl Target {
     /// What is not active. Empty when everything is that can be.
     fn missing(&self, view: &View) -> Vec<NotReady> {
         let mut missing = Vec::new();
-        let (namespace, own): (_, Vec<&Arc<ServiceView>>) = match self {
+        let (namespace, own): (_, Vec<&Arc<model::Service>>) = match self {
             Self::Service(key) => {
                 let service = view.services.get(key);
                 if service.is_none() {
@@ -145,47 +144,52 @@ impl Target {
         match view
             .namespaces
             .get(&namespace)
-            .map(|namespace| &namespace.state)
+            .map(|namespace| (namespace.status, &namespace.failure))
         {
             None => missing.push(not_ready(
                 namespace.to_string(),
                 "removed",
                 "it was removed meanwhile",
             )),
-            Some(NamespaceState::Failed(problem)) => {
-                missing.push(not_ready(namespace.to_string(), "error", &problem.message));
+            Some((NamespaceStatus::Failed, failure)) => {
+                let why = failure.as_ref().map_or("", |failure| &failure.message);
+                missing.push(not_ready(namespace.to_string(), "error", why));
             }
-            Some(NamespaceState::Connecting) => {
+            Some((NamespaceStatus::Connecting, _)) => {
                 missing.push(not_ready(
                     namespace.to_string(),
                     "pending",
                     "its services are not known yet",
                 ));
             }
-            Some(NamespaceState::Watching) => {}
+            Some((NamespaceStatus::Watching, _)) => {}
         }
         for service in own {
             // What cannot be forwarded at all is no reason to wait, unless it is what was asked for.
-            let hopeless = service.state == ServiceState::Unsupported;
-            if service.state == ServiceState::Active
+            let hopeless = service.status == ServiceStatus::Unsupported;
+            if service.status == ServiceStatus::Active
                 || (hopeless && matches!(self, Self::Namespace(_)))
             {
                 continue;
             }
-            let status = ServiceStatus::from(service.state).name();
-            missing.push(not_ready(service.key.to_string(), status, &service.reason));
+            let status = service.status.as_str();
+            missing.push(not_ready(
+                service.key.to_string(),
+                status,
+                &service.status_reason,
+            ));
         }
         missing
     }
 
     /// The single service that is meant, when it cannot be forwarded at all.
-    fn hopeless<'a>(&self, view: &'a View) -> Option<&'a Arc<ServiceView>> {
+    fn hopeless<'a>(&self, view: &'a View) -> Option<&'a Arc<model::Service>> {
         let Self::Service(key) = self else {
             return None;
         };
         view.services
             .get(key)
-            .filter(|service| service.state == ServiceState::Unsupported)
+            .filter(|service| service.status == ServiceStatus::Unsupported)
     }
 
     fn key(&self) -> String {
@@ -218,7 +222,7 @@ pub(crate) async fn until_active(
     if let Some(service) = target.hopeless(&view) {
         let message = format!(
             "{} is added, but it cannot be forwarded: {}",
-            service.key, service.reason
+            service.key, service.status_reason
         );
         return Err(ApiError::new(StatusCode::CONFLICT, Code::Conflict, message)
             .hint("no waiting helps; remove it, or change the service in the cluster"));
@@ -260,7 +264,7 @@ pub(crate) async fn until_active(
 pub(crate) fn services_of<'a>(
     view: &'a View,
     key: &NamespaceKey,
-) -> impl Iterator<Item = &'a Arc<ServiceView>> + use<'a> {
+) -> impl Iterator<Item = &'a Arc<model::Service>> + use<'a> {
     let key = key.clone();
     view.services
         .values()
@@ -306,10 +310,10 @@ mod tests {
         let mut view = View::default();
         samples::add(&mut view, samples::service(1, "api", "shop", "kind"));
         let mut slow = samples::service(1, "db", "shop", "kind");
-        (slow.state, slow.reason) = (ServiceState::Pending, "no pod is ready".to_owned());
+        (slow.state, slow.reason) = (ServiceStatus::Pending, "no pod is ready".to_owned());
         samples::add(&mut view, slow.clone());
         let mut hopeless = samples::service(1, "udp", "shop", "kind");
-        hopeless.state = ServiceState::Unsupported;
+        hopeless.state = ServiceStatus::Unsupported;
         samples::add(&mut view, hopeless);
         let (sender, views) = watch::channel(Arc::new(view.clone()));
         let target = Target::Namespace(slow.key.namespace_key());
@@ -339,7 +343,7 @@ mod tests {
         assert_eq!(error.status, StatusCode::CONFLICT);
 
         let waiting = tokio::spawn(async move { until_active(views, &target, wait).await.is_ok() });
-        slow.state = ServiceState::Active;
+        slow.state = ServiceStatus::Active;
         samples::add(&mut view, slow);
         sender.send_replace(Arc::new(view));
         assert!(waiting.await.unwrap());

@@ -9,13 +9,11 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use kubefwd_proto::Reason;
+use kubefwd_model as model;
+use kubefwd_model::{Failure, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid, WorkerState};
 
 use super::rings::{Record, Rings};
-use crate::core::state::{
-    ForwardState, NamespaceKey, NamespaceState, NamespaceView, Problem, ServiceKey, ServiceState,
-    ServiceView, WorkerState, WorkerView,
-};
+use kubefwd_core::state::WorkerView;
 
 /// Errors kept for each user.
 pub const PER_USER: usize = 500;
@@ -43,7 +41,7 @@ pub enum Holder {
     /// A service with its forwards.
     Service(ServiceKey),
     /// The worker of this user.
-    Worker(u32),
+    Worker(Uid),
 }
 
 /// An error as an object shows it now.
@@ -111,7 +109,7 @@ impl Record for ErrorRecord {
 
 impl Holder {
     /// Whose.
-    pub fn uid(&self) -> u32 {
+    pub fn uid(&self) -> Uid {
         match self {
             Self::Namespace(key) => key.uid,
             Self::Service(key) => key.uid,
@@ -202,12 +200,12 @@ impl ErrorLog {
     }
 
     /// The newest errors of the users that `sees` lets through, newest first.
-    pub fn newest(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<ErrorRecord> {
+    pub fn newest(&self, limit: usize, sees: impl Fn(Uid) -> bool) -> Vec<ErrorRecord> {
         self.inner().rings.newest(limit, sees, |_| true)
     }
 
     /// The errors that are not over, newest first.
-    pub fn open(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<ErrorRecord> {
+    pub fn open(&self, limit: usize, sees: impl Fn(Uid) -> bool) -> Vec<ErrorRecord> {
         let open = |record: &ErrorRecord| record.resolved_at.is_none();
         self.inner().rings.newest(limit, sees, open)
     }
@@ -221,7 +219,7 @@ impl ErrorLog {
     }
 
     /// How many errors are kept of the users that `sees` lets through.
-    pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
+    pub fn count(&self, sees: impl Fn(Uid) -> bool) -> usize {
         self.inner().rings.count(sees)
     }
 
@@ -242,122 +240,99 @@ fn same(left: &Found, right: &Found) -> bool {
 }
 
 /// The errors that a service shows.
-pub fn of_service(service: &ServiceView) -> Vec<Found> {
-    let mut found: Vec<Found> = service
-        .forwards
-        .iter()
-        .filter_map(|forward| {
-            let ForwardState::Error {
-                message,
-                hint,
-                local,
-            } = &forward.state
-            else {
-                return None;
-            };
-            let component = match local {
-                true => Component::Network,
-                false => Component::Connection,
-            };
-            Some(Found {
-                forward: Some((forward.address, forward.local_port, forward.key.clone())),
-                pod: Some(forward.pod.clone()).filter(|pod| !pod.is_empty()),
-                component,
-                kind: kind_of(message, component),
-                message: message.clone(),
-                hint: hint.clone(),
-                recoverable: true,
-            })
+pub fn of_service(service: &model::Service) -> Vec<Found> {
+    let failing = |forward: &model::Forward| {
+        let failure = forward.failure.as_deref()?;
+        Some(Found {
+            forward: Some((forward.address, forward.local_port, forward.key.clone())),
+            pod: Some(forward.pod.clone()).filter(|pod| !pod.is_empty()),
+            ..Found::of(failure)
         })
-        .collect();
-    if found.is_empty() && service.state == ServiceState::Error {
+    };
+    let mut found: Vec<Found> = service.forwards.iter().filter_map(failing).collect();
+    if found.is_empty() && service.status == ServiceStatus::Error {
+        let failure = Failure::new(Reason::PortUnavailable, service.status_reason.clone());
         found.push(Found {
-            forward: None,
-            pod: None,
-            component: Component::Network,
-            kind: kind_of(&service.reason, Component::Network),
-            message: service.reason.clone(),
-            hint: service.hint.clone(),
             recoverable: false,
+            ..Found::of(&failure.hint(service.hint.clone()))
         });
     }
     found
 }
 
 /// The errors that a namespace shows.
-pub fn of_namespace(namespace: &NamespaceView) -> Vec<Found> {
-    let NamespaceState::Failed(Problem {
-        reason,
-        message,
-        hint,
-    }) = &namespace.state
-    else {
-        return Vec::new();
-    };
-    let reason = Reason::try_from(*reason).unwrap_or_default();
-    let (component, recoverable) = match reason {
-        Reason::CredentialsNeeded | Reason::Unauthenticated | Reason::KubeconfigInvalid => {
-            (Component::Credentials, false)
-        }
-        Reason::ClusterUnreachable | Reason::Timeout | Reason::WorkerUnavailable => {
-            (Component::Connection, true)
-        }
-        _ => (Component::Kubernetes, false),
-    };
-    let kind = match reason {
-        Reason::CredentialsNeeded | Reason::Unauthenticated => "credentials",
-        Reason::KubeconfigInvalid | Reason::ContextNotFound => "kubeconfig",
-        Reason::ClusterUnreachable => "cluster_unreachable",
-        Reason::ClusterUntrusted => "certificate",
-        Reason::Timeout => "timeout",
-        Reason::ForbiddenByCluster | Reason::PermissionDenied => "forbidden",
-        Reason::NamespaceNotFound | Reason::NotFound => "not_found",
-        _ => kind_of(message, component),
-    };
-    let (message, hint) = (message.clone(), hint.clone());
-    vec![Found {
-        forward: None,
-        pod: None,
-        component,
-        kind,
-        message,
-        hint,
-        recoverable,
-    }]
+pub fn of_namespace(namespace: &model::Namespace) -> Vec<Found> {
+    namespace
+        .failure
+        .as_deref()
+        .map(Found::of)
+        .into_iter()
+        .collect()
 }
 
 /// The errors that a worker shows.
 pub fn of_worker(worker: &WorkerView) -> Vec<Found> {
-    if worker.state != WorkerState::Backoff {
+    if worker.worker.state != WorkerState::Backoff {
         return Vec::new();
     }
-    vec![Found {
-        forward: None,
-        pod: None,
-        component: Component::Connection,
-        kind: "worker",
-        message: format!("the worker died and is started again: {}", worker.error),
-        hint: "see the log of kubefwdd".to_owned(),
-        recoverable: true,
-    }]
+    let error = &worker.worker.error;
+    let message = format!("the worker died and is started again: {error}");
+    let failure = Failure::new(Reason::WorkerUnavailable, message);
+    vec![Found::of(&failure.hint("see the log of kubefwdd"))]
 }
 
-/// The words that kubefwd's clients know, by what the text says.
-fn kind_of(message: &str, component: Component) -> &'static str {
-    let text = message.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["refused"]) {
-        "connection_refused"
-    } else if says(&["timed out", "timeout", "deadline"]) {
-        "timeout"
-    } else if says(&["not found", "does not exist"]) {
-        "pod_not_found"
-    } else if says(&["broken pipe", "reset", "closed"]) {
-        "broken_pipe"
-    } else if component == Component::Network {
-        "address"
-    } else {
-        "unknown"
+// === impl Found ===
+
+impl Found {
+    /// A failure, as an error of something.
+    fn of(failure: &Failure) -> Self {
+        let (component, recoverable) = component(failure.reason);
+        Self {
+            forward: None,
+            pod: None,
+            component,
+            kind: error_type(failure.reason),
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+            recoverable,
+        }
+    }
+}
+
+/// What a failure concerns, and whether it goes away without anybody's help.
+fn component(reason: Reason) -> (Component, bool) {
+    match reason {
+        Reason::CredentialsNeeded
+        | Reason::Unauthenticated
+        | Reason::KubeconfigInvalid
+        | Reason::ContextNotFound => (Component::Credentials, false),
+        Reason::PortUnavailable => (Component::Network, true),
+        Reason::ClusterUnreachable
+        | Reason::Timeout
+        | Reason::WorkerUnavailable
+        | Reason::ConnectionRefused
+        | Reason::ConnectionLost
+        | Reason::PodNotFound => (Component::Connection, true),
+        _ => (Component::Kubernetes, false),
+    }
+}
+
+/// The error types that kubefwd's clients know, and ours beside them.
+fn error_type(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ConnectionRefused => "connection_refused",
+        Reason::ConnectionLost => "broken_pipe",
+        Reason::PodNotFound => "pod_not_found",
+        Reason::Timeout => "timeout",
+        Reason::PortUnavailable => "address",
+        Reason::CredentialsNeeded | Reason::Unauthenticated => "credentials",
+        Reason::KubeconfigInvalid | Reason::ContextNotFound => "kubeconfig",
+        Reason::ClusterUnreachable => "cluster_unreachable",
+        Reason::ClusterUntrusted => "certificate",
+        Reason::ForbiddenByCluster | Reason::PermissionDenied => "forbidden",
+        Reason::NamespaceNotFound | Reason::ServiceNotFound | Reason::NotFound => "not_found",
+        Reason::WorkerUnavailable => "worker",
+        _ => "unknown",
     }
 }
 
@@ -419,15 +394,17 @@ mod tests {
     }
 
     #[test]
-    fn texts_get_the_words_that_clients_know() {
-        for (text, kind) in [
-            ("dial tcp: connection refused", "connection_refused"),
-            ("i/o timeout", "timeout"),
-            ("pod x not found", "pod_not_found"),
-            ("connection reset by peer", "broken_pipe"),
-            ("odd", "unknown"),
+    fn the_type_of_an_error_comes_from_its_reason() {
+        for (reason, kind) in [
+            (Reason::ConnectionRefused, "connection_refused"),
+            (Reason::Timeout, "timeout"),
+            (Reason::PodNotFound, "pod_not_found"),
+            (Reason::ConnectionLost, "broken_pipe"),
+            (Reason::PortUnavailable, "address"),
+            (Reason::Internal, "unknown"),
         ] {
-            assert_eq!(kind_of(text, Component::Connection), kind);
+            let failure = Failure::new(reason, "any words: refused, timeout");
+            assert_eq!(Found::of(&failure).kind, kind);
         }
     }
 }

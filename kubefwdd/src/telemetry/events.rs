@@ -6,9 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kubefwd_model::Event;
 use tokio::sync::watch;
-
-use crate::core::state::Event;
 
 /// An event with its place in the log.
 #[derive(Clone, Debug)]
@@ -129,14 +128,12 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::core::names::{ContextName, Namespace};
-    use crate::core::state::{EventKind, NamespaceKey};
 
     fn event(message: usize) -> Event {
         let namespace = NamespaceKey {
             uid: 1,
             context: ContextName::parse("c").unwrap(),
-            namespace: Namespace::parse("n").unwrap(),
+            namespace: NamespaceName::parse("n").unwrap(),
         };
         Event {
             time: SystemTime::UNIX_EPOCH,

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use kubefwd_model as model;
+use kubefwd_model::{ListenerId, Uid};
 use kubefwd_proto::{time::system_time, worker::v1 as wire};
 
-use crate::core::state::{ForwardView, ListenerId};
-use crate::text::clean;
+use kubefwd_model::text::clean;
 
 /// Requests kept for each listener.
 pub const PER_FORWARD: usize = 200;
@@ -65,7 +66,7 @@ pub struct HttpLog {
     users: Mutex<Users>,
 }
 
-type Users = HashMap<u32, User>;
+type Users = HashMap<Uid, User>;
 
 #[derive(Default)]
 struct User {
@@ -88,7 +89,7 @@ struct HttpRing {
 
 impl HttpLog {
     /// A service has other forwards than before.
-    pub fn forwards_changed(&self, uid: u32, before: &[ForwardView], after: &[ForwardView]) {
+    pub fn forwards_changed(&self, uid: Uid, before: &[model::Forward], after: &[model::Forward]) {
         if before.len() == after.len()
             && before
                 .iter()
@@ -115,11 +116,11 @@ impl HttpLog {
     }
 
     /// A worker saw requests.
-    pub fn reported(&self, uid: u32, report: wire::HttpReport) {
+    pub fn reported(&self, uid: Uid, report: wire::HttpReport) {
         self.take(uid, report, PER_USER);
     }
 
-    fn take(&self, uid: u32, report: wire::HttpReport, limit: usize) {
+    fn take(&self, uid: Uid, report: wire::HttpReport, limit: usize) {
         let mut users = self.users();
         let Some(user) = users.get_mut(&uid) else {
             return;
@@ -148,7 +149,7 @@ impl HttpLog {
     }
 
     /// The newest requests of a forward, newest first.
-    pub fn newest(&self, uid: u32, forward: &ForwardView, limit: usize) -> Vec<Exchange> {
+    pub fn newest(&self, uid: Uid, forward: &model::Forward, limit: usize) -> Vec<Exchange> {
         let users = self.users();
         let ring = users
             .get(&uid)
@@ -160,8 +161,8 @@ impl HttpLog {
     /// The sums over forwards.
     pub fn summary<'a>(
         &self,
-        uid: u32,
-        forwards: impl IntoIterator<Item = &'a ForwardView>,
+        uid: Uid,
+        forwards: impl IntoIterator<Item = &'a model::Forward>,
     ) -> HttpSummary {
         let users = self.users();
         let mut summary = HttpSummary::default();
@@ -333,7 +334,7 @@ mod tests {
         let limit = 20_000;
         for number in 1..1_000 {
             let exchange = wire::HttpExchange {
-                time: Some(kubefwd_proto::time::timestamp(future)),
+                time: Some(kubefwd_proto::convert::timestamp(future)),
                 method: "\u{1b}[31m".repeat(1_000),
                 grpc_status: Some(7),
                 ..exchange(number % 20 + 1, &"/\n".repeat(5_000), u32::MAX)

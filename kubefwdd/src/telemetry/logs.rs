@@ -7,13 +7,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use kubefwd_model::Uid;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::events::{Logged, Ring};
-use crate::text::clean;
+use kubefwd_model::text::clean;
 
 /// Lines kept.
 const LINES: usize = 5_000;
@@ -34,7 +35,7 @@ pub struct LogLine {
     /// What.
     pub message: String,
     /// Whose; `None` where it concerns nobody in particular.
-    pub uid: Option<u32>,
+    pub uid: Option<Uid>,
     /// The key of the service that it is about.
     pub service: Option<String>,
     /// Everything else that was said with it.
@@ -45,7 +46,7 @@ pub struct LogLine {
 pub struct LogRing {
     lines: Ring<LogLine>,
     /// The last line that a user does not want to see any more.
-    cleared: Mutex<HashMap<u32, u64>>,
+    cleared: Mutex<HashMap<Uid, u64>>,
 }
 
 /// Feeds a [`LogRing`].
@@ -71,7 +72,7 @@ impl LogRing {
     }
 
     /// Clears the log as one user sees it.
-    pub fn clear_for(&self, uid: u32) {
+    pub fn clear_for(&self, uid: Uid) {
         let newest = self.lines.totals().0;
         self.cleared
             .lock()
@@ -80,7 +81,7 @@ impl LogRing {
     }
 
     /// The id of the last line that this user cleared; 0 for none.
-    pub fn cleared_by(&self, uid: Option<u32>) -> u64 {
+    pub fn cleared_by(&self, uid: Option<Uid>) -> u64 {
         let cleared = self.cleared.lock().unwrap_or_else(PoisonError::into_inner);
         uid.and_then(|uid| cleared.get(&uid).copied()).unwrap_or(0)
     }
@@ -144,7 +145,7 @@ impl Visit for Fields<'_> {
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         match (field.name(), u32::try_from(value)) {
-            ("uid", Ok(uid)) => self.0.uid = Some(uid),
+            ("uid", Ok(uid)) => self.0.uid = Some(Uid::new(uid)),
             _ => self.text(field, &value.to_string()),
         }
     }
@@ -167,7 +168,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let uid = 1000_u32;
             tracing::warn!(
-                uid,
+                uid = uid.get(),
                 service = "api.shop.kind",
                 attempt = 3,
                 "lost\n{}",

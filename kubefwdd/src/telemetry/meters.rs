@@ -8,8 +8,11 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use kubefwd_model as model;
+use kubefwd_model::ServiceKey;
+use kubefwd_model::entry::{ForwardRates, Rates, Totals};
+
 use super::history::{Bucket, History};
-use crate::core::state::{ForwardView, ServiceKey, ServiceView};
 
 /// The time that averages cover.
 const AVERAGE: Duration = Duration::from_secs(10);
@@ -17,28 +20,6 @@ const AVERAGE: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_millis(2_500);
 /// A little more than [`AVERAGE`] at one a second.
 const SAMPLES: usize = 12;
-
-/// Bytes in both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// From pods.
-    pub bytes_in: u64,
-    /// To pods.
-    pub bytes_out: u64,
-}
-
-/// Bytes per second in both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rates {
-    /// From pods, now.
-    pub rate_in: f64,
-    /// To pods, now.
-    pub rate_out: f64,
-    /// From pods, over the last ten seconds.
-    pub avg_rate_in: f64,
-    /// To pods, over the last ten seconds.
-    pub avg_rate_out: f64,
-}
 
 /// The meters of everything.
 #[derive(Default)]
@@ -83,13 +64,13 @@ struct ForwardMeter {
 
 impl Meters {
     /// Takes the counters of a service.
-    pub fn sample(&self, service: &ServiceView, now: SystemTime) {
+    pub fn sample(&self, service: &model::Service, now: SystemTime) {
         self.sample_at(service, now, Instant::now());
     }
 
-    fn sample_at(&self, service: &ServiceView, now: SystemTime, running: Instant) {
+    fn sample_at(&self, service: &model::Service, now: SystemTime, running: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let moved = |forward: &ForwardView| totals(forward) != Totals::default();
+        let moved = |forward: &model::Forward| Totals::from(forward) != Totals::default();
         if !inner.services.contains_key(&service.key) && !service.forwards.iter().any(moved) {
             return;
         }
@@ -112,7 +93,7 @@ impl Meters {
             meter.retire(place);
         }
         for forward in &service.forwards {
-            let (place, totals) = (place(forward), totals(forward));
+            let (place, totals) = (place(forward), Totals::from(forward));
             let last = meter
                 .forwards
                 .get(&place)
@@ -130,7 +111,7 @@ impl Meters {
                     .push(running, totals);
             }
         }
-        let moved = meter.totals().since(before);
+        let moved = since(meter.totals(), before);
         if moved != Totals::default() {
             meter.history.add(second, moved.bytes_in, moved.bytes_out);
         }
@@ -163,25 +144,25 @@ impl Meters {
 
 impl Reading<'_> {
     /// All that a service moved, also over forwards that are no more, and how fast it moves bytes now.
-    pub fn service(&self, service: &ServiceView) -> (Totals, Rates) {
+    pub fn service(&self, service: &model::Service) -> (Totals, Rates) {
         match self.inner.services.get(&service.key) {
             Some(meter) => {
                 let each = meter
                     .forwards
                     .values()
-                    .map(|forward| forward.rates(self.running));
+                    .map(|forward| forward.rates(self.running).now);
                 (meter.totals(), each.fold(Rates::default(), Rates::plus))
             }
             // A service without a meter never moved a byte, or did so a moment ago.
             None => {
-                let each = service.forwards.iter().map(totals);
+                let each = service.forwards.iter().map(Totals::from);
                 (each.fold(Totals::default(), Totals::plus), Rates::default())
             }
         }
     }
 
     /// How fast a forward moves bytes.
-    pub fn forward_rates(&self, service: &ServiceKey, forward: &ForwardView) -> Rates {
+    pub fn forward_rates(&self, service: &ServiceKey, forward: &model::Forward) -> ForwardRates {
         let meter = self.inner.services.get(service);
         let meter = meter.and_then(|meter| meter.forwards.get(&place(forward)));
         meter
@@ -248,77 +229,43 @@ impl ForwardMeter {
         self.samples.push_back((now, totals));
     }
 
-    fn rates(&self, now: Instant) -> Rates {
+    fn rates(&self, now: Instant) -> ForwardRates {
         let Some((at, last)) = self.samples.back() else {
-            return Rates::default();
+            return ForwardRates::default();
         };
         let age = now.duration_since(*at);
-        let mut rates = Rates::default();
+        let mut rates = ForwardRates::default();
         if age <= FRESH {
             let before = self.samples.len().checked_sub(2).map(|n| self.samples[n]);
             let (moved, took) = match before {
-                Some((then, before)) => (last.since(before), at.duration_since(then)),
-                None => (last.since(self.base), Duration::from_secs(1)),
+                Some((then, before)) => (since(*last, before), at.duration_since(then)),
+                None => (since(*last, self.base), Duration::from_secs(1)),
             };
             // The counters come once a second: what came after a pause was moved in the last second, and two that came
             // close together are no burst.
             let took = took.clamp(Duration::from_secs(1), FRESH).as_secs_f64();
-            rates.rate_in = moved.bytes_in as f64 / took;
-            rates.rate_out = moved.bytes_out as f64 / took;
+            rates.now.rate_in = moved.bytes_in as f64 / took;
+            rates.now.rate_out = moved.bytes_out as f64 / took;
         }
         let is_old = |at: Instant| now.duration_since(at) >= AVERAGE;
         let before = self.samples.iter().rev().find(|(at, _)| is_old(*at));
-        let moved = last.since(before.map_or(self.base, |(_, totals)| *totals));
+        let moved = since(*last, before.map_or(self.base, |(_, totals)| *totals));
         rates.avg_rate_in = moved.bytes_in as f64 / AVERAGE.as_secs_f64();
         rates.avg_rate_out = moved.bytes_out as f64 / AVERAGE.as_secs_f64();
         rates
     }
 }
 
-// === impl Totals ===
-
-impl Totals {
-    /// The sum.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            bytes_in: self.bytes_in.saturating_add(other.bytes_in),
-            bytes_out: self.bytes_out.saturating_add(other.bytes_out),
-        }
-    }
-
-    fn since(self, before: Self) -> Self {
-        Self {
-            bytes_in: self.bytes_in.saturating_sub(before.bytes_in),
-            bytes_out: self.bytes_out.saturating_sub(before.bytes_out),
-        }
-    }
-}
-
-// === impl Rates ===
-
-impl Rates {
-    /// The sum.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            rate_in: self.rate_in + other.rate_in,
-            rate_out: self.rate_out + other.rate_out,
-            avg_rate_in: self.avg_rate_in + other.avg_rate_in,
-            avg_rate_out: self.avg_rate_out + other.avg_rate_out,
-        }
-    }
-}
-
-fn place(forward: &ForwardView) -> Place {
-    (forward.address, forward.local_port)
-}
-
-fn totals(forward: &ForwardView) -> Totals {
+/// What was moved since the counters were at `before`.
+fn since(now: Totals, before: Totals) -> Totals {
     Totals {
-        bytes_in: forward.traffic.bytes_in,
-        bytes_out: forward.traffic.bytes_out,
+        bytes_in: now.bytes_in.saturating_sub(before.bytes_in),
+        bytes_out: now.bytes_out.saturating_sub(before.bytes_out),
     }
+}
+
+fn place(forward: &model::Forward) -> Place {
+    (forward.address, forward.local_port)
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -357,7 +304,7 @@ mod tests {
             )
         }
 
-        fn sample(&self, service: &ServiceView, millis: u64) {
+        fn sample(&self, service: &model::Service, millis: u64) {
             let (wall, running) = self.at(millis);
             self.meters.sample_at(service, wall, running);
         }
@@ -368,10 +315,10 @@ mod tests {
         }
     }
 
-    fn moved(port: u16, bytes: u64) -> ServiceView {
+    fn moved(port: u16, bytes: u64) -> model::Service {
         let mut forward = forward("api.shop.kind.api-1.80", port);
         forward.traffic.bytes_in = bytes;
-        ServiceView {
+        model::Service {
             forwards: vec![forward],
             ..service(0, "api", "shop", "kind")
         }

@@ -3,12 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use kubefwd_model::{ContextName, NamespaceName, ServiceKey, ServiceName, Uid};
 use kubefwd_proto::{time::system_time, worker::v1 as wire};
 
 use super::rings::{Record, Rings};
-use crate::core::names::{ContextName, Namespace, ServiceName};
-use crate::core::state::ServiceKey;
-use crate::text::clean;
+
+use kubefwd_model::text::clean;
 
 /// Reconnections kept for each user.
 pub const PER_USER: usize = 200;
@@ -61,7 +61,7 @@ impl Record for Reconnection {
 
 impl Reconnections {
     /// A worker reconnected. What names no service is dropped: workers are not trusted.
-    pub fn reported(&self, uid: u32, report: &wire::ReconnectedReport) {
+    pub fn reported(&self, uid: Uid, report: &wire::ReconnectedReport) {
         let Some(service) = report
             .service
             .as_ref()
@@ -94,7 +94,7 @@ impl Reconnections {
     }
 
     /// The newest of the users that `sees` lets through, newest first.
-    pub fn newest(&self, limit: usize, sees: impl Fn(u32) -> bool) -> Vec<Reconnection> {
+    pub fn newest(&self, limit: usize, sees: impl Fn(Uid) -> bool) -> Vec<Reconnection> {
         self.rings().newest(limit, sees, |_| true)
     }
 
@@ -105,7 +105,7 @@ impl Reconnections {
     }
 
     /// How many are kept of the users that `sees` lets through.
-    pub fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
+    pub fn count(&self, sees: impl Fn(Uid) -> bool) -> usize {
         self.rings().count(sees)
     }
 
@@ -114,11 +114,11 @@ impl Reconnections {
     }
 }
 
-fn key(uid: u32, service: &wire::ServiceRef) -> Option<ServiceKey> {
+fn key(uid: Uid, service: &wire::ServiceRef) -> Option<ServiceKey> {
     Some(ServiceKey {
         uid,
         context: ContextName::parse(&service.context).ok()?,
-        namespace: Namespace::parse(&service.namespace).ok()?,
+        namespace: NamespaceName::parse(&service.namespace).ok()?,
         service: ServiceName::parse(&service.service).ok()?,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use kubefwd_model::Uid;
+
 /// Something that is recorded.
 pub(super) trait Record: Clone {
     /// Grows with every record of any user.
@@ -11,7 +13,7 @@ pub(super) trait Record: Clone {
 /// The records of everybody, each user's oldest first.
 pub(super) struct Rings<T> {
     last_id: u64,
-    users: BTreeMap<u32, VecDeque<T>>,
+    users: BTreeMap<Uid, VecDeque<T>>,
 }
 
 impl<T> Default for Rings<T> {
@@ -33,7 +35,7 @@ impl<T: Record> Rings<T> {
     }
 
     /// The records of one user.
-    pub(super) fn of(&mut self, uid: u32) -> &mut VecDeque<T> {
+    pub(super) fn of(&mut self, uid: Uid) -> &mut VecDeque<T> {
         self.users.entry(uid).or_default()
     }
 
@@ -41,7 +43,7 @@ impl<T: Record> Rings<T> {
     pub(super) fn newest(
         &self,
         limit: usize,
-        sees: impl Fn(u32) -> bool,
+        sees: impl Fn(Uid) -> bool,
         wanted: impl Fn(&T) -> bool,
     ) -> Vec<T> {
         let mut found: Vec<&T> = Vec::new();
@@ -53,11 +55,11 @@ impl<T: Record> Rings<T> {
     }
 
     /// How many are kept of the users that `sees` lets through.
-    pub(super) fn count(&self, sees: impl Fn(u32) -> bool) -> usize {
+    pub(super) fn count(&self, sees: impl Fn(Uid) -> bool) -> usize {
         self.seen(sees).map(VecDeque::len).sum()
     }
 
-    fn seen(&self, sees: impl Fn(u32) -> bool) -> impl Iterator<Item = &VecDeque<T>> {
+    fn seen(&self, sees: impl Fn(Uid) -> bool) -> impl Iterator<Item = &VecDeque<T>> {
         let seen = self.users.iter().filter(move |(uid, _)| sees(**uid));
         seen.map(|(_, ring)| ring)
     }

@@ -2,28 +2,29 @@
 //!
 //! A name that Kubernetes could not have is dropped with a reason for the log; nothing here can panic or grow.
 
-use std::time::SystemTime;
-
-use kubefwd_proto::time::system_time;
+use kubefwd_model::{
+    ContextName, Failure, NameError, NamespaceKey, NamespaceName, PodName, ServiceName, Time,
+    Traffic, Uid,
+};
+use kubefwd_proto::common::v1 as common;
 use kubefwd_proto::worker::v1 as wire;
 
 use super::limits;
-use crate::core::names::{ContextName, NameError, Namespace, PodName, ServiceName};
-use crate::core::state::{
-    ForwardPhase, ForwardReport, NamespaceKey, ObservedPort, ObservedService, Phase, Problem,
-    Protocol, Traffic,
+
+use kubefwd_core::state::{
+    ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Protocol,
 };
-use crate::text::clean;
+use kubefwd_model::text::clean;
 
 pub(super) fn namespace_key(
-    uid: u32,
+    uid: Uid,
     context: &str,
     namespace: &str,
 ) -> Result<NamespaceKey, NameError> {
     Ok(NamespaceKey {
         uid,
         context: ContextName::parse(context)?,
-        namespace: Namespace::parse(namespace)?,
+        namespace: NamespaceName::parse(namespace)?,
     })
 }
 
@@ -32,11 +33,7 @@ pub(super) fn phase(report: &wire::NamespaceReport) -> Phase {
         wire::NamespacePhase::Watching => Phase::Watching,
         wire::NamespacePhase::Failed => {
             let failure = report.failure.clone().unwrap_or_default();
-            Phase::Failed(Problem {
-                reason: failure.reason,
-                message: clean(&failure.message, limits::TEXT),
-                hint: clean(&failure.hint, limits::TEXT),
-            })
+            Phase::Failed(self::failure(failure))
         }
         wire::NamespacePhase::Unspecified | wire::NamespacePhase::Connecting => Phase::Connecting,
     }
@@ -105,10 +102,9 @@ fn port(port: wire::ObservedPort) -> Option<ObservedPort> {
 pub(super) fn forward(report: &wire::ForwardReport) -> ForwardReport {
     let phase = match report.phase() {
         wire::ForwardPhase::Active => ForwardPhase::Active,
-        wire::ForwardPhase::Error => ForwardPhase::Error {
-            message: clean(&report.error, limits::TEXT),
-            hint: clean(&report.hint, limits::TEXT),
-        },
+        wire::ForwardPhase::Error => {
+            ForwardPhase::Error(failure(report.failure.clone().unwrap_or_default()))
+        }
         wire::ForwardPhase::Unspecified | wire::ForwardPhase::Pending => ForwardPhase::Pending,
     };
     ForwardReport {
@@ -124,19 +120,21 @@ pub(super) fn forward(report: &wire::ForwardReport) -> ForwardReport {
 }
 
 pub(super) fn traffic(traffic: &wire::Traffic) -> Traffic {
-    let now = SystemTime::now();
+    let now = Time::now();
+    let traffic = Traffic::from(traffic);
     Traffic {
-        bytes_in: traffic.bytes_in,
-        bytes_out: traffic.bytes_out,
-        active: traffic.active,
-        opened: traffic.opened,
-        failed: traffic.failed,
-        first_byte_us: traffic.first_byte_us_sum,
-        first_bytes: traffic.first_byte_count,
-        last_active: traffic
-            .last_active
-            .as_ref()
-            .map(|time| system_time(time).min(now)),
+        last_active: traffic.last_active.map(|time| time.min(now)),
+        ..traffic
+    }
+}
+
+/// A failure with its texts bounded and free of control characters.
+pub(super) fn failure(failure: common::Failure) -> Failure {
+    let failure = Failure::from(failure);
+    Failure {
+        reason: failure.reason,
+        message: clean(&failure.message, limits::TEXT),
+        hint: clean(&failure.hint, limits::TEXT),
     }
 }
 
@@ -146,21 +144,6 @@ mod tests {
     use prost::Message;
 
     use super::*;
-
-    #[test]
-    fn a_problem_with_credentials_is_known_by_its_number() {
-        let report = |reason: kubefwd_proto::Reason| wire::NamespaceReport {
-            phase: wire::NamespacePhase::Failed.into(),
-            failure: Some(kubefwd_proto::Failure::new(reason, "why").into()),
-            ..Default::default()
-        };
-        let about = |reason| match phase(&report(reason)) {
-            Phase::Failed(problem) => problem.is_about_credentials(),
-            Phase::Connecting | Phase::Watching => false,
-        };
-        assert!(about(kubefwd_proto::Reason::CredentialsNeeded));
-        assert!(!about(kubefwd_proto::Reason::ForbiddenByCluster));
-    }
 
     #[test]
     fn names_that_could_break_a_hosts_line_are_refused() {

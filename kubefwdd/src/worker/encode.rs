@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kubefwd_model::{ListenerId, PodName, ServiceKey};
 use kubefwd_proto::common::v1 as common;
 use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
 
-use crate::core::names::PodName;
-use crate::core::policy::GROUP;
-use crate::core::state::{Balance, Desired, ListenerId, Selection, ServiceKey};
+use kubefwd_core::policy::GROUP;
+use kubefwd_core::state::Desired;
 
 pub(super) fn welcome(tuning: wire::Tuning) -> wire::ToWorker {
     let protocol = kubefwd_proto::worker::PROTOCOL;
@@ -85,14 +85,14 @@ pub(super) fn desired(desired: Desired) -> wire::ToWorker {
                 .into_iter()
                 .map(|namespace| wire::DesiredNamespace {
                     name: namespace.name,
-                    selection: namespace.selection.map(selection),
-                    balance: balance(namespace.balance).into(),
+                    selection: namespace.selection.map(Into::into),
+                    balance: common::Balance::from(namespace.balance).into(),
                     services: namespace
                         .services
                         .into_iter()
                         .map(|(name, how)| wire::DesiredService {
                             name,
-                            balance: balance(how).into(),
+                            balance: common::Balance::from(how).into(),
                         })
                         .collect(),
                     generation: namespace.generation,
@@ -103,30 +103,6 @@ pub(super) fn desired(desired: Desired) -> wire::ToWorker {
     frame(Frame::Desired(wire::Desired {
         contexts: contexts.collect(),
     }))
-}
-
-/// The selection on the wire.
-pub(crate) fn selection(selection: Selection) -> common::Selection {
-    let Selection {
-        labels,
-        fields,
-        include,
-        exclude,
-    } = selection;
-    common::Selection {
-        label_selector: labels,
-        field_selector: fields,
-        include,
-        exclude,
-    }
-}
-
-fn balance(balance: Balance) -> common::Balance {
-    match balance {
-        Balance::Primary => common::Balance::Primary,
-        Balance::RoundRobin => common::Balance::RoundRobin,
-        Balance::LeastConnections => common::Balance::LeastConnections,
-    }
 }
 
 fn service_ref(key: &ServiceKey) -> wire::ServiceRef {

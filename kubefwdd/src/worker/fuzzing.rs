@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
+use kubefwd_model::Uid;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,7 +27,7 @@ pub(crate) fn workers(owner: OwnerHandle, telemetry: Arc<Telemetry>) -> Workers 
 
 impl Workers {
     /// Speaks with the worker of this user over `socket` until the session ends; says why it did.
-    pub(crate) async fn converse(&self, uid: u32, socket: UnixStream) -> String {
+    pub(crate) async fn converse(&self, uid: Uid, socket: UnixStream) -> String {
         let user = Arc::new(User {
             uid,
             wanted: watch::Sender::new(true),

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content};
-use kubefwd_proto::{Failure, Reason};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{User, encode, limits};
-use crate::text::clean;
+use kubefwd_model::text::clean;
 
 /// The questions that one worker has not answered in full.
 pub(super) struct Questions {

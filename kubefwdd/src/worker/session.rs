@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use kubefwd_model::{ListenerId, NamespaceKey, ServiceName, Uid};
 use kubefwd_proto::channel::{Accepts, ChannelError, Receiver, Sender, channel};
 use kubefwd_proto::worker::v1::{self as wire, from_worker::Frame};
 use prost::Message as _;
@@ -15,10 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::limits::{self, FrameBudget, LineBudget};
 use super::{QUEUE, Shared, User, decode, encode};
-use crate::core::names::ServiceName;
-use crate::core::state::{ListenerId, NamespaceKey, State};
+
 use crate::owner::Stopping;
-use crate::text::clean;
+use kubefwd_core::state::State;
+use kubefwd_model::text::clean;
 
 /// A new worker that says nothing for so long is killed.
 const HELLO: Duration = Duration::from_secs(10);
@@ -255,12 +256,12 @@ impl Reader<'_> {
             Frame::Refused(refused) => {
                 let listener = ListenerId(refused.listener);
                 self.report(move |state, now| {
-                    let (stranger, count) = (refused.uid, refused.count);
+                    let (stranger, count) = (refused.uid.map(Uid::new), refused.count);
                     let running = Instant::now();
                     let line =
                         state.connections_refused(uid, listener, stranger, count, now, running);
                     if let Some(line) = line {
-                        tracing::warn!(uid, "{line}");
+                        tracing::warn!(uid = uid.get(), "{line}");
                     }
                 })
                 .await?;
@@ -316,7 +317,7 @@ impl Reader<'_> {
         let uid = self.user.uid;
         self.report(move |state, _| {
             if let Err(error) = state.services_reported(&key, found, &removed) {
-                tracing::warn!(uid, %key, %error, "services were left out");
+                tracing::warn!(uid = uid.get(), %key, %error, "services were left out");
             }
             if let Some(listed) = listed {
                 state.services_listed(&key, &listed);
@@ -333,7 +334,7 @@ impl Reader<'_> {
             Some(0) => {}
             Some(left_out) => {
                 tracing::warn!(
-                    uid,
+                    uid = uid.get(),
                     left_out,
                     "worker: it logs too much; lines were left out"
                 );
@@ -348,11 +349,17 @@ impl Reader<'_> {
         });
         let service = service.as_deref();
         match log.level() {
-            wire::LogLevel::Error => tracing::error!(target: "worker", uid, service, "{message}"),
-            wire::LogLevel::Warn => tracing::warn!(target: "worker", uid, service, "{message}"),
-            wire::LogLevel::Info => tracing::info!(target: "worker", uid, service, "{message}"),
+            wire::LogLevel::Error => {
+                tracing::error!(target: "worker", uid = uid.get(), service, "{message}")
+            }
+            wire::LogLevel::Warn => {
+                tracing::warn!(target: "worker", uid = uid.get(), service, "{message}")
+            }
+            wire::LogLevel::Info => {
+                tracing::info!(target: "worker", uid = uid.get(), service, "{message}")
+            }
             wire::LogLevel::Unspecified | wire::LogLevel::Debug => {
-                tracing::debug!(target: "worker", uid, service, "{message}");
+                tracing::debug!(target: "worker", uid = uid.get(), service, "{message}");
             }
         }
     }
@@ -361,7 +368,7 @@ impl Reader<'_> {
     fn warn(&mut self, what: &str) {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
-                uid = self.user.uid,
+                uid = self.user.uid.get(),
                 "worker: {what} (further complaints are not logged)"
             );
         }

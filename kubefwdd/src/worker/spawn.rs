@@ -9,8 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use kubefwd_model::Uid;
 use kubefwd_proto::environment;
-use nix::unistd::{Gid, Uid, geteuid};
+use nix::unistd::{self as unix, Gid, geteuid};
 use tokio::process::{Child, Command};
 
 use crate::peer::{self, Account, LookupError};
@@ -29,7 +30,7 @@ pub(super) enum SpawnError {
     #[error(
         "uid {uid} cannot be served: the daemon runs as uid {own}; run it as root to serve other users"
     )]
-    NotRoot { uid: u32, own: u32 },
+    NotRoot { uid: Uid, own: unix::Uid },
     #[error("no socketpair could be made: {0}")]
     Socket(io::Error),
     #[error("{} cannot be run: {error}", program.display())]
@@ -48,19 +49,16 @@ pub(super) struct Spawned {
 /// Starts `program` as `uid`.
 pub(super) fn spawn(
     program: &Path,
-    uid: u32,
+    uid: Uid,
     environment: &BTreeMap<String, String>,
 ) -> Result<Spawned, SpawnError> {
     let user = peer::account(uid)?;
     let own = geteuid();
-    if !own.is_root() && own.as_raw() != uid {
-        return Err(SpawnError::NotRoot {
-            uid,
-            own: own.as_raw(),
-        });
+    if !own.is_root() && own.as_raw() != uid.get() {
+        return Err(SpawnError::NotRoot { uid, own });
     }
     // The daemon's own user has nothing to drop; and in a user namespace it could not.
-    let identity = if own.as_raw() == uid {
+    let identity = if own.as_raw() == uid.get() {
         None
     } else {
         Some(identity(&user)?)
@@ -77,7 +75,7 @@ pub(super) fn spawn(
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
-    if uid == 0 {
+    if uid.is_root() {
         command.arg("--allow-root");
     }
     sys::become_user_on_exec(
@@ -100,7 +98,7 @@ pub(super) fn spawn(
 fn identity(user: &Account) -> Result<Identity, SpawnError> {
     let groups = peer::groups(user)?.into_iter().map(Gid::from_raw).collect();
     Ok(Identity {
-        uid: Uid::from_raw(user.uid),
+        uid: unix::Uid::from_raw(user.uid.get()),
         gid: Gid::from_raw(user.gid),
         groups,
     })

@@ -157,11 +157,9 @@ impl Forward {
             return ForwardReport {
                 listener: self.listener,
                 phase: ForwardPhase::Pending.into(),
-                error: self.nothing_ready(),
                 ..ForwardReport::default()
             };
         };
-        let (error, hint) = failure.map_or(("", ""), |failure| (&failure.message, &failure.hint));
         let used = self.counters.values().opened > 0;
         let transport = self.route.slot().transport().filter(|_| used);
         ForwardReport {
@@ -173,17 +171,9 @@ impl Forward {
             pod: chosen.pod.name.to_string(),
             container: chosen.container.as_deref().unwrap_or_default().to_owned(),
             pod_port: chosen.port.into(),
-            error: error.to_owned(),
-            hint: hint.to_owned(),
+            failure: failure.cloned().map(Into::into),
             transport: transport.map_or("", transport_name).to_owned(),
             sequence: 0,
-        }
-    }
-
-    fn nothing_ready(&self) -> String {
-        match &self.pod {
-            Some(pod) => format!("pod {pod} is not ready"),
-            None => format!("no pod of service {} is ready", self.route.service()),
         }
     }
 

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use axum::extract::State;
+use kubefwd_model::{Finding, Health, ServiceStatus, Time};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Count;
-use crate::control::Finding;
-use crate::core::policy::Actor;
-use crate::core::state::ServiceState;
+use kubefwd_core::policy::Actor;
+
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Query};
+use crate::rest::keys;
 use crate::rest::types::analysis::{
     Analysis, AnalysisStats, Issue, Recommendation, Status, SuggestedAction, severity,
 };
@@ -21,9 +22,8 @@ use crate::rest::types::diagnostics::{
     ServiceDiag,
 };
 use crate::rest::types::non_empty;
-use crate::rest::types::server::HealthStatus;
-use crate::rest::{keys, time};
 use crate::telemetry::errors::{Component, ErrorRecord, Holder};
+use kubefwd_model::duration as time;
 
 /// Errors in the overview.
 const SHOWN: usize = 10;
@@ -62,7 +62,7 @@ pub(crate) async fn overview(
     let findings = face.control.diagnose(&caller);
     Ok(Envelope::new(Diagnostics {
         status: status_of(&face, &caller),
-        timestamp: time::Time::now(),
+        timestamp: Time::now(),
         uptime: time::since(info.started_at),
         version: info.version,
         services,
@@ -157,10 +157,10 @@ pub(crate) async fn status(State(face): State<Face>, caller: Caller) -> Envelope
     let worst = findings
         .iter()
         .filter(|finding| severity(finding) == Some("high"));
-    let hopeless = |state| state == ServiceState::Unsupported;
+    let hopeless = |state| state == ServiceStatus::Unsupported;
     let view = face.control.view();
     let hopeless = keys::visible(&view, &caller)
-        .filter(|service| hopeless(service.state))
+        .filter(|service| hopeless(service.status))
         .count();
     let possible = sums.total_services.saturating_sub(hopeless);
     let message = match (worst.clone().next(), possible) {
@@ -220,22 +220,26 @@ pub(crate) async fn analyze(State(face): State<Face>, caller: Caller) -> Envelop
             })
         })
         .collect();
-    let failing = keys::visible(&view, &caller)
-        .filter(|service| matches!(service.state, ServiceState::Error | ServiceState::Partial));
+    let failing = keys::visible(&view, &caller).filter(|service| {
+        matches!(
+            service.status,
+            ServiceStatus::Error | ServiceStatus::Partial
+        )
+    });
     let suggested_actions = failing.take(ADVICE).map(|service| {
         let key = service.key.to_string();
         let path = utf8_percent_encode(&key, PLAIN);
         SuggestedAction {
             action: "reconnect",
-            reason: service.reason.clone(),
+            reason: service.status_reason.clone(),
             endpoint: format!("/api/v1/services/{path}/reconnect"),
             method: "POST",
             target: key,
         }
     });
-    let dead = |state| matches!(state, ServiceState::Error | ServiceState::Unsupported);
+    let dead = |state| matches!(state, ServiceStatus::Error | ServiceStatus::Unsupported);
     let errored = keys::visible(&view, &caller)
-        .filter(|service| dead(service.state))
+        .filter(|service| dead(service.status))
         .count();
     let affected = sums.total_services - sums.active_services.min(sums.total_services);
     let summary = match (issues.len(), sums.total_services) {
@@ -276,14 +280,14 @@ fn issue(finding: &Finding, open: &[ErrorRecord]) -> Option<Issue> {
         Holder::Service(key) => Some(key.to_string()),
         Holder::Namespace(_) | Holder::Worker(_) => None,
     });
-    let since = record.map(|record| record.time).or(finding.since);
+    let since = record.map(|record| record.time.into()).or(finding.since);
     Some(Issue {
         severity,
         component: finding.subject.clone(),
         service_key,
         message: finding.message.clone(),
         hint: non_empty(&finding.hint),
-        since: since.map(time::Time::from),
+        since,
         error_type: record.map(|record| record.found.kind),
     })
 }
@@ -297,18 +301,18 @@ fn advice(findings: &[Finding]) -> impl Iterator<Item = (&Finding, String)> {
 }
 
 /// How well everything is, for one caller: the daemon as a whole, and what they forward.
-fn status_of(face: &Face, actor: &Actor) -> HealthStatus {
+fn status_of(face: &Face, actor: &Actor) -> Health {
     let (health, _) = face.control.health();
-    match HealthStatus::from(health) {
-        HealthStatus::Unhealthy => HealthStatus::Unhealthy,
+    match Health::from(health) {
+        Health::Unhealthy => Health::Unhealthy,
         _ => {
             let findings = face.control.diagnose(actor);
             match findings
                 .iter()
                 .any(|finding| severity(finding) == Some("high"))
             {
-                true => HealthStatus::Degraded,
-                false => HealthStatus::Healthy,
+                true => Health::Degraded,
+                false => Health::Healthy,
             }
         }
     }
@@ -359,7 +363,7 @@ async fn network_of(face: &Face, caller: &Actor) -> Result<Network, ApiError> {
                 .flat_map(|forward| forward.hostnames.iter().cloned()),
         );
         ports_in_use += service.forwards.len();
-        let refused = service.refused_names.iter().map(|(name, _)| name);
+        let refused = service.refused_names.iter().map(|refused| &refused.name);
         let foreign = refused.filter(|name| {
             hosts
                 .foreign_names
@@ -383,7 +387,7 @@ async fn network_of(face: &Face, caller: &Actor) -> Result<Network, ApiError> {
         hosts_file: HostsFile {
             path: face.control.info().hosts_path.display().to_string(),
             entries: hosts.entries,
-            last_written: hosts.last_written.map(time::Time::from),
+            last_written: hosts.last_written.map(Time::from),
             tampered: hosts.tampered,
             error: hosts.error,
             foreign_conflicts: foreign_conflicts.into_iter().collect(),

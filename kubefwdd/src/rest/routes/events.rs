@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
+use kubefwd_model::EventKind;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -10,7 +11,7 @@ use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Refusals};
 use crate::rest::extract::{Caller, Query};
 use crate::rest::sse;
-use crate::rest::types::history::{EventType, StreamedEvent};
+use crate::rest::types::history::StreamedEvent;
 use crate::telemetry::events::Logged;
 
 /// Which events.
@@ -20,7 +21,7 @@ pub(crate) struct Filter {
     /// Only of this type.
     #[serde(rename = "type")]
     #[param(inline)]
-    kind: Option<EventType>,
+    kind: Option<EventKind>,
 }
 
 /// Follow events
@@ -46,9 +47,8 @@ pub(crate) async fn stream(
     let telemetry = face.control.telemetry().clone();
     let encode = move |logged: &Logged| {
         let event = &logged.event;
-        let wanted =
-            caller.sees(event.uid) && filter.kind.is_none_or(|kind| kind == event.kind.into());
-        wanted.then(|| sse::frame(logged.id, event.kind.name(), &StreamedEvent::from(event)))
+        let wanted = caller.sees(event.uid) && filter.kind.is_none_or(|kind| kind == event.kind);
+        wanted.then(|| sse::frame(logged.id, event.kind.as_str(), &StreamedEvent::from(event)))
     };
     Ok(sse::follow(
         telemetry,

@@ -3,17 +3,20 @@
 use std::time::SystemTime;
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use kubefwd_model::{ForwardStatus, ServiceKey, Uid};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use crate::core::state::ServiceKey;
+use kubefwd_model::entry::ForwardEntry;
+
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Query, text};
 use crate::rest::keys;
 use crate::rest::select::{Page, Where};
-use crate::rest::types::forwards::{Forward, ForwardList, ForwardStatus};
+use crate::rest::types::forwards::{ForwardList, forward_entry};
 use crate::rest::types::http::HttpTraffic;
 use crate::rest::types::services::Summary;
 
@@ -47,7 +50,7 @@ pub(crate) async fn list(
     Query(place): Query<Where>,
     Query(OfService { service, status }): Query<OfService>,
     Query(page): Query<Page>,
-) -> Envelope<ForwardList> {
+) -> Response {
     let view = face.control.view();
     let meters = face.control.telemetry().meters.read(SystemTime::now());
     let mut summary = Summary::default();
@@ -59,7 +62,7 @@ pub(crate) async fn list(
     for service in keys::visible(&view, &caller).filter(|service| is_meant(&service.key)) {
         let by_name = place.finds(service);
         let wanted = service.forwards.iter().filter(|forward| {
-            let in_state = status.is_none_or(|status| status == (&forward.state).into());
+            let in_state = status.is_none_or(|status| status == forward.status);
             in_state && (by_name || place.is_in(&forward.key))
         });
         let before = matching.len();
@@ -69,12 +72,12 @@ pub(crate) async fn list(
             summary.add_forwards(service, added, &meters);
         }
     }
-    let forwards: Vec<Forward> = page
+    let forwards: Vec<_> = page
         .of(matching)
-        .map(|(service, forward)| Forward::new(service, forward, &meters))
+        .map(|(service, forward)| forward_entry(service, forward, &meters))
         .collect();
     let count = forwards.len();
-    Envelope::list(ForwardList { forwards, summary }, count)
+    Envelope::list(ForwardList { forwards, summary }, count).into_response()
 }
 
 /// Get a forward
@@ -84,20 +87,17 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/forwards/{key}", tag = "Forwards", params(
     ("key" = String, Path, description = "Key of the forward", example = "api.shop.kind.api-6f.80"),
 ), responses(
-    (status = 200, description = "The forward", body = Envelope<Forward>), Refusals,
+    (status = 200, description = "The forward", body = Envelope<ForwardEntry>), Refusals,
 ))]
 pub(crate) async fn get(
     State(face): State<Face>,
     caller: Caller,
     Key(key): Key,
-) -> Result<Envelope<Forward>, ApiError> {
+) -> Result<Response, ApiError> {
     let found = keys::forward(&face.control.view(), &caller, &key)?;
     let meters = face.control.telemetry().meters.read(SystemTime::now());
-    Ok(Envelope::new(Forward::new(
-        &found.service,
-        found.forward(),
-        &meters,
-    )))
+    let entry = forward_entry(&found.service, found.forward(), &meters);
+    Ok(Envelope::new(entry).into_response())
 }
 
 /// Requests through a forward
@@ -119,7 +119,9 @@ pub(crate) async fn http(
     let traffic = match found.as_slice() {
         [one] => HttpTraffic::new(&one.service, one.forward(), log, count.get()),
         several => {
-            let uid = several.first().map_or(0, |found| found.service.key.uid);
+            let uid = several
+                .first()
+                .map_or(Uid::ROOT, |found| found.service.key.uid);
             let forwards = several.iter().map(keys::FoundForward::forward);
             HttpTraffic::merged(&key, uid, forwards, log, count.get())
         }

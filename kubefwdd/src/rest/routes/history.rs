@@ -1,6 +1,7 @@
 //! What happened.
 
 use axum::extract::State;
+use kubefwd_model::EventKind;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -9,7 +10,7 @@ use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Number, Query};
 use crate::rest::keys;
-use crate::rest::types::history::{ErrorRecord, Event, EventType, HistoryStats, Reconnection};
+use crate::rest::types::history::{ErrorRecord, Event, HistoryStats, Reconnection};
 use crate::telemetry::{errors, reconnections};
 
 /// Which events.
@@ -22,7 +23,7 @@ pub(crate) struct EventFilter {
     /// Only of this type.
     #[serde(rename = "type")]
     #[param(inline)]
-    kind: Option<EventType>,
+    kind: Option<EventKind>,
 }
 
 /// Events

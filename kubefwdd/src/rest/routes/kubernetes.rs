@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use kubefwd_model::{
+    ContextName, NamespaceKey, NamespaceName, PodName, ServiceName, ServiceStatus,
+};
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::control::ClusterAccess;
-use crate::core::names::{ContextName, Namespace, PodName, ServiceName};
-use crate::core::policy::Actor;
-use crate::core::state::{NamespaceKey, ServiceState, View};
+
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Keys, Number, Query, text};
 use crate::rest::types::kubernetes::{
     ContextList, Endpoints, KubeEvent, KubeNamespace, KubeNamespaces, KubeService, KubeServices,
 };
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
 
 /// A credential plugin may ask the user something.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -297,7 +300,7 @@ pub(super) fn odd() -> ApiError {
 
 /// A namespace that can be asked for.
 pub(super) fn checked(namespace: &str) -> Result<String, ApiError> {
-    let parsed = Namespace::parse(namespace);
+    let parsed = NamespaceName::parse(namespace);
     parsed
         .map(String::from)
         .map_err(|error| ApiError::bad_request(error.to_string()))
@@ -325,7 +328,7 @@ pub(super) fn namespace_key(
     Some(NamespaceKey {
         uid: caller.uid()?,
         context: context?.clone(),
-        namespace: Namespace::parse(namespace).ok()?,
+        namespace: NamespaceName::parse(namespace).ok()?,
     })
 }
 
@@ -338,5 +341,5 @@ fn forward_key(
     let namespace = namespace_key(caller, context, &service.namespace)?;
     let key = namespace.service(ServiceName::parse(&service.name).ok()?);
     let found = view.services.get(&key)?;
-    (found.state != ServiceState::Unsupported).then(|| key.to_string())
+    (found.status != ServiceStatus::Unsupported).then(|| key.to_string())
 }

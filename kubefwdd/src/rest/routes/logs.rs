@@ -6,7 +6,6 @@ use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::core::policy::{Actor, Verb};
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Number, Query, text};
@@ -14,6 +13,7 @@ use crate::rest::sse;
 use crate::rest::types::logs::{Cleared, Log, LogLevel, LogList, SystemLogs};
 use crate::telemetry::events::Logged;
 use crate::telemetry::logs::LogLine;
+use kubefwd_core::policy::{Actor, Verb};
 
 /// Which lines.
 #[derive(Clone, Deserialize, IntoParams)]

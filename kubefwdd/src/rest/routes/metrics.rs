@@ -9,9 +9,10 @@ use utoipa::IntoParams;
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Number, Query, text};
+use crate::rest::keys;
 use crate::rest::types::metrics::{MetricsHistory, MetricsSummary, Sample, ServiceMetrics};
-use crate::rest::{keys, time};
 use crate::telemetry::history::{MINUTES_KEPT, SECONDS_KEPT};
+use kubefwd_model::duration as time;
 
 /// The most steps in one answer: an hour of seconds.
 const MOST_STEPS: u64 = 3_600;

@@ -1,21 +1,22 @@
 //! Namespaces.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use kubefwd_model::{Counts, NamespaceKey, Selection};
 
 use crate::control::{ClusterAccess, NamespaceRequest};
-use crate::core::state::{NamespaceKey, NamespaceView, RemoveNamespaces, Selection, View};
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
 use crate::rest::extract::{Body, Caller, Key};
 use crate::rest::keys;
-use crate::rest::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList, Ns};
-use crate::rest::types::services::{Removed, Summary};
+use crate::rest::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList};
+use crate::rest::types::services::Removed;
 use crate::rest::wait::{self, Target, services_of};
+use kubefwd_core::state::RemoveNamespaces;
+use kubefwd_model::entry::NamespaceEntry;
 
 /// List namespaces
 ///
@@ -23,24 +24,23 @@ use crate::rest::wait::{self, Target, services_of};
 #[utoipa::path(get, path = "/api/v1/namespaces", tag = "Namespaces", responses(
     (status = 200, description = "The namespaces", body = Envelope<NamespaceList>), Refusals,
 ))]
-pub(crate) async fn list(State(face): State<Face>, caller: Caller) -> Envelope<NamespaceList> {
+pub(crate) async fn list(State(face): State<Face>, caller: Caller) -> Response {
     let view = face.control.view();
-    let meters = face.control.telemetry().meters.read(SystemTime::now());
-    let mut sums: BTreeMap<NamespaceKey, Summary> = BTreeMap::new();
+    let mut sums: BTreeMap<NamespaceKey, Counts> = BTreeMap::new();
     for service in keys::visible(&view, &caller) {
         sums.entry(service.key.namespace_key())
             .or_default()
-            .add(service, &meters);
+            .add(service);
     }
-    let none = Summary::default();
-    let namespaces: Vec<Ns> = view
+    let none = Counts::default();
+    let namespaces: Vec<_> = view
         .namespaces
         .values()
         .filter(|namespace| caller.sees(namespace.key.uid))
-        .map(|namespace| Ns::new(namespace, sums.get(&namespace.key).unwrap_or(&none)))
+        .map(|namespace| NamespaceEntry::new(namespace, sums.get(&namespace.key).unwrap_or(&none)))
         .collect();
     let count = namespaces.len();
-    Envelope::list(NamespaceList { namespaces }, count)
+    Envelope::list(NamespaceList { namespaces }, count).into_response()
 }
 
 /// Add a namespace
@@ -65,8 +65,8 @@ pub(crate) async fn add(
         },
         namespace: body.namespace,
         selection: Selection {
-            labels: body.selector.unwrap_or_default(),
-            fields: body.field_selector.unwrap_or_default(),
+            label_selector: body.selector.unwrap_or_default(),
+            field_selector: body.field_selector.unwrap_or_default(),
             include: body.include.unwrap_or_default(),
             exclude: body.exclude.unwrap_or_default(),
         },
@@ -92,16 +92,18 @@ pub(crate) async fn add(
 #[utoipa::path(get, path = "/api/v1/namespaces/{key}", tag = "Namespaces", params(
     ("key" = String, Path, description = "Key of the namespace", example = "shop.kind"),
 ), responses(
-    (status = 200, description = "The namespace", body = Envelope<Ns>), Refusals,
+    (status = 200, description = "The namespace", body = Envelope<NamespaceEntry>), Refusals,
 ))]
 pub(crate) async fn get(
     State(face): State<Face>,
     caller: Caller,
     Key(key): Key,
-) -> Result<Envelope<Ns>, ApiError> {
+) -> Result<Response, ApiError> {
     let view = face.control.view();
     let found = keys::namespace(&view, &caller, &key)?;
-    Ok(Envelope::new(Ns::new(&found, &sums(&face, &view, &found))))
+    let mut sums = Counts::default();
+    services_of(&view, &found.key).for_each(|service| sums.add(service));
+    Ok(Envelope::new(NamespaceEntry::new(&found, &sums)).into_response())
 }
 
 /// Stop forwarding a namespace
@@ -130,13 +132,4 @@ pub(crate) async fn remove(
         key: found.to_string(),
         message,
     }))
-}
-
-fn sums(face: &Face, view: &View, namespace: &NamespaceView) -> Summary {
-    let meters = face.control.telemetry().meters.read(SystemTime::now());
-    let mut sums = Summary::default();
-    for service in services_of(view, &namespace.key) {
-        sums.add(service, &meters);
-    }
-    sums
 }

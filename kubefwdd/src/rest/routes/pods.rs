@@ -9,17 +9,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use jiff::Timestamp;
+use kubefwd_model as model;
+use kubefwd_model::{ContextName, DnsLabel, Failure, PodName};
+use kubefwd_proto::convert::timestamp;
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
-use kubefwd_proto::{Failure, time::timestamp};
 use serde::{Deserialize, Deserializer};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
 use super::kubernetes::{InContext, access, ask, checked, namespace_key, odd, resolved};
-use crate::core::names::{ContextName, DnsLabel, PodName};
-use crate::core::policy::Actor;
-use crate::core::state::{ForwardView, ServiceView, View};
+
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Keys, Number, Query, switch, text};
@@ -27,6 +27,8 @@ use crate::rest::sse;
 use crate::rest::types::pods::{Pod, PodDetail, PodLogLine, PodLogs};
 use crate::rest::wait::services_of;
 use crate::worker::Answers;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
 
 /// How often a quiet stream says that it is alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -334,7 +336,7 @@ impl Following {
 }
 
 /// The forwards of one namespace, to be looked up by pod.
-struct Forwards<'a>(Vec<&'a Arc<ServiceView>>);
+struct Forwards<'a>(Vec<&'a Arc<model::Service>>);
 
 // === impl Forwards ===
 
@@ -347,7 +349,7 @@ impl<'a> Forwards<'a> {
         )
     }
 
-    fn to(&self, pod: &str) -> Option<(&'a ServiceView, &'a ForwardView)> {
+    fn to(&self, pod: &str) -> Option<(&'a model::Service, &'a model::Forward)> {
         self.0.iter().find_map(|service| {
             let forward = service.forwards.iter().find(|forward| forward.pod == pod)?;
             Some((&***service, forward))

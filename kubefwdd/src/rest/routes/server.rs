@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::State;
+use kubefwd_model::Uid;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -44,7 +45,7 @@ pub(crate) struct Hostname {
     context: String,
     /// The number of the user who forwards it.
     #[schema(example = 1000)]
-    owner: u32,
+    owner: Uid,
 }
 
 /// A name that was not to be had.
@@ -123,16 +124,11 @@ pub(crate) async fn hostnames(
                 owner: key.uid,
             }));
         }
-        conflicts.extend(
-            service
-                .refused_names
-                .iter()
-                .map(|(name, reason)| NameConflict {
-                    hostname: name.clone(),
-                    service: key.to_string(),
-                    reason: reason.clone(),
-                }),
-        );
+        conflicts.extend(service.refused_names.iter().map(|refused| NameConflict {
+            hostname: refused.name.clone(),
+            service: key.to_string(),
+            reason: refused.reason.clone(),
+        }));
     }
     let total = hostnames.len();
     let list = HostnameList {

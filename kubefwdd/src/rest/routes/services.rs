@@ -6,12 +6,13 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use kubefwd_model as model;
+use kubefwd_model::{Options, ServiceStatus, Uid};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
 use crate::control::{ClusterAccess, Reconnect, ServiceRequest};
-use crate::core::state::{Options, RemoveServices, ServiceView};
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
 use crate::rest::extract::{Body, Caller, Key, Query, switch};
@@ -20,9 +21,11 @@ use crate::rest::select::{Page, Where};
 use crate::rest::types::adding::{AddService, AddedService};
 use crate::rest::types::http::{CaptureSet, HttpTraffic, ServiceHttp, SetCapture};
 use crate::rest::types::services::{
-    Reconnected, Removed, Service, ServiceList, ServiceStatus, Summary, Synced,
+    Reconnected, Removed, ServiceList, Summary, Synced, pod_entry, service_entry,
 };
 use crate::rest::wait::{self, Target};
+use kubefwd_core::state::RemoveServices;
+use kubefwd_model::entry::ServiceEntry;
 
 /// In which state.
 #[derive(Deserialize, IntoParams)]
@@ -55,24 +58,23 @@ pub(crate) async fn list(
     Query(place): Query<Where>,
     Query(InState { status }): Query<InState>,
     Query(page): Query<Page>,
-) -> Envelope<ServiceList> {
+) -> Response {
     let view = face.control.view();
     let meters = face.control.telemetry().meters.read(SystemTime::now());
-    let in_state =
-        |service: &ServiceView| status.is_none_or(|status| status == service.state.into());
-    let matching: Vec<&Arc<ServiceView>> = keys::visible(&view, &caller)
+    let in_state = |service: &model::Service| status.is_none_or(|status| status == service.status);
+    let matching: Vec<&Arc<model::Service>> = keys::visible(&view, &caller)
         .filter(|service| place.holds(&service.key) && in_state(service) && place.finds(service))
         .collect();
     let mut summary = Summary::default();
     for service in &matching {
         summary.add(service, &meters);
     }
-    let services: Vec<Service> = page
+    let services: Vec<_> = page
         .of(matching)
-        .map(|service| Service::new(service, &meters))
+        .map(|service| service_entry(service, &meters))
         .collect();
     let count = services.len();
-    Envelope::list(ServiceList { services, summary }, count)
+    Envelope::list(ServiceList { services, summary }, count).into_response()
 }
 
 /// Add a service
@@ -124,19 +126,20 @@ pub(crate) async fn add(
 #[utoipa::path(get, path = "/api/v1/services/{key}", tag = "Services", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
 ), responses(
-    (status = 200, description = "The service", body = Envelope<Service>), Refusals,
+    (status = 200, description = "The service", body = Envelope<ServiceEntry>), Refusals,
 ))]
 pub(crate) async fn get(
     State(face): State<Face>,
     caller: Caller,
     Key(key): Key,
-) -> Result<Envelope<Service>, ApiError> {
+) -> Result<Response, ApiError> {
     let found = keys::service(&face.control.view(), &caller, &key)?;
     let meters = face.control.telemetry().meters.read(SystemTime::now());
-    Ok(Envelope::new(match &found.pod {
-        Some(pod) => Service::of_pod(&found.service, pod, &meters),
-        None => Service::new(&found.service, &meters),
-    }))
+    let entry = match &found.pod {
+        Some(pod) => pod_entry(&found.service, pod, &meters),
+        None => service_entry(&found.service, &meters),
+    };
+    Ok(Envelope::new(entry).into_response())
 }
 
 /// Stop forwarding a service
@@ -217,7 +220,7 @@ pub(crate) async fn reconnect_all(
 async fn reconnect_these(
     face: &Face,
     caller: &Caller,
-    owner: Option<u32>,
+    owner: Option<Uid>,
     which: Reconnect,
 ) -> Result<Envelope<Reconnected>, ApiError> {
     let services = face.control.reconnect(caller, owner, which).await?;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use kubefwd_model as model;
+use kubefwd_model::ServiceKey;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
@@ -11,7 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::services::address_of;
-use crate::core::state::{ServiceKey, ServiceView};
+
 use crate::rest::extract::text;
 use crate::rest::wait::Wait;
 
@@ -133,7 +135,7 @@ impl AddService {
 // === impl AddedService ===
 
 impl AddedService {
-    pub(crate) fn new(service: &ServiceView) -> Self {
+    pub(crate) fn new(service: &model::Service) -> Self {
         let (local_ip, hostnames) = address_of(service);
         let mut ports: Vec<(u16, u16)> = service
             .forwards

@@ -1,18 +1,15 @@
 //! What is wrong and the calls that mend it, for programs that decide.
 
+use kubefwd_model::{Finding, Health, Severity, Time};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use super::server::HealthStatus;
-use crate::control::{Finding, Severity};
-use crate::rest::time::Time;
 
 /// Everything in one sentence, for programs that decide.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
     /// How well it is.
-    pub(crate) status: HealthStatus,
+    pub(crate) status: Health,
     /// The same in a sentence.
     #[schema(example = "All services forwarding normally")]
     pub(crate) message: String,
@@ -35,7 +32,7 @@ pub(crate) struct Status {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Analysis {
     /// How well it is.
-    pub(crate) status: HealthStatus,
+    pub(crate) status: Health,
     /// The same in a sentence.
     #[schema(example = "1 of 3 services has issues")]
     pub(crate) summary: String,

@@ -1,21 +1,17 @@
 //! What is wrong, since when, and what mends it.
 
-use std::time::SystemTime;
-
+use kubefwd_model as model;
+use kubefwd_model::{ForwardStatus, Health, HostName, RefusedName, ServiceStatus, Time};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::forwards::{ForwardStatus, error_of};
 use super::non_empty;
-use super::server::HealthStatus;
-use super::services::ServiceStatus;
-use crate::core::names::HostName;
-use crate::core::state::{ForwardView, ServiceView};
-use crate::rest::time::{self, Time};
+
 use crate::telemetry::Telemetry;
 use crate::telemetry::errors::{Component, ErrorRecord, Holder};
 use crate::telemetry::meters::Reading;
 use crate::telemetry::reconnections::Reconnection;
+use kubefwd_model::duration as time;
 
 /// How many errors of a service are shown.
 const HISTORY: usize = 20;
@@ -26,7 +22,7 @@ const LONGEST_PAUSE: &str = "30s";
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Diagnostics {
     /// How well the daemon is.
-    pub(crate) status: HealthStatus,
+    pub(crate) status: Health,
     /// When this was found.
     pub(crate) timestamp: Time,
     /// How long the daemon has been running.
@@ -55,9 +51,12 @@ pub(crate) struct ServiceCounts {
     /// Active.
     #[schema(example = 2)]
     pub(crate) active: usize,
-    /// In error, or cannot be forwarded.
+    /// In error.
     #[schema(example = 0)]
     pub(crate) error: usize,
+    /// Cannot be forwarded.
+    #[schema(example = 0)]
+    pub(crate) unsupported: usize,
     /// Partly active.
     #[schema(example = 1)]
     pub(crate) partial: usize,
@@ -222,17 +221,6 @@ pub(crate) struct ServiceDiag {
     error_history: Vec<ErrorDetail>,
 }
 
-/// A name that was not to be had.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RefusedName {
-    /// The name.
-    #[schema(example = "db")]
-    name: String,
-    /// Why.
-    #[schema(example = "db.shop.other (uid 1000) has it: it came first")]
-    reason: String,
-}
-
 /// How tunnels are opened anew.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -377,13 +365,14 @@ pub(crate) struct ConnectionDiag {
 // === impl ServiceCounts ===
 
 impl ServiceCounts {
-    pub(crate) fn add(&mut self, service: &ServiceView) {
+    pub(crate) fn add(&mut self, service: &model::Service) {
         self.total += 1;
-        *match ServiceStatus::from(service.state) {
+        *match service.status {
             ServiceStatus::Active => &mut self.active,
             ServiceStatus::Error => &mut self.error,
             ServiceStatus::Partial => &mut self.partial,
             ServiceStatus::Pending => &mut self.pending,
+            ServiceStatus::Unsupported => &mut self.unsupported,
         } += 1;
     }
 }
@@ -427,32 +416,30 @@ impl From<ErrorRecord> for ErrorDetail {
 // === impl ServiceDiag ===
 
 impl ServiceDiag {
-    pub(crate) fn new(service: &ServiceView, meters: &Reading<'_>, telemetry: &Telemetry) -> Self {
+    pub(crate) fn new(
+        service: &model::Service,
+        meters: &Reading<'_>,
+        telemetry: &Telemetry,
+    ) -> Self {
         let key = &service.key;
-        let errors = service.forwards.iter().filter_map(error_of).count();
-        let is_active =
-            |forward: &&ForwardView| ForwardStatus::from(&forward.state) == ForwardStatus::Active;
-        let refused = |(name, reason): &(String, String)| RefusedName {
-            name: name.clone(),
-            reason: reason.clone(),
-        };
+        let errors = service.count(ForwardStatus::Error);
         let last = telemetry.reconnections.of(key, 1);
         Self {
             key: key.to_string(),
             service_name: key.service.to_string(),
             namespace: key.namespace.to_string(),
             context: key.context.to_string(),
-            status: service.state.into(),
-            status_reason: non_empty(&service.reason),
+            status: service.status,
+            status_reason: non_empty(&service.status_reason),
             hint: non_empty(&service.hint),
             headless: service.headless,
-            active_count: service.forwards.iter().filter(is_active).count(),
+            active_count: service.count(ForwardStatus::Active),
             error_count: errors,
             skipped_ports: service.skipped_ports.clone(),
-            refused_names: service.refused_names.iter().map(refused).collect(),
+            refused_names: service.refused_names.clone(),
             reconnect_state: ReconnectState::new(errors > 0, last.first()),
             sync_state: SyncState {
-                last_synced_at: service.since.into(),
+                last_synced_at: service.since,
                 pod_count: service.total_pods,
                 ready_pods: service.ready_pods,
             },
@@ -490,28 +477,32 @@ impl ReconnectState {
 // === impl ForwardDiag ===
 
 impl ForwardDiag {
-    pub(crate) fn new(service: &ServiceView, forward: &ForwardView, meters: &Reading<'_>) -> Self {
+    pub(crate) fn new(
+        service: &model::Service,
+        forward: &model::Forward,
+        meters: &Reading<'_>,
+    ) -> Self {
         let traffic = &forward.traffic;
         let rates = meters.forward_rates(&service.key, forward);
-        let idle = |time: SystemTime| time::since(time);
-        let status = ForwardStatus::from(&forward.state);
-        let error = error_of(forward);
-        let mean = traffic.first_byte_us.checked_div(traffic.first_bytes);
+        let idle = |time: Time| time::since(time.into());
+        let status = forward.status;
+        let failure = forward.failure.as_deref();
+        let mean = Some(traffic.first_byte.mean_us()).filter(|mean| *mean > 0);
         Self {
             key: forward.key.clone(),
             service_key: service.key.to_string(),
             pod_name: forward.pod.clone(),
             container_name: non_empty(&forward.container),
             status,
-            error: error.map(|(message, _)| message.to_owned()),
-            hint: error.and_then(|(_, hint)| non_empty(hint)),
+            error: failure.map(|failure| failure.message.clone()),
+            hint: failure.and_then(|failure| non_empty(&failure.hint)),
             local_ip: forward.address.to_string(),
             local_port: forward.local_port.to_string(),
             pod_port: forward.pod_port.to_string(),
             hostnames: HostName::texts(&forward.hostnames),
-            connected_at: forward.since.into(),
-            uptime: time::since(forward.since),
-            last_active: traffic.last_active.map(Time::from),
+            connected_at: forward.started_at,
+            uptime: time::since(forward.started_at.into()),
+            last_active: traffic.last_active,
             idle_duration: traffic.last_active.map(idle),
             connection: ConnectionDiag {
                 state: match status {
@@ -527,13 +518,13 @@ impl ForwardDiag {
                 first_byte: mean.map(|mean| time::short(std::time::Duration::from_micros(mean))),
                 bytes_in: traffic.bytes_in,
                 bytes_out: traffic.bytes_out,
-                last_activity: traffic.last_active.map(Time::from),
+                last_activity: traffic.last_active,
                 idle_duration: traffic.last_active.map(idle),
             },
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,
-            rate_in: rates.rate_in,
-            rate_out: rates.rate_out,
+            rate_in: rates.now.rate_in,
+            rate_out: rates.now.rate_out,
         }
     }
 }

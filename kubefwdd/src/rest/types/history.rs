@@ -1,26 +1,24 @@
 //! What happened.
 
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize};
+use kubefwd_model::{EventKind, Time};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::core::state::{self, EventKind};
-use crate::rest::time::{self, Time};
 use crate::telemetry::errors::{self, Holder};
 use crate::telemetry::events::Logged;
 use crate::telemetry::reconnections;
+use kubefwd_model::duration as time;
 
 /// An event.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Event {
     /// Its number; later events have higher ones.
-    #[schema(example = "17")]
-    id: String,
+    #[schema(example = 17)]
+    id: u64,
     /// What happened.
     #[serde(rename = "type")]
-    kind: EventType,
+    kind: EventKind,
     /// When.
     timestamp: Time,
     /// To which service.
@@ -72,7 +70,7 @@ pub(crate) struct StreamedEvent {
     context: String,
     /// What happened.
     #[serde(rename = "type")]
-    kind: EventType,
+    kind: EventKind,
     /// When.
     timestamp: Time,
     /// To which forward.
@@ -88,48 +86,13 @@ pub(crate) struct StreamedEvent {
     message: String,
 }
 
-/// Types of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) enum EventType {
-    /// A namespace is wanted.
-    #[serde(rename = "namespace.added")]
-    NamespaceAdded,
-    /// A namespace is not wanted any more.
-    #[serde(rename = "namespace.removed")]
-    NamespaceRemoved,
-    /// A service is forwarded, or listed with the reason why it cannot be.
-    #[serde(rename = "service.added")]
-    ServiceAdded,
-    /// A service is not forwarded any more.
-    #[serde(rename = "service.removed")]
-    ServiceRemoved,
-    /// Its ports, names or address changed.
-    #[serde(rename = "service.updated")]
-    ServiceUpdated,
-    /// A service or namespace went into error.
-    #[serde(rename = "service.error")]
-    ServiceError,
-    /// A forward became usable.
-    #[serde(rename = "forward.connected")]
-    ForwardConnected,
-    /// A forward stopped being usable.
-    #[serde(rename = "forward.disconnected")]
-    ForwardDisconnected,
-    /// A pod began to serve.
-    #[serde(rename = "pod.added")]
-    PodAdded,
-    /// A pod stopped serving.
-    #[serde(rename = "pod.removed")]
-    PodRemoved,
-}
-
 /// An error that was or is.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorRecord {
     /// Its number; later errors have higher ones.
-    #[schema(example = "3")]
-    id: String,
+    #[schema(example = 3)]
+    id: u64,
     /// When it began.
     timestamp: Time,
     /// Of which service; empty where it concerns a whole namespace or worker.
@@ -166,8 +129,8 @@ pub(crate) struct ErrorRecord {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reconnection {
     /// Its number; later ones have higher ones.
-    #[schema(example = "2")]
-    id: String,
+    #[schema(example = 2)]
+    id: u64,
     /// When it was over.
     timestamp: Time,
     /// Of which service.
@@ -226,51 +189,14 @@ pub(crate) struct HistoryStats {
     pub(crate) max_reconnects: usize,
 }
 
-// === impl EventType ===
-
-impl From<EventKind> for EventType {
-    fn from(kind: EventKind) -> Self {
-        match kind {
-            EventKind::NamespaceAdded => Self::NamespaceAdded,
-            EventKind::NamespaceRemoved => Self::NamespaceRemoved,
-            EventKind::ServiceAdded => Self::ServiceAdded,
-            EventKind::ServiceRemoved => Self::ServiceRemoved,
-            EventKind::ServiceUpdated => Self::ServiceUpdated,
-            EventKind::ServiceError => Self::ServiceError,
-            EventKind::ForwardConnected => Self::ForwardConnected,
-            EventKind::ForwardDisconnected => Self::ForwardDisconnected,
-            EventKind::PodAdded => Self::PodAdded,
-            EventKind::PodRemoved => Self::PodRemoved,
-        }
-    }
-}
-
-impl FromStr for EventType {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = EventKind::ALL.into_iter().find(|kind| kind.name() == text);
-        known.map(Self::from).ok_or_else(|| {
-            let names: Vec<&str> = EventKind::ALL.into_iter().map(EventKind::name).collect();
-            format!("{text:?} is none of {}", names.join(", "))
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for EventType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
+// === impl Event ===
 
 impl From<&Logged> for Event {
     fn from(Logged { id, event }: &Logged) -> Self {
         Self {
-            id: id.to_string(),
-            kind: event.kind.into(),
-            timestamp: event.time.into(),
+            id: *id,
+            kind: event.kind,
+            timestamp: event.time,
             service_key: event.service.as_ref().map(ToString::to_string),
             forward_key: event.forward.clone(),
             pod_name: event.pod.clone(),
@@ -283,8 +209,8 @@ impl From<&Logged> for Event {
     }
 }
 
-impl From<&state::Event> for StreamedEvent {
-    fn from(event: &state::Event) -> Self {
+impl From<&kubefwd_model::Event> for StreamedEvent {
+    fn from(event: &kubefwd_model::Event) -> Self {
         let service = event.service.as_ref();
         let key = service.map_or_else(|| event.namespace.to_string(), ToString::to_string);
         Self {
@@ -292,8 +218,8 @@ impl From<&state::Event> for StreamedEvent {
             namespace: event.namespace.namespace.to_string(),
             service: service.map(|key| key.service.to_string()),
             context: event.namespace.context.to_string(),
-            kind: event.kind.into(),
-            timestamp: event.time.into(),
+            kind: event.kind,
+            timestamp: event.time,
             forward_key: event.forward.clone(),
             pod_name: event.pod.clone(),
             message: event.message.clone(),
@@ -309,7 +235,7 @@ impl From<errors::ErrorRecord> for ErrorRecord {
             Holder::Worker(_) => (String::new(), None),
         };
         Self {
-            id: record.id.to_string(),
+            id: record.id,
             timestamp: record.time.into(),
             service_key,
             namespace_key,
@@ -326,7 +252,7 @@ impl From<errors::ErrorRecord> for ErrorRecord {
 impl From<reconnections::Reconnection> for Reconnection {
     fn from(one: reconnections::Reconnection) -> Self {
         Self {
-            id: one.id.to_string(),
+            id: one.id,
             timestamp: one.time.into(),
             service_key: one.service.to_string(),
             trigger: match one.trigger {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kubefwd_model as model;
+use kubefwd_model::{Time, Uid};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::core::state::{ForwardView, ServiceView};
-use crate::rest::time::{self, Time};
 use crate::telemetry::http as recorded;
+use kubefwd_model::duration as time;
 
 /// Requests through one forward.
 #[derive(Serialize, ToSchema)]
@@ -133,8 +134,8 @@ pub(crate) struct HttpLog {
 impl HttpTraffic {
     /// The `count` newest requests through a forward.
     pub(crate) fn new(
-        service: &ServiceView,
-        forward: &ForwardView,
+        service: &model::Service,
+        forward: &model::Forward,
         log: &recorded::HttpLog,
         count: usize,
     ) -> Self {
@@ -156,8 +157,8 @@ impl HttpTraffic {
     /// The `count` newest requests through several forwards of one service, shown as one under `key`.
     pub(crate) fn merged<'a>(
         key: &str,
-        uid: u32,
-        forwards: impl Iterator<Item = &'a ForwardView> + Clone,
+        uid: Uid,
+        forwards: impl Iterator<Item = &'a model::Forward> + Clone,
         log: &recorded::HttpLog,
         count: usize,
     ) -> Self {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kubefwd_model::Time;
+use kubefwd_proto::convert::system_time;
 use kubefwd_proto::worker::v1 as wire;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::non_empty;
-use crate::rest::time::Time;
 
 /// The contexts of the caller's kubeconfig.
 #[derive(Serialize, ToSchema)]
@@ -278,8 +279,14 @@ impl From<wire::KubeEvent> for KubeEvent {
             reason: event.reason,
             message: event.message,
             count: event.count,
-            first_timestamp: event.first_time.as_ref().map(Time::from),
-            last_timestamp: event.last_time.as_ref().map(Time::from),
+            first_timestamp: event
+                .first_time
+                .as_ref()
+                .map(|time| system_time(time).into()),
+            last_timestamp: event
+                .last_time
+                .as_ref()
+                .map(|time| system_time(time).into()),
             source: event.source,
             object_kind: non_empty(&event.object_kind),
             object_name: non_empty(&event.object_name),

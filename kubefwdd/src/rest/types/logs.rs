@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kubefwd_model::Time;
 use serde::{Deserialize, Deserializer, Serialize};
 use tracing::Level;
 use utoipa::ToSchema;
 
-use crate::rest::time::Time;
 use crate::telemetry::logs::LogLine;
 
 /// A line.

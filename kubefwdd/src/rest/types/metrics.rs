@@ -1,11 +1,12 @@
 //! Counters and rates.
 
+use kubefwd_model as model;
+use kubefwd_model::Time;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::services::Summary;
-use crate::core::state::{ForwardView, ServiceView};
-use crate::rest::time::Time;
+
 use crate::telemetry::history::Bucket;
 use crate::telemetry::meters::Reading;
 
@@ -177,7 +178,7 @@ impl MetricsSummary {
 // === impl ServiceMetrics ===
 
 impl ServiceMetrics {
-    pub(crate) fn new(service: &ServiceView, meters: &Reading<'_>) -> Self {
+    pub(crate) fn new(service: &model::Service, meters: &Reading<'_>) -> Self {
         let (totals, rates) = meters.service(service);
         Self {
             key: service.key.to_string(),
@@ -198,7 +199,7 @@ impl ServiceMetrics {
     }
 
     /// The same with the last minute.
-    pub(crate) fn with_history(service: &ServiceView, meters: &Reading<'_>) -> Self {
+    pub(crate) fn with_history(service: &model::Service, meters: &Reading<'_>) -> Self {
         let history = meters.history(&service.key, 1, 60);
         let history = history
             .into_iter()
@@ -214,7 +215,7 @@ impl ServiceMetrics {
 // === impl PortMetrics ===
 
 impl PortMetrics {
-    fn new(service: &ServiceView, forward: &ForwardView, meters: &Reading<'_>) -> Self {
+    fn new(service: &model::Service, forward: &model::Forward, meters: &Reading<'_>) -> Self {
         let rates = meters.forward_rates(&service.key, forward);
         Self {
             pod_name: forward.pod.clone(),
@@ -223,12 +224,12 @@ impl PortMetrics {
             pod_port: forward.pod_port.to_string(),
             bytes_in: forward.traffic.bytes_in,
             bytes_out: forward.traffic.bytes_out,
-            rate_in: rates.rate_in,
-            rate_out: rates.rate_out,
+            rate_in: rates.now.rate_in,
+            rate_out: rates.now.rate_out,
             avg_rate_in: rates.avg_rate_in,
             avg_rate_out: rates.avg_rate_out,
-            connected_at: forward.since.into(),
-            last_activity_at: forward.traffic.last_active.map(Time::from),
+            connected_at: forward.started_at,
+            last_activity_at: forward.traffic.last_active,
         }
     }
 }

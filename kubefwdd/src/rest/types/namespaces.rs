@@ -3,83 +3,16 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::non_empty;
-use crate::core::state::{NamespaceState, NamespaceView};
+use kubefwd_model::entry::NamespaceEntry;
+
 use crate::rest::extract::text;
-use crate::rest::time::Time;
 use crate::rest::wait::Wait;
-
-use super::services::Summary;
-
-/// A namespace that is forwarded.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Namespace)]
-pub(crate) struct Ns {
-    /// `namespace.context`
-    #[schema(example = "shop.kind")]
-    key: String,
-    /// Its name.
-    #[schema(example = "shop")]
-    namespace: String,
-    /// Its context.
-    #[schema(example = "kind")]
-    context: String,
-    /// The number of the user who forwards it.
-    #[schema(example = 1000)]
-    owner: u32,
-    /// Its services.
-    #[schema(example = 3)]
-    service_count: usize,
-    /// Its services that are active or partly so.
-    #[schema(example = 2)]
-    active_count: usize,
-    /// Its forwards in error, and its services in error that have none.
-    #[schema(example = 0)]
-    error_count: usize,
-    /// Its services are known and watched.
-    #[schema(example = true)]
-    running: bool,
-    /// Only services with these labels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "tier=web")]
-    label_selector: Option<String>,
-    /// Only services with these fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "metadata.name=api")]
-    field_selector: Option<String>,
-    /// Only services whose name matches one of these globs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(example = json!(["api-*"]))]
-    include: Vec<String>,
-    /// No services whose name matches one of these globs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(example = json!(["*-test"]))]
-    exclude: Vec<String>,
-    /// When it was asked for.
-    started_at: Time,
-    /// Why it cannot be watched now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "permission denied: cannot list services in shop")]
-    error: Option<String>,
-    /// What to do about that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "ask the cluster's administrator for a role with this right")]
-    hint: Option<String>,
-    /// Since when it cannot be watched.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed_since: Option<Time>,
-    /// What works differently than usual.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(example = json!(["EndpointSlices may not be read: pods are found by selector"]))]
-    notes: Vec<String>,
-}
 
 /// The namespaces that are forwarded.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct NamespaceList {
+pub(crate) struct NamespaceList<'a> {
     /// By context and name.
-    pub(crate) namespaces: Vec<Ns>,
+    pub(crate) namespaces: Vec<NamespaceEntry<'a>>,
 }
 
 /// A namespace to forward.
@@ -158,38 +91,4 @@ pub(crate) struct AddedNamespace {
     /// The keys of its services.
     #[schema(example = json!(["api.staging.minikube"]))]
     pub(crate) services: Vec<String>,
-}
-
-// === impl Ns ===
-
-impl Ns {
-    /// The namespace with the sums over its services.
-    pub(crate) fn new(namespace: &NamespaceView, sums: &Summary) -> Self {
-        let selection = namespace.selection.clone().unwrap_or_default();
-        let (error, hint) = match &namespace.state {
-            NamespaceState::Failed(problem) => {
-                (non_empty(&problem.message), non_empty(&problem.hint))
-            }
-            NamespaceState::Connecting | NamespaceState::Watching => (None, None),
-        };
-        Self {
-            key: namespace.key.to_string(),
-            namespace: namespace.key.namespace.to_string(),
-            context: namespace.key.context.to_string(),
-            owner: namespace.key.uid,
-            service_count: sums.total_services,
-            active_count: sums.active_services,
-            error_count: sums.error_count,
-            running: namespace.state == NamespaceState::Watching,
-            label_selector: non_empty(&selection.labels),
-            field_selector: non_empty(&selection.fields),
-            include: selection.include,
-            exclude: selection.exclude,
-            started_at: namespace.added_at.into(),
-            error,
-            hint,
-            failed_since: namespace.failed_since.map(Time::from),
-            notes: namespace.notes.clone(),
-        }
-    }
 }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use kubefwd_proto::time::system_time;
+use kubefwd_model as model;
+use kubefwd_model::Time;
+use kubefwd_proto::convert::system_time;
 use kubefwd_proto::worker::v1 as wire;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::non_empty;
-use crate::core::state::{ForwardView, ServiceView};
-use crate::rest::time::{self, Time};
+
+use kubefwd_model::duration as time;
 
 /// A pod.
 #[derive(Serialize, ToSchema)]
@@ -289,7 +291,7 @@ pub(crate) struct PodLogLine<'a> {
 }
 
 /// The forward that leads to a pod, with its service.
-pub(crate) type LeadsTo<'a> = Option<(&'a ServiceView, &'a ForwardView)>;
+pub(crate) type LeadsTo<'a> = Option<(&'a model::Service, &'a model::Forward)>;
 
 // === impl Pod ===
 
@@ -311,7 +313,7 @@ impl Pod {
                 .into_iter()
                 .map(|container| container.name)
                 .collect(),
-            start_time: pod.started_at.as_ref().map(Time::from),
+            start_time: pod.started_at.as_ref().map(|time| system_time(time).into()),
             service_name: forward.map(|(service, _)| service.key.service.to_string()),
             is_forwarded: forward.is_some(),
             forwarded_port: forward.map(|(_, forward)| forward.local_port.to_string()),
@@ -343,7 +345,7 @@ impl PodDetail {
             ip: non_empty(&pod.ip),
             host_ip: non_empty(&pod.host_ip),
             node: non_empty(&pod.node),
-            start_time: pod.started_at.as_ref().map(Time::from),
+            start_time: pod.started_at.as_ref().map(|time| system_time(time).into()),
             labels: pod.labels.into_iter().collect(),
             annotations: pod.annotations.into_iter().collect(),
             containers: pod.containers.into_iter().map(Container::from).collect(),

@@ -1,30 +1,18 @@
 //! The daemon itself.
 
+use kubefwd_model::{Health, Time};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::control::{self, Info};
+use crate::control::Info;
 use crate::rest::envelope::Meta;
-use crate::rest::time::{self, Time};
-
-/// How well the daemon is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = Health)]
-pub(crate) enum HealthStatus {
-    /// Everything works.
-    Healthy,
-    /// Something does not.
-    Degraded,
-    /// The daemon itself does not work as it should.
-    Unhealthy,
-}
+use kubefwd_model::duration as time;
 
 /// The health of the daemon.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct HealthData {
     /// How well it is.
-    status: HealthStatus,
+    status: Health,
     /// When this was found.
     timestamp: Time,
     /// Its version.
@@ -83,24 +71,12 @@ pub(crate) struct InfoData {
     api_enabled: bool,
 }
 
-// === impl HealthStatus ===
-
-impl From<control::Health> for HealthStatus {
-    fn from(health: control::Health) -> Self {
-        match health {
-            control::Health::Healthy => Self::Healthy,
-            control::Health::Degraded => Self::Degraded,
-            control::Health::Unhealthy => Self::Unhealthy,
-        }
-    }
-}
-
 // === impl HealthAnswer ===
 
 impl HealthAnswer {
-    pub(crate) fn new(health: control::Health, info: &Info) -> Self {
+    pub(crate) fn new(health: Health, info: &Info) -> Self {
         let bare = HealthData {
-            status: health.into(),
+            status: health,
             timestamp: Time::now(),
             version: info.version,
             uptime: time::since(info.started_at),

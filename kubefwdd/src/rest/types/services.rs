@@ -1,30 +1,12 @@
 //! Services and their sums.
 
-use std::str::FromStr;
-
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use kubefwd_model as model;
+use kubefwd_model::{ForwardStatus, HostName, ServiceStatus};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::forwards::Forward;
-use super::non_empty;
-use crate::core::names::HostName;
-use crate::core::state::{ForwardState, ForwardView, ServiceState, ServiceView};
-use crate::telemetry::meters::{Rates, Reading, Totals};
-
-/// The state of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ServiceStatus {
-    /// Every forward is active.
-    Active,
-    /// None works, or it cannot be forwarded at all.
-    Error,
-    /// Some forwards are active, some are not.
-    Partial,
-    /// Being set up, or no pod is ready.
-    Pending,
-}
+use crate::telemetry::meters::Reading;
+use kubefwd_model::entry::{Rates, ServiceEntry, Totals};
 
 /// Sums over services.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
@@ -59,72 +41,11 @@ pub(crate) struct Summary {
     pub(crate) rate_out: f64,
 }
 
-/// A service.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Service {
-    /// `service.namespace.context`
-    #[schema(example = "api.shop.kind")]
-    key: String,
-    /// Its name.
-    #[schema(example = "api")]
-    service_name: String,
-    /// Its namespace.
-    #[schema(example = "shop")]
-    namespace: String,
-    /// Its context.
-    #[schema(example = "kind")]
-    context: String,
-    /// The number of the user who forwards it.
-    #[schema(example = 1000)]
-    owner: u32,
-    /// Has no cluster address: each pod has an address of its own.
-    #[schema(example = false)]
-    headless: bool,
-    /// How it is.
-    status: ServiceStatus,
-    /// Why it is not (fully) active.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "no pod is ready")]
-    status_reason: Option<String>,
-    /// What to do about that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "see its pods with kubectl")]
-    hint: Option<String>,
-    /// Forwards that are active.
-    #[schema(example = 1)]
-    active_count: usize,
-    /// Forwards in error.
-    #[schema(example = 0)]
-    error_count: usize,
-    /// Bytes from pods, also from those that are gone.
-    #[schema(example = 2048)]
-    total_bytes_in: u64,
-    /// Bytes to pods, also to those that are gone.
-    #[schema(example = 512)]
-    total_bytes_out: u64,
-    /// Bytes per second from pods, now.
-    #[schema(example = 10.5)]
-    rate_in: f64,
-    /// Bytes per second to pods, now.
-    #[schema(example = 1.5)]
-    rate_out: f64,
-    /// Its address.
-    #[serde(rename = "localIP", skip_serializing_if = "Option::is_none")]
-    #[schema(example = "127.1.27.1")]
-    local_ip: Option<String>,
-    /// Names that lead to that address.
-    #[schema(example = json!(["api", "api.shop"]))]
-    hostnames: Vec<String>,
-    /// Its forwards, by pod and port.
-    forwards: Vec<Forward>,
-}
-
 /// Services and their sums.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ServiceList {
+pub(crate) struct ServiceList<'a> {
     /// The services, by context, namespace and name.
-    pub(crate) services: Vec<Service>,
+    pub(crate) services: Vec<ServiceEntry<'a>>,
     /// The sums over all that match, not only over this page.
     pub(crate) summary: Summary,
 }
@@ -165,62 +86,14 @@ pub(crate) struct Synced {
     pub(crate) force: bool,
 }
 
-// === impl ServiceStatus ===
-
-impl From<ServiceState> for ServiceStatus {
-    fn from(state: ServiceState) -> Self {
-        match state {
-            ServiceState::Pending => Self::Pending,
-            ServiceState::Active => Self::Active,
-            ServiceState::Partial => Self::Partial,
-            ServiceState::Error | ServiceState::Unsupported => Self::Error,
-        }
-    }
-}
-
-impl ServiceStatus {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Error => "error",
-            Self::Partial => "partial",
-            Self::Pending => "pending",
-        }
-    }
-}
-
-impl FromStr for ServiceStatus {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "active" => Ok(Self::Active),
-            "error" => Ok(Self::Error),
-            "partial" => Ok(Self::Partial),
-            "pending" => Ok(Self::Pending),
-            _ => Err(format!(
-                "{text:?} is none of active, error, partial, pending"
-            )),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ServiceStatus {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
-    }
-}
-
 // === impl Summary ===
 
 impl Summary {
     /// Adds a service with all of its forwards.
-    pub(crate) fn add(&mut self, service: &ServiceView, meters: &Reading<'_>) {
+    pub(crate) fn add(&mut self, service: &model::Service, meters: &Reading<'_>) {
         let (totals, rates) = meters.service(service);
         self.count(service, service.forwards.iter(), totals, rates);
-        if service.forwards.is_empty() && service.state == ServiceState::Error {
+        if service.forwards.is_empty() && service.status == ServiceStatus::Error {
             self.error_count += 1;
         }
     }
@@ -228,40 +101,33 @@ impl Summary {
     /// Adds some forwards of a service.
     pub(crate) fn add_forwards<'a>(
         &mut self,
-        service: &ServiceView,
-        forwards: impl Iterator<Item = &'a ForwardView> + Clone,
+        service: &model::Service,
+        forwards: impl Iterator<Item = &'a model::Forward> + Clone,
         meters: &Reading<'_>,
     ) {
         let (mut totals, mut rates) = (Totals::default(), Rates::default());
         for forward in forwards.clone() {
-            let traffic = &forward.traffic;
-            let moved = Totals {
-                bytes_in: traffic.bytes_in,
-                bytes_out: traffic.bytes_out,
-            };
-            totals = totals.plus(moved);
-            rates = rates.plus(meters.forward_rates(&service.key, forward));
+            totals = totals.plus(forward.into());
+            rates = rates.plus(meters.forward_rates(&service.key, forward).now);
         }
         self.count(service, forwards, totals, rates);
     }
 
     fn count<'a>(
         &mut self,
-        service: &ServiceView,
-        forwards: impl Iterator<Item = &'a ForwardView>,
+        service: &model::Service,
+        forwards: impl Iterator<Item = &'a model::Forward>,
         totals: Totals,
         rates: Rates,
     ) {
         self.total_services += 1;
-        if matches!(service.state, ServiceState::Active | ServiceState::Partial) {
-            self.active_services += 1;
-        }
+        self.active_services += usize::from(service.is_active());
         for forward in forwards {
             self.total_forwards += 1;
-            match forward.state {
-                ForwardState::Active => self.active_forwards += 1,
-                ForwardState::Error { .. } => self.error_count += 1,
-                ForwardState::Pending | ForwardState::Connecting | ForwardState::Stopping => {}
+            match forward.status {
+                ForwardStatus::Active => self.active_forwards += 1,
+                ForwardStatus::Error => self.error_count += 1,
+                ForwardStatus::Pending | ForwardStatus::Connecting | ForwardStatus::Stopping => {}
             }
         }
         self.total_bytes_in = self.total_bytes_in.saturating_add(totals.bytes_in);
@@ -271,77 +137,36 @@ impl Summary {
     }
 }
 
-// === impl Service ===
-
-impl Service {
-    pub(crate) fn new(service: &ServiceView, meters: &Reading<'_>) -> Self {
-        let (totals, rates) = meters.service(service);
-        let (local_ip, hostnames) = address_of(service);
-        let mut summary = Summary::default();
-        summary.count(service, service.forwards.iter(), totals, rates);
-        Self {
-            key: service.key.to_string(),
-            service_name: service.key.service.to_string(),
-            namespace: service.key.namespace.to_string(),
-            context: service.key.context.to_string(),
-            owner: service.key.uid,
-            headless: service.headless,
-            status: service.state.into(),
-            status_reason: non_empty(&service.reason),
-            hint: non_empty(&service.hint),
-            active_count: summary.active_forwards,
-            error_count: summary.error_count,
-            total_bytes_in: totals.bytes_in,
-            total_bytes_out: totals.bytes_out,
-            rate_in: rates.rate_in,
-            rate_out: rates.rate_out,
-            local_ip,
-            hostnames,
-            forwards: service
-                .forwards
-                .iter()
-                .map(|f| Forward::new(service, f, meters))
-                .collect(),
-        }
-    }
-
-    /// The part of a headless service that is one of its pods, under the key of that pod.
-    pub(crate) fn of_pod(service: &ServiceView, pod: &str, meters: &Reading<'_>) -> Self {
-        let forwards = service
-            .forwards
-            .iter()
-            .filter(|forward| forward.pod == pod)
-            .cloned();
-        let part = ServiceView {
-            forwards: forwards.collect(),
-            ..service.clone()
-        };
-        let mut shown = Self::new(&part, meters);
-        let mut summary = Summary::default();
-        summary.add_forwards(&part, part.forwards.iter(), meters);
-        shown.key = format!("{pod}.{}", service.key);
-        (shown.total_bytes_in, shown.total_bytes_out) =
-            (summary.total_bytes_in, summary.total_bytes_out);
-        (shown.rate_in, shown.rate_out) = (summary.rate_in, summary.rate_out);
-        if let Some(own) = part.forwards.iter().find(|forward| forward.pod_address) {
-            shown.local_ip = Some(own.address.to_string());
-            shown.hostnames = HostName::texts(&own.hostnames);
-        }
-        shown
-    }
+/// A service with its rates.
+pub(crate) fn service_entry<'a>(
+    service: &'a model::Service,
+    meters: &Reading<'_>,
+) -> ServiceEntry<'a> {
+    let (totals, rates) = meters.service(service);
+    ServiceEntry::new(service, totals, Some(rates), |forward| {
+        Some(meters.forward_rates(&service.key, forward))
+    })
 }
 
-/// The address of a service and the names that lead there; of a headless one those of its first pod.
-pub(crate) fn address_of(service: &ServiceView) -> (Option<String>, Vec<String>) {
-    match (service.address, service.forwards.first()) {
-        (Some(address), _) => (
-            Some(address.to_string()),
-            HostName::texts(&service.hostnames),
-        ),
-        (None, Some(first)) => (
-            Some(first.address.to_string()),
-            HostName::texts(&first.hostnames),
-        ),
-        (None, None) => (None, Vec::new()),
+/// The part of a headless service that is one of its pods, under the key of that pod.
+pub(crate) fn pod_entry<'a>(
+    service: &'a model::Service,
+    pod: &'a str,
+    meters: &Reading<'_>,
+) -> ServiceEntry<'a> {
+    let of_pod = service.forwards.iter().filter(|forward| forward.pod == pod);
+    let (mut totals, mut rates) = (Totals::default(), Rates::default());
+    for forward in of_pod {
+        totals = totals.plus(forward.into());
+        rates = rates.plus(meters.forward_rates(&service.key, forward).now);
+    }
+    service_entry(service, meters).only_pod(pod, totals, Some(rates))
+}
+
+/// The address of a service and the names that resolve to it; of a headless one those of its first pod.
+pub(crate) fn address_of(service: &model::Service) -> (Option<String>, Vec<String>) {
+    match service.address() {
+        Some((address, names)) => (Some(address.to_string()), HostName::texts(names)),
+        None => (None, Vec::new()),
     }
 }

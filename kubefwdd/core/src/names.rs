@@ -1,0 +1,17 @@
+//! Names: what a service asks for, and who gets which.
+//!
+//! - [`ContextLabels`] gives each context the one DNS label that stands for it in names.
+//! - [`candidates()`] lists every name of a service, or of a pod of a headless service.
+//! - [`NameRules`] says which names nobody may have; [`Refusal`] says why and what allows it.
+//! - [`NameRegistry`] decides between claimants, incrementally and independent of the order in
+//!   which claims arrive.
+
+mod candidates;
+mod context_labels;
+mod registry;
+mod rules;
+
+pub use candidates::{Candidate, Candidates, NameClass, NameOptions, candidates};
+pub use context_labels::ContextLabels;
+pub use registry::{Lost, NameChange, NameRegistry, Outcome, Rank, SavedClaim};
+pub use rules::{ALLOW_SUFFIXES_SETTING, API_NAME, NameRules, Refusal, RefusalReason};

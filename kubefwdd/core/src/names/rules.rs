@@ -1,0 +1,302 @@
+//! Which names nobody may have, because the machine or its user needs them for something else.
+//!
+//! Hosts entries hold for every program of the machine, root's included, and a cluster or a
+//! kubeconfig decides what services, namespaces and contexts are called. Without these rules a
+//! namespace `com` with a service `github` would take over `github.com`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use kubefwd_model::HostName;
+
+/// The name of the daemon's own REST interface.
+pub const API_NAME: &str = "kubefwd.internal";
+
+/// The configuration key that lists suffixes which the administrator allows.
+pub const ALLOW_SUFFIXES_SETTING: &str = "names.allow_suffixes";
+
+/// Names by which programs mean this machine, as in the hosts files of Debian, Fedora and macOS.
+const LOOPBACK: &[&str] = &[
+    "localhost",
+    "localhost4",
+    "localhost6",
+    "localdomain",
+    "localdomain4",
+    "localdomain6",
+    "loopback",
+    "broadcasthost",
+    "ip6-localhost",
+    "ip6-loopback",
+    "ip6-localnet",
+    "ip6-mcastprefix",
+    "ip6-allnodes",
+    "ip6-allrouters",
+    "ip6-allhosts",
+];
+
+/// Names by which containers and virtual machines mean their host.
+const CONTAINER_HOST: &[&str] = &[
+    "docker.internal",
+    "containers.internal",
+    "lima.internal",
+    "minikube.internal",
+    "orb.internal",
+];
+
+/// Names from which cloud programs take credentials (Google, AWS, Azure), and the one from which
+/// browsers take their proxy configuration.
+const CONFIGURATION_SOURCE: &[&str] = &[
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata.azure.internal",
+    "instance-data",
+    "instance-data.ec2.internal",
+    "wpad",
+];
+
+/// Why nobody may have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalReason {
+    /// `localhost` and the like, and everything below them.
+    Loopback,
+    /// The machine's own host name.
+    MachineName,
+    /// `*.docker.internal` and the like.
+    ContainerHost,
+    /// Metadata services of clouds, `wpad`.
+    ConfigurationSource,
+    /// [`API_NAME`] and everything below it.
+    Api,
+    /// A line in the hosts file that is not ours holds the name.
+    HostsLine,
+    /// The last label is a top-level domain of the internet.
+    TopLevelDomain,
+    /// The last label is a number: programs take such a name for an address.
+    Numeric,
+}
+
+/// A name that was refused. Its text says what, why, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub struct Refusal {
+    /// The name.
+    pub name: HostName,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "name {} refused: {}", self.name, self.why())
+    }
+}
+
+impl Refusal {
+    /// Why the name was refused and what to do, for where the name stands beside it.
+    pub fn why(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.write_why(f))
+    }
+
+    fn write_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, reason } = self;
+        match reason {
+            RefusalReason::Loopback => {
+                f.write_str("it means this machine itself; rename the service or use a longer form")
+            }
+            RefusalReason::MachineName => f.write_str(
+                "it is this machine's own name; use a longer form of the service's name",
+            ),
+            RefusalReason::ContainerHost => {
+                f.write_str("containers reach their host by it; use another form of the name")
+            }
+            RefusalReason::ConfigurationSource => write!(
+                f,
+                "programs take credentials or proxy settings from it; use a longer form, or allow \
+                 it with {ALLOW_SUFFIXES_SETTING} = [\"{name}\"]"
+            ),
+            RefusalReason::Api => {
+                f.write_str("it is the name of kubefwd's own API; use another form of the name")
+            }
+            RefusalReason::HostsLine => f.write_str(
+                "a line of your own in the hosts file holds it, and that line is never touched; \
+                 remove it there to let the service have the name",
+            ),
+            RefusalReason::TopLevelDomain => {
+                let suffix = name.last_label();
+                write!(
+                    f,
+                    "\".{suffix}\" is a top-level domain of the internet, so it could hide a real \
+                     site; use another form, or let the administrator allow it with \
+                     {ALLOW_SUFFIXES_SETTING} = [\"{suffix}\"]"
+                )
+            }
+            RefusalReason::Numeric => f.write_str(
+                "programs take a name that ends in a number for an IP address; use another form",
+            ),
+        }
+    }
+}
+
+/// The rules in force: the fixed ones of this module and what is known of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameRules {
+    /// The machine's own names, with and without domain.
+    pub machine_names: BTreeSet<HostName>,
+    /// Names that lines of the hosts file hold which are not ours.
+    pub hosts_lines: BTreeSet<HostName>,
+    /// Suffixes (or whole names) that the administrator allows although they end in a top-level
+    /// domain or are a source of configuration.
+    pub allowed_suffixes: BTreeSet<HostName>,
+}
+
+impl NameRules {
+    /// Why nobody may have `name`, or `None` where a service may.
+    #[must_use]
+    pub fn refuses(&self, name: &HostName) -> Option<RefusalReason> {
+        let is_within = |list: &[&str]| list.iter().any(|suffix| name.is_within(suffix));
+        if is_within(LOOPBACK) {
+            Some(RefusalReason::Loopback)
+        } else if name.is_within(API_NAME) {
+            Some(RefusalReason::Api)
+        } else if is_within(CONTAINER_HOST) {
+            Some(RefusalReason::ContainerHost)
+        } else if ends_in_number(name) {
+            Some(RefusalReason::Numeric)
+        } else if self.machine_names.contains(name) {
+            Some(RefusalReason::MachineName)
+        } else if self.hosts_lines.contains(name) {
+            Some(RefusalReason::HostsLine)
+        } else if self.allows(name) {
+            None
+        } else if CONFIGURATION_SOURCE.contains(&name.as_str()) {
+            Some(RefusalReason::ConfigurationSource)
+        } else if is_public(name) {
+            Some(RefusalReason::TopLevelDomain)
+        } else {
+            None
+        }
+    }
+
+    fn allows(&self, name: &HostName) -> bool {
+        self.allowed_suffixes
+            .iter()
+            .any(|suffix| name.is_within(suffix.as_str()))
+    }
+}
+
+/// Whether the last label is a top-level domain. A name without a dot is looked up in no public
+/// zone, whatever it is.
+fn is_public(name: &HostName) -> bool {
+    // Asked one level down: domains such as `ck` stand in the list only as `*.ck`.
+    let probe = format!("x.{}", name.last_label());
+    !name.is_dotless() && psl::suffix(probe.as_bytes()).is_some_and(|suffix| suffix.is_known())
+}
+
+/// Whether the last label is a number as `inet_aton` and the URL standard read one.
+fn ends_in_number(name: &HostName) -> bool {
+    let last = name.last_label();
+    let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    last.bytes().all(|b| b.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(is_hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> HostName {
+        HostName::parse(text).unwrap()
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<HostName> {
+        names.iter().map(|text| name(text)).collect()
+    }
+
+    #[test]
+    fn refuses_names_with_a_meaning_of_their_own() {
+        let rules = NameRules {
+            machine_names: set(&["build7", "build7.corp.test"]),
+            hosts_lines: set(&["db.staging"]),
+            ..NameRules::default()
+        };
+        for (text, reason) in [
+            ("localhost", RefusalReason::Loopback),
+            ("api.localhost", RefusalReason::Loopback),
+            ("LOCALHOST.localdomain", RefusalReason::Loopback),
+            ("ip6-loopback", RefusalReason::Loopback),
+            ("build7", RefusalReason::MachineName),
+            ("build7.corp.test", RefusalReason::MachineName),
+            ("host.docker.internal", RefusalReason::ContainerHost),
+            ("gateway.docker.internal", RefusalReason::ContainerHost),
+            (
+                "metadata.google.internal",
+                RefusalReason::ConfigurationSource,
+            ),
+            ("wpad", RefusalReason::ConfigurationSource),
+            ("kubefwd.internal", RefusalReason::Api),
+            ("x.kubefwd.internal", RefusalReason::Api),
+            ("db.staging", RefusalReason::HostsLine),
+            ("github.com", RefusalReason::TopLevelDomain),
+            ("api.dev", RefusalReason::TopLevelDomain),
+            ("api.shop.svc.cluster.uk", RefusalReason::TopLevelDomain),
+            ("api.ck", RefusalReason::TopLevelDomain),
+            ("10.0", RefusalReason::Numeric),
+            ("api.0x7f", RefusalReason::Numeric),
+        ] {
+            assert_eq!(rules.refuses(&name(text)), Some(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn allows_what_clusters_are_full_of() {
+        let rules = NameRules::default();
+        for text in [
+            "api",
+            "dev",
+            "app",
+            "api.default",
+            "api.staging.svc",
+            "api.staging.svc.cluster.local",
+            "api.staging.minikube",
+            "build8",
+            "mydocker.internal-tools",
+            "a0x",
+        ] {
+            assert_eq!(rules.refuses(&name(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_administrator_may_allow_a_suffix_but_not_localhost() {
+        let rules = NameRules {
+            allowed_suffixes: set(&["dev", "metadata", "localhost", "shop.com"]),
+            hosts_lines: set(&["held.dev"]),
+            ..NameRules::default()
+        };
+        assert_eq!(rules.refuses(&name("api.dev")), None);
+        assert_eq!(rules.refuses(&name("metadata")), None);
+        assert_eq!(rules.refuses(&name("api.shop.com")), None);
+        assert_eq!(rules.refuses(&name("shop.com")), None);
+        assert_eq!(
+            rules.refuses(&name("api.com")),
+            Some(RefusalReason::TopLevelDomain)
+        );
+        assert_eq!(
+            rules.refuses(&name("localhost")),
+            Some(RefusalReason::Loopback)
+        );
+        assert_eq!(
+            rules.refuses(&name("held.dev")),
+            Some(RefusalReason::HostsLine)
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_setting_that_allows_it() {
+        let refusal = Refusal {
+            name: name("api.dev"),
+            reason: RefusalReason::TopLevelDomain,
+        };
+        let text = refusal.to_string();
+        assert!(text.contains("names.allow_suffixes = [\"dev\"]"), "{text}");
+    }
+}

@@ -1,0 +1,324 @@
+//! Who may do what: the one function that both faces of the control plane ask.
+
+use std::fmt;
+
+use kubefwd_model::Uid;
+
+/// The group whose members may use the daemon.
+pub const GROUP: &str = "kubefwd";
+
+/// The command that puts a user into [`GROUP`], up to the user's name.
+const JOIN: &str = if cfg!(target_os = "macos") {
+    "sudo dseditgroup -o edit -t group -a"
+} else {
+    "sudo usermod -aG"
+};
+
+/// Who may connect to forwarded ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Everyone while one user has forwards, else as [`Access::Owner`].
+    #[default]
+    Auto,
+    /// The user who forwards, root, and members of [`GROUP`].
+    Owner,
+    /// Every local user.
+    Everyone,
+}
+
+impl Access {
+    /// Whether connections are looked at, with so many users who have forwards.
+    #[must_use]
+    pub fn is_limited(self, users: usize) -> bool {
+        match self {
+            // Whose connection it is cannot be found out by a worker on macOS.
+            Self::Auto => users > 1 && !cfg!(target_os = "macos"),
+            Self::Owner => true,
+            Self::Everyone => false,
+        }
+    }
+}
+
+/// How the identity of an actor was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// Peer credentials of a unix socket: the kernel's word for who connected.
+    UnixSocket,
+    /// The owner of the peer's TCP socket in the kernel's table: who *created* that socket, which
+    /// for relays run by root is not who speaks.
+    TcpPeer,
+    /// The configuration gives every caller of the TCP interface this identity.
+    Configured,
+    /// A bearer token of this user.
+    Token,
+}
+
+/// A user of this machine, and whether the daemon's group has them as a member just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The user's number.
+    pub uid: Uid,
+    /// The user's primary group.
+    pub gid: u32,
+    /// The user's name, where the user database has one; for messages only.
+    pub name: Option<String>,
+    /// Whether the user is a member of [`GROUP`], looked up for this request.
+    pub member: bool,
+}
+
+/// Who asks. `user` is `None` where the kernel could not tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The user.
+    pub user: Option<User>,
+    /// How the user was found.
+    pub via: Via,
+}
+
+/// What is asked, as coarse as the policy needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// Version and API level.
+    Version,
+    /// Whether the daemon is well, without any detail of any user.
+    Health,
+    /// Lists, details, events, logs and counters of forwards; the daemon's status.
+    Observe,
+    /// Adding, removing, reconnecting, reserving.
+    Change,
+    /// Questions to the cluster through the owner's worker: discovery, pod logs.
+    AskCluster,
+    /// The daemon itself: log level, reload, clearing its log.
+    Administer,
+}
+
+impl Actor {
+    /// The uid, where it is known.
+    #[must_use]
+    pub fn uid(&self) -> Option<Uid> {
+        self.user.as_ref().map(|user| user.uid)
+    }
+
+    /// Whether the actor acts as root: uid 0 by an identity that is more than a gate.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.uid() == Some(Uid::ROOT) && self.via != Via::TcpPeer
+    }
+
+    /// Whether forwards of `owner` are shown to the actor, for filtering lists.
+    #[must_use]
+    pub fn sees(&self, owner: Uid) -> bool {
+        authorize(self, Verb::Observe, Some(owner)).is_ok()
+    }
+}
+
+/// Why something was denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The kernel does not say who is calling.
+    #[error("{verb} denied: the user behind this connection could not be determined")]
+    Unknown {
+        /// What was asked.
+        verb: Verb,
+    },
+    /// The user is not in the group.
+    #[error("{verb} denied: user {user} is not root and not in group {GROUP}")]
+    NotMember {
+        /// What was asked.
+        verb: Verb,
+        /// The user's name or number.
+        user: String,
+    },
+    /// The forward belongs to somebody else.
+    #[error(
+        "{verb} denied: it belongs to user {owner}, and a user acts on their own forwards only"
+    )]
+    OtherUser {
+        /// What was asked.
+        verb: Verb,
+        /// The uid of the owner.
+        owner: Uid,
+    },
+    /// Only root may do it.
+    #[error("{verb} denied: only root may change the daemon itself")]
+    RootOnly {
+        /// What was asked.
+        verb: Verb,
+    },
+}
+
+impl Denied {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { .. } => {
+                "use kubefwdctl or the unix socket, whose peer is always known".to_owned()
+            }
+            Self::NotMember { user, .. } => {
+                let order = match cfg!(target_os = "macos") {
+                    true => format!("{user} {GROUP}"),
+                    false => format!("{GROUP} {user}"),
+                };
+                format!("run `{JOIN} {order}` (takes effect at once, no new login is needed)")
+            }
+            Self::OtherUser { .. } => "root may, with `sudo kubefwdctl`".to_owned(),
+            Self::RootOnly { .. } => "run it with `sudo kubefwdctl`".to_owned(),
+        }
+    }
+}
+
+/// Whether `actor` may do `verb` to what `owner` has. `owner` is `None` where nobody in particular
+/// owns it.
+///
+/// # Errors
+/// When denied; the error is what the caller is told.
+pub fn authorize(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Denied> {
+    if matches!(verb, Verb::Version | Verb::Health) {
+        return Ok(());
+    }
+    let Some(user) = &actor.user else {
+        return Err(Denied::Unknown { verb });
+    };
+    if actor.is_root() {
+        return Ok(());
+    }
+    // Root over TCP is let in as a member would be: for its own forwards.
+    if !user.uid.is_root() && !user.member {
+        return Err(not_member(verb, user));
+    }
+    if verb == Verb::Administer {
+        return Err(Denied::RootOnly { verb });
+    }
+    match owner {
+        Some(owner) if owner != user.uid => Err(Denied::OtherUser { verb, owner }),
+        _ => Ok(()),
+    }
+}
+
+fn not_member(verb: Verb, user: &User) -> Denied {
+    let user = user.name.clone().unwrap_or_else(|| user.uid.to_string());
+    Denied::NotMember { verb, user }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version => "version",
+            Self::Health => "health",
+            Self::Observe => "looking",
+            Self::Change => "change",
+            Self::AskCluster => "question to the cluster",
+            Self::Administer => "administration",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VERBS: [Verb; 6] = [
+        Verb::Version,
+        Verb::Health,
+        Verb::Observe,
+        Verb::Change,
+        Verb::AskCluster,
+        Verb::Administer,
+    ];
+
+    fn actor(uid: Uid, member: bool, via: Via) -> Actor {
+        Actor {
+            user: Some(User {
+                uid,
+                gid: uid,
+                name: Some("ann".to_owned()),
+                member,
+            }),
+            via,
+        }
+    }
+
+    fn allowed(actor: &Actor, owner: Option<Uid>) -> Vec<Verb> {
+        VERBS
+            .into_iter()
+            .filter(|verb| authorize(actor, *verb, owner).is_ok())
+            .collect()
+    }
+
+    #[test]
+    fn root_may_do_anything_to_anyone() {
+        let root = actor(0, false, Via::UnixSocket);
+        assert_eq!(allowed(&root, Some(1000)), VERBS);
+        assert_eq!(allowed(&root, None), VERBS);
+    }
+
+    #[test]
+    fn a_member_acts_on_their_own() {
+        let ann = actor(1000, true, Via::TcpPeer);
+        let own = [
+            Verb::Version,
+            Verb::Health,
+            Verb::Observe,
+            Verb::Change,
+            Verb::AskCluster,
+        ];
+        assert_eq!(allowed(&ann, Some(1000)), own);
+        assert_eq!(allowed(&ann, None), own);
+        assert_eq!(allowed(&ann, Some(1001)), [Verb::Version, Verb::Health]);
+        assert!(ann.sees(1000) && !ann.sees(0));
+    }
+
+    #[test]
+    fn others_and_the_unknown_get_version_and_health() {
+        let outsider = actor(1000, false, Via::UnixSocket);
+        let unknown = Actor {
+            user: None,
+            via: Via::TcpPeer,
+        };
+        for actor in [outsider, unknown] {
+            for owner in [None, Some(1000), Some(0)] {
+                assert_eq!(allowed(&actor, owner), [Verb::Version, Verb::Health]);
+            }
+        }
+    }
+
+    #[test]
+    fn root_over_tcp_has_no_more_than_its_own() {
+        let relay = actor(0, false, Via::TcpPeer);
+        assert!(authorize(&relay, Verb::Change, Some(0)).is_ok());
+        assert_eq!(
+            authorize(&relay, Verb::Change, Some(1000)),
+            Err(Denied::OtherUser {
+                verb: Verb::Change,
+                owner: 1000
+            })
+        );
+        assert!(authorize(&relay, Verb::Administer, None).is_err());
+    }
+
+    #[test]
+    #[cfg(not(target_os = "macos"))]
+    fn a_denied_user_is_told_the_command() {
+        let denied = authorize(&actor(1000, false, Via::UnixSocket), Verb::Change, None);
+        let text = denied.unwrap_err().to_string();
+        assert!(text.contains("`sudo usermod -aG kubefwd ann`"), "{text}");
+        assert!(text.contains("at once"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_but_root_touches_another_user(
+            uid in 0..3u32, owner in 0..3u32, member: bool, tcp: bool,
+        ) {
+            let via = if tcp { Via::TcpPeer } else { Via::UnixSocket };
+            let actor = actor(uid, member, via);
+            if authorize(&actor, Verb::Change, Some(owner)).is_ok() {
+                prop_assert!(owner == uid || (uid == 0 && !tcp));
+                prop_assert!(member || uid == 0);
+            }
+        }
+    }
+}

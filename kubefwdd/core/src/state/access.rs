@@ -1,0 +1,104 @@
+//! Who may connect to the forwarded ports: told to the workers, who accept; and whom they refused.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use kubefwd_model::{ListenerId, Uid};
+
+use super::State;
+use super::effect::Effect;
+
+use crate::policy::GROUP;
+
+/// The users whose refused connections are remembered for each worker; of more, only the newest.
+const MAX_DENIED: usize = 16;
+/// A user who goes on trying is logged again after so long.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
+
+/// A local user whose connections to a user's ports were refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedPeer {
+    /// The port that was tried last: `service.namespace.context:port`.
+    pub port: String,
+    /// How many connections.
+    pub count: u64,
+    /// The last of them.
+    pub last: SystemTime,
+    /// The same by the clock that is never set.
+    seen: Instant,
+    /// When the log last spoke of it.
+    logged: Option<Instant>,
+}
+
+/// By uid; `None` are connections whose user the kernel does not know (any more).
+pub type DeniedPeers = BTreeMap<Option<Uid>, DeniedPeer>;
+
+impl State {
+    /// Whether ports can be reached by their owner, root and the group only.
+    pub fn is_access_limited(&self) -> bool {
+        self.settings.access.is_limited(self.wishes.users.len())
+    }
+
+    /// Tells every worker when that changes.
+    pub(super) fn settle_access(&mut self) {
+        let limited = self.is_access_limited();
+        if std::mem::replace(&mut self.access_limited, limited) == limited {
+            return;
+        }
+        let workers = self.workers.keys();
+        let tell = workers.map(|uid| Effect::LimitAccess { uid: *uid });
+        self.effects.extend(tell);
+        self.changed.view = true;
+    }
+
+    /// A worker refused connections at one of its user's ports. What it gives back is for the log. `now` is for people,
+    /// `running` decides.
+    pub fn connections_refused(
+        &mut self,
+        uid: Uid,
+        listener: ListenerId,
+        stranger: Option<Uid>,
+        count: u64,
+        now: SystemTime,
+        running: Instant,
+    ) -> Option<String> {
+        let (service, port) = self.listener_service(uid, listener)?;
+        let worker = self.workers.get_mut(&uid)?;
+        let port = format!("{service}:{port}");
+        let known = worker.denied.entry(stranger).or_insert_with(|| DeniedPeer {
+            port: String::new(),
+            count: 0,
+            last: now,
+            seen: running,
+            logged: None,
+        });
+        known.count = known.count.saturating_add(count);
+        known.last = now;
+        known.seen = running;
+        known.port.clone_from(&port);
+        let is_news = known
+            .logged
+            .is_none_or(|logged| running.duration_since(logged) >= LOG_AGAIN);
+        let line = is_news.then(|| {
+            known.logged = Some(running);
+            let who = shown(stranger);
+            format!("a connection of {who} to {port} was refused: forwarded ports are for their owner, root and group {GROUP}")
+        });
+        if worker.denied.len() > MAX_DENIED {
+            let oldest = worker.denied.iter().min_by_key(|(_, known)| known.seen);
+            if let Some(oldest) = oldest.map(|(stranger, _)| *stranger) {
+                worker.denied.remove(&oldest);
+            }
+        }
+        self.changed.view = true;
+        line
+    }
+}
+
+/// Who a stranger is, as far as that is known.
+pub fn shown(stranger: Option<Uid>) -> String {
+    match stranger {
+        Some(uid) => format!("uid {uid}"),
+        None => "an unknown user".to_owned(),
+    }
+}

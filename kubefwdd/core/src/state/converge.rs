@@ -1,0 +1,349 @@
+//! Convergence: what a service should have is a function of the wishes and of what was observed; the effects are the
+//! difference to what it has. So any order of events ends in the same state.
+//!
+//! Within a service the order is address, listener, worker, name; removal is the reverse, so that a name never points
+//! at nothing.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
+
+use kubefwd_model::{ListenerId, PodName, ServiceKey, Uid, UnitKey, WorkerState};
+
+use super::State;
+use super::effect::Effect;
+use super::forwards::{Place, Port, PortPhase, Ports, ServiceRuntime, Target, Unit};
+
+use super::observed::{ObservedService, Protocol};
+
+use super::wishes::ServicePlan;
+use crate::names::{NameOptions, Rank, candidates};
+
+impl State {
+    /// Brings one service to what it should have.
+    pub(super) fn converge(&mut self, key: &ServiceKey, now: SystemTime) {
+        let plan = self.plan(key);
+        let target = match (&plan, self.observed_service(key)) {
+            (Some(plan), Some(observed)) => target(plan, observed),
+            _ => Target::default(),
+        };
+        let listed = plan.is_some() && self.observed_service(key).is_some();
+        if !listed && !self.services.contains_key(key) {
+            return;
+        }
+        let runtime = self
+            .services
+            .entry(key.clone())
+            .or_insert_with(|| ServiceRuntime {
+                since: now,
+                units: BTreeMap::new(),
+                error: None,
+            });
+        runtime.error = None;
+
+        let gone: Vec<_> = runtime
+            .units
+            .keys()
+            .filter(|pod| !target.units.contains_key(*pod))
+            .cloned()
+            .collect();
+        for pod in gone {
+            self.retire(key, pod.as_ref());
+        }
+        for (pod, ports) in target.units {
+            let Some(plan) = &plan else { break };
+            self.converge_unit(key, pod, ports, plan, now);
+        }
+        if !listed {
+            self.services.remove(key);
+        }
+    }
+
+    /// What the wishes say of a service that exists.
+    pub(super) fn plan(&self, key: &ServiceKey) -> Option<ServicePlan> {
+        let selected = self.observed_service(key)?.selected;
+        self.wishes
+            .namespace(&key.namespace_key())?
+            .plan(key, selected)
+    }
+
+    /// Why ports of a service that could be forwarded are not: mappings that collide, and other protocols.
+    pub(super) fn skipped_ports(&self, key: &ServiceKey) -> Vec<String> {
+        let (Some(plan), Some(observed)) = (self.plan(key), self.observed_service(key)) else {
+            return Vec::new();
+        };
+        let mut skipped = Vec::new();
+        let mut taken = BTreeMap::new();
+        for port in &observed.ports {
+            if let Protocol::Other(protocol) = &port.protocol {
+                skipped.push(format!(
+                    "{}/{protocol}: a cluster forwards TCP only",
+                    port.port
+                ));
+                continue;
+            }
+            if !plan.ports.is_empty() && !plan.ports.contains(&port.port) {
+                continue;
+            }
+            let local = local_port(&plan, port.port);
+            if let Some(first) = taken.insert(local, port.port) {
+                skipped.push(format!(
+                    "{}/TCP: local port {local} already stands for port {first}; map it to another",
+                    port.port
+                ));
+                taken.insert(local, first);
+            }
+        }
+        let missing = plan
+            .ports
+            .iter()
+            .filter(|port| !observed.ports.iter().any(|p| p.port == **port));
+        skipped.extend(missing.map(|port| format!("{port}/TCP: the service has no such port")));
+        skipped
+    }
+
+    fn converge_unit(
+        &mut self,
+        key: &ServiceKey,
+        pod: Option<PodName>,
+        mut wanted: BTreeMap<u16, (u16, String)>,
+        plan: &ServicePlan,
+        now: SystemTime,
+    ) {
+        self.place_unit(key, pod.as_ref(), plan);
+        let Some(unit) = self
+            .services
+            .get_mut(key)
+            .and_then(|runtime| runtime.units.get_mut(&pod))
+        else {
+            return;
+        };
+        let address = unit.address;
+        let gone: Vec<u16> = unit
+            .ports
+            .iter()
+            .filter(|(local, port)| {
+                wanted
+                    .get(local)
+                    .is_none_or(|(service_port, _)| *service_port != port.service_port)
+            })
+            .map(|(local, _)| *local)
+            .collect();
+        for local in gone {
+            if let Some(port) = unit.ports.remove(&local) {
+                drop_listener(
+                    &mut self.effects,
+                    &mut self.listeners,
+                    key.uid,
+                    port.listener,
+                );
+            }
+        }
+        for (local, port) in &mut unit.ports {
+            if let Some((_, name)) = wanted.remove(local) {
+                port.name = name;
+            }
+        }
+        for (local, (service_port, name)) in wanted {
+            let listener = ListenerId(self.next_listener);
+            self.next_listener += 1;
+            unit.ports.insert(
+                local,
+                Box::new(Port::new(listener, service_port, name, now)),
+            );
+            let place = Place {
+                service: key.clone(),
+                pod: pod.clone(),
+                local_port: local,
+            };
+            self.listeners.insert(listener, place);
+            self.effects.push(Effect::Bind {
+                listener,
+                address,
+                port: local,
+            });
+        }
+    }
+
+    /// Gives a unit its address and claims its names.
+    fn place_unit(&mut self, key: &ServiceKey, pod: Option<&PodName>, plan: &ServicePlan) {
+        let unit_key = key.unit(pod.cloned());
+        let label = self.labels.label(&key.context);
+        let options = NameOptions {
+            domain: plan.options.domain.clone(),
+            dashed: self.settings.dashed_names,
+        };
+        let candidates = candidates(&unit_key, &label, &options);
+        if self.unit(key, pod).is_none() {
+            let names = candidates.names.iter().map(|candidate| &candidate.name);
+            match self.addresses.assign(&unit_key, names) {
+                Ok(address) => {
+                    let ports = self.take_back(&unit_key, address);
+                    let Some(runtime) = self.services.get_mut(key) else {
+                        return;
+                    };
+                    let held = ports.values().any(|port| port.phase == PortPhase::Held);
+                    self.changed.hosts |= held;
+                    let open: Vec<ListenerId> = ports.values().map(|port| port.listener).collect();
+                    let named_in = held.then_some(self.hosts_revision + 1);
+                    let unit = Unit {
+                        address,
+                        named_in,
+                        ports,
+                    };
+                    runtime.units.insert(pod.cloned(), Box::new(unit));
+                    // A worker that came meanwhile has not been given them.
+                    open.into_iter().for_each(|listener| self.grant(listener));
+                    self.changed.persist = true;
+                }
+                Err(error) => {
+                    let Some(runtime) = self.services.get_mut(key) else {
+                        return;
+                    };
+                    runtime.error = Some(error.to_string());
+                    return;
+                }
+            }
+        }
+        let moved = self.names.claim(&unit_key, Rank(plan.order), &candidates);
+        self.names_moved(&moved);
+    }
+
+    /// Takes a unit away: its names at once, its listeners when the hosts file no longer leads to them.
+    pub(super) fn retire(&mut self, key: &ServiceKey, pod: Option<&PodName>) {
+        let Some(unit) = self
+            .services
+            .get_mut(key)
+            .and_then(|runtime| runtime.units.remove(&pod.cloned()))
+        else {
+            return;
+        };
+        let unit_key = key.unit(pod.cloned());
+        let moved = self.names.release(&unit_key);
+        self.names_moved(&moved);
+        self.addresses.release(&unit_key);
+        self.changed.persist = true;
+        let retired = Retired {
+            unit: unit_key,
+            address: unit.address,
+            ports: unit.ports,
+        };
+        if unit.named_in.is_some() {
+            self.changed.hosts = true;
+            self.retiring.push(retired);
+        } else {
+            self.bury(retired);
+        }
+    }
+
+    /// An address is used again before its old names were gone. Its own unit takes its listeners back, so that nobody who
+    /// connects notices; the listeners of another make room at once.
+    fn take_back(&mut self, unit: &UnitKey, address: Ipv4Addr) -> Ports {
+        let waiting = self.closing.values_mut().chain([&mut self.retiring]);
+        let due: Vec<Retired> = waiting
+            .flat_map(|list| list.extract_if(.., |retired| retired.address == address))
+            .collect();
+        let mut own = Ports::new();
+        for retired in due {
+            if retired.unit == *unit {
+                own.extend(retired.ports);
+            } else {
+                self.drop_ports(retired);
+            }
+        }
+        own
+    }
+
+    fn drop_ports(&mut self, retired: Retired) {
+        for port in retired.ports.into_values() {
+            let uid = retired.unit.uid;
+            drop_listener(&mut self.effects, &mut self.listeners, uid, port.listener);
+        }
+    }
+
+    /// Ends the listeners of a unit that no name leads to any more.
+    pub(super) fn bury(&mut self, retired: Retired) {
+        let address = retired.address;
+        self.drop_ports(retired);
+        if self.addresses.holder(address).is_none() {
+            self.effects.push(Effect::ReleaseAddress { address });
+        }
+    }
+
+    /// Hands every listener that is open to the worker, if it runs.
+    pub(super) fn grant(&mut self, listener: ListenerId) {
+        let Some(place) = self.listeners.get(&listener) else {
+            return;
+        };
+        let running = self
+            .workers
+            .get(&place.service.uid)
+            .is_some_and(|view| view.worker.state == WorkerState::Running);
+        let Some(port) = self.port(place) else { return };
+        if running && port.phase == PortPhase::Bound {
+            self.effects.push(Effect::Grant {
+                uid: place.service.uid,
+                listener,
+                service: place.service.clone(),
+                pod: place.pod.clone(),
+                service_port: port.service_port,
+            });
+        }
+    }
+}
+
+/// A unit that was taken away but still listens until its names are gone from the hosts file.
+#[derive(Clone, Debug)]
+pub(super) struct Retired {
+    pub(super) unit: UnitKey,
+    address: Ipv4Addr,
+    pub(super) ports: Ports,
+}
+
+fn drop_listener(
+    effects: &mut Vec<Effect>,
+    listeners: &mut BTreeMap<ListenerId, Place>,
+    uid: Uid,
+    listener: ListenerId,
+) {
+    listeners.remove(&listener);
+    effects.push(Effect::Revoke { uid, listener });
+    effects.push(Effect::Close { listener });
+}
+
+/// What a service should have.
+fn target(plan: &ServicePlan, observed: &ObservedService) -> Target {
+    let mut target = Target::default();
+    if observed.unsupported.is_some() {
+        return target;
+    }
+    let mut ports = BTreeMap::new();
+    for port in &observed.ports {
+        let asked_for = plan.ports.is_empty() || plan.ports.contains(&port.port);
+        if port.protocol == Protocol::Tcp && asked_for {
+            let local = local_port(plan, port.port);
+            ports.entry(local).or_insert((port.port, port.name.clone()));
+        }
+    }
+    if ports.is_empty() {
+        return target;
+    }
+    if observed.headless {
+        target.units.extend(
+            observed
+                .pods
+                .iter()
+                .map(|pod| (Some(pod.clone()), ports.clone())),
+        );
+    }
+    target.units.insert(None, ports);
+    target
+}
+
+fn local_port(plan: &ServicePlan, service_port: u16) -> u16 {
+    plan.options
+        .port_mappings
+        .get(&service_port)
+        .copied()
+        .unwrap_or(service_port)
+}

@@ -1,0 +1,443 @@
+//! The view: what readers see of the state, and the events that follow from what they see change.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use kubefwd_model::{
+    Event, EventKind, Failure, Forward, ForwardStatus, HostName, Namespace, NamespaceKey,
+    NamespaceStatus, PodName, Reason, RefusedName, Service, ServiceKey, ServiceStatus, Uid,
+};
+
+use super::State;
+use super::effect::Effect;
+use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
+
+use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
+use super::reports::TooManyServices;
+
+impl State {
+    /// Shows anew what changed, and announces it.
+    pub(super) fn refresh_view(&mut self, now: SystemTime) {
+        let services = std::mem::take(&mut self.changed.services);
+        let namespaces = std::mem::take(&mut self.changed.namespaces);
+        let before = self.view.revision;
+        for key in services {
+            self.refresh_service(&key, now);
+        }
+        for key in namespaces {
+            self.refresh_namespace(&key, now);
+        }
+        if std::mem::take(&mut self.changed.view) {
+            self.view.workers = self.workers.clone();
+            let warnings = self.warnings.values().flatten().cloned();
+            self.view.warnings = Arc::new(warnings.collect());
+            self.view.access_limited = self.access_limited;
+            self.view.revision += 1;
+        }
+        if self.view.revision != before {
+            self.view.revision = before + 1;
+        }
+    }
+
+    fn refresh_service(&mut self, key: &ServiceKey, now: SystemTime) {
+        let new = self.service_view(key);
+        let old = self.view.services.get(key);
+        match (old, new) {
+            (None, None) => return,
+            (Some(old), Some(new)) if **old == new => return,
+            (old, new) => {
+                let old = old.cloned();
+                announce_service(&mut self.effects, key, old.as_deref(), new.as_ref(), now);
+                match new {
+                    Some(new) => self.view.services.insert(key.clone(), Arc::new(new)),
+                    None => self.view.services.remove(key),
+                };
+            }
+        }
+        self.view.revision += 1;
+    }
+
+    fn refresh_namespace(&mut self, key: &NamespaceKey, now: SystemTime) {
+        let old = self.view.namespaces.get(key).cloned();
+        let new = self.namespace_view(key, old.as_deref(), now);
+        match (&old, new) {
+            (None, None) => return,
+            (Some(old), Some(new)) if **old == new => return,
+            (old, Some(new)) => {
+                let failed_before = old.as_ref().and_then(|old| old.failed_since);
+                if let (Some(failure), None) = (&new.failure, failed_before) {
+                    self.effects.push(Effect::Announce(Event {
+                        time: now.into(),
+                        kind: EventKind::ServiceError,
+                        uid: key.uid,
+                        namespace: key.clone(),
+                        service: None,
+                        forward: None,
+                        pod: None,
+                        message: failure.message.clone(),
+                    }));
+                }
+                self.view.namespaces.insert(key.clone(), Arc::new(new));
+            }
+            (Some(_), None) => {
+                self.view.namespaces.remove(key);
+            }
+        }
+        self.view.revision += 1;
+    }
+
+    /// What a worker cannot know: that credentials may be missing because a restart took them.
+    fn explain(&self, uid: Uid, failure: &Failure) -> Failure {
+        let mut failure = failure.clone();
+        if failure.reason == Reason::CredentialsNeeded
+            && let Some(lacking) = self.lacking.get(&uid)
+        {
+            let names: Vec<&str> = lacking.iter().map(String::as_str).collect();
+            let names = names.join(", ");
+            failure.hint = format!(
+                "secrets in variables ({names}) are not kept over a restart: where they are set, run `kubefwdctl context ls`"
+            );
+        }
+        failure
+    }
+
+    fn namespace_view(
+        &self,
+        key: &NamespaceKey,
+        old: Option<&Namespace>,
+        now: SystemTime,
+    ) -> Option<Namespace> {
+        let wishes = self.wishes.namespace(key)?;
+        let observed = self.observed.get(key)?;
+        let (status, failure) = match &observed.phase {
+            Phase::Connecting => (NamespaceStatus::Connecting, None),
+            Phase::Watching => (NamespaceStatus::Watching, None),
+            Phase::Failed(failure) => (
+                NamespaceStatus::Failed,
+                Some(Box::new(self.explain(key.uid, failure))),
+            ),
+        };
+        let since = |_: &_| old.and_then(|old| old.failed_since).unwrap_or(now.into());
+        let terms = wishes.all.iter().map(|all| &all.terms);
+        let mut terms = terms.chain(wishes.services.values().map(|one| &one.terms));
+        let first = terms.clone().min_by_key(|terms| terms.order);
+        Some(Namespace {
+            key: key.clone(),
+            status,
+            selection: wishes.all.as_ref().map(|all| all.selection.clone()),
+            started_at: first.map_or(now, super::wishes::Terms::time).into(),
+            attached: terms.all(|terms| terms.lease.is_some()),
+            failed_since: failure.as_ref().map(since),
+            failure,
+            notes: self.notes(observed),
+        })
+    }
+
+    fn notes(&self, observed: &ObservedNamespace) -> Vec<String> {
+        let limit = self.settings.max_services_per_user;
+        let left_out = observed
+            .left_out
+            .then(|| TooManyServices { limit }.to_string());
+        observed.notes.iter().cloned().chain(left_out).collect()
+    }
+
+    fn service_view(&self, key: &ServiceKey) -> Option<Service> {
+        let runtime = self.services.get(key)?;
+        let observed = self.observed_service(key)?;
+        let mut forwards: Vec<Forward> = runtime
+            .units
+            .iter()
+            .flat_map(|(pod, unit)| {
+                let names = self.hostnames(key, pod.as_ref(), unit);
+                let named = self.is_named(unit);
+                unit.ports.iter().map(move |(local, port)| {
+                    let view = forward(key, pod.as_ref(), unit, *local, port, &names);
+                    // Usable means by name: until then it is being set up.
+                    match view.status {
+                        ForwardStatus::Active if !named => Forward {
+                            status: ForwardStatus::Connecting,
+                            ..view
+                        },
+                        _ => view,
+                    }
+                })
+            })
+            .collect();
+        // Most services have one: collecting makes room for four.
+        forwards.shrink_to_fit();
+        let skipped_ports = self.skipped_ports(key);
+        let (status, status_reason, hint) =
+            summary(key, runtime, observed, &forwards, &skipped_ports);
+        let own = runtime.units.get(&None);
+        Some(Service {
+            key: key.clone(),
+            headless: observed.headless,
+            status,
+            status_reason,
+            hint,
+            address: own.map(|unit| unit.address),
+            hostnames: own
+                .map(|unit| self.hostnames(key, None, unit))
+                .unwrap_or_default(),
+            refused_names: self.refused_names(key, runtime),
+            forwards,
+            ready_pods: observed.ready_pods,
+            total_pods: observed.total_pods,
+            skipped_ports,
+            capture: self.captures(key),
+            since: runtime.since.into(),
+        })
+    }
+
+    fn captures(&self, key: &ServiceKey) -> bool {
+        let wishes = self.wishes.namespace(&key.namespace_key());
+        let said = wishes.and_then(|wishes| wishes.capture.get(&key.service));
+        said.copied().unwrap_or(self.settings.capture)
+    }
+
+    fn is_named(&self, unit: &Unit) -> bool {
+        unit.named_in
+            .is_some_and(|revision| revision <= self.hosts_settled)
+    }
+
+    fn hostnames(&self, key: &ServiceKey, pod: Option<&PodName>, unit: &Unit) -> Arc<[HostName]> {
+        if !self.is_named(unit) {
+            return Arc::default();
+        }
+        self.names.held(&key.unit(pod.cloned())).cloned().collect()
+    }
+
+    /// Names that the service and its pods do not have, and why.
+    fn refused_names(&self, key: &ServiceKey, runtime: &ServiceRuntime) -> Vec<RefusedName> {
+        let mut names = Vec::new();
+        for pod in runtime.units.keys() {
+            let outcome = self.names.outcome(&key.unit(pod.clone()));
+            names.extend(outcome.lost.into_iter().map(|lost| RefusedName {
+                reason: format!(
+                    "{} (uid {}) has it: it came first; use a longer form of the name",
+                    lost.holder, lost.holder.uid
+                ),
+                name: lost.name.to_string(),
+            }));
+            names.extend(outcome.refused.into_iter().map(|refusal| RefusedName {
+                reason: refusal.why().to_string(),
+                name: refusal.name.to_string(),
+            }));
+        }
+        names
+    }
+}
+
+fn forward(
+    key: &ServiceKey,
+    pod: Option<&PodName>,
+    unit: &Unit,
+    local_port: u16,
+    port: &Port,
+    hostnames: &Arc<[HostName]>,
+) -> Forward {
+    let report = port.report.clone().unwrap_or_default();
+    let (status, failure) = match &port.phase {
+        PortPhase::Binding | PortPhase::Bound => (ForwardStatus::Connecting, None),
+        PortPhase::Failed(failure) => (ForwardStatus::Error, Some(failure)),
+        PortPhase::Held => match port.report.as_ref().map(|report| &report.phase) {
+            None => (ForwardStatus::Connecting, None),
+            Some(ForwardPhase::Pending) => (ForwardStatus::Pending, None),
+            Some(ForwardPhase::Active) => (ForwardStatus::Active, None),
+            Some(ForwardPhase::Error(failure)) => (ForwardStatus::Error, Some(failure)),
+        },
+    };
+    let shown_pod = pod.map_or(report.pod.as_str(), PodName::as_str);
+    Forward {
+        listener: port.listener,
+        // A pod's own forward is told apart from the service's, which may lead to the same pod.
+        key: format!(
+            "{}.{}.{local_port}",
+            key.unit(pod.cloned()),
+            if shown_pod.is_empty() { "-" } else { shown_pod }
+        ),
+        address: unit.address,
+        local_port,
+        service_port: port.service_port,
+        port_name: port.name.clone(),
+        pod: shown_pod.to_owned(),
+        container: report.container,
+        pod_port: report.pod_port,
+        pod_address: pod.is_some(),
+        hostnames: hostnames.clone(),
+        status,
+        failure: failure.cloned().map(Box::new),
+        started_at: port.since.into(),
+        traffic: port.traffic(),
+        transport: report.transport,
+    }
+}
+
+/// The state of a service, why it is not active, and what to do about it.
+fn summary(
+    key: &ServiceKey,
+    runtime: &ServiceRuntime,
+    observed: &ObservedService,
+    forwards: &[Forward],
+    skipped_ports: &[String],
+) -> (ServiceStatus, String, String) {
+    if let Some(why) = &observed.unsupported {
+        return (ServiceStatus::Unsupported, why.clone(), String::new());
+    }
+    if let (Some(why), true) = (&runtime.error, forwards.is_empty()) {
+        return (ServiceStatus::Error, why.clone(), String::new());
+    }
+    if forwards.is_empty() {
+        let why = match skipped_ports {
+            [] => "it has no ports".to_owned(),
+            ports => ports.join("; "),
+        };
+        return (ServiceStatus::Unsupported, why, String::new());
+    }
+    let active = forwards
+        .iter()
+        .filter(|f| f.status == ForwardStatus::Active)
+        .count();
+    let error = forwards
+        .iter()
+        .find_map(|f| f.failure.as_deref())
+        .map(|failure| (failure.message.clone(), failure.hint.clone()));
+    match (active, error) {
+        (all, None) if all == forwards.len() => {
+            (ServiceStatus::Active, String::new(), String::new())
+        }
+        (0, Some((message, hint))) => (ServiceStatus::Error, message, hint),
+        (0, None) if forwards.iter().any(|f| f.status == ForwardStatus::Pending) => {
+            let hint = format!(
+                "`kubectl --context {} -n {} get pods` shows why; connections wait for one, then are reset",
+                key.context, key.namespace
+            );
+            (ServiceStatus::Pending, "no pod is ready".to_owned(), hint)
+        }
+        (0, None) => (
+            ServiceStatus::Pending,
+            "being set up".to_owned(),
+            String::new(),
+        ),
+        (_, Some((message, hint))) => (ServiceStatus::Partial, message, hint),
+        (_, None) => (
+            ServiceStatus::Partial,
+            "some pods are not ready".to_owned(),
+            String::new(),
+        ),
+    }
+}
+
+fn announce_service(
+    effects: &mut Vec<Effect>,
+    key: &ServiceKey,
+    old: Option<&Service>,
+    new: Option<&Service>,
+    time: SystemTime,
+) {
+    let mut announce = |kind, forward: Option<&Forward>, message: String| {
+        let pod = forward.map(|f| f.pod.clone()).filter(|pod| !pod.is_empty());
+        effects.push(Effect::Announce(Event {
+            time: time.into(),
+            kind,
+            uid: key.uid,
+            namespace: key.namespace_key(),
+            service: Some(key.clone()),
+            forward: forward.map(|f| f.key.clone()),
+            pod,
+            message,
+        }));
+    };
+    match (old, new) {
+        (None, Some(new)) if new.status == ServiceStatus::Unsupported => {
+            announce(
+                EventKind::ServiceAdded,
+                None,
+                format!("{key} cannot be forwarded: {}", new.status_reason),
+            );
+        }
+        (None, Some(_)) => announce(EventKind::ServiceAdded, None, format!("{key} is forwarded")),
+        (Some(_), None) => {
+            announce(
+                EventKind::ServiceRemoved,
+                None,
+                format!("{key} is not forwarded any more"),
+            );
+        }
+        (Some(old), Some(new)) if shape(old) != shape(new) => {
+            announce(EventKind::ServiceUpdated, None, format!("{key} changed"));
+        }
+        _ => {}
+    }
+    let olds = old.map(|view| view.forwards.as_slice()).unwrap_or_default();
+    let news = new.map(|view| view.forwards.as_slice()).unwrap_or_default();
+    for before in olds {
+        let after = news.iter().find(|f| same_place(f, before));
+        let was = before.status == ForwardStatus::Active;
+        let is = after.is_some_and(|f| f.status == ForwardStatus::Active);
+        if was && !is {
+            announce(
+                EventKind::ForwardDisconnected,
+                Some(before),
+                why_lost(after),
+            );
+        }
+        if !before.pod.is_empty() && after.is_none_or(|f| f.pod != before.pod) {
+            announce(
+                EventKind::PodRemoved,
+                Some(before),
+                format!("{} stopped serving", before.pod),
+            );
+        }
+    }
+    for after in news {
+        let before = olds.iter().find(|f| same_place(f, after));
+        let was = before.is_some_and(|f| f.status == ForwardStatus::Active);
+        if !after.pod.is_empty() && before.is_none_or(|f| f.pod != after.pod) {
+            announce(
+                EventKind::PodAdded,
+                Some(after),
+                format!("{} serves", after.pod),
+            );
+        }
+        if !was && after.status == ForwardStatus::Active {
+            let message = format!("{}:{} is ready", after.address, after.local_port);
+            announce(EventKind::ForwardConnected, Some(after), message);
+        }
+    }
+    if let Some(new) = new.filter(|new| new.status == ServiceStatus::Error)
+        && old.is_none_or(|old| {
+            old.status != ServiceStatus::Error || old.status_reason != new.status_reason
+        })
+    {
+        announce(EventKind::ServiceError, None, new.status_reason.clone());
+    }
+}
+
+fn same_place(left: &Forward, right: &Forward) -> bool {
+    (left.address, left.local_port) == (right.address, right.local_port)
+}
+
+fn why_lost(after: Option<&Forward>) -> String {
+    let Some(after) = after else {
+        return "removed".to_owned();
+    };
+    match (after.status, &after.failure) {
+        (_, Some(failure)) => failure.message.clone(),
+        (ForwardStatus::Stopping, None) => "removed".to_owned(),
+        (ForwardStatus::Pending, None) => "no pod is ready".to_owned(),
+        (ForwardStatus::Connecting | ForwardStatus::Active | ForwardStatus::Error, None) => {
+            "being set up again".to_owned()
+        }
+    }
+}
+
+/// What makes a service look different to its users, beyond its state and counters.
+fn shape(view: &Service) -> impl PartialEq + '_ {
+    let forwards: Vec<_> = view
+        .forwards
+        .iter()
+        .map(|f| (f.address, f.local_port, f.service_port))
+        .collect();
+    (view.address, &view.hostnames, forwards, view.headless)
+}

@@ -1,0 +1,391 @@
+//! What comes back from the world: workers' reports, bound listeners, the hosts file.
+//!
+//! Everything that names a listener checks that it is one of that user's: a worker cannot speak for another's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use kubefwd_model::{
+    Failure, FirstByte, ListenerId, NamespaceKey, Reason, ServiceKey, ServiceName, Traffic, Uid,
+    Worker, WorkerState,
+};
+
+use super::State;
+use super::access::DeniedPeers;
+use super::effect::Effect;
+use super::forwards::{Place, PortPhase};
+
+use super::observed::{ForwardReport, ObservedService, Phase};
+use super::view::WorkerView;
+
+impl State {
+    /// A worker's process was started.
+    pub fn worker_started(&mut self, uid: Uid, pid: u32, user: String) {
+        let WorkerView { worker, .. } = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+        worker.user = user;
+        worker.pid = pid;
+        worker.state = WorkerState::Starting;
+        self.changed.view = true;
+    }
+
+    /// A worker said hello: it gets what is wanted of it and every listener that is open.
+    pub fn worker_ready(&mut self, uid: Uid) {
+        let WorkerView { worker, .. } = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+        worker.state = WorkerState::Running;
+        self.changed.view = true;
+        // Before it can accept anything.
+        self.effects.push(Effect::LimitAccess { uid });
+        self.effects.push(Effect::Tell { uid });
+        for listener in self.listeners_of(uid) {
+            self.grant(listener);
+        }
+    }
+
+    /// A worker ended. Its listeners stay open: connections wait in their queues.
+    pub fn worker_gone(&mut self, uid: Uid, error: String, restarts: bool) {
+        if restarts {
+            let WorkerView { worker, .. } =
+                self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+            worker.pid = 0;
+            worker.state = WorkerState::Backoff;
+            worker.restarts += 1;
+            worker.error = error;
+        } else {
+            self.workers.remove(&uid);
+        }
+        self.changed.view = true;
+        for listener in self.listeners_of(uid) {
+            let Some(place) = self.listeners.get(&listener).cloned() else {
+                continue;
+            };
+            if let Some(port) = self.port_mut(listener) {
+                port.worker_gone();
+            }
+            self.changed.services.insert(place.service);
+        }
+        let namespaces = self.observed.iter_mut().filter(|(key, _)| key.uid == uid);
+        for (key, namespace) in namespaces {
+            namespace.phase = Phase::Connecting;
+            namespace.sequence = 0;
+            self.changed.namespaces.insert(key.clone());
+        }
+    }
+
+    /// How far a worker is with a namespace. One that nobody wants (any more) is ignored, and so is a report that a later
+    /// one has overtaken.
+    pub fn namespace_reported(
+        &mut self,
+        key: &NamespaceKey,
+        sequence: u64,
+        phase: Phase,
+        notes: Vec<String>,
+    ) {
+        let Some(namespace) = self.observed.get_mut(key) else {
+            return;
+        };
+        if namespace.sequence >= sequence {
+            return;
+        }
+        namespace.sequence = sequence;
+        if namespace.phase != phase || namespace.notes != notes {
+            namespace.phase = phase;
+            namespace.notes = notes;
+            self.changed.namespaces.insert(key.clone());
+        }
+    }
+
+    /// Services that a worker found, or found changed.
+    ///
+    /// # Errors
+    /// When there begin to be more than the user may have; those beyond the limit are ignored, which the namespace shows.
+    pub fn services_reported(
+        &mut self,
+        namespace: &NamespaceKey,
+        found: Vec<(ServiceName, ObservedService)>,
+        removed: &[ServiceName],
+    ) -> Result<(), TooManyServices> {
+        let limit = self.settings.max_services_per_user;
+        let mut count = self.services_of(namespace.uid);
+        let Some(observed) = self.observed.get_mut(namespace) else {
+            return Ok(());
+        };
+        let mut result = Ok(());
+        for name in removed {
+            if observed.services.remove(name).is_some() {
+                self.changed
+                    .converge
+                    .insert(namespace.service(name.clone()));
+                count -= 1;
+            }
+        }
+        for (name, service) in found {
+            let known = observed.services.get(&name);
+            if known == Some(&service) {
+                continue;
+            }
+            if known.is_none() {
+                if count >= limit {
+                    if !std::mem::replace(&mut observed.left_out, true) {
+                        result = Err(TooManyServices { limit });
+                    }
+                    continue;
+                }
+                count += 1;
+            }
+            self.changed
+                .converge
+                .insert(namespace.service(name.clone()));
+            observed.services.insert(name, service);
+        }
+        self.changed.persist = true;
+        self.changed.namespaces.insert(namespace.clone());
+        if !removed.is_empty() {
+            self.make_room(namespace.uid);
+        }
+        result
+    }
+
+    /// Services that were left out may have room now: their namespaces are told anew.
+    pub(super) fn make_room(&mut self, uid: Uid) {
+        if self.services_of(uid) >= self.settings.max_services_per_user {
+            return;
+        }
+        let full = self.observed.iter_mut();
+        for (key, observed) in full.filter(|(key, observed)| key.uid == uid && observed.left_out) {
+            self.changed.namespaces.insert(key.clone());
+            observed.left_out = false;
+            observed.generation = self.next_generation;
+            self.next_generation += 1;
+            self.effects.push(Effect::Tell { uid });
+        }
+    }
+
+    fn services_of(&self, uid: Uid) -> usize {
+        let own = self.observed.iter().filter(|(key, _)| key.uid == uid);
+        own.map(|(_, observed)| observed.services.len()).sum()
+    }
+
+    /// The listing of a namespace is complete: what is not in it does not exist.
+    pub fn services_listed(&mut self, namespace: &NamespaceKey, exist: &BTreeSet<ServiceName>) {
+        let Some(observed) = self.observed.get_mut(namespace) else {
+            return;
+        };
+        let gone: Vec<ServiceName> = observed
+            .services
+            .keys()
+            .filter(|name| !exist.contains(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            observed.services.remove(&name);
+            self.changed.converge.insert(namespace.service(name));
+            self.changed.persist = true;
+        }
+        self.changed.namespaces.insert(namespace.clone());
+        self.make_room(namespace.uid);
+    }
+
+    /// The kernel's answer to [`Effect::Bind`].
+    pub fn bound(&mut self, listener: ListenerId, result: Result<(), Failure>, now: SystemTime) {
+        let Some(place) = self.listeners.get(&listener).cloned() else {
+            // Taken away in the meantime.
+            self.effects.push(Effect::Close { listener });
+            return;
+        };
+        let Some(port) = self.port_mut(listener) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                port.phase = PortPhase::Bound;
+                port.since = now;
+                self.grant(listener);
+                if self.starting {
+                    self.name_unit(&place);
+                }
+            }
+            Err(failure) => port.phase = PortPhase::Failed(failure),
+        }
+        self.changed.services.insert(place.service);
+    }
+
+    /// Asks again for every port that could not be listened on; whether there was one.
+    pub fn retry_failed_ports(&mut self) -> bool {
+        let mut again = Vec::new();
+        for runtime in self.services.values_mut() {
+            for unit in runtime.units.values_mut() {
+                for (local, port) in &mut unit.ports {
+                    if matches!(port.phase, PortPhase::Failed(_)) {
+                        again.push(Effect::Bind {
+                            listener: port.listener,
+                            address: unit.address,
+                            port: *local,
+                        });
+                    }
+                }
+            }
+        }
+        let any = !again.is_empty();
+        self.effects.extend(again);
+        any
+    }
+
+    /// A worker's answer to [`Effect::Grant`].
+    pub fn held(&mut self, uid: Uid, listener: ListenerId, error: Option<String>) {
+        let Some(place) = self.place_of(uid, listener) else {
+            return;
+        };
+        let Some(port) = self.port_mut(listener) else {
+            return;
+        };
+        match error {
+            None if port.phase == PortPhase::Bound => port.phase = PortPhase::Held,
+            None => return,
+            Some(error) => {
+                let hint = "see the log of kubefwdd; `kubefwdctl fwd reconnect` tries again";
+                let message = format!("the worker could not take the listener: {error}");
+                let failure = Failure::new(Reason::PortUnavailable, message).hint(hint);
+                port.phase = PortPhase::Failed(failure);
+            }
+        }
+        let is_held = self
+            .port(&place)
+            .is_some_and(|port| port.listener == listener && port.phase == PortPhase::Held);
+        if is_held {
+            self.name_unit(&place);
+        }
+        self.changed.services.insert(place.service);
+    }
+
+    /// Lets the names of a unit that listens into the hosts file, if they are not there.
+    fn name_unit(&mut self, place: &Place) {
+        // The version that the next settling asks for.
+        let version = self.hosts_revision + 1;
+        let runtime = self.services.get_mut(&place.service);
+        let unit = runtime.and_then(|runtime| runtime.units.get_mut(&place.pod));
+        if let Some(unit) = unit
+            && unit.named_in.is_none()
+        {
+            unit.named_in = Some(version);
+            self.changed.hosts = true;
+        }
+    }
+
+    /// Whether a forward can reach a pod.
+    pub fn forward_reported(&mut self, uid: Uid, listener: ListenerId, report: ForwardReport) {
+        let Some(place) = self.place_of(uid, listener) else {
+            return;
+        };
+        let Some(port) = self.port_mut(listener) else {
+            return;
+        };
+        // Reports may overtake each other on their way here.
+        if port
+            .report
+            .as_ref()
+            .is_none_or(|last| last.sequence < report.sequence)
+        {
+            port.report = Some(report);
+            self.changed.services.insert(place.service);
+        }
+    }
+
+    /// Counters of a forward, as totals since the worker took the listener. They never go back.
+    pub fn traffic_reported(&mut self, uid: Uid, listener: ListenerId, traffic: Traffic) {
+        let Some(place) = self.place_of(uid, listener) else {
+            return;
+        };
+        let Some(port) = self.port_mut(listener) else {
+            return;
+        };
+        let last = port.counting;
+        port.counting = Traffic {
+            bytes_in: traffic.bytes_in.max(last.bytes_in),
+            bytes_out: traffic.bytes_out.max(last.bytes_out),
+            active: traffic.active,
+            opened: traffic.opened.max(last.opened),
+            failed: traffic.failed.max(last.failed),
+            first_byte: FirstByte {
+                sum_us: traffic.first_byte.sum_us.max(last.first_byte.sum_us),
+                count: traffic.first_byte.count.max(last.first_byte.count),
+            },
+            last_active: traffic.last_active.max(last.last_active),
+        };
+        self.changed.services.insert(place.service);
+    }
+
+    /// The hosts file cannot be written: nothing waits for it.
+    pub fn hosts_failed(&mut self) {
+        self.hosts_broken = true;
+        self.settle_hosts(self.hosts_revision);
+    }
+
+    /// The hosts file holds this version of the entries.
+    pub fn hosts_settled(&mut self, revision: u64) {
+        self.hosts_broken = false;
+        self.settle_hosts(revision);
+    }
+
+    pub(super) fn settle_hosts(&mut self, revision: u64) {
+        let fresh = self.hosts_settled + 1..=revision;
+        self.hosts_settled = self.hosts_settled.max(revision);
+        let named = self.services.iter().filter(|(_, runtime)| {
+            runtime
+                .units
+                .values()
+                .any(|u| u.named_in.is_some_and(|r| fresh.contains(&r)))
+        });
+        self.changed
+            .services
+            .extend(named.map(|(key, _)| key.clone()));
+        let later = self.closing.split_off(&(revision + 1));
+        let due: BTreeMap<_, _> = std::mem::replace(&mut self.closing, later);
+        for retired in due.into_values().flatten() {
+            self.bury(retired);
+        }
+    }
+
+    /// The service a listener belongs to, and its pod, if the listener is one of this user's.
+    pub fn listener_service(&self, uid: Uid, listener: ListenerId) -> Option<(ServiceKey, u16)> {
+        self.place_of(uid, listener)
+            .map(|place| (place.service, place.local_port))
+    }
+
+    fn place_of(&self, uid: Uid, listener: ListenerId) -> Option<Place> {
+        self.listeners
+            .get(&listener)
+            .filter(|place| place.service.uid == uid)
+            .cloned()
+    }
+
+    fn listeners_of(&self, uid: Uid) -> Vec<ListenerId> {
+        let own = self
+            .listeners
+            .iter()
+            .filter(|(_, place)| place.service.uid == uid);
+        own.map(|(listener, _)| *listener).collect()
+    }
+}
+
+/// A worker reported more services than one user may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "you have more than {limit} services, and some of this namespace are left out; choose fewer with selectors, or let the administrator raise limits.services_per_user"
+)]
+pub struct TooManyServices {
+    pub(super) limit: usize,
+}
+
+fn new_worker(uid: Uid) -> WorkerView {
+    WorkerView {
+        worker: Worker {
+            uid,
+            user: uid.to_string(),
+            pid: 0,
+            state: WorkerState::Starting,
+            restarts: 0,
+            error: String::new(),
+        },
+        denied: DeniedPeers::new(),
+    }
+}

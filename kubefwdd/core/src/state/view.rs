@@ -1,0 +1,129 @@
+//! What readers see: an immutable snapshot of everything, cheap to clone, published by the state's owner.
+//!
+//! A new snapshot shares every object that did not change with the one before, so a reader finds the difference
+//! between two snapshots by comparing pointers ([`changes`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kubefwd_model::{
+    Counts, Namespace, NamespaceKey, NamespaceStatus, Service, ServiceKey, Uid, Worker,
+};
+
+use super::access::DeniedPeers;
+
+/// Everything, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Grows with every change.
+    pub revision: u64,
+    /// What is watched.
+    pub namespaces: BTreeMap<NamespaceKey, Arc<Namespace>>,
+    /// What is forwarded, and what cannot be with the reason.
+    pub services: BTreeMap<ServiceKey, Arc<Service>>,
+    /// The processes that do it.
+    pub workers: BTreeMap<Uid, WorkerView>,
+    /// Problems of the daemon itself.
+    pub warnings: Arc<Vec<String>>,
+    /// Forwarded ports are for their owner, root and the group only.
+    pub access_limited: bool,
+}
+
+/// A user's worker, and whom it turned away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The process.
+    pub worker: Worker,
+    /// Users whose connections it refused.
+    pub denied: DeniedPeers,
+}
+
+/// What became different between two snapshots.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// New or changed.
+    pub namespaces: Vec<Arc<Namespace>>,
+    /// New or changed.
+    pub services: Vec<Arc<Service>>,
+    /// Gone.
+    pub removed_namespaces: Vec<NamespaceKey>,
+    /// Gone.
+    pub removed_services: Vec<ServiceKey>,
+}
+
+/// The difference from `old` to `new`.
+pub fn changes(old: &View, new: &View) -> Changes {
+    let (namespaces, removed_namespaces) = difference(&old.namespaces, &new.namespaces);
+    let (services, removed_services) = difference(&old.services, &new.services);
+    Changes {
+        namespaces,
+        services,
+        removed_namespaces,
+        removed_services,
+    }
+}
+
+fn difference<K: Ord + Clone, V>(
+    old: &BTreeMap<K, Arc<V>>,
+    new: &BTreeMap<K, Arc<V>>,
+) -> (Vec<Arc<V>>, Vec<K>) {
+    let changed = new
+        .iter()
+        .filter(|(key, value)| {
+            !old.get(*key)
+                .is_some_and(|before| Arc::ptr_eq(before, value))
+        })
+        .map(|(_, value)| value.clone())
+        .collect();
+    let removed = old
+        .keys()
+        .filter(|key| !new.contains_key(*key))
+        .cloned()
+        .collect();
+    (changed, removed)
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty()
+            && self.services.is_empty()
+            && self.removed_namespaces.is_empty()
+            && self.removed_services.is_empty()
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// The name of a user with a worker, else the number.
+    pub fn user_name(&self, uid: Uid) -> String {
+        self.workers
+            .get(&uid)
+            .map_or_else(|| uid.to_string(), |view| view.worker.user.clone())
+    }
+
+    /// The sums that summaries show, over the objects that `visible` lets through.
+    pub fn counts(&self, visible: impl Fn(Uid) -> bool) -> Counts {
+        let namespaces = self
+            .namespaces
+            .keys()
+            .filter(|key| visible(key.uid))
+            .count();
+        let mut counts = Counts {
+            namespaces,
+            ..Counts::default()
+        };
+        for (_, service) in self.services.iter().filter(|(key, _)| visible(key.uid)) {
+            counts.add(service);
+        }
+        counts.errors += self
+            .namespaces
+            .values()
+            .filter(|n| visible(n.key.uid) && n.status == NamespaceStatus::Failed)
+            .count();
+        counts
+    }
+}

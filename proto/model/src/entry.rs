@@ -1,0 +1,305 @@
+//! Services, forwards and namespaces as lists show them: the model with its keys, sums and rates, borrowed from a snapshot.
+//!
+//! These are the documents of REST and of `kubefwdctl -o json`.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    ContextName, Counts, Forward, ForwardStatus, HostName, Namespace, NamespaceKey, NamespaceName,
+    NamespaceStatus, Service, ServiceKey, ServiceName, Uid,
+};
+
+/// Which service: the names that its key is made of.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ServiceId<'a> {
+    /// The service.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
+    pub service_name: &'a ServiceName,
+    /// Its namespace.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    pub namespace: &'a NamespaceName,
+    /// Its context.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
+    pub context: &'a ContextName,
+}
+
+/// Bytes in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Totals {
+    /// Bytes from pods, including pods that are gone.
+    #[serde(rename = "totalBytesIn")]
+    pub bytes_in: u64,
+    /// Bytes to pods, including pods that are gone.
+    #[serde(rename = "totalBytesOut")]
+    pub bytes_out: u64,
+}
+
+/// Bytes per second in both directions, now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Rates {
+    /// From pods.
+    pub rate_in: f64,
+    /// To pods.
+    pub rate_out: f64,
+}
+
+/// Bytes per second of one forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ForwardRates {
+    /// Now.
+    #[serde(flatten)]
+    pub now: Rates,
+    /// From the pod, over ten seconds.
+    pub avg_rate_in: f64,
+    /// To the pod, over ten seconds.
+    pub avg_rate_out: f64,
+}
+
+/// A service with its sums and forwards.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ServiceEntry<'a> {
+    /// `service.namespace.context`, or `pod.service.namespace.context` for one pod of a headless service.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api.shop.kind"))]
+    pub key: Key<'a>,
+    #[serde(flatten)]
+    id: ServiceId<'a>,
+    owner: Uid,
+    #[serde(flatten)]
+    service: &'a Service,
+    active_count: usize,
+    error_count: usize,
+    #[serde(flatten)]
+    totals: Totals,
+    #[serde(flatten)]
+    rates: Option<Rates>,
+    #[serde(rename = "localIP", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "127.1.27.1"))]
+    local_ip: Option<Ipv4Addr>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["api", "api.shop"])))]
+    hostnames: &'a [HostName],
+    forwards: Vec<ForwardEntry<'a>>,
+}
+
+/// A forward with its service.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ForwardEntry<'a> {
+    #[serde(serialize_with = "as_display")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api.shop.kind"))]
+    service_key: &'a ServiceKey,
+    #[serde(flatten)]
+    id: ServiceId<'a>,
+    headless: bool,
+    #[serde(flatten)]
+    forward: &'a Forward,
+    #[serde(flatten)]
+    rates: Option<ForwardRates>,
+    protocol: &'static str,
+}
+
+/// A namespace with the sums over its services.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NamespaceEntry<'a> {
+    #[serde(serialize_with = "as_display")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop.kind"))]
+    key: &'a NamespaceKey,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    namespace: &'a NamespaceName,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
+    context: &'a ContextName,
+    owner: Uid,
+    service_count: usize,
+    active_count: usize,
+    error_count: usize,
+    running: bool,
+    #[serde(flatten)]
+    details: &'a Namespace,
+}
+
+/// The key of a service, or of one pod of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The pod, if only that part of the service is meant.
+    pub pod: Option<&'a str>,
+    /// The service.
+    pub service: &'a ServiceKey,
+}
+
+// === impl ServiceEntry ===
+
+impl<'a> ServiceEntry<'a> {
+    /// The whole service. `rates` gives the rates of one of its forwards.
+    pub fn new(
+        service: &'a Service,
+        totals: Totals,
+        rates: Option<Rates>,
+        forward_rates: impl Fn(&Forward) -> Option<ForwardRates>,
+    ) -> Self {
+        let forwards = service.forwards.iter();
+        let (local_ip, hostnames) = match service.address() {
+            Some((address, hostnames)) => (Some(address), &**hostnames),
+            None => (None, &[][..]),
+        };
+        Self {
+            key: Key {
+                pod: None,
+                service: &service.key,
+            },
+            id: ServiceId::from(&service.key),
+            owner: service.key.uid,
+            service,
+            active_count: service.count(ForwardStatus::Active),
+            error_count: service.count(ForwardStatus::Error),
+            totals,
+            rates,
+            local_ip,
+            hostnames,
+            forwards: forwards
+                .map(|forward| ForwardEntry::new(service, forward, forward_rates(forward)))
+                .collect(),
+        }
+    }
+
+    /// The part of a headless service that is one of its pods, under the key of that pod.
+    #[must_use]
+    pub fn only_pod(mut self, pod: &'a str, totals: Totals, rates: Option<Rates>) -> Self {
+        self.key.pod = Some(pod);
+        self.forwards.retain(|entry| entry.forward.pod == pod);
+        let count = |status| {
+            let has = |entry: &&ForwardEntry<'_>| entry.forward.status == status;
+            self.forwards.iter().filter(has).count()
+        };
+        self.active_count = count(ForwardStatus::Active);
+        self.error_count = count(ForwardStatus::Error);
+        (self.totals, self.rates) = (totals, rates);
+        let own = self.forwards.iter().find(|entry| entry.forward.pod_address);
+        if let Some(ForwardEntry { forward, .. }) = own {
+            self.local_ip = Some(forward.address);
+            self.hostnames = &forward.hostnames;
+        }
+        self
+    }
+}
+
+// === impl ForwardEntry ===
+
+impl<'a> ForwardEntry<'a> {
+    /// A forward of `service`.
+    pub fn new(service: &'a Service, forward: &'a Forward, rates: Option<ForwardRates>) -> Self {
+        Self {
+            service_key: &service.key,
+            id: ServiceId::from(&service.key),
+            headless: service.headless,
+            forward,
+            rates,
+            protocol: "TCP",
+        }
+    }
+}
+
+// === impl NamespaceEntry ===
+
+impl<'a> NamespaceEntry<'a> {
+    /// A namespace with the sums over its services.
+    pub fn new(namespace: &'a Namespace, sums: &Counts) -> Self {
+        let key = &namespace.key;
+        Self {
+            key,
+            namespace: &key.namespace,
+            context: &key.context,
+            owner: key.uid,
+            service_count: sums.services,
+            active_count: sums.services_active,
+            error_count: sums.errors,
+            running: namespace.status == NamespaceStatus::Watching,
+            details: namespace,
+        }
+    }
+}
+
+// === impl ServiceId ===
+
+impl<'a> From<&'a ServiceKey> for ServiceId<'a> {
+    fn from(key: &'a ServiceKey) -> Self {
+        Self {
+            service_name: &key.service,
+            namespace: &key.namespace,
+            context: &key.context,
+        }
+    }
+}
+
+// === impl Totals ===
+
+impl Totals {
+    /// The sum of both; workers say how much it was, so it saturates.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes_in: self.bytes_in.saturating_add(other.bytes_in),
+            bytes_out: self.bytes_out.saturating_add(other.bytes_out),
+        }
+    }
+}
+
+impl From<&Forward> for Totals {
+    fn from(forward: &Forward) -> Self {
+        Self {
+            bytes_in: forward.traffic.bytes_in,
+            bytes_out: forward.traffic.bytes_out,
+        }
+    }
+}
+
+// === impl Rates ===
+
+impl Rates {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            rate_in: self.rate_in + other.rate_in,
+            rate_out: self.rate_out + other.rate_out,
+        }
+    }
+}
+
+// === impl Key ===
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(pod) = self.pod {
+            write!(f, "{pod}.")?;
+        }
+        self.service.fmt(f)
+    }
+}
+
+impl Serialize for Key<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn as_display<T: fmt::Display + ?Sized, S: Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}

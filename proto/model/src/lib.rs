@@ -1,0 +1,61 @@
+//! The public model: what a service, a forward or a namespace is, and the words for it.
+//!
+//! Every concept is stated here once. The daemon's state publishes these types, REST and `kubefwdctl -o json` write them
+//! (with [`entry`]'s sums and rates beside them), and gRPC converts them field by field. Pure: serde and nothing of any
+//! framework or operating system; the feature `openapi` adds the schemas of the REST interface.
+
+mod context;
+mod counts;
+pub mod duration;
+pub mod entry;
+mod event;
+mod failure;
+mod finding;
+mod forward;
+mod keys;
+mod names;
+mod namespace;
+mod options;
+mod service;
+pub mod text;
+mod time;
+mod uid;
+mod words;
+mod worker;
+
+pub use context::ContextName;
+pub use counts::Counts;
+pub use event::{Event, EventKind};
+pub use failure::{Failure, Reason};
+pub use finding::{Finding, Health, Severity};
+pub use forward::{FirstByte, Forward, ForwardStatus, ListenerId, Traffic};
+pub use keys::{DottedKey, KeyMatch, NamespaceKey, ServiceKey, UnitKey};
+pub use names::{DnsLabel, HostName, NameError, NamespaceName, PodName, ServiceName};
+pub use namespace::{Namespace, NamespaceStatus, Selection};
+pub use options::{Balance, Options};
+pub use service::{RefusedName, Service, ServiceStatus};
+pub use time::Time;
+pub use uid::Uid;
+pub use words::UnknownWord;
+pub use worker::{Worker, WorkerState};
+
+/// For `skip_serializing_if`.
+pub(crate) fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Numbers that the published contract writes as text.
+pub(crate) fn as_text<S: serde::Serializer>(
+    number: &u16,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
+}
+
+/// Lists that several snapshots share.
+pub(crate) fn as_list<T: serde::Serialize, S: serde::Serializer>(
+    list: &[T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list)
+}
