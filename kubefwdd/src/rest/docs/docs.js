@@ -1,5 +1,5 @@
-// Shows /openapi.json and sends requests from it. Needs nothing from any other host, and builds the page from elements
-// only, so that no text of the document can become markup.
+// Renders /openapi.json and sends requests from it. Loads nothing from other hosts, and builds the page from elements only,
+// so that no text in the document can become markup.
 "use strict";
 
 const find = (id) => document.getElementById(id);
@@ -17,14 +17,14 @@ function table(head, rows) {
     element("tbody", {}, ...rows.map((row) => cells("td", row))));
 }
 
-/// A text in which code stands between backticks.
+/// A text with code in backticks.
 function prose(text) {
   return text.split("`").map((part, n) => (n % 2 ? element("code", {}, part) : part));
 }
 
 const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
-/// The name of a schema, as a person would say it.
+/// A readable name for a schema.
 function nameOf(schema) {
   if (!schema) return "";
   if (schema.$ref) return schema.$ref.split("/").pop();
@@ -37,7 +37,7 @@ function nameOf(schema) {
   return [types.join(" | "), schema.format, ...limits].filter(Boolean).join(", ");
 }
 
-/// The fields of a schema, those of other types in place.
+/// The fields of a schema, with nested types expanded.
 function fieldsOf(schema, schemas, depth, seen) {
   if (!schema || depth > 4) return [];
   if (schema.$ref) {
@@ -62,7 +62,7 @@ function fieldTable(schema, schemas) {
   return rows.length ? table(["Field", "Type", ""], rows) : "";
 }
 
-/// The parameters with a place to fill each in.
+/// The parameters, each with an input field.
 function inputs(parameters) {
   const fields = parameters.map((parameter) => {
     const example = parameter.in === "path" ? parameter.example ?? parameter.schema?.example ?? "" : "";
@@ -77,7 +77,7 @@ function inputs(parameters) {
   return { fields, shown };
 }
 
-/// The path with its parameters, and the headers.
+/// The URL with its parameters filled in, and the headers.
 function address(path, fields) {
   const query = new URLSearchParams();
   const headers = {};
@@ -103,7 +103,7 @@ function curl(method, url, headers, body) {
   return [...words, quoted(location.origin + url)].join(" ");
 }
 
-/// Shows what comes, also where it does not end.
+/// Shows the response; event streams as they arrive.
 async function show(response, output, stop) {
   const kind = response.headers.get("content-type") || "";
   const status = `${response.status} ${response.statusText}\n\n`;
@@ -178,7 +178,7 @@ function operationOf(path, method, operation, schemas) {
   const summary = element("summary", {}, element("span", { class: `method ${method}` }, upper),
     element("span", { class: "path" }, path), element("span", { class: "title" }, operation.summary || ""));
   const shown = element("details", { id: operation.operationId }, summary);
-  // Made when it is opened: the page has many of them.
+  // Built when opened: the page has many of them.
   shown.addEventListener("toggle", () => {
     if (!shown.open || shown.childElementCount > 1) return;
     const { fields, shown: parameters } = inputs(operation.parameters || []);
@@ -187,7 +187,7 @@ function operationOf(path, method, operation, schemas) {
       element("p", {}, ...prose(operation.description || "")), parameters,
       ...(media ? [element("h4", {}, "Body"), fieldTable(media.schema, schemas)] : []),
       ...tryIt(upper, path, fields, operation),
-      element("h4", {}, "Answers"), ...answers(operation.responses || {}, schemas)));
+      element("h4", {}, "Responses"), ...answers(operation.responses || {}, schemas)));
   });
   return shown;
 }
@@ -226,4 +226,4 @@ async function start() {
   }
 }
 
-start().catch((error) => find("operations").append(element("p", {}, "The description cannot be shown: " + error)));
+start().catch((error) => find("operations").append(element("p", {}, "Cannot show the API description: " + error)));
