@@ -13,7 +13,7 @@ use crate::error::CliError;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct AccessArgs {
-    /// Context of the kubeconfig [default: its current context]
+    /// Kubeconfig context [default: the current context]
     #[arg(long, value_name = "CONTEXT")]
     pub(crate) context: Option<String>,
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub(crate) struct AccessArgs {
 }
 
 impl AccessArgs {
-    /// As the daemon wants it.
+    /// In the form of the daemon's API.
     ///
     /// # Errors
     /// See [`KubeconfigArgs::to_access`].
@@ -36,13 +36,13 @@ impl AccessArgs {
 /// Which kubeconfig.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct KubeconfigArgs {
-    /// Kubeconfig file; give it more than once to merge several [default: $KUBECONFIG, else ~/.kube/config]
+    /// Kubeconfig file (repeatable; files are merged) [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Vec<PathBuf>,
 }
 
 impl KubeconfigArgs {
-    /// As the daemon wants it, without a context. The worker has another working directory, so every path is made absolute.
+    /// In the form of the daemon's API, without a context. The worker has another working directory, so paths are made absolute.
     ///
     /// # Errors
     /// [`CliError::Usage`] for a path that is empty or not UTF-8; [`CliError::System`] without a working directory.
@@ -75,25 +75,25 @@ fn absolute_list(list: &str) -> Result<String, CliError> {
 
 fn absolute_text(path: &Path) -> Result<String, CliError> {
     if path.as_os_str().is_empty() {
-        return Err(usage("the path of a kubeconfig is empty"));
+        return Err(usage("the kubeconfig path is empty"));
     }
     let absolute = std::path::absolute(path).map_err(no_directory)?;
     absolute
         .into_os_string()
         .into_string()
-        .map_err(|path| usage(&format!("the kubeconfig path {path:?} is not UTF-8")))
+        .map_err(|path| usage(&format!("the kubeconfig path {path:?} is not valid UTF-8")))
 }
 
 fn usage(what: &str) -> CliError {
     CliError::Usage {
         what: what.to_owned(),
-        hint: "pass the file by another path: --kubeconfig FILE".to_owned(),
+        hint: "use a different path: --kubeconfig FILE".to_owned(),
     }
 }
 
 fn no_directory(source: io::Error) -> CliError {
     CliError::System {
-        what: "cannot tell the working directory",
+        what: "cannot determine the working directory",
         source,
     }
 }

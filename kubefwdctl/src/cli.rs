@@ -12,18 +12,18 @@ Exit codes:
   0    done
   1    failed
   2    wrong usage
-  3    degraded, or --wait ran out of time
-  4    denied, by the daemon or by the cluster
-  5    the daemon cannot be reached
+  3    degraded, or --wait timed out
+  4    permission denied, by the daemon or by the cluster
+  5    daemon unreachable
   6    not found
   130  interrupted
 
-Start with:
-  kubefwdctl ns add NAMESPACE --wait    then reach every service of it by name
-  kubefwdctl svc ls                     what answers where
-  kubefwdctl doctor                     what is wrong, and what to do about it";
+Getting started:
+  kubefwdctl ns add NAMESPACE --wait    forward a namespace, then reach its services by name
+  kubefwdctl svc ls                     list services and their addresses
+  kubefwdctl doctor                     diagnose problems and suggest fixes";
 
-/// Reach the services of Kubernetes namespaces by name from this machine
+/// Reach Kubernetes services by name from this machine
 #[derive(Debug, Parser)]
 #[command(
     name = "kubefwdctl",
@@ -45,7 +45,7 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Format of what is printed on standard output
+    /// Format of standard output
     #[arg(
         short,
         long,
@@ -54,10 +54,10 @@ pub(crate) struct GlobalArgs {
         default_value_t,
         value_name = "FORMAT",
         hide_possible_values = true,
-        help = "Format of the output: table, wide, json, yaml or name"
+        help = "Output format: table, wide, json, yaml or name"
     )]
     pub(crate) output: Format,
-    /// Socket of the daemon [default: /run/kubefwd/kubefwdd.sock]
+    /// Daemon socket [default: /run/kubefwd/kubefwdd.sock]
     #[arg(
         long,
         global = true,
@@ -76,10 +76,10 @@ pub(crate) struct GlobalArgs {
         hide_possible_values = true
     )]
     pub(crate) color: ColorChoice,
-    /// No warnings, no remarks, and not a word where something works
+    /// Print only data and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Remarks also where standard error is no terminal
+    /// Show progress notes even when stderr is not a terminal
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub(crate) verbose: bool,
 }
@@ -90,29 +90,29 @@ pub(crate) enum Command {
     /// Forward whole namespaces
     #[command(subcommand, aliases = ["namespace", "namespaces"])]
     Ns(cmd::ns::NsCommand),
-    /// Forward single services, and list what answers where
+    /// Forward single services and list all forwarded ones
     #[command(subcommand, aliases = ["service", "services", "svcs"])]
     Svc(cmd::svc::SvcCommand),
-    /// List and reopen forwarded ports
+    /// List and reconnect forwarded ports
     #[command(subcommand, aliases = ["forward", "forwards"])]
     Fwd(cmd::fwd::FwdCommand),
-    /// Keep addresses for services
+    /// Reserve addresses for services
     #[command(subcommand, aliases = ["reservation", "reservations"])]
     Reserve(cmd::reserve::ReserveCommand),
     /// List the contexts of your kubeconfig
     #[command(subcommand, alias = "contexts")]
     Context(cmd::context::ContextCommand),
-    /// Show how the daemon is; exits with 3 unless it is healthy
+    /// Show daemon status; exits with 3 unless healthy
     Status(cmd::status::StatusArgs),
-    /// Show what happened
+    /// Show events
     Events(cmd::events::EventsArgs),
-    /// Show the names that lead to forwarded services
+    /// Show host names and the addresses they resolve to
     Hosts,
-    /// Look for what is wrong, and say what to do; exits with 3 if something is
+    /// Diagnose problems and suggest fixes; exits with 3 if it finds any
     Doctor,
-    /// Show the versions of this program and of the daemon
+    /// Show client and daemon versions
     Version(cmd::version::VersionArgs),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     #[command(after_help = cmd::completions::HOW_TO)]
     Completions(cmd::completions::CompletionsArgs),
 }

@@ -39,7 +39,7 @@ impl Session {
         }
     }
 
-    /// Connects, for questions.
+    /// Connects, for queries.
     ///
     /// # Errors
     /// [`CliError::Unreachable`].
@@ -47,7 +47,7 @@ impl Session {
         Ok(self.socket.connect().await?)
     }
 
-    /// Connects, for changes: warns when the daemon is of another age, because it may not understand all that is asked.
+    /// Connects, for changes: warns when the daemon has another API level, since it may not understand the whole request.
     ///
     /// # Errors
     /// [`CliError::Unreachable`].

@@ -1,4 +1,4 @@
-//! Finding the daemon's socket, telling apart the ways in which it cannot be reached, and the connected client.
+//! Finds the daemon's socket, connects, and explains why it cannot be reached.
 
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
@@ -14,14 +14,14 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::service::Manager;
 
-/// A daemon that accepts but says nothing for this long is reported as hung.
+/// A daemon that accepts but does not respond for this long is reported as hung.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// A list of ten thousand services with their forwards takes some 10 MiB; the daemon is root's own program.
+/// A list of ten thousand services with their forwards takes about 10 MiB; the daemon is trusted.
 const MAX_MESSAGE: usize = 256 << 20;
 /// Lets a whole snapshot flow without waiting for window updates.
 const WINDOW: u32 = 1 << 20;
 
-/// Where the daemon is looked for.
+/// Where to look for the daemon.
 #[derive(Clone, Debug)]
 pub(crate) struct Socket {
     path: PathBuf,
@@ -46,7 +46,7 @@ impl Socket {
         &self.path
     }
 
-    /// Connects and greets: whoever answers `GetVersion` is a kubefwd daemon.
+    /// Connects and says hello: whatever answers `GetVersion` is a kubefwd daemon.
     ///
     /// # Errors
     /// [`Unreachable`] says which step failed.
@@ -95,7 +95,7 @@ fn is_socket(path: &Path) -> bool {
 
 async fn greet(stream: UnixStream) -> Result<Daemon, String> {
     let mut stream = Some(stream);
-    // One stream, used once: a connection that breaks is an error to report, not to hide by another one.
+    // One stream, used once: a broken connection is an error to report, not to hide by reconnecting.
     let connector = tower::service_fn(move |_: Uri| {
         let stream = stream.take();
         async move {
@@ -138,7 +138,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// What to tell the user when the two programs are of different age.
+    /// What to tell the user when the API levels of the two programs differ.
     pub(crate) fn skew(&self) -> Option<Skew> {
         Skew::between(self.api_level, API_LEVEL, &self.version)
     }
@@ -149,7 +149,7 @@ impl Daemon {
 pub(crate) struct Skew {
     /// What differs.
     pub(crate) message: String,
-    /// How to end it.
+    /// How to fix it.
     pub(crate) hint: String,
 }
 
@@ -177,7 +177,7 @@ impl Skew {
     }
 }
 
-/// Why the daemon cannot be spoken to.
+/// Why the daemon cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreachable {
     /// Nothing is there.
@@ -194,20 +194,20 @@ pub(crate) enum Unreachable {
         /// The path that was tried.
         socket: PathBuf,
     },
-    /// The path leads to something else.
+    /// The path is something else.
     #[error("cannot reach the kubefwd daemon")]
     NoSocket {
         /// The path that was tried.
         socket: PathBuf,
     },
-    /// The file system does not let the caller through.
-    #[error("no permission to use the kubefwd daemon's socket")]
+    /// The file system denies access.
+    #[error("cannot connect to the kubefwd daemon")]
     Denied {
         /// The path that was tried.
         socket: PathBuf,
     },
     /// Something else listens there.
-    #[error("whoever listens on {} is not a kubefwd daemon", .socket.display())]
+    #[error("{} is not a kubefwd daemon socket", .socket.display())]
     Stranger {
         /// The path that was tried.
         socket: PathBuf,
@@ -215,7 +215,7 @@ pub(crate) enum Unreachable {
         cause: String,
     },
     /// Accepts, but does not answer.
-    #[error("the kubefwd daemon does not answer")]
+    #[error("the kubefwd daemon does not respond")]
     Silent {
         /// The path that was tried.
         socket: PathBuf,
@@ -236,15 +236,15 @@ impl Unreachable {
     /// Why.
     pub(crate) fn cause(&self) -> String {
         match self {
-            Self::Missing { socket, .. } => format!("there is no socket {}", socket.display()),
+            Self::Missing { socket, .. } => format!("socket {} does not exist", socket.display()),
             Self::Stale { socket } => {
-                format!("{} was left behind: nobody listens on it", socket.display())
+                format!("nothing is listening on {}", socket.display())
             }
             Self::NoSocket { socket } => format!("{} is not a socket", socket.display()),
             Self::Denied { socket } => format!("{}: permission denied", socket.display()),
             Self::Stranger { cause, .. } => cause.clone(),
             Self::Silent { socket, seconds } => format!(
-                "{} accepts connections, but nothing came back for {seconds} s",
+                "{} accepts connections but sent no response within {seconds} s",
                 socket.display()
             ),
             Self::Other { socket, source } => format!("{}: {source}", socket.display()),
@@ -259,7 +259,7 @@ impl Unreachable {
     fn hint_under(&self, manager: Manager) -> String {
         match self {
             Self::Missing { chosen: true, .. } | Self::NoSocket { .. } => format!(
-                "leave out --socket and KUBEFWD_SOCKET to use {DEFAULT_SOCKET}, or {}",
+                "omit --socket and KUBEFWD_SOCKET to use {DEFAULT_SOCKET}, or {}",
                 lower_start(manager)
             ),
             Self::Missing { chosen: false, .. } | Self::Stale { .. } => {

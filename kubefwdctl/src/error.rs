@@ -1,4 +1,4 @@
-//! What can go wrong for the person at the keyboard: one error type, its exit codes and its form on standard error.
+//! The errors of the command line: one type, its exit codes and how it is printed to standard error.
 
 use std::fmt::Write as _;
 use std::io;
@@ -16,35 +16,35 @@ pub(crate) mod exit {
     pub(crate) const FAILURE: u8 = 1;
     /// The command line or a value in it is wrong; clap uses the same.
     pub(crate) const USAGE: u8 = 2;
-    /// The daemon or a forward is not well, or `--wait` ran out of time.
+    /// The daemon or a forward is degraded, or `--wait` timed out.
     pub(crate) const DEGRADED: u8 = 3;
     /// The daemon or the cluster refuses the caller.
     pub(crate) const DENIED: u8 = 4;
-    /// Nobody answers on the socket.
+    /// Nothing answers on the socket.
     pub(crate) const UNREACHABLE: u8 = 5;
     /// No such namespace, service, context or key.
     pub(crate) const NOT_FOUND: u8 = 6;
     /// Ended by SIGINT or SIGTERM.
     pub(crate) const INTERRUPTED: u8 = 130;
-    /// The reader of standard output is gone: what a shell reports of a program that SIGPIPE ends.
+    /// The reader of standard output is gone: what a shell reports for a program killed by SIGPIPE.
     pub(crate) const BROKEN_PIPE: u8 = 141;
 }
 
-/// How many causes are listed before the rest is only counted.
+/// How many causes are listed; the rest is only counted.
 const MAX_CAUSES: usize = 20;
 
 /// Every way in which a command can fail.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// A value on the command line that clap cannot judge.
+    /// A value on the command line that clap cannot validate.
     #[error("{what}")]
     Usage {
         /// What is wrong with it.
         what: String,
-        /// What would be right.
+        /// What is expected.
         hint: String,
     },
-    /// The daemon cannot be spoken to at all.
+    /// The daemon cannot be reached at all.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     /// The daemon answered with a failure.
@@ -65,12 +65,12 @@ pub(crate) enum CliError {
     /// The connection ended in the middle of a call.
     #[error("{what}")]
     Lost {
-        /// What was under way.
+        /// What was being done.
         what: String,
-        /// What the transport says.
+        /// What the transport reports.
         cause: String,
     },
-    /// `--wait` ran out of time.
+    /// `--wait` timed out.
     #[error("{what}")]
     NotActive {
         /// How many are not active.
@@ -81,9 +81,9 @@ pub(crate) enum CliError {
         hint: String,
     },
     /// Something is wrong, and the command has already printed what.
-    #[error("not everything is well")]
+    #[error("degraded")]
     Degraded,
-    /// Errors that were printed when they happened, because other work went on.
+    /// Errors that were printed when they happened, while other work continued.
     #[error("already reported")]
     Reported(
         /// Exit code of the first of them.
@@ -138,7 +138,7 @@ impl CliError {
         }
     }
 
-    /// The code that the process ends with.
+    /// The exit code of the process.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => exit::USAGE,
@@ -153,7 +153,7 @@ impl CliError {
         }
     }
 
-    /// Whether there is nothing left to say: it was said, or nobody reads any more.
+    /// Whether there is nothing left to print: it was printed already, or nobody is reading.
     pub(crate) fn is_silent(&self) -> bool {
         match self {
             Self::Degraded | Self::Reported(_) | Self::Interrupted => true,
@@ -168,10 +168,11 @@ impl CliError {
             Self::Unreachable(unreachable) => vec![unreachable.cause()],
             Self::Refused { failure, .. } => vec![failure.message.clone()],
             Self::Older { .. } => vec![
-                "the daemon does not know this call: it is older than this kubefwdctl".to_owned(),
+                "the daemon does not support this call: it is older than this kubefwdctl"
+                    .to_owned(),
             ],
             Self::Lost { cause, .. } => {
-                vec![format!("the connection to the daemon ended: {cause}")]
+                vec![format!("lost the connection to the daemon: {cause}")]
             }
             Self::NotActive { causes, .. } => causes.clone(),
             Self::Output(error) | Self::System { source: error, .. } => vec![error.to_string()],
@@ -276,7 +277,7 @@ fn code_of(reason: Reason) -> u8 {
     }
 }
 
-/// The next step where the daemon names none.
+/// The next step if the daemon names none.
 fn hint_of(reason: Reason) -> &'static str {
     match reason {
         Reason::InvalidArgument => "kubefwdctl help",

@@ -1,4 +1,4 @@
-//! The `Watch` call as a copy of what the daemon forwards that keeps itself up to date.
+//! The `Watch` call: keeps a copy of what the daemon forwards up to date.
 
 use kubefwd_proto::control::v1::{Filter, WatchRequest, WatchResponse};
 use tonic::Streaming;
@@ -10,14 +10,14 @@ use crate::mirror::{Delta, Mirror};
 /// An open watch with its copy.
 pub(crate) struct Follow {
     stream: Streaming<WatchResponse>,
-    /// What cannot be done, or ends, if the watch fails from now on.
+    /// What to report if the watch fails from now on.
     pub(crate) what: String,
     /// What is forwarded now.
     pub(crate) mirror: Mirror,
 }
 
 impl Follow {
-    /// Opens the watch and waits for the snapshot that it starts with; `what` is what cannot be done if that fails.
+    /// Opens the watch and waits for its initial snapshot; `what` is reported if that fails.
     ///
     /// # Errors
     /// The daemon's refusal, or a lost connection.
@@ -45,13 +45,13 @@ impl Follow {
     /// Waits for the next change. Safe to drop half-way.
     ///
     /// # Errors
-    /// The daemon's refusal, or a lost connection: also when the daemon ends the watch, which has no end of its own.
+    /// The daemon's refusal, or a lost connection, also if the daemon ends the watch: it never ends by itself.
     pub(crate) async fn receive(&mut self) -> Result<Delta, CliError> {
         match self.stream.message().await {
             Ok(Some(message)) => Ok(self.mirror.apply(message)),
             Ok(None) => Err(CliError::Lost {
                 what: self.what.clone(),
-                cause: "the daemon closed it, probably because it stops".to_owned(),
+                cause: "the daemon closed it, probably because it is stopping".to_owned(),
             }),
             Err(status) => Err(CliError::from_status(self.what.as_str(), &status)),
         }

@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM as something to wait for, where ending at once would leave something unsaid.
+//! SIGINT and SIGTERM as something to wait for, where exiting at once would skip a last message.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::CliError;
 
-/// The two signals; from its making on they no longer end the process by themselves.
+/// The two signals; once this exists they no longer end the process by themselves.
 pub(crate) struct Interrupts {
     int: Signal,
     term: Signal,

@@ -1,6 +1,6 @@
 //! `kubefwdctl`: the command line of the kubefwd daemon.
 //!
-//! It needs no privilege: it asks the daemon over a unix socket, and the daemon sees by the kernel who asks.
+//! It needs no privileges: it talks to the daemon over a unix socket, and the daemon learns from the kernel who is calling.
 
 mod access;
 mod cli;

@@ -1,4 +1,4 @@
-//! What the daemon forwards, as far as `Watch` has told: a copy that starts from a snapshot and follows the changes.
+//! A copy of what the daemon forwards: starts from a snapshot of `Watch` and applies its changes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub(crate) type Id = (String, u32);
 /// The copy.
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
-    /// Grows with every change; an answer to a change carries the revision at which it shows here.
+    /// Grows with every change; the answer to a request carries the revision at which its effect shows here.
     pub(crate) revision: u64,
     /// Namespaces by key and owner.
     pub(crate) namespaces: BTreeMap<Id, Namespace>,
@@ -35,13 +35,13 @@ pub(crate) struct Delta {
 }
 
 impl Mirror {
-    /// Takes over one message.
+    /// Applies one message.
     pub(crate) fn apply(&mut self, message: WatchResponse) -> Delta {
         self.revision = self.revision.max(message.revision);
         match message.update {
             Some(Update::Snapshot(snapshot)) => self.replace(snapshot),
             Some(Update::Changes(changes)) => self.change(changes),
-            // An update of a kind that a newer daemon knows, or a sign of life.
+            // An update of a kind that only a newer daemon knows, or a keepalive.
             None => Delta::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Everything that is printed: data on standard output in the wished format, prose and errors on standard error.
+//! Everything that is printed: data on standard output in the chosen format, notes and errors on standard error.
 
 pub(crate) mod listing;
 pub(crate) mod rows;
@@ -21,9 +21,9 @@ pub(crate) enum Format {
     Table,
     /// More columns
     Wide,
-    /// The shapes of the REST interface; one object per line where output goes on
+    /// The objects of the REST API; one per line when watching
     Json,
-    /// The same as YAML; one document per object where output goes on
+    /// The same as YAML; one document per object when watching
     Yaml,
     /// Keys only
     Name,
@@ -53,7 +53,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Decides from the options and the two streams. Prose goes to people, that is terminals, or where `verbose` asks for it.
+    /// Decides from the options and the two streams. Notes are for people: on a terminal, or with `verbose`.
     pub(crate) fn new(format: Format, color: ColorChoice, quiet: bool, verbose: bool) -> Self {
         let stderr_is_terminal = io::stderr().is_terminal();
         let variable = |name: &str| std::env::var(name).ok();
@@ -76,12 +76,12 @@ impl Output {
         matches!(self.format, Format::Table | Format::Wide)
     }
 
-    /// Whether it is said in words what a change did: to people, unless `--quiet` was given.
+    /// Whether to confirm changes in words: in formats for people, unless `--quiet` was given.
     pub(crate) fn confirms(&self) -> bool {
         self.is_table() && self.warnings
     }
 
-    /// Prints data and flushes, so that a reader sees each change when it happens.
+    /// Prints data and flushes, so that a reader sees each change as it happens.
     ///
     /// # Errors
     /// [`CliError::Output`].
@@ -118,14 +118,14 @@ impl Output {
         self.data(&text)
     }
 
-    /// Says something that helps a person and that no program needs.
+    /// Prints a note that helps a person and that no program needs.
     pub(crate) fn note(&self, text: &str) {
         if self.prose {
             to_stderr(&format!("{}\n", printable(text)));
         }
     }
 
-    /// Says something that may be wrong.
+    /// Prints a warning.
     pub(crate) fn warning(&self, text: &str, hint: &str) {
         if !self.warnings {
             return;
@@ -150,7 +150,7 @@ impl Output {
     }
 }
 
-/// Text that other programs sent, such as a cluster's message, with nothing left that could drive a terminal.
+/// Text from other programs, such as a cluster's message, with control characters removed so that it cannot drive a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -158,7 +158,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 fn to_stderr(text: &str) {
-    // There is no place left to report a failure to.
+    // There is nowhere left to report a failure.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 

@@ -1,4 +1,4 @@
-//! The small grammars of command line values, each with an error that says what would be right.
+//! Parsers for command line values, each with an error that says what is expected.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use kubefwd_proto::common::v1::PortMapping;
 
-/// Days, more than anybody waits or looks back; keeps arithmetic on times far from overflow.
+/// A century: more than anybody waits or looks back, and far from overflow in time arithmetic.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// `30s`, `5m`, `1h30m`.
@@ -14,11 +14,12 @@ const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// # Errors
 /// Anything else, and durations below zero or beyond a century.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let example = "write it as 30s, 5m or 1h30m";
+    let example = "expected a duration such as 30s, 5m or 1h30m";
     let parsed: SignedDuration = text.parse().map_err(|_| example.to_owned())?;
-    let duration = Duration::try_from(parsed).map_err(|_| format!("not below zero; {example}"))?;
+    let duration =
+        Duration::try_from(parsed).map_err(|_| format!("must not be negative; {example}"))?;
     if duration > MAX_DURATION {
-        return Err("longer than a century".to_owned());
+        return Err("must not be longer than a century".to_owned());
     }
     Ok(duration)
 }
@@ -28,7 +29,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Anything but two port numbers.
 pub(crate) fn port_mapping(text: &str) -> Result<PortMapping, String> {
-    let example = "write it as SERVICE_PORT:LOCAL_PORT, such as 80:8080";
+    let example = "expected SERVICE_PORT:LOCAL_PORT, such as 80:8080";
     let (from, to) = text.split_once(':').ok_or(example)?;
     let (from, to) = (port(from)?, port(to)?);
     Ok(PortMapping { from, to })
@@ -39,7 +40,7 @@ fn port(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|port| *port != 0)
         .map(u32::from)
-        .ok_or_else(|| format!("{text:?} is not a port number (1 to 65535)"))
+        .ok_or_else(|| format!("{text:?} is not a valid port number (1 to 65535)"))
 }
 
 /// One service on the command line: `NS/SVC[:PORT[,PORT]…]`.
@@ -57,7 +58,7 @@ impl FromStr for ServiceTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let example = "write it as NAMESPACE/SERVICE or NAMESPACE/SERVICE:PORT,PORT";
+        let example = "expected NAMESPACE/SERVICE or NAMESPACE/SERVICE:PORT,PORT";
         let (name, ports) = match text.split_once(':') {
             Some((name, ports)) => (name, ports.split(',').map(port).collect::<Result<_, _>>()?),
             None => (text, Vec::new()),

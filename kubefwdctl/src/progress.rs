@@ -1,4 +1,4 @@
-//! How far what was asked for is from being there: the pure part of `--wait` and `--attach`.
+//! Tracks how far the requested services have come up: the pure part of `--wait` and `--attach`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use kubefwd_proto::control::v1::{NamespaceState, Service, ServiceState};
 
 use crate::mirror::{Delta, Id, Mirror};
 
-/// What the daemon was asked for, by the keys that it answered.
+/// What was requested, by the keys that the daemon returned.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Targets {
     /// Keys of namespaces: all their services count.
@@ -38,12 +38,12 @@ fn namespace_key(service: &Service) -> String {
     format!("{}.{}", service.namespace, service.context)
 }
 
-/// Services that nothing more will happen to for now: active, or impossible.
+/// Services that need no more waiting: active, or impossible.
 fn is_settled(state: ServiceState) -> bool {
     matches!(state, ServiceState::Active | ServiceState::Unsupported)
 }
 
-/// Counts what is there; costs only what changed, so that ten thousand services can come up one by one.
+/// Counts services by state; each update costs only what changed, so that ten thousand can come up one by one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     targets: Targets,
@@ -54,7 +54,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts from all that the mirror holds.
+    /// Starts from what the mirror holds.
     pub(crate) fn new(targets: Targets, mirror: &Mirror) -> Self {
         let mut progress = Self {
             targets,
@@ -68,7 +68,7 @@ impl Progress {
         progress
     }
 
-    /// Takes over what a message changed; the ids of the targets' services among it.
+    /// Applies a change; returns the ids of the targets' services in it.
     pub(crate) fn apply(&mut self, delta: &Delta, mirror: &Mirror) -> Vec<Id> {
         for service in &delta.removed_services {
             self.remove(&(service.key.clone(), service.uid));
@@ -107,7 +107,7 @@ impl Progress {
         }
     }
 
-    /// Whether every service that was asked for is known, and active or impossible.
+    /// Whether every requested service is known, and active or impossible.
     pub(crate) fn is_complete(&self, mirror: &Mirror) -> bool {
         mirror.revision >= self.targets.revision
             && self.unsettled == 0
@@ -126,7 +126,7 @@ impl Progress {
             .is_some_and(|((found, _), _)| found == key)
     }
 
-    /// The cluster has told which services the namespace has, and all of them are here.
+    /// The cluster has listed the services of the namespace, and all of them are here.
     fn is_listed(&self, key: &str, mirror: &Mirror) -> bool {
         let seen = self.seen.get(key).copied().unwrap_or(0);
         mirror
@@ -135,12 +135,12 @@ impl Progress {
             .any(|(_, ns)| ns.state() == NamespaceState::Watching && seen >= ns.services)
     }
 
-    /// Ids of the services that were asked for and exist.
+    /// Ids of the requested services that exist.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &Id> {
         self.states.keys()
     }
 
-    /// What is there, for the last line: `11 services active, 1 cannot be forwarded`.
+    /// Totals for the last line: `11 services active, 1 cannot be forwarded`.
     pub(crate) fn summary(&self) -> String {
         let count = |wanted| {
             self.states
@@ -150,7 +150,7 @@ impl Progress {
         };
         let mut text = format!("{} active", services(count(ServiceState::Active)));
         let others = [
-            (count(ServiceState::Partial), "partly active"),
+            (count(ServiceState::Partial), "partially active"),
             (
                 count(ServiceState::Pending) + count(ServiceState::Unspecified),
                 "pending",
@@ -164,7 +164,7 @@ impl Progress {
         text
     }
 
-    /// What is missing: a headline, one line for each cause, and what to do if the daemon says so.
+    /// What is missing: a headline, one line for each cause, and the daemon's hint, if any.
     pub(crate) fn missing(&self, mirror: &Mirror) -> Missing {
         let mut causes = Vec::new();
         let mut hint = String::new();
@@ -200,9 +200,9 @@ impl Progress {
                 services(self.states.len()),
                 if unsettled == 1 { "is" } else { "are" }
             ),
-            (_, 0) => format!("{} is not forwarded completely", self.targets.keys()),
+            (_, 0) => format!("{} is not fully forwarded", self.targets.keys()),
             (_, unsettled) => format!(
-                "{} is not forwarded completely, and {unsettled} of {} not active",
+                "{} is not fully forwarded, and {unsettled} of {} not active",
                 self.targets.keys(),
                 services(self.states.len())
             ),
@@ -211,7 +211,7 @@ impl Progress {
     }
 }
 
-/// What `--wait` waited for in vain.
+/// What `--wait` did not see in time.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
     /// The headline, without the time.
@@ -228,18 +228,15 @@ fn namespace_cause(key: &str, mirror: &Mirror) -> (String, String) {
         .range((key.to_owned(), 0)..=(key.to_owned(), u32::MAX))
         .next();
     let Some((_, namespace)) = found else {
-        return (
-            format!("{key}: the daemon no longer forwards it"),
-            String::new(),
-        );
+        return (format!("{key}: no longer forwarded"), String::new());
     };
     let failure = namespace.failure.clone().unwrap_or_default();
     let cause = match namespace.state() {
         NamespaceState::Failed => failure.message,
         NamespaceState::Connecting | NamespaceState::Unspecified => {
-            "the cluster has not told its services yet".to_owned()
+            "waiting for the cluster's service list".to_owned()
         }
-        NamespaceState::Watching => "not all of its services are set up yet".to_owned(),
+        NamespaceState::Watching => "some of its services are not set up yet".to_owned(),
     };
     (format!("{key}: {cause}"), failure.hint)
 }

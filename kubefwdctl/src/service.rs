@@ -44,7 +44,7 @@ impl Manager {
         }
     }
 
-    /// The command that starts the daemon anew.
+    /// The command that restarts the daemon.
     pub(crate) fn restart_command(self) -> &'static str {
         match self {
             Self::Systemd => "sudo systemctl restart kubefwdd",
@@ -53,7 +53,7 @@ impl Manager {
         }
     }
 
-    /// The command that lets a user use the daemon.
+    /// The command that allows a user to use the daemon.
     pub(crate) fn join_group_command(self, user: &str) -> String {
         match self {
             Self::Launchd => format!("sudo dseditgroup -o edit -a {user} -t user kubefwd"),

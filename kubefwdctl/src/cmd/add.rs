@@ -24,30 +24,30 @@ use crate::output::{Format, Output, shape};
 use crate::parse;
 use crate::progress::{Progress, Targets, explain};
 
-/// Settings that hold for everything that one command adds.
+/// Settings for everything that one command adds.
 #[derive(Args, Debug)]
 pub(crate) struct AddSettings {
     #[command(flatten)]
     pub(crate) access: AccessArgs,
-    /// Listen on another port than the service has
+    /// Map a service port to a different local port (repeatable)
     #[arg(long, value_name = "SERVICE_PORT:LOCAL_PORT", value_parser = parse::port_mapping, help_heading = "Forwarding")]
     port_map: Vec<PortMapping>,
-    /// Also answer to SERVICE.DOMAIN
+    /// Also add names under this domain, such as SERVICE.DOMAIN
     #[arg(long, value_name = "DOMAIN", help_heading = "Forwarding")]
     domain: Option<String>,
-    /// How new connections choose among ready pods: primary, round-robin or least-connections [default: primary]
+    /// How to pick a ready pod for each new connection: primary, round-robin or least-connections [default: primary]
     #[arg(
         long,
         value_enum,
-        value_name = "HOW",
+        value_name = "POLICY",
         hide_possible_values = true,
         help_heading = "Forwarding"
     )]
     balance: Option<BalanceChoice>,
-    /// Accept it even if the cluster cannot be asked now or does not have it yet
+    /// Add it even if the cluster is unreachable or the object does not exist yet
     #[arg(long, help_heading = "Forwarding")]
     defer: bool,
-    /// Wait until every service is active; exits with 3 when that takes longer [default time: 30s]
+    /// Wait until every service is active, for 30s unless TIME is given; exits with 3 on timeout
     #[arg(
         long,
         value_name = "TIME",
@@ -58,12 +58,12 @@ pub(crate) struct AddSettings {
         help_heading = "Duration"
     )]
     pub(crate) wait: Option<Duration>,
-    /// Forward as long as this command runs
+    /// Forward only while this command runs
     #[arg(long, help_heading = "Duration")]
     attach: bool,
 }
 
-/// How a new connection chooses among ready pods.
+/// How a ready pod is picked for each new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BalanceChoice {
     /// The same pod while it is ready
@@ -75,7 +75,7 @@ pub(crate) enum BalanceChoice {
 }
 
 impl AddSettings {
-    /// As the daemon wants them.
+    /// In the form of the daemon's API.
     pub(crate) fn to_options(&self) -> Options {
         let balance = match self.balance {
             None => Balance::Unspecified,
@@ -113,7 +113,7 @@ impl Wishes {
     }
 }
 
-/// Adds, and then waits or stays as long as the settings say.
+/// Adds, and then waits or stays attached as the settings say.
 ///
 /// # Errors
 /// What is left to report.
@@ -126,7 +126,7 @@ pub(crate) async fn run(
     if settings.attach {
         return attach::run(session, daemon, wishes, settings.wait).await;
     }
-    // Opened before the change, so that nothing of it can be missed.
+    // Opened before the change, so that no update is missed.
     let follow = match settings.wait {
         Some(limit) => {
             let what = format!("cannot forward {}", wishes.names());
@@ -172,7 +172,7 @@ async fn wait(
                 return Err(not_active(&progress, &follow.mirror, limit));
             }
             () = interrupts.next() => {
-                out.note(&format!("interrupted; {keys} stays forwarded"));
+                out.note(&format!("interrupted; still forwarding {keys}"));
                 return Err(CliError::Interrupted);
             }
         }
@@ -183,7 +183,7 @@ async fn wait(
     Ok(())
 }
 
-/// The error of a wait that ran out of time.
+/// The error of a wait that timed out.
 pub(crate) fn not_active(progress: &Progress, mirror: &Mirror, limit: Duration) -> CliError {
     let missing = progress.missing(mirror);
     CliError::NotActive {
@@ -249,7 +249,7 @@ impl Addition {
         }
     }
 
-    /// One that fails does not hold up the others; without a connection nothing more can work.
+    /// One failure does not stop the others; a lost connection does.
     async fn add_all(&mut self, daemon: &mut Daemon, wishes: Wishes) -> Result<(), CliError> {
         for wish in wishes.namespaces {
             let namespace = wish.namespace.clone();
@@ -349,7 +349,7 @@ impl Addition {
     }
 }
 
-/// Whether structured output goes on, one object per line, or is one value that somebody else prints at the end.
+/// Whether structured output is a stream, one object per line, or one value that the caller prints at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Series {
     /// One value at the end.
@@ -358,7 +358,7 @@ pub(crate) enum Series {
     Live,
 }
 
-/// Prints a line for each service when it is up (or cannot be), and again when that changes.
+/// Prints a line for each service once it is up (or cannot be), and again when that changes.
 pub(crate) struct ServiceLines {
     out: Output,
     series: Series,
@@ -377,7 +377,7 @@ impl ServiceLines {
         }
     }
 
-    /// Prints those of these services about which there is something new to say.
+    /// Prints those of these services that have news.
     ///
     /// # Errors
     /// [`CliError::Output`].

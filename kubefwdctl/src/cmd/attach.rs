@@ -1,7 +1,7 @@
 //! `--attach`: forwards that live as long as this command does.
 //!
-//! The daemon removes them when the stream ends, however it ends. This side only has to keep the stream open, to say
-//! what comes up, and, when it is interrupted, to end after the names are gone: what runs next finds the machine as it was.
+//! The daemon removes them when the stream ends, however it ends. This side only has to keep the stream open, report what
+//! comes up and, when interrupted, exit after the names are gone, so that the next program finds the machine as it was.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::mirror::{Id, Mirror};
 use crate::output::{Format, Output};
 use crate::progress::{Progress, Targets};
 
-/// How long an interrupted command stays to see its forwards go.
+/// How long an interrupted command waits for its forwards to go.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Adds, stays until an interrupt or the daemon's end, and leaves nothing behind.
+/// Adds, stays until interrupted or until the daemon exits, and leaves nothing behind.
 ///
 /// # Errors
-/// [`CliError::Interrupted`] as the normal end; [`CliError::NotActive`] when `limit` passes before all is active.
+/// [`CliError::Interrupted`] as the normal end; [`CliError::NotActive`] if not everything is active within `limit`.
 pub(crate) async fn run(
     session: &Session,
     mut daemon: Daemon,
@@ -37,7 +37,7 @@ pub(crate) async fn run(
     let mut interrupts = Interrupts::new()?;
     let what = format!("cannot forward {}", wishes.names());
     let mut follow = Follow::open(&mut daemon, Filter::default(), &what).await?;
-    follow.what = "the forwards ended".to_owned();
+    follow.what = "forwarding ended".to_owned();
     let before = keys(&follow.mirror);
     let (stream, targets) = tokio::select! {
         begun = begin(&mut daemon, wishes, &what) => begun?,
@@ -61,8 +61,8 @@ pub(crate) async fn run(
         };
         let gone = farewell(&mut follow, &own, &mut interrupts).await;
         out.note(&match gone {
-            true => format!("ended; {names} is no longer forwarded"),
-            false => format!("ended; the daemon is removing {names}"),
+            true => format!("stopped forwarding {names}"),
+            false => format!("stopping; the daemon is still removing {names}"),
         });
     }
     result
@@ -120,7 +120,7 @@ async fn hold(
             if out.confirms() {
                 out.data(&format!("{}\n", progress.summary()))?;
             }
-            out.note("forwarding until this command ends (Ctrl-C)");
+            out.note("forwarding until interrupted (Ctrl-C)");
         }
         let pending_deadline = deadline.filter(|_| !told);
         tokio::select! {
@@ -131,7 +131,7 @@ async fn hold(
             message = lease.stream.message() => match message {
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(ended()),
-                Err(status) => return Err(CliError::from_status("the forwards ended", &status)),
+                Err(status) => return Err(CliError::from_status("forwarding ended", &status)),
             },
             () = reached(pending_deadline) => {
                 let limit = limit.unwrap_or_default();
@@ -142,7 +142,7 @@ async fn hold(
     }
 }
 
-/// Never, if there is no deadline.
+/// Waits for the deadline; forever if there is none.
 async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -150,7 +150,7 @@ async fn reached(deadline: Option<Instant>) {
     }
 }
 
-/// What this command added: the keys that it was answered, without those that were there before.
+/// What this command added: the keys that the daemon returned, without those that existed before.
 struct Own {
     before: BTreeSet<String>,
     targets: Targets,
@@ -177,12 +177,12 @@ fn keys(mirror: &Mirror) -> BTreeSet<String> {
     ids.map(|(key, _)| key.clone()).collect()
 }
 
-/// Waits until the forwards are gone; not for ever, and not against a second interrupt.
+/// Waits until the forwards are gone, up to a limit or a second interrupt.
 async fn farewell(follow: &mut Follow, own: &Own, interrupts: &mut Interrupts) -> bool {
     let watch = async {
         while !own.is_gone(&follow.mirror) {
             if follow.receive().await.is_err() {
-                // Without the daemon there are no forwards either, but who knows.
+                // Without the daemon the forwards should be gone too, but we cannot tell.
                 return false;
             }
         }
@@ -197,7 +197,7 @@ async fn farewell(follow: &mut Follow, own: &Own, interrupts: &mut Interrupts) -
 
 fn ended() -> CliError {
     CliError::Lost {
-        what: "the forwards ended".to_owned(),
-        cause: "the daemon closed it, probably because it stops".to_owned(),
+        what: "forwarding ended".to_owned(),
+        cause: "the daemon closed it, probably because it is stopping".to_owned(),
     }
 }

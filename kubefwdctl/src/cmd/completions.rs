@@ -7,9 +7,9 @@ use super::Session;
 use crate::cli::Cli;
 use crate::error::CliError;
 
-/// Shown below the help.
+/// Shown after the help.
 pub(crate) const HOW_TO: &str = "\
-Packages install these scripts. Without a package:
+Packages install these scripts. To install one yourself:
   bash        kubefwdctl completions bash > ~/.local/share/bash-completion/completions/kubefwdctl
   zsh         kubefwdctl completions zsh > \"${fpath[1]}/_kubefwdctl\"
   fish        kubefwdctl completions fish > ~/.config/fish/completions/kubefwdctl.fish";

@@ -11,7 +11,7 @@ use crate::output::{listing, shape};
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContextCommand {
-    /// List the contexts
+    /// List contexts
     #[command(alias = "list")]
     Ls(KubeconfigArgs),
 }
@@ -29,7 +29,7 @@ pub(crate) async fn run(session: &Session, command: ContextCommand) -> Result<()
     };
     let answer = daemon.control.list_contexts(request).await;
     let answer = answer
-        .map_err(|status| CliError::from_status("cannot list the contexts", &status))?
+        .map_err(|status| CliError::from_status("cannot list contexts", &status))?
         .into_inner();
     let current = answer.current_context;
     let contexts: Vec<_> = answer

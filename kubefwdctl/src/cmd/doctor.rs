@@ -1,4 +1,4 @@
-//! `kubefwdctl doctor`: what is wrong, first as this side can see it, then as the daemon does.
+//! `kubefwdctl doctor`: diagnoses problems, first on this side, then in the daemon.
 
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ async fn diagnose(mut daemon: Daemon) -> Vec<Finding> {
             findings.into_iter().map(Finding::from).collect()
         }
         Err(status) => {
-            let error = CliError::from_status("the daemon does not say how it is", &status);
+            let error = CliError::from_status("the daemon did not report its status", &status);
             vec![from_error("diagnosis", &error)]
         }
     }
@@ -75,7 +75,7 @@ fn version(daemon: &Daemon) -> Finding {
     }
 }
 
-/// The daemon looks the user up at each request, so the user database counts, not the groups of this session.
+/// The daemon looks the user up for each request, so the user database counts, not the groups of this session.
 fn membership() -> Finding {
     let uid = Uid::effective();
     if uid.is_root() {
@@ -98,7 +98,7 @@ fn membership() -> Finding {
         Ok(None) => finding(
             "error",
             "permission",
-            format!("there is no group {GROUP}, so only root may use the daemon"),
+            format!("group {GROUP} does not exist, so only root may use the daemon"),
             match Manager::of_this_machine() {
                 Manager::Launchd => format!("sudo dseditgroup -o create {GROUP}"),
                 Manager::Systemd | Manager::None => format!("sudo groupadd --system {GROUP}"),
@@ -107,7 +107,7 @@ fn membership() -> Finding {
         Err(error) => finding(
             "warning",
             "permission",
-            format!("the group database does not answer: {error}"),
+            format!("cannot look up group {GROUP}: {error}"),
             format!("getent group {GROUP}"),
         ),
     }
@@ -118,7 +118,7 @@ fn is_member(group: &Group, user: Option<&User>) -> bool {
     listed || own_groups().contains(&group.gid)
 }
 
-/// Groups of this process: they also come from sources that do not list their members.
+/// Groups of this process: some come from sources that do not list their members.
 fn own_groups() -> Vec<Gid> {
     let groups = rustix::process::getgroups().unwrap_or_default();
     groups
@@ -152,7 +152,7 @@ fn judge_kubeconfig(source: &str, files: &[PathBuf], exists: impl Fn(&Path) -> b
         ("", absent) => finding(
             "warning",
             "kubeconfig",
-            format!("no kubeconfig: {source} leads to no file ({absent})"),
+            format!("no kubeconfig: {source} names no existing file ({absent})"),
             "kubefwdctl ns add NAMESPACE --kubeconfig FILE".to_owned(),
         ),
         (present, "") => ok("kubeconfig", present.to_owned()),
@@ -219,7 +219,7 @@ mod tests {
         assert!(
             found
                 .message
-                .starts_with("no answer: the daemon does not know this call")
+                .starts_with("no answer: the daemon does not support this call")
         );
         assert_eq!(found.hint, "kubefwdctl version");
     }

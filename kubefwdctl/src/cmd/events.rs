@@ -1,4 +1,4 @@
-//! `kubefwdctl events`: what happened, and what happens.
+//! `kubefwdctl events`: past events, and new ones as they happen.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,18 +16,18 @@ use crate::parse;
 
 /// How many events are shown unless the command line says otherwise.
 const DEFAULT_LIMIT: u32 = 50;
-const WHAT: &str = "cannot show the events";
+const WHAT: &str = "cannot show events";
 
 /// `events`
 #[derive(Args, Debug)]
 pub(crate) struct EventsArgs {
-    /// Go on with every event
+    /// Watch for new events
     #[arg(short, long)]
     watch: bool,
-    /// Only those of the last while, such as 5m
+    /// Only events newer than this, such as 5m
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     since: Option<Duration>,
-    /// Only the newest so many of those that are kept [default: 50, or all with --since]
+    /// Show only the last COUNT events [default: 50, or all with --since]
     #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
@@ -59,10 +59,9 @@ pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<(), CliE
     let mut printer = Printer::new(session.out, args.watch);
     while let Some(message) = stream.message().await.map_err(refused)? {
         if message.gap {
-            session.out.warning(
-                "some events are missing here: the daemon no longer has them",
-                "",
-            );
+            session
+                .out
+                .warning("some events are missing: the daemon no longer has them", "");
         }
         let Some(event) = message.event.map(Event::from) else {
             continue;
@@ -79,7 +78,7 @@ pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<(), CliE
     if args.watch {
         return Err(CliError::Lost {
             what: WHAT.to_owned(),
-            cause: "the daemon closed it, probably because it stops".to_owned(),
+            cause: "the daemon closed it, probably because it is stopping".to_owned(),
         });
     }
     Ok(())
@@ -91,7 +90,7 @@ fn oldest(since: Duration) -> Option<Timestamp> {
     Timestamp::try_from(time).ok()
 }
 
-/// Prints at once where output goes on, else when all is there.
+/// Prints events as they arrive when watching, else all at the end.
 struct Printer {
     out: Output,
     table: Table,
@@ -136,6 +135,6 @@ impl Printer {
         if self.live {
             return Ok(());
         }
-        listing::print(&self.out, &self.kept, "nothing happened")
+        listing::print(&self.out, &self.kept, "no events")
     }
 }

@@ -14,10 +14,10 @@ use crate::output::shape::Forward;
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum FwdCommand {
-    /// List the forwarded ports
+    /// List forwarded ports
     #[command(alias = "list")]
     Ls(ScopeArgs),
-    /// Close tunnels so that they are opened anew; connections through them end
+    /// Close and reopen tunnels; this drops their connections
     Reconnect(ReconnectArgs),
 }
 
@@ -25,13 +25,13 @@ pub(crate) enum FwdCommand {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("which").required(true).args(["keys", "all", "failed"]))]
 pub(crate) struct ReconnectArgs {
-    /// Keys of services or forwards
+    /// Service or forward keys
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
     /// All of yours
     #[arg(long)]
     all: bool,
-    /// Those in error
+    /// All of yours that are in error
     #[arg(long)]
     failed: bool,
     #[command(flatten)]
@@ -52,7 +52,7 @@ struct Reconnected {
 pub(crate) async fn run(session: &Session, command: FwdCommand) -> Result<(), CliError> {
     match command {
         FwdCommand::Ls(scope) => {
-            let if_none = "no port is forwarded; start with: kubefwdctl ns add NAMESPACE";
+            let if_none = "no ports are forwarded; start with: kubefwdctl ns add NAMESPACE";
             list::run::<Forward>(session, scope.to_filter(), scope.watch, if_none).await
         }
         FwdCommand::Reconnect(args) => reconnect(session, args).await,
@@ -81,11 +81,11 @@ async fn reconnect(session: &Session, args: ReconnectArgs) -> Result<(), CliErro
         }),
         Format::Name => out.data(&lines(&services, "")),
         Format::Table | Format::Wide if services.is_empty() => {
-            out.note("there was nothing to reconnect");
+            out.note("nothing to reconnect");
             Ok(())
         }
         Format::Table | Format::Wide if out.confirms() => {
-            out.data(&lines(&services, " reconnects"))
+            out.data(&lines(&services, " reconnecting"))
         }
         Format::Table | Format::Wide => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! `kubefwdctl hosts`: the names that lead to forwarded services.
+//! `kubefwdctl hosts`: the names of forwarded services.
 
 use kubefwd_proto::control::v1::GetHostsRequest;
 
@@ -15,12 +15,12 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
     let mut daemon = session.connect().await?;
     let answer = daemon.control.get_hosts(GetHostsRequest {}).await;
     let answer = answer
-        .map_err(|status| CliError::from_status("cannot list the names", &status))?
+        .map_err(|status| CliError::from_status("cannot list host names", &status))?
         .into_inner();
     let file = answer.file.unwrap_or_default();
     if !file.error.is_empty() {
         session.out.warning(
-            &format!("{} could not be written: {}", file.path, file.error),
+            &format!("cannot write {}: {}", file.path, file.error),
             "kubefwdctl doctor",
         );
     }
@@ -34,5 +34,5 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
             uid: entry.uid,
         })
         .collect();
-    listing::print(&session.out, &names, "no names: nothing is forwarded")
+    listing::print(&session.out, &names, "no host names: nothing is forwarded")
 }

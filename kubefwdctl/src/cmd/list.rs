@@ -1,4 +1,4 @@
-//! What `ns ls`, `svc ls` and `fwd ls` share: one answer, or the watch.
+//! What `ns ls`, `svc ls` and `fwd ls` share: a single list, or a watch.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::mirror::{Delta, Mirror};
 use crate::output::listing::{self, Follower, Listed};
 use crate::output::shape::{self, Forward, Namespace, Service};
 
-/// A kind of object that `List` and `Watch` tell about.
+/// A kind of object that `List` and `Watch` return.
 pub(crate) trait Viewed: Listed + PartialEq {
     /// All of them.
     fn all(mirror: &Mirror) -> Vec<Self>
@@ -28,7 +28,7 @@ pub(crate) trait Viewed: Listed + PartialEq {
         Self: Sized;
 }
 
-/// Prints what there is and, with `watch`, goes on with every change until the daemon or the reader ends.
+/// Prints what there is and, with `watch`, every change until the daemon stops or the reader goes away.
 ///
 /// # Errors
 /// The daemon's refusal, a lost connection, or [`CliError::Output`].
@@ -39,7 +39,7 @@ pub(crate) async fn run<T: Viewed>(
     if_none: &str,
 ) -> Result<(), CliError> {
     let mut daemon = session.connect().await?;
-    let what = format!("cannot list the {}", T::PLURAL);
+    let what = format!("cannot list {}", T::PLURAL);
     if !watch {
         let request = ListRequest {
             filter: Some(filter),
@@ -54,7 +54,7 @@ pub(crate) async fn run<T: Viewed>(
         return listing::print(&session.out, &T::all(&mirror), if_none);
     }
     let mut follow = Follow::open(&mut daemon, filter, &what).await?;
-    follow.what = format!("cannot go on with the {}", T::PLURAL);
+    follow.what = format!("stopped watching {}", T::PLURAL);
     let mut follower = Follower::new(session.out);
     follower.replace(T::all(&follow.mirror))?;
     loop {

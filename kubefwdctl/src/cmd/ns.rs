@@ -13,12 +13,12 @@ use crate::output::shape::Namespace;
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NsCommand {
-    /// Forward every service of a namespace
+    /// Forward every service of the given namespaces
     Add(NsAddArgs),
     /// Stop forwarding namespaces
     #[command(aliases = ["remove", "delete"])]
     Rm(RemoveArgs),
-    /// List the forwarded namespaces
+    /// List forwarded namespaces
     #[command(alias = "list")]
     Ls(NsLsArgs),
 }
@@ -39,16 +39,16 @@ pub(crate) struct NsAddArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionArgs {
-    /// Only services with these labels, as in kubectl -l
+    /// Only services matching this label selector, as with kubectl -l
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
-    /// Only services with these fields, such as metadata.name=db
+    /// Only services matching this field selector, such as metadata.name=db
     #[arg(short = 'f', long, value_name = "SELECTOR")]
     field_selector: Option<String>,
-    /// Only services whose name matches this glob, or another one given in this way
+    /// Only services whose name matches this glob (repeatable)
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
-    /// No services whose name matches this glob
+    /// Skip services whose name matches this glob (repeatable)
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 }
@@ -59,10 +59,10 @@ pub(crate) struct NsLsArgs {
     /// Only this context
     #[arg(long, value_name = "CONTEXT")]
     context: Option<String>,
-    /// Those of all users
+    /// Include those of other users
     #[arg(short = 'A', long)]
     all_users: bool,
-    /// Go on with every change
+    /// Watch for changes
     #[arg(short, long)]
     watch: bool,
 }
@@ -84,7 +84,7 @@ pub(crate) async fn run(session: &Session, command: NsCommand) -> Result<(), Cli
                 all_users: args.all_users,
                 ..Filter::default()
             };
-            let if_none = "no namespace is forwarded; start with: kubefwdctl ns add NAMESPACE";
+            let if_none = "no namespaces are forwarded; start with: kubefwdctl ns add NAMESPACE";
             list::run::<Namespace>(session, filter, args.watch, if_none).await
         }
     }

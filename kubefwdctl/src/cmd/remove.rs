@@ -11,7 +11,7 @@ use crate::output::{Format, Output};
 /// What to remove.
 #[derive(Args, Debug)]
 pub(crate) struct RemoveArgs {
-    /// Keys as in the lists, or the beginning of one where that is unambiguous
+    /// Keys as listed, or unambiguous prefixes of them
     #[arg(
         required_unless_present = "all",
         conflicts_with = "all",
@@ -33,7 +33,7 @@ impl RemoveArgs {
             .chain(self.keys.iter().map(|key| Some(key.as_str())))
     }
 
-    /// Whose; absent: the caller's.
+    /// The user whose objects to remove; absent: the caller.
     pub(crate) fn uid(&self) -> Option<u32> {
         self.user.user
     }
@@ -42,7 +42,7 @@ impl RemoveArgs {
 /// Whose objects.
 #[derive(Args, Debug)]
 pub(crate) struct UserArgs {
-    /// Those of this user (name or number); only root may
+    /// Act on this user's objects (name or uid); root only
     #[arg(long, value_name = "USER", value_parser = user)]
     pub(crate) user: Option<u32>,
 }
@@ -54,12 +54,12 @@ fn user(text: &str) -> Result<u32, String> {
     }
     match User::from_name(text) {
         Ok(Some(user)) => Ok(user.uid.as_raw()),
-        Ok(None) => Err("there is no such user".to_owned()),
-        Err(error) => Err(format!("the user database does not answer: {error}")),
+        Ok(None) => Err("no such user".to_owned()),
+        Err(error) => Err(format!("cannot look up the user: {error}")),
     }
 }
 
-/// Collects the answers of several removals: one that fails does not hold up the others.
+/// Collects the answers of several removals: one failure does not stop the others.
 #[derive(Debug)]
 pub(crate) struct Removal {
     out: Output,
@@ -83,10 +83,10 @@ impl Removal {
         }
     }
 
-    /// Takes over one answer: the keys that are gone.
+    /// Takes one answer: the keys that were removed.
     ///
     /// # Errors
-    /// [`CliError::Lost`], because nothing more can work; [`CliError::Output`].
+    /// [`CliError::Lost`], since no further request can succeed; [`CliError::Output`].
     pub(crate) fn take(
         &mut self,
         what: String,
@@ -119,7 +119,7 @@ impl Removal {
         Ok(())
     }
 
-    /// Prints the structured form and ends with the first failure's exit code.
+    /// Prints the structured form and returns the first failure's exit code.
     ///
     /// # Errors
     /// [`CliError::Reported`] if a removal failed; [`CliError::Output`].
@@ -128,7 +128,7 @@ impl Removal {
             let removed = &self.removed;
             self.out.value(&Removed { removed })?;
         } else if self.removed.is_empty() && self.failed.is_none() {
-            self.out.note("there was nothing to remove");
+            self.out.note("nothing to remove");
         }
         self.failed
             .map_or(Ok(()), |code| Err(CliError::Reported(code)))

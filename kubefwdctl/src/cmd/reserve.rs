@@ -1,4 +1,4 @@
-//! `kubefwdctl reserve`: addresses that are kept for services.
+//! `kubefwdctl reserve`: addresses reserved for services.
 
 use std::net::Ipv4Addr;
 
@@ -14,12 +14,12 @@ use crate::output::{listing, shape};
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReserveCommand {
-    /// Keep an address for a service
+    /// Reserve an address for a service
     Add(ReserveAddArgs),
     /// Release an address
     #[command(aliases = ["remove", "delete"])]
     Rm(ReserveRmArgs),
-    /// List the kept addresses
+    /// List reserved addresses
     #[command(alias = "list")]
     Ls,
 }
@@ -27,7 +27,7 @@ pub(crate) enum ReserveCommand {
 /// `reserve add`
 #[derive(Args, Debug)]
 pub(crate) struct ReserveAddArgs {
-    /// Key of the service: service.namespace.context, or pod.service.namespace.context
+    /// Service key: service.namespace.context, or pod.service.namespace.context
     #[arg(value_name = "KEY")]
     key: String,
     /// Loopback address
@@ -57,7 +57,7 @@ pub(crate) async fn run(session: &Session, command: ReserveCommand) -> Result<()
 
 async fn add(session: &Session, args: ReserveAddArgs) -> Result<(), CliError> {
     let mut daemon = session.connect_to_change().await?;
-    let what = format!("cannot keep {} for {}", args.address, args.key);
+    let what = format!("cannot reserve {} for {}", args.address, args.key);
     let reservation = Reservation {
         key: args.key.clone(),
         address: args.address.to_string(),
@@ -70,7 +70,7 @@ async fn add(session: &Session, args: ReserveAddArgs) -> Result<(), CliError> {
     answer.map_err(|status| CliError::from_status(what, &status))?;
     session
         .out
-        .note(&format!("{} is kept for {}", args.address, args.key));
+        .note(&format!("{} is reserved for {}", args.address, args.key));
     Ok(())
 }
 
@@ -85,7 +85,7 @@ async fn remove(session: &Session, args: ReserveRmArgs) -> Result<(), CliError> 
     })?;
     session
         .out
-        .note(&format!("{} is no longer kept", args.target));
+        .note(&format!("{} is no longer reserved", args.target));
     Ok(())
 }
 
@@ -96,11 +96,11 @@ async fn list(session: &Session) -> Result<(), CliError> {
         .list_reservations(ListReservationsRequest {})
         .await;
     let reservations: Vec<_> = answer
-        .map_err(|status| CliError::from_status("cannot list the kept addresses", &status))?
+        .map_err(|status| CliError::from_status("cannot list reserved addresses", &status))?
         .into_inner()
         .reservations
         .into_iter()
         .map(shape::Reservation::from)
         .collect();
-    listing::print(&session.out, &reservations, "no address is kept")
+    listing::print(&session.out, &reservations, "no addresses are reserved")
 }

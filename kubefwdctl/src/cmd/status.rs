@@ -21,7 +21,7 @@ use crate::output::{Format, Output, units};
 /// `status`
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
-    /// Go on with every change
+    /// Watch for changes
     #[arg(short, long)]
     watch: bool,
 }
@@ -79,7 +79,7 @@ struct HostsFile {
     error: String,
 }
 
-/// Prints how the daemon is.
+/// Prints the daemon's status.
 ///
 /// # Errors
 /// [`CliError::Degraded`] when it is not healthy, and what is left to report.
@@ -105,13 +105,13 @@ pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<(), CliE
     }
 }
 
-/// Whatever is forwarded changes the status; so the watch says when to ask again.
+/// Every change to a forward changes the status, so the watch tells when to query it again.
 async fn watch(out: &Output, daemon: &mut Daemon) -> Result<(), CliError> {
     let all = Filter {
         all_users: true,
         ..Filter::default()
     };
-    let mut follow = Follow::open(daemon, all, "cannot go on with the status").await?;
+    let mut follow = Follow::open(daemon, all, "cannot watch the status").await?;
     let mut table = Table::new(out.is_coloured());
     let mut shown: Option<Status> = None;
     loop {
@@ -220,7 +220,7 @@ impl From<GetStatusResponse> for Status {
     }
 }
 
-/// Two columns: what, and how it is.
+/// Two columns: title and value.
 fn text(status: &Status, coloured: bool, now: Timestamp) -> String {
     let since = status.started_at.map(|started| now.duration_since(started));
     let up = match since.and_then(|since| Duration::try_from(since).ok()) {

@@ -1,4 +1,4 @@
-//! `kubefwdctl svc`: single services, and what answers where.
+//! `kubefwdctl svc`: single services, and the list of all.
 
 use std::net::Ipv4Addr;
 
@@ -24,9 +24,9 @@ pub(crate) enum SvcCommand {
     /// Stop forwarding single services
     #[command(aliases = ["remove", "delete"])]
     Rm(RemoveArgs),
-    /// Look for HTTP requests in what goes through services, or do not
+    /// Turn recording of HTTP requests on or off
     Capture(CaptureArgs),
-    /// List all forwarded services, also those of forwarded namespaces
+    /// List forwarded services, including those of forwarded namespaces
     #[command(alias = "list")]
     Ls(ScopeArgs),
 }
@@ -34,10 +34,10 @@ pub(crate) enum SvcCommand {
 /// `svc add`
 #[derive(Args, Debug)]
 pub(crate) struct SvcAddArgs {
-    /// Services, each with the ports to forward [default: all ports]
+    /// Services, optionally with the ports to forward [default: all ports]
     #[arg(required = true, value_name = "NAMESPACE/SERVICE[:PORT[,PORT]]")]
     services: Vec<ServiceTarget>,
-    /// Loopback address of the service, if it is a single one [default: the daemon chooses]
+    /// Loopback address, for a single service only [default: chosen by the daemon]
     #[arg(long, value_name = "ADDRESS")]
     local_ip: Option<Ipv4Addr>,
     #[command(flatten)]
@@ -47,9 +47,9 @@ pub(crate) struct SvcAddArgs {
 /// `svc capture`
 #[derive(Args, Debug)]
 pub(crate) struct CaptureArgs {
-    /// From the next connection on
+    /// Applies to new connections
     state: Switch,
-    /// Services
+    /// Service keys
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
     #[command(flatten)]
@@ -79,16 +79,16 @@ pub(crate) struct ScopeArgs {
     /// Only this context
     #[arg(long, value_name = "CONTEXT")]
     context: Option<String>,
-    /// Those of all users
+    /// Include those of other users
     #[arg(short = 'A', long)]
     all_users: bool,
-    /// Go on with every change
+    /// Watch for changes
     #[arg(short, long)]
     pub(crate) watch: bool,
 }
 
 impl ScopeArgs {
-    /// As the daemon wants it.
+    /// In the form of the daemon's API.
     pub(crate) fn to_filter(&self) -> Filter {
         Filter {
             namespace: self.namespace.clone().unwrap_or_default(),
@@ -112,7 +112,7 @@ pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), Cl
         SvcCommand::Rm(args) => remove_services(session, &args).await,
         SvcCommand::Capture(args) => capture(session, args).await,
         SvcCommand::Ls(scope) => {
-            let if_none = "no service is forwarded; start with: kubefwdctl ns add NAMESPACE";
+            let if_none = "no services are forwarded; start with: kubefwdctl ns add NAMESPACE";
             list::run::<Service>(session, scope.to_filter(), scope.watch, if_none).await
         }
     }
@@ -121,8 +121,8 @@ pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), Cl
 fn wishes(args: &SvcAddArgs) -> Result<Wishes, CliError> {
     if args.local_ip.is_some() && args.services.len() > 1 {
         return Err(CliError::Usage {
-            what: "--local-ip is for one service, but there are several".to_owned(),
-            hint: "run kubefwdctl svc add once for each service that needs a fixed address"
+            what: "--local-ip takes exactly one service, but several were given".to_owned(),
+            hint: "run kubefwdctl svc add separately for each service that needs a fixed address"
                 .to_owned(),
         });
     }
@@ -147,7 +147,7 @@ async fn capture(session: &Session, args: CaptureArgs) -> Result<(), CliError> {
     let mut daemon = session.connect_to_change().await?;
     let mut set = Vec::new();
     for key in args.keys {
-        let what = format!("cannot change service {key}");
+        let what = format!("cannot change capture of service {key}");
         let uid = args.user.user;
         let request = SetCaptureRequest { key, on, uid };
         let answer = daemon.control.set_capture(request).await;
@@ -164,8 +164,8 @@ async fn capture(session: &Session, args: CaptureArgs) -> Result<(), CliError> {
     match out.format {
         Format::Json | Format::Yaml => out.value(&set),
         Format::Name => out.data(&lines("")),
-        Format::Table | Format::Wide if out.confirms() && on => out.data(&lines(" is captured")),
-        Format::Table | Format::Wide if out.confirms() => out.data(&lines(" is not captured")),
+        Format::Table | Format::Wide if out.confirms() && on => out.data(&lines(": capture on")),
+        Format::Table | Format::Wide if out.confirms() => out.data(&lines(": capture off")),
         Format::Table | Format::Wide => Ok(()),
     }
 }

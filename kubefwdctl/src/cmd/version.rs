@@ -11,7 +11,7 @@ use crate::output::Format;
 /// `version`
 #[derive(Args, Debug)]
 pub(crate) struct VersionArgs {
-    /// Do not ask the daemon
+    /// Show only the client version
     #[arg(long)]
     client: bool,
 }
@@ -32,7 +32,7 @@ struct Side {
     api_level: u32,
 }
 
-/// Prints the versions; this program's also when the daemon does not answer.
+/// Prints the versions; the client's even if the daemon does not answer.
 ///
 /// # Errors
 /// [`CliError::Unreachable`], after the client's version was printed.

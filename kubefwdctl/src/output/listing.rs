@@ -9,7 +9,7 @@ use super::table::{Cell, Table, Tone};
 use super::{Format, Output};
 use crate::error::CliError;
 
-/// An object that can stand in a list.
+/// An object that can be listed.
 pub(crate) trait Listed: Serialize {
     /// `service`: the field of one object in structured output.
     const KIND: &'static str;
@@ -32,7 +32,7 @@ pub(crate) trait Listed: Serialize {
     }
 }
 
-/// A list in structured output: `{"services": […]}`, with more fields before it where there are any.
+/// A list in structured output: `{"services": […]}`, with extra fields before it if there are any.
 struct List<'a, T, M> {
     more: &'a [(&'static str, M)],
     items: &'a [T],
@@ -49,7 +49,7 @@ impl<T: Listed, M: Serialize> Serialize for List<'_, T, M> {
     }
 }
 
-/// Prints all of them; `if_none` is said to a person when there are none.
+/// Prints all of them; `if_none` is the note if there are none.
 ///
 /// # Errors
 /// [`CliError::Output`].
@@ -57,7 +57,7 @@ pub(crate) fn print<T: Listed>(out: &Output, items: &[T], if_none: &str) -> Resu
     print_with::<T, ()>(out, &[], items, if_none)
 }
 
-/// The same with more fields beside the list in structured output.
+/// The same with extra fields beside the list in structured output.
 ///
 /// # Errors
 /// [`CliError::Output`].
@@ -111,7 +111,7 @@ fn header<T: Listed>(wide: bool) -> Vec<Cell> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Change {
-    /// It was there when the output began.
+    /// It existed when the output began.
     Current,
     /// It is new or differs from what was printed.
     Changed,
@@ -119,7 +119,7 @@ pub(crate) enum Change {
     Removed,
 }
 
-/// One line of structured output that goes on: `{"change": "removed", "service": {…}}`.
+/// One line of structured output when watching: `{"change": "removed", "service": {…}}`.
 struct Line<'a, T> {
     change: Change,
     item: &'a T,
@@ -134,7 +134,7 @@ impl<T: Listed> Serialize for Line<'_, T> {
     }
 }
 
-/// Prints objects as they change, each only when something shows.
+/// Prints objects as they change, if the change is visible.
 pub(crate) struct Follower<T> {
     out: Output,
     table: Table,
@@ -153,7 +153,7 @@ impl<T: Listed + PartialEq> Follower<T> {
         }
     }
 
-    /// Prints what is there, and what was there and no longer is.
+    /// Prints what exists, and what no longer does.
     ///
     /// # Errors
     /// [`CliError::Output`].
@@ -195,7 +195,7 @@ impl<T: Listed + PartialEq> Follower<T> {
         self.put(items, Change::Changed)
     }
 
-    /// Prints that those are gone, as far as they had been printed.
+    /// Prints that those are gone, if they had been printed.
     ///
     /// # Errors
     /// [`CliError::Output`].

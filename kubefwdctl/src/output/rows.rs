@@ -63,7 +63,7 @@ impl Listed for Namespace {
 }
 
 impl Namespace {
-    /// The conditions as the options that make them.
+    /// The selection, as command line options.
     fn selection(&self) -> String {
         let mut parts = Vec::new();
         if !self.label_selector.is_empty() {
@@ -129,7 +129,7 @@ impl Listed for Service {
 }
 
 impl Service {
-    /// The ports of the service's own address, ascending; `8080->80` where another port listens than the service has.
+    /// The ports of the service's own address, ascending; `8080->80` where the local port differs.
     pub(crate) fn ports(&self) -> String {
         let own: Vec<&Forward> = self.forwards.iter().filter(|f| !f.pod_address).collect();
         let shown = if own.is_empty() {
@@ -155,7 +155,7 @@ impl Service {
         texts.join(",")
     }
 
-    /// Why it is not (fully) active, and what it did not get.
+    /// Why it is not (fully) active, and which ports were skipped.
     pub(crate) fn message(&self) -> String {
         let mut parts = Vec::new();
         if !self.status_reason.is_empty() {

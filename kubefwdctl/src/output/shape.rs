@@ -1,4 +1,4 @@
-//! The structured form of what the daemon tells: the names of the REST interface, in a fixed order.
+//! The structured form of the daemon's answers: the field names of the REST API, in a fixed order.
 //!
 //! A field that has no value is absent; lists are never absent.
 
@@ -68,7 +68,7 @@ impl From<&proto::Namespace> for Namespace {
     }
 }
 
-/// A service, also one that cannot be forwarded.
+/// A service, including those that cannot be forwarded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Service {
@@ -219,7 +219,7 @@ pub(crate) fn forwards(service: &proto::Service) -> Vec<Forward> {
     forwards.into_iter().map(forward).collect()
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Event {
@@ -280,14 +280,14 @@ pub(crate) struct HostName {
     pub(crate) uid: u32,
 }
 
-/// An address that is kept for a service.
+/// An address reserved for a service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Reservation {
     pub(crate) key: String,
     #[serde(rename = "localIP")]
     pub(crate) address: String,
     pub(crate) owner: String,
-    /// It stands in the daemon's configuration file.
+    /// It comes from the daemon's configuration file.
     pub(crate) configured: bool,
 }
 
@@ -340,7 +340,7 @@ pub(crate) fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// The user's name, or the number where the user database does not know it.
+/// The user's name, or the uid if the user database does not know it.
 pub(crate) fn owner(user: &str, uid: u32) -> String {
     if user.is_empty() {
         uid.to_string()

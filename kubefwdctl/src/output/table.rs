@@ -53,7 +53,7 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Widths that grow with what was measured, so that rows printed later line up with those printed before.
+/// Column widths grow with what was measured, so that later rows line up with earlier ones.
 #[derive(Debug)]
 pub(crate) struct Table {
     widths: Vec<usize>,
@@ -69,7 +69,7 @@ impl Table {
         }
     }
 
-    /// Renders these rows below those that were rendered before. The last column is not padded.
+    /// Renders these rows below the earlier ones. The last column is not padded.
     pub(crate) fn render(&mut self, rows: &[Vec<Cell>]) -> String {
         for row in rows {
             self.measure(row);
@@ -93,7 +93,7 @@ impl Table {
         for (cell, width) in row.iter().zip(&self.widths) {
             let length = cell.text.chars().count();
             if length > 0 {
-                // Blanks are only written before something: no line ends in them.
+                // Blanks are only written before text, so no line ends in them.
                 line.extend(std::iter::repeat_n(' ', owed));
                 owed = 0;
                 let start = if self.coloured { cell.tone.start() } else { "" };

@@ -204,7 +204,7 @@ async fn an_interrupted_wait_leaves_the_forwards() {
     waiting.signal(Signal::SIGINT);
     let outcome = waiting.end().await;
     assert_eq!(outcome.code, Some(130));
-    assert_eq!(outcome.stderr, "interrupted; demo.real stays forwarded\n");
+    assert_eq!(outcome.stderr, "interrupted; still forwarding demo.real\n");
 }
 
 fn leased() -> Script {
@@ -250,7 +250,7 @@ async fn attached_forwards_end_with_the_command() {
         assert_eq!(outcome.code, Some(130));
         assert_eq!(
             outcome.stderr,
-            "forwarding until this command ends (Ctrl-C)\nended; demo.real is no longer forwarded\n"
+            "forwarding until interrupted (Ctrl-C)\nstopped forwarding demo.real\n"
         );
         // It stayed until the daemon had seen the lease end.
         assert_eq!(fake.asked().ended_leases, 1);
@@ -319,12 +319,12 @@ async fn removals_and_reconnects_reach_the_daemon() {
     );
     run(&socket, "svc rm --all").await;
     let reconnected = run(&socket, "fwd reconnect db.demo.real").await;
-    assert_eq!(reconnected.stdout, "db.demo.real reconnects\n");
+    assert_eq!(reconnected.stdout, "db.demo.real reconnecting\n");
     run(&socket, "fwd reconnect --failed").await;
     let off = run(&socket, "svc capture off db.demo.real api.demo.real").await;
     assert_eq!(
         off.stdout,
-        "db.demo.real is not captured\napi.demo.real is not captured\n"
+        "db.demo.real: capture off\napi.demo.real: capture off\n"
     );
     let on = run(&socket, "svc capture on db.demo.real -o name").await;
     assert_eq!(on.stdout, "db.demo.real\n");

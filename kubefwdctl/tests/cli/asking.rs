@@ -295,7 +295,7 @@ async fn the_doctor_adds_the_daemons_findings() {
     assert_eq!(outcome.code, Some(3));
     for expected in [
         "kubefwdd 9.8.7 answers on SOCKET",
-        "no kubeconfig: the default leads to no file (/nonexistent/home/.kube/config)",
+        "no kubeconfig: the default names no existing file (/nonexistent/home/.kube/config)",
         "a foreign line holds the name db\n  hint: remove the line: sudoedit /etc/hosts\n",
     ] {
         assert!(
@@ -312,7 +312,7 @@ async fn the_doctor_works_without_a_daemon() {
     let socket = directory.path().join("s");
     let outcome = run(&socket, "doctor -o json").await;
     assert_eq!(outcome.code, Some(3));
-    let message = "the kubefwd daemon is not running: there is no socket SOCKET";
+    let message = "the kubefwd daemon is not running: socket SOCKET does not exist";
     assert!(outcome.stdout.contains(message), "{}", outcome.stdout);
     assert!(
         outcome.stdout.contains("\"subject\": \"kubeconfig\""),

@@ -45,7 +45,7 @@ async fn somebody_else_listens() {
     });
     let outcome = run(&socket, "svc ls").await;
     assert_eq!(outcome.code, Some(5));
-    let expected = "error: whoever listens on SOCKET is not a kubefwd daemon\n  cause: ";
+    let expected = "error: SOCKET is not a kubefwd daemon socket\n  cause: ";
     assert!(outcome.stderr.starts_with(expected), "{}", outcome.stderr);
     assert!(
         outcome.stderr.contains("\n  hint: check --socket"),

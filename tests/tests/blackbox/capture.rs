@@ -252,7 +252,7 @@ fn one_service_is_switched_while_it_is_forwarded() {
         let (_cluster, mut system) = configured(&sandbox, content("demo"), config(ON)).await;
         add(&system);
         let said = system.ctl(&["svc", "capture", "off", "web.demo"]).ok();
-        assert_eq!(said, "web.demo.sim is not captured\n");
+        assert_eq!(said, "web.demo.sim: capture off\n");
         obeyed(&system);
         look("/while-off");
         let multi = Request::new("GET", "/x").send(&Place::Tcp("multi".to_owned(), 9090));
