@@ -8,6 +8,7 @@
 
 mod browser;
 mod contexts;
+mod contract;
 mod devtools;
 mod diagnostics;
 mod discovery;
