@@ -173,17 +173,36 @@ fn inside<F: Future<Output = ()>>(dir: &Path, body: impl FnOnce(Sandbox) -> F) {
     std::fs::write(dir.join(DONE), "").expect("the sandbox's directory is writable");
 }
 
-/// Makes fresh namespaces fit to work in: a copy of the hosts file in `dir` stands for it, and the loopback interface is up.
+/// Makes new namespaces fit to work in: the loopback interface is up, and copies in `dir` stand for the hosts file and the
+/// list of groups. What an installed product has put there is left out, so that tests find the same on every machine.
 ///
 /// # Panics
 /// When the process is not in namespaces of its own.
 pub fn prepare(dir: &Path) {
-    replace_file("/etc/hosts", dir, |text| text);
-    // The hosts file has to be asked first, by the C library itself: another resolver would not see this copy.
-    replace_file("/etc/nsswitch.conf", dir, hosts_from_files);
+    replace_file("/etc/hosts", dir, |text| keep_lines(&text, is_foreign));
+    replace_file("/etc/group", dir, |text| {
+        keep_lines(&text, |line| !line.starts_with(b"kubefwd:"))
+    });
+    // Files are asked, by the C library itself: another source would not see these copies.
+    replace_file("/etc/nsswitch.conf", dir, from_files);
     if !is_real() {
         isolate_network(dir);
     }
+}
+
+/// Whether a line of the hosts file is not the product's.
+fn is_foreign(line: &[u8]) -> bool {
+    let line = line.trim_ascii_end();
+    !(line.starts_with(b"# kubefwd ") || line.ends_with(b"\t# kubefwd"))
+}
+
+fn keep_lines(text: &[u8], is_kept: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let lines = text.split_inclusive(|&byte| byte == b'\n');
+    lines
+        .filter(|line| is_kept(line))
+        .flatten()
+        .copied()
+        .collect()
 }
 
 fn isolate_network(dir: &Path) {
@@ -208,12 +227,13 @@ pub fn replace_text(sandbox: &Sandbox, original: &str, text: &str) {
     bind_over(&copy, Path::new(original));
 }
 
-fn hosts_from_files(text: Vec<u8>) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&text);
-    let others = text.lines().filter(|line| !line.starts_with("hosts:"));
-    let mut lines: Vec<&str> = others.collect();
-    lines.push("hosts: files dns\n");
-    lines.join("\n").into_bytes()
+fn from_files(text: Vec<u8>) -> Vec<u8> {
+    let replaced: [&[u8]; 3] = [b"hosts:", b"passwd:", b"group:"];
+    let mut kept = keep_lines(&text, |line| {
+        !replaced.iter().any(|database| line.starts_with(database))
+    });
+    kept.extend(b"\nhosts: files dns\npasswd: files\ngroup: files\n");
+    kept
 }
 
 /// Lets a changed copy of a system file stand in its place, for this test alone.

@@ -50,9 +50,9 @@ pub fn create(sandbox: &Sandbox) -> Options {
         .iter()
         .map(|User { name, id }| format!("{name}:x:{id}:{id}::{home}/{name}:/bin/sh\n"))
         .collect();
-    append(sandbox, "/etc/passwd", &accounts);
+    prepend(sandbox, "/etc/passwd", &accounts);
     let group = format!("kubefwd:x:{KUBEFWD_GROUP}:alice,bob\n");
-    append(sandbox, "/etc/group", &group);
+    prepend(sandbox, "/etc/group", &group);
     for User { name, id } in all {
         let home = sandbox.path(name);
         fs::create_dir(&home).expect("the sandbox is writable");
@@ -70,9 +70,10 @@ pub fn create(sandbox: &Sandbox) -> Options {
     }
 }
 
-fn append(sandbox: &Sandbox, file: &str, lines: &str) {
+/// Adds to the user database: the first entry of a name or number counts, whoever this machine knows.
+fn prepend(sandbox: &Sandbox, file: &str, lines: &str) {
     let text = fs::read_to_string(file).expect("the user database is readable");
-    sandbox::replace_text(sandbox, file, &(text + lines));
+    sandbox::replace_text(sandbox, file, &(lines.to_owned() + &text));
 }
 
 impl User {
