@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt as _, SeedableRng as _};
 
 /// What is run, by the name of its corpus.
 type Target<'a> = (&'a str, fn(&[u8]));

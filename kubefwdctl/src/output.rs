@@ -168,7 +168,7 @@ fn pretty_json<T: Serialize>(value: &T) -> Result<String, CliError> {
 }
 
 fn yaml<T: Serialize>(value: &T) -> Result<String, CliError> {
-    Ok(serde_yaml_ng::to_string(value).map_err(io::Error::other)?)
+    Ok(yaml_serde::to_string(value).map_err(io::Error::other)?)
 }
 
 /// The conventions of no-color.org and bixense.com/clicolors.

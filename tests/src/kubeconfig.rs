@@ -92,7 +92,7 @@ impl Kubeconfig {
     /// The kubeconfig as YAML.
     #[must_use]
     pub fn yaml(&self) -> String {
-        serde_yaml_ng::to_string(&self.value()).expect("a tree of strings is representable as YAML")
+        yaml_serde::to_string(&self.value()).expect("a tree of strings is representable as YAML")
     }
 
     /// Writes the kubeconfig, readable only by its owner.

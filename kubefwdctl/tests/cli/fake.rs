@@ -11,7 +11,7 @@ use kubefwd_proto::control::v1::*;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc};
-use tokio_stream::wrappers::{BroadcastStream, ReceiverStream, UnixListenerStream};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
@@ -217,7 +217,11 @@ impl Control for Service {
     async fn watch(&self, request: Request<WatchRequest>) -> Answer<Self::WatchStream> {
         let filter = request.into_inner().filter.unwrap_or_default();
         self.0.asked().filters.push(filter);
-        let live = BroadcastStream::new(self.0.watchers.subscribe());
+        let watcher = self.0.watchers.subscribe();
+        let live = futures_util::stream::unfold(watcher, async |mut watcher| {
+            let update = watcher.recv().await.ok()?;
+            Some((Ok(update), watcher))
+        });
         let first = WatchResponse {
             revision: self.0.script.list.revision,
             update: Some(Update::Snapshot(self.0.script.list.clone())),
@@ -227,7 +231,6 @@ impl Control for Service {
         if self.0.script.watch_ends {
             return self.0.answer(Box::pin(scripted));
         }
-        let live = live.map(|message| message.map_err(|_| Status::internal("lagged")));
         self.0.answer(Box::pin(scripted.chain(live)))
     }
 

@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rand::Rng;
+use rand::RngExt as _;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 

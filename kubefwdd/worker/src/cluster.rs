@@ -18,7 +18,7 @@ use crate::access::kubeconfig::{Context, Environment, Listed, Merged};
 use crate::endpoint::Endpoint;
 use transport::Transport;
 
-pub use classify::{classify, classify_status, classify_watch};
+pub use classify::{classify, classify_status};
 
 mod bounded;
 mod classify;

@@ -98,7 +98,7 @@ fn apply(state: &Arc<State>, target: &ResourcePath, key: &Key, body: &[u8]) -> A
         return refused("changes of a workload are not simulated, except its scale");
     }
     // JSON, which kubectl sends, is YAML.
-    let Ok(value) = serde_yaml_ng::from_slice::<Value>(body) else {
+    let Ok(value) = yaml_serde::from_slice::<Value>(body) else {
         return refused("the manifest cannot be read");
     };
     match workload(kind_of(&target.resource), &key.1, &value["spec"]) {

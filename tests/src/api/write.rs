@@ -49,7 +49,7 @@ pub(crate) fn apply(state: &State, kind: Kind, target: &ResourcePath, body: &[u8
         return status(&Status::method_not_allowed());
     };
     // JSON, which kubectl sends, is YAML.
-    let Ok(value) = serde_yaml_ng::from_slice::<Value>(body) else {
+    let Ok(value) = yaml_serde::from_slice::<Value>(body) else {
         return status(&Status::unsupported_media_type());
     };
     let parent = (String::new(), namespace.clone());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 
 use super::clients::{acknowledged, connect, get, in_parallel, send_pattern};
 use crate::pods::pattern::{PatternCheck, pattern};

@@ -122,7 +122,7 @@ fn every_output_can_be_read_by_programs() {
         ] {
             let said = |form: &str| system.ctl(&[noun, &["-o", form]].concat()).ok();
             let json: Value = serde_json::from_str(&said("json")).unwrap();
-            let yaml: Value = serde_yaml_ng::from_str(&said("yaml")).unwrap();
+            let yaml: Value = yaml_serde::from_str(&said("yaml")).unwrap();
             assert!(json.is_object() || json.is_array(), "{noun:?}: {json}");
             assert!(yaml.is_object() || yaml.is_array(), "{noun:?}: {yaml}");
         }

@@ -101,7 +101,7 @@ fn the_description_is_complete_and_its_root_leads_to_it() {
             "{description}"
         );
         let yaml = Request::new("GET", "/openapi.yaml").send(&tcp());
-        let yaml: Value = serde_yaml_ng::from_str(&yaml.body).unwrap();
+        let yaml: Value = yaml_serde::from_str(&yaml.body).unwrap();
         assert_eq!(yaml, description);
         // Every operation says what every answer looks like, with an example.
         let paths = description["paths"].as_object().unwrap();

@@ -143,7 +143,7 @@ async fn get_prints_tables_json_and_yaml() {
         let pods: Value = serde_json::from_str(&pods).unwrap();
         assert_eq!(pods["items"].as_array().unwrap().len(), 3);
         let yaml = kubectl.ok(&["get", "svc", "store", "-o", "yaml"]).await;
-        let service: Value = serde_yaml_ng::from_str(&yaml).unwrap();
+        let service: Value = yaml_serde::from_str(&yaml).unwrap();
         assert_eq!(service["spec"]["clusterIP"], "None");
         let all = kubectl.ok(&["get", "all,endpointslices,ns,nodes"]).await;
         assert!(

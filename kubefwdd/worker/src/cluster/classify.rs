@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 use std::io;
 
 use kube::core::Status;
-use kube::runtime::watcher;
 use kubefwd_proto::{Failure, Reason};
 use rustls::{AlertDescription, CertificateError};
 
@@ -23,20 +22,6 @@ pub fn classify(error: &kube::Error) -> Failure {
         )
         .hint("see that the kubeconfig's server is a Kubernetes API server and not a login page"),
         other => classify_chain(other),
-    }
-}
-
-/// Explains an error of a watch.
-pub fn classify_watch(error: &watcher::Error) -> Failure {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => classify(error),
-        watcher::Error::WatchError(status) => classify_status(status),
-        watcher::Error::NoResourceVersion => Failure::new(
-            Reason::ClusterUnreachable,
-            "the API server answered a list without a resourceVersion, so that it cannot be watched",
-        ),
     }
 }
 

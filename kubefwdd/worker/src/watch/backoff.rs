@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use rand::RngExt as _;
 
 /// Decorrelated jitter: every wait is chosen at random between the floor and three times the one before, up to a
 /// ceiling, so that many watches that failed together do not come back together.

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use kube::Client;
 use kube::core::params::{ListParams, WatchParams};
 use kube::core::{Request, WatchEvent};
-use rand::Rng;
+use rand::RngExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 

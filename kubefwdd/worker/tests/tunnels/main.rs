@@ -15,7 +15,7 @@ use kubefwd_tests::{
     Flavour, NetworkFault, PatternCheck, RequestEffect, RequestMatch, Rule, Scope, pattern,
 };
 use kubefwd_worker::tunnel::Transport;
-use rand::Rng;
+use rand::RngExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use support::{

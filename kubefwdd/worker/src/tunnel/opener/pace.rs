@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::Rng;
+use rand::RngExt as _;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
