@@ -66,7 +66,7 @@ pub fn init_log(filter: Option<&str>) -> Logs {
 /// When the answer cannot be printed.
 pub fn report_config(paths: &Paths) -> Result<()> {
     use std::io::Write;
-    writeln!(std::io::stdout(), "{} is good", paths.config.display()).context("cannot print")
+    writeln!(std::io::stdout(), "{} is valid", paths.config.display()).context("cannot print")
 }
 
 /// Removes what a crashed daemon left behind. Harmless where there is nothing; as the service manager's `ExecStopPost=` it
@@ -81,7 +81,7 @@ pub fn cleanup(paths: &Paths) -> Result<()> {
         && status("EXIT_CODE") == "exited"
         && status("EXIT_STATUS") == EXIT_HANDED_OVER.to_string()
     {
-        tracing::info!("the daemon is being restarted: its names stay");
+        tracing::info!("the daemon is restarting: its names stay");
         return Ok(());
     }
     clean_up(paths)
@@ -91,7 +91,7 @@ fn clean_up(paths: &Paths) -> Result<()> {
     let removed = hosts::cleanup(&paths.hosts)?;
     machine::loopback(&paths.state_dir)?
         .clear()
-        .context("cannot take addresses back")?;
+        .context("cannot remove addresses")?;
     tracing::info!(removed, hosts = %paths.hosts.display(), "cleaned up");
     Ok(())
 }
@@ -156,7 +156,7 @@ impl App {
     fn build(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Self> {
         let state_dir = &paths.state_dir;
         fs::create_dir_all(state_dir)
-            .with_context(|| format!("cannot make {}", state_dir.display()))?;
+            .with_context(|| format!("cannot create {}", state_dir.display()))?;
         let lock = machine::Lock::take(state_dir)?;
         persist::remove_leftovers(state_dir);
         let hosts_file = HostsFile::new(&paths.hosts);
@@ -361,7 +361,7 @@ impl App {
             stop.tasks.wait().await;
         };
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
-            tracing::warn!("not everything ended in time; the rest is left to the kernel");
+            tracing::warn!("some tasks did not stop in time; leaving them to the kernel");
         }
         if ending == Ending::Stopped {
             clean_up(&paths)?;
@@ -446,8 +446,8 @@ async fn first_names_are_written(
 fn report(face: &str, result: Result<std::io::Result<()>, tokio::task::JoinError>) {
     match result {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "{face} ended with an error"),
-        Err(error) => tracing::error!(%error, "{face} ended by a defect"),
+        Ok(Err(error)) => tracing::error!(%error, "{face} failed"),
+        Err(error) => tracing::error!(%error, "{face} panicked"),
     }
 }
 
@@ -456,5 +456,5 @@ fn make_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else {
         return Ok(());
     };
-    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))
 }

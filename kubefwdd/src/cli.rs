@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Forwards the services of Kubernetes namespaces to this machine, for all its users.
+/// Forward Kubernetes services to this machine, for all its users.
 #[derive(Debug, Parser)]
 #[command(name = "kubefwdd", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -21,7 +21,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the daemon in the foreground (the default)
     Run(Flags),
-    /// Remove what a daemon that crashed left behind: its block in the hosts file and its addresses
+    /// Remove what a crashed daemon left behind: its block in the hosts file and its addresses
     Cleanup(Flags),
     /// Check the configuration and exit
     CheckConfig(Flags),
@@ -36,22 +36,22 @@ pub struct Flags {
     /// Socket that kubefwdctl connects to [default: /run/kubefwd/kubefwdd.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Directory of the daemon's state [default: /var/lib/kubefwd]
+    /// State directory [default: /var/lib/kubefwd]
     #[arg(long, value_name = "PATH")]
     pub state_dir: Option<PathBuf>,
-    /// The hosts file [default: /etc/hosts]
+    /// Hosts file [default: /etc/hosts]
     #[arg(long, value_name = "PATH")]
     pub hosts_file: Option<PathBuf>,
-    /// The worker program [default: beside kubefwdd, else /usr/libexec/kubefwd/kubefwd-worker]
+    /// Worker program [default: next to kubefwdd, else /usr/libexec/kubefwd/kubefwd-worker]
     #[arg(long, value_name = "PATH")]
     pub worker: Option<PathBuf>,
-    /// Where REST listens, or `off` [default: 127.2.27.1:80]
+    /// REST listen address, or `off` [default: 127.2.27.1:80]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub rest_listen: Option<String>,
-    /// Socket that serves REST too [default: /run/kubefwd/rest.sock]
+    /// Unix socket for REST [default: /run/kubefwd/rest.sock]
     #[arg(long, value_name = "PATH")]
     pub rest_socket: Option<PathBuf>,
-    /// What is logged, e.g. `debug` or `info,kubefwdd::worker=debug` [default: info]
+    /// Log filter, e.g. `debug` or `info,kubefwdd::worker=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 }

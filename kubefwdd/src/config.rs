@@ -131,7 +131,7 @@ pub struct Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("the configuration {} cannot be read: {error}", path.display())]
+    #[error("cannot read the configuration {}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -139,7 +139,7 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// It is not TOML, or a value has the wrong type.
-    #[error("the configuration {} is not valid: {error}", path.display())]
+    #[error("the configuration {} is invalid: {error}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -147,7 +147,7 @@ pub enum ConfigError {
         error: Box<toml::de::Error>,
     },
     /// A key that does not exist.
-    #[error("the configuration {} has the unknown key {key:?}; did you mean {nearest:?}?", path.display())]
+    #[error("the configuration {} has an unknown key {key:?}; did you mean {nearest:?}?", path.display())]
     UnknownKey {
         /// The file.
         path: PathBuf,
@@ -157,7 +157,7 @@ pub enum ConfigError {
         nearest: &'static str,
     },
     /// A value that cannot be meant.
-    #[error("the configuration value {key} = {value:?} cannot be used: {why}")]
+    #[error("invalid configuration value {key} = {value:?}: {why}")]
     Value {
         /// The key.
         key: &'static str,
@@ -230,7 +230,7 @@ impl Config {
         };
         let (base, prefix) = value
             .split_once('/')
-            .ok_or_else(|| bad("write it as 127.0.0.0/8".to_owned()))?;
+            .ok_or_else(|| bad("use a form such as 127.0.0.0/8".to_owned()))?;
         let base = base
             .parse()
             .map_err(|error| bad(format!("{base:?}: {error}")))?;

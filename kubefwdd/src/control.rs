@@ -155,7 +155,7 @@ impl Control {
         if let Some(error) = &self.shared.hosts.borrow().error {
             return (
                 Health::Unhealthy,
-                format!("the hosts file cannot be written: {error}"),
+                format!("cannot write the hosts file: {error}"),
             );
         }
         if !view.warnings.is_empty() {
@@ -168,11 +168,11 @@ impl Control {
         {
             return (
                 Health::Degraded,
-                "a worker has died and is started again".to_owned(),
+                "a worker died and is being restarted".to_owned(),
             );
         }
         if view.counts(|_| true).errors > 0 {
-            return (Health::Degraded, "some forwards do not work".to_owned());
+            return (Health::Degraded, "some forwards are not working".to_owned());
         }
         (Health::Healthy, "everything is forwarded".to_owned())
     }

@@ -298,7 +298,7 @@ impl Hands {
             }
             Effect::ReleaseAddress { address } => {
                 if let Err(error) = self.world.loopback.remove(address) {
-                    tracing::warn!(%address, %error, "an address could not be taken back");
+                    tracing::warn!(%address, %error, "cannot remove an address");
                 }
             }
             Effect::Grant {
@@ -369,7 +369,7 @@ impl Hands {
     /// Everything that was known at the start has what it needs: what the last daemon left beyond that goes.
     fn drop_unclaimed(&mut self) {
         for address in self.world.listen.close_kept() {
-            tracing::info!(%address, "a listener of the last daemon is not wanted any more");
+            tracing::info!(%address, "closing a listener of the previous daemon that is no longer needed");
             self.world.keeper.forget(address);
         }
         self.world.loopback.drop_unclaimed();

@@ -77,7 +77,7 @@ fn user(uid: Uid) -> User {
     match account(uid) {
         Ok(account) => {
             let member = is_member(&account, GROUP).unwrap_or_else(|error| {
-                tracing::warn!(%error, "group membership unknown, taken as none");
+                tracing::warn!(%error, "group membership unknown, assuming none");
                 false
             });
             User {

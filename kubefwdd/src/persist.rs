@@ -80,10 +80,10 @@ pub(crate) fn remove_temporary(directory: &Path, prefix: &str) {
         let path = entry.path();
         match fs::remove_file(&path) {
             Ok(()) => {
-                tracing::info!(path = %path.display(), "removed what an interrupted write left");
+                tracing::info!(path = %path.display(), "removed a leftover of an interrupted write");
             }
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "what an interrupted write left stays");
+                tracing::warn!(path = %path.display(), %error, "cannot remove a leftover of an interrupted write");
             }
         }
     }

@@ -79,7 +79,7 @@ pub struct Identification(watch::Sender<Arc<Identity>>);
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
     /// The address is none.
-    #[error("the configuration value rest.listen = {value:?} cannot be used: {why}")]
+    #[error("invalid configuration value rest.listen = {value:?}: {why}")]
     Listen {
         /// The value.
         value: String,
@@ -188,7 +188,7 @@ fn address(value: &str) -> Result<Option<SocketAddr>, RestError> {
     }
     let address: SocketAddr = value
         .parse()
-        .map_err(|_| bad("write it as 127.2.27.1:80, or off"))?;
+        .map_err(|_| bad("use a form such as 127.2.27.1:80, or off"))?;
     if !address.ip().is_loopback() {
         return Err(bad(
             "only loopback addresses are served; use a proxy with TLS for others",
@@ -203,7 +203,7 @@ fn open(address: SocketAddr, ports: &mut Listen) -> Result<StdTcpListener, Strin
             .tcp(*v4.ip(), v4.port())
             .map_err(|error| error.to_string()),
         SocketAddr::V6(_) => StdTcpListener::bind(address)
-            .map_err(|error| format!("{address} cannot be listened on: {error}")),
+            .map_err(|error| format!("cannot listen on {address}: {error}")),
     }
 }
 
@@ -310,7 +310,7 @@ fn guarded(api: Router<Face>, face: Face) -> Router {
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let message = format!(
-        "{} does not know {method}; the header Allow says what it does",
+        "{} does not support {method}; see the Allow header",
         uri.path()
     );
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadRequest, message)
@@ -330,6 +330,6 @@ async fn bounded(request: Request, next: Next) -> Response {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             ApiError::defect(text.unwrap_or("a panic without a message")).into_response()
         }
-        Err(_) => ApiError::unavailable("the answer took too long").into_response(),
+        Err(_) => ApiError::unavailable("the request took too long").into_response(),
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Saved, String> {
             .map(|versioned| versioned.state)
             .map_err(|error| format!("is damaged: {error}")),
         newer => Err(format!(
-            "has version {newer}, and this kubefwdd knows version {VERSION}: to use it, install the newer kubefwdd again and \
+            "has version {newer}, but this kubefwdd supports version {VERSION}: to use it, install the newer kubefwdd again and \
              move the file back"
         )),
     }
@@ -82,7 +82,7 @@ fn unusable(path: &Path, why: &str) -> Loaded {
     let aside = path.with_extension(format!("json.bad-{}", std::process::id()));
     let kept = match std::fs::rename(path, &aside) {
         Ok(()) => format!("it is kept as {}", aside.display()),
-        Err(error) => format!("it could not be moved aside ({error})"),
+        Err(error) => format!("it could not be moved away ({error})"),
     };
     let warning = format!(
         "the state file {} {why}; {kept}. Nothing is forwarded until it is added again",
@@ -135,7 +135,7 @@ impl Storage {
     pub fn save(&self, saved: Saved, waiting: Vec<oneshot::Sender<()>>) {
         if let Err(error) = self.jobs.try_send(Job { saved, waiting }) {
             // The writer is behind by a full queue: a slow disk must not stop the daemon.
-            tracing::warn!("the state could not be queued for saving");
+            tracing::warn!("cannot queue the state for saving");
             for done in error.into_inner().waiting {
                 let _ = done.send(());
             }
@@ -180,8 +180,8 @@ impl Writer {
         };
         let problem = problem.map(|why| {
             format!(
-                "the state cannot be saved in {}: {why}; what was added or removed since is lost at the next start. Make room \
-                 or make it writable: it is tried again by itself",
+                "cannot save the state in {}: {why}; changes since then will be lost at the next start. Free some space \
+                 or make it writable: kubefwdd keeps retrying",
                 self.path.display()
             )
         });

@@ -171,7 +171,7 @@ impl Telemetry {
             tracing::warn!(uid = uid.get(), service = key, "{message}");
         }
         for message in settled.over {
-            tracing::info!(uid = uid.get(), service = key, "no longer: {message}");
+            tracing::info!(uid = uid.get(), service = key, "resolved: {message}");
         }
     }
 }

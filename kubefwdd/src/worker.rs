@@ -302,9 +302,9 @@ impl User {
             if let Some(error) = trouble.borrow_and_update().clone() {
                 return Err(Failure::new(
                     Reason::WorkerUnavailable,
-                    format!("the worker of uid {} cannot be started: {error}", self.uid),
+                    format!("cannot start the worker of uid {}: {error}", self.uid),
                 )
-                .hint("see the log of kubefwdd: journalctl -u kubefwdd"));
+                .hint("see the kubefwdd log: journalctl -u kubefwdd"));
             }
             if trouble.changed().await.is_err() {
                 return Err(Failure::new(

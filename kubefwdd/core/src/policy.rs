@@ -160,7 +160,7 @@ impl Denied {
                     true => format!("{user} {GROUP}"),
                     false => format!("{GROUP} {user}"),
                 };
-                format!("run `{JOIN} {order}` (takes effect at once, no new login is needed)")
+                format!("run `{JOIN} {order}` (takes effect immediately, no need to log in again)")
             }
             Self::OtherUser { .. } => "root may, with `sudo kubefwdctl`".to_owned(),
             Self::RootOnly { .. } => "run it with `sudo kubefwdctl`".to_owned(),
@@ -208,7 +208,7 @@ impl fmt::Display for Verb {
             Self::Health => "health",
             Self::Observe => "looking",
             Self::Change => "change",
-            Self::AskCluster => "question to the cluster",
+            Self::AskCluster => "cluster query",
             Self::Administer => "administration",
         })
     }

@@ -36,7 +36,7 @@ impl Inherited {
     /// When what was announced is not there.
     pub(super) fn take() -> Result<Self> {
         let sockets = sys::inherited_sockets(&LAUNCHD_NAMES)
-            .context("the sockets of the service manager cannot be taken over")?;
+            .context("cannot take over the service manager's sockets")?;
         let mut inherited = Self::default();
         for (name, socket) in sockets {
             inherited.sort_in(&name, socket);
@@ -61,7 +61,7 @@ impl Inherited {
             let path = address.as_ref().and_then(|address| address.as_pathname());
             let path = path.unwrap_or(Path::new("?")).display();
             tracing::warn!(
-                "the service manager listens on {path}, where this configuration has no socket: change the path in one of \
+                "the service manager listens on {path}, but this configuration has no socket there: change the path in one of \
                  the two (`systemctl edit kubefwdd.socket`)"
             );
         }
@@ -75,7 +75,10 @@ impl Inherited {
             Some(AddressFamily::Unix) if listens && is_stream => self.unix.push(socket.into()),
             Some(AddressFamily::Inet) if listens && is_stream => self.ports.push(socket.into()),
             // A listener that was closed while the last daemon ended, or somebody's joke.
-            _ => tracing::debug!(name, "inherited a descriptor that is no listening socket"),
+            _ => tracing::debug!(
+                name,
+                "inherited a descriptor that is not a listening socket"
+            ),
         }
     }
 }

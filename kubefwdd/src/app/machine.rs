@@ -56,10 +56,10 @@ pub(super) fn init_log(filter: Option<&str>) -> Logs {
         .with(layer)
         .try_init();
     if let Err(error) = initialised {
-        tracing::debug!(%error, "logging was set up before");
+        tracing::debug!(%error, "logging is already set up");
     }
     if let Some(problem) = problem {
-        tracing::warn!("the log filter {wanted:?} cannot be used, {DEFAULT_LOG} is: {problem}");
+        tracing::warn!("invalid log filter {wanted:?}, using {DEFAULT_LOG}: {problem}");
     }
     Logs {
         ring,
@@ -86,14 +86,14 @@ pub(super) fn raise_descriptor_limit() {
         return;
     };
     if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "cannot raise the open file limit");
     }
 }
 
 /// Aliases that were added are remembered beside the state, so that a crash leaves none.
 pub(super) fn loopback(state_dir: &Path) -> Result<Loopback> {
     Loopback::open(state_dir.join("addresses.journal"))
-        .context("cannot take back the addresses of a crashed daemon")
+        .context("cannot remove the addresses of a crashed daemon")
 }
 
 pub(super) fn tuning(config: &Config) -> Result<Tuning> {
@@ -175,7 +175,7 @@ impl Lock {
             Err(error) => {
                 return Err(error).with_context(|| {
                     format!(
-                        "cannot open {}; run kubefwdd as root, or give --state-dir",
+                        "cannot open {}; run kubefwdd as root, or set --state-dir",
                         path.display()
                     )
                 });
@@ -187,7 +187,7 @@ impl Lock {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
                 bail!(
-                    "another kubefwdd (pid {}) works with {}: stop it first, e.g. `systemctl stop kubefwdd`",
+                    "another kubefwdd (pid {}) is using {}: stop it first, e.g. `systemctl stop kubefwdd`",
                     holder.trim(),
                     state_dir.display()
                 );

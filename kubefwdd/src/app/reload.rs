@@ -48,19 +48,19 @@ impl Reload {
         let warnings = match self.apply().await {
             Ok(unchanged) if unchanged.is_empty() => Vec::new(),
             Ok(unchanged) => vec![format!(
-                "{} in {} changed, which takes effect at the next start: `sudo systemctl restart kubefwdd`",
+                "{} in {} changed, which needs a restart: `sudo systemctl restart kubefwdd`",
                 unchanged.join(", "),
                 self.paths.config.display()
             )],
             Err(error) => vec![format!(
-                "the changed configuration cannot be used, and the old one stays in force: {error:#}"
+                "the changed configuration is invalid, and the old one stays in force: {error:#}"
             )],
         };
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
         if warnings.is_empty() {
-            tracing::info!(path = %self.paths.config.display(), "the configuration was read again");
+            tracing::info!(path = %self.paths.config.display(), "configuration reloaded");
         }
         let told = self.owner.report(move |state, _| {
             state.set_warnings(Topic::Configuration, warnings);

@@ -35,8 +35,8 @@ impl Bound {
         super::make_parent(path)?;
         match UnixStream::connect(path) {
             Ok(_) => bail!(
-                "{} is in use: another kubefwdd runs, or the service manager listens there for one; stop it \
-                 (`systemctl stop kubefwdd`), or give this one another --socket and --rest-socket",
+                "{} is in use: another kubefwdd is running, or the service manager listens there for one; stop it \
+                 (`systemctl stop kubefwdd`), or use another --socket and --rest-socket",
                 path.display()
             ),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -51,7 +51,7 @@ impl Bound {
         umask(before);
         let listener = bound.with_context(|| format!("cannot listen on {}", path.display()))?;
         fs::set_permissions(path, Permissions::from_mode(0o666))
-            .with_context(|| format!("cannot open {} to users", path.display()))?;
+            .with_context(|| format!("cannot make {} accessible to users", path.display()))?;
         Ok(Self {
             listener,
             path: Some(path.to_owned()),
@@ -63,7 +63,9 @@ impl Bound {
     /// # Errors
     /// When no descriptor is left.
     pub(super) fn listener(&self) -> Result<UnixListener> {
-        self.listener.try_clone().context("no descriptor is left")
+        self.listener
+            .try_clone()
+            .context("no file descriptor is left")
     }
 }
 

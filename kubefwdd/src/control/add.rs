@@ -242,17 +242,17 @@ impl Control {
         let Content::Check(check) = answer else {
             return Err(Failure::new(
                 Reason::Internal,
-                "the worker answered something else",
+                "unexpected answer from the worker",
             ));
         };
         if !check.missing_rights.is_empty() && !defer {
             let rights = check.missing_rights.join(", ");
             let message = format!(
-                "context {} lacks rights that forwarding needs: {rights}",
+                "context {} lacks permissions that forwarding needs: {rights}",
                 check.context
             );
             return Err(Failure::new(Reason::ForbiddenByCluster, message)
-                .hint("ask the cluster's administrator for a role with them"));
+                .hint("ask the cluster's administrator for a role that grants them"));
         }
         let namespace = if namespace.is_empty() {
             check.namespace
@@ -275,7 +275,7 @@ fn kubeconfig(files: Vec<String>) -> Result<Vec<String>, Failure> {
     if files.len() > MOST || !files.iter().all(fits) {
         return Err(Failure::new(
             Reason::Internal,
-            "the worker named kubeconfig files that cannot be",
+            "the worker reported invalid kubeconfig paths",
         ));
     }
     Ok(files)
@@ -298,7 +298,7 @@ fn check_selection(selection: &Selection) -> Result<(), Failure> {
     for text in globs.chain([&selection.label_selector, &selection.field_selector]) {
         if text.len() > LONGEST || text.chars().any(char::is_control) {
             return Err(invalid(
-                "a selector or glob is too long or holds control characters",
+                "a selector or glob is too long or contains control characters",
             ));
         }
     }

@@ -54,7 +54,7 @@ impl Control {
             Content::Contexts(contexts) => Ok(contexts),
             _ => Err(Failure::new(
                 Reason::Internal,
-                "the worker answered something else",
+                "unexpected answer from the worker",
             )),
         }
     }

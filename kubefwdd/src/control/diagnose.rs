@@ -15,7 +15,7 @@ impl Control {
         let view = self.view();
         for (uid, worker) in view.workers.iter().filter(|(uid, _)| actor.sees(**uid)) {
             if worker.worker.state == WorkerState::Backoff {
-                let message = format!("died and is started again: {}", worker.worker.error);
+                let message = format!("died and is being restarted: {}", worker.worker.error);
                 let hint = "journalctl -u kubefwdd";
                 findings.push(finding(
                     Severity::Error,
@@ -107,30 +107,31 @@ impl Control {
                     Severity::Error,
                     "hosts file",
                     error.to_string(),
-                    &format!("let root write {path}; it is tried again by itself"),
+                    &format!("make {path} writable for root; kubefwdd keeps retrying"),
                 )
             },
             None => {
-                let message = format!("{path} holds {} entries of kubefwd", hosts.entries);
+                let message = format!("{path} has {} kubefwd entries", hosts.entries);
                 finding(Severity::Ok, "hosts file", message, "")
             }
         });
         if hosts.tampered > 0 {
             let message = format!(
-                "another program changed kubefwd's lines in {path}, {} times so far; they were put back",
+                "another program changed kubefwd's lines in {path}, {} times so far; they were restored",
                 hosts.tampered
             );
-            let hint =
-                format!("let that program leave the lines between kubefwd's marks in {path} alone");
+            let hint = format!(
+                "configure that program to leave the lines between kubefwd's markers in {path} alone"
+            );
             findings.push(Finding {
                 since: hosts.last_tampered.map(Into::into),
                 ..finding(Severity::Note, "hosts file", message, &hint)
             });
         }
         findings.push(match self.rest() {
-            RestStatus::At(url) => finding(Severity::Ok, "REST", format!("answers at {url}"), ""),
+            RestStatus::At(url) => finding(Severity::Ok, "REST", format!("serving at {url}"), ""),
             RestStatus::Off => {
-                let message = "is turned off; the unix socket still serves it".to_owned();
+                let message = "is disabled; the unix socket still serves it".to_owned();
                 finding(
                     Severity::Note,
                     "REST",
@@ -155,10 +156,12 @@ impl Control {
             self.view().namespaces.keys().map(|key| key.uid).collect();
         if !users.is_empty() {
             let message = match self.view().access_limited {
-                true => "the forwarded ports are for the user who forwards, root and group kubefwd",
-                false => "every local user can connect to the forwarded ports",
+                true => {
+                    "only the forwarding user, root and group kubefwd can connect to forwarded ports"
+                }
+                false => "every local user can connect to forwarded ports",
             };
-            let hint = "forwarding.access in the configuration decides";
+            let hint = "forwarding.access in the configuration changes this";
             findings.push(finding(Severity::Note, "access", message.to_owned(), hint));
         }
         findings
@@ -172,11 +175,11 @@ fn refused(peer: Option<Uid>, seen: &DeniedPeer) -> Finding {
         count => format!("{count} connections"),
     };
     let message = format!(
-        "{times} of {} refused, the last to {}: the ports are for the user who forwards, root and group {GROUP}",
+        "{times} of {} refused, the last to {}: only the forwarding user, root and group {GROUP} can connect",
         shown(peer),
         seen.port
     );
-    let hint = "to let that user in: sudo usermod -aG kubefwd USER; to let everybody in: access = \"everyone\" below \
+    let hint = "to allow that user: sudo usermod -aG kubefwd USER; to allow everybody: access = \"everyone\" under \
                 [forwarding] in the configuration";
     Finding {
         since: Some(seen.last.into()),

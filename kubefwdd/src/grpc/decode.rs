@@ -120,8 +120,8 @@ pub(super) fn address(text: &str) -> Result<Option<Ipv4Addr>, Failure> {
     }
     text.parse().map(Some).map_err(|_| {
         invalid(
-            format!("{text:?} is no IPv4 address"),
-            "write it as 127.3.3.3",
+            format!("{text:?} is not a valid IPv4 address"),
+            "use a form such as 127.3.3.3",
         )
     })
 }
@@ -149,7 +149,12 @@ fn port(number: u32) -> Result<u16, Failure> {
     u16::try_from(number)
         .ok()
         .filter(|port| *port != 0)
-        .ok_or_else(|| invalid(format!("{number} is no port"), "ports are 1 to 65535"))
+        .ok_or_else(|| {
+            invalid(
+                format!("{number} is not a valid port"),
+                "ports are 1 to 65535",
+            )
+        })
 }
 
 fn invalid(message: String, hint: &str) -> Failure {

@@ -23,7 +23,7 @@ pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse 
     let (health, message) = control.health();
     let (rest_url, rest_error) = match control.rest() {
         RestStatus::At(url) => (url, String::new()),
-        RestStatus::Off => (String::new(), "turned off in the configuration".to_owned()),
+        RestStatus::Off => (String::new(), "disabled in the configuration".to_owned()),
         RestStatus::Failed(why) => (String::new(), why),
     };
     let workers = view

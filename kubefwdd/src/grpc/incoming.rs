@@ -26,7 +26,7 @@ pub(super) fn incoming(listener: UnixListener) -> impl Stream<Item = io::Result<
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::debug!(%error, "a connection could not be accepted");
+                    tracing::debug!(%error, "cannot accept a connection");
                     tokio::time::sleep(NO_DESCRIPTOR).await;
                     continue;
                 }

@@ -243,7 +243,7 @@ impl HostsActor {
             status.last_tampered = Some(SystemTime::now());
         });
         let path = self.file.path().display();
-        tracing::warn!(%path, ?wait, "another program changed our lines in the hosts file; they are put back");
+        tracing::warn!(%path, ?wait, "another program changed our lines in the hosts file; restoring them");
     }
 
     /// The foreign names in the file; the same allocation where they are the same.

@@ -57,7 +57,7 @@ pub enum HostsError {
         source: io::Error,
     },
     /// Writing failed otherwise.
-    #[error("cannot write the hosts file {path}: {source}; what was in it is still there")]
+    #[error("cannot write the hosts file {path}: {source}; its content is unchanged")]
     Write {
         /// The file.
         path: PathBuf,
@@ -214,7 +214,7 @@ impl HostsFile {
                     if is_worth_in_place(&error)
                         || is_full(&error) && wanted.len() <= before.content.len() =>
                 {
-                    tracing::debug!(path = %target.display(), %error, "hosts file cannot be replaced, writing in place");
+                    tracing::debug!(path = %target.display(), %error, "cannot replace the hosts file, writing in place");
                 }
                 Err(source) => return Err(self.write_error(source)),
             }

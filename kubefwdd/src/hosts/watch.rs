@@ -24,7 +24,7 @@ impl FileWatch {
         {
             let events = inotify::Events::new(path);
             if let Err(error) = &events {
-                tracing::info!(%error, "no notices of changes to the hosts file, looking every 2 s instead");
+                tracing::info!(%error, "cannot watch the hosts file, polling every 2 s instead");
             }
             Self {
                 events: events.ok(),
@@ -44,7 +44,7 @@ impl FileWatch {
             match events.next().await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "notices of changes to the hosts file ended, looking every 2 s instead");
+                    tracing::warn!(%error, "the watch on the hosts file ended, polling every 2 s instead");
                     self.events = None;
                 }
             }

@@ -89,7 +89,7 @@ impl Keeper {
         if desk.kept.len() >= MOST {
             if !std::mem::replace(&mut desk.overflowed, true) {
                 tracing::warn!(
-                    "more than {MOST} ports: those beyond are closed while the daemon restarts"
+                    "more than {MOST} ports: the rest are closed while the daemon restarts"
                 );
             }
             return;
@@ -130,7 +130,7 @@ impl Storekeeper {
             // The service manager may be slow to read: its socket blocks then, and the owner must not.
             let told = spawn_blocking(move || untold.into_iter().try_for_each(tell)).await;
             if let Ok(Err(error)) = told {
-                tracing::warn!(%error, "listeners cannot be left with the service manager: ports are closed while the daemon restarts");
+                tracing::warn!(%error, "cannot store listeners with the service manager: ports are closed while the daemon restarts");
             }
             if stopping {
                 return;

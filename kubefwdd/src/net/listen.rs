@@ -66,7 +66,7 @@ impl BindError {
     pub fn hint(&self) -> String {
         match self {
             Self::InUse { address, .. } => format!(
-                "stop that program, or let the service use another port (--port-map {}:OTHER)",
+                "stop that program, or map the service to another port (--port-map {}:OTHER)",
                 address.port()
             ),
             Self::NotLocal { .. } => {

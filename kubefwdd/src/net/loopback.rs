@@ -22,7 +22,7 @@ use crate::persist::AtomicFile;
 pub enum LoopbackError {
     /// The system refused.
     #[error(
-        "cannot make {address} an address of the loopback interface: {source}; kubefwdd needs \
+        "cannot add {address} to the loopback interface: {source}; kubefwdd needs \
          root, or CAP_NET_ADMIN, for addresses outside 127.0.0.0/8"
     )]
     Add {
@@ -32,7 +32,7 @@ pub enum LoopbackError {
         source: io::Error,
     },
     /// The system refused.
-    #[error("cannot take {address} off the loopback interface: {source}")]
+    #[error("cannot remove {address} from the loopback interface: {source}")]
     Remove {
         /// The address.
         address: Ipv4Addr,

@@ -19,7 +19,7 @@ const INODE: usize = 68;
 /// The uid of the process that has the other end of a connection.
 pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     ask(peer, local).unwrap_or_else(|error| {
-        tracing::debug!(%error, "no sock_diag here, reading /proc/net/tcp");
+        tracing::debug!(%error, "sock_diag is not available, reading /proc/net/tcp");
         look(peer, local)
     })
 }

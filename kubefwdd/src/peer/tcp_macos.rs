@@ -10,7 +10,7 @@ pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     match sys::tcp_control_blocks() {
         Ok(list) => pcblist::owner(&list, peer, local),
         Err(error) => {
-            tracing::warn!(%error, "the list of TCP connections cannot be read: peers stay unknown");
+            tracing::warn!(%error, "cannot read the list of TCP connections: peers are unknown");
             None
         }
     }

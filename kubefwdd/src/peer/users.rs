@@ -31,7 +31,7 @@ pub enum LookupError {
     #[error("uid {0} has no entry in the user database: add the user, or run as another")]
     NoUser(Uid),
     /// The database did not answer.
-    #[error("the user database cannot be asked about {what}: {source}; is its service running?")]
+    #[error("cannot look up {what} in the user database: {source}; is its service running?")]
     Database {
         /// A user or a group.
         what: String,

@@ -7,26 +7,26 @@ use kubefwd_model::{Failure, Reason, Time};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-/// An answer that worked.
+/// A successful response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Envelope<T> {
-    /// True.
+    /// Always true.
     #[schema(example = true)]
     pub(crate) success: bool,
-    /// What was asked for.
+    /// The requested data.
     pub(crate) data: T,
-    /// Null.
+    /// Always null.
     pub(crate) error: (),
-    /// About the answer.
+    /// Response metadata.
     pub(crate) meta: Meta,
 }
 
-/// About an answer.
+/// Response metadata.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Meta {
-    /// When it was given.
+    /// When the response was made.
     pub(crate) timestamp: Time,
-    /// How many things a list holds.
+    /// Number of items in the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1)]
     pub(crate) count: Option<usize>,
@@ -35,23 +35,23 @@ pub(crate) struct Meta {
 /// A refusal or failure.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Refusal {
-    /// False.
+    /// Always false.
     #[schema(example = false)]
     success: bool,
-    /// Null.
+    /// Always null.
     data: (),
     /// What went wrong.
     error: Problem,
-    /// About the answer.
+    /// Response metadata.
     meta: Meta,
 }
 
 /// What went wrong.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// For programs.
+    /// A machine-readable code.
     pub(crate) code: Code,
-    /// What went wrong and why, for people.
+    /// What went wrong and why, for humans.
     #[schema(example = "no service has the key \"api.shop.kind\"")]
     pub(crate) message: String,
     /// What to do next.
@@ -63,16 +63,16 @@ pub(crate) struct Problem {
     pub(crate) not_ready: Vec<NotReady>,
 }
 
-/// Something that was waited for in vain.
+/// Something that did not become active in time.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct NotReady {
     /// Its key.
     #[schema(example = "api.shop.kind")]
     pub(crate) key: String,
-    /// How far it is.
+    /// Its status.
     #[schema(example = "pending")]
     pub(crate) status: &'static str,
-    /// Why it is not further.
+    /// Why it is not active.
     #[schema(example = "no pod is ready")]
     pub(crate) reason: String,
 }
@@ -81,21 +81,21 @@ pub(crate) struct NotReady {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Code {
-    /// The request itself is wrong.
+    /// The request is invalid.
     BadRequest,
-    /// A token is needed.
+    /// A token is required.
     Unauthorized,
-    /// The caller may not.
+    /// The caller is not allowed to do this.
     Forbidden,
-    /// There is no such thing.
+    /// Not found.
     NotFound,
-    /// It is forwarded already.
+    /// Already forwarded.
     AlreadyExists,
-    /// It collides with what is there now.
+    /// It conflicts with the current state.
     Conflict,
-    /// The cluster or the worker cannot be reached now.
+    /// The cluster or the worker is unreachable.
     Unavailable,
-    /// A defect of the daemon.
+    /// An internal error of the daemon.
     InternalError,
 }
 
@@ -113,22 +113,22 @@ pub(crate) struct ApiError {
     reason = "only describes answers that are made from `ApiError`"
 )]
 pub(crate) enum Refusals {
-    /// The request is wrong: a malformed key, body or query value.
+    /// The request is invalid: a malformed key, body or query value.
     #[response(status = 400)]
     BadRequest(#[to_schema] Refusal),
-    /// A token is configured, and missing or wrong.
+    /// A token is required, and is missing or wrong.
     #[response(status = 401)]
     Unauthorized(#[to_schema] Refusal),
-    /// The caller may not use the daemon or not do this, or the request comes from a foreign page.
+    /// The caller may not use the daemon or do this, or the request comes from a foreign page.
     #[response(status = 403)]
     Forbidden(#[to_schema] Refusal),
     /// There is no such key, route, context, namespace or service.
     #[response(status = 404)]
     NotFound(#[to_schema] Refusal),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     #[response(status = 408)]
     TooSlow(#[to_schema] Refusal),
-    /// Forwarded already, or in collision with what is there.
+    /// Already forwarded, or in conflict with the current state.
     #[response(status = 409)]
     Conflict(#[to_schema] Refusal),
     /// The body is larger than 64 KiB.
@@ -137,10 +137,10 @@ pub(crate) enum Refusals {
     /// The body is not declared as JSON.
     #[response(status = 415)]
     NotJson(#[to_schema] Refusal),
-    /// A defect of the daemon; the message carries an id that is in its log.
+    /// An internal error of the daemon; the message contains an id to look up in its log.
     #[response(status = 500)]
     Internal(#[to_schema] Refusal),
-    /// The cluster or the worker cannot be reached now; the message says which and what to do.
+    /// The cluster or the worker is unreachable; the message says which and what to do.
     #[response(status = 503)]
     Unavailable(#[to_schema] Refusal),
 }
@@ -221,8 +221,8 @@ impl ApiError {
     /// A defect: the details go to the log under an id, and only the id to the caller.
     pub(crate) fn defect(details: &str) -> Self {
         let id = format!("{:016x}", rand::random::<u64>());
-        tracing::error!(id, details, "a defect of the REST interface");
-        let message = format!("a defect of kubefwdd; its log has the details under id {id}");
+        tracing::error!(id, details, "an internal error of the REST API");
+        let message = format!("internal error; the kubefwdd log has the details under id {id}");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             Code::InternalError,
@@ -293,10 +293,7 @@ impl From<Failure> for ApiError {
 
 impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
-        Self::bad_request(format!(
-            "the path cannot be read: {}",
-            rejection.body_text()
-        ))
+        Self::bad_request(format!("invalid path: {}", rejection.body_text()))
     }
 }
 
@@ -323,7 +320,7 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
         }
         // Maps with keys that are no text do not occur in our types; if one ever does, say so instead of panicking.
         Err(error) => {
-            tracing::error!(%error, "an answer could not be written");
+            tracing::error!(%error, "cannot write a response");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

@@ -83,16 +83,14 @@ impl<T: DeserializeOwned> FromRequestParts<Face> for Query<T> {
         // Bytes that are no text would be read as something else than was meant.
         let query = parts.uri.query().unwrap_or_default();
         if percent_decode_str(query).decode_utf8().is_err() {
-            return Err(ApiError::bad_request("the query is not UTF-8"));
+            return Err(ApiError::bad_request("the query string is not valid UTF-8"));
         }
         match axum::extract::Query::<T>::from_request_parts(parts, face).await {
             Ok(query) => Ok(Self(query.0)),
             Err(rejection) => {
                 let text = rejection.body_text();
                 let cause = text.rsplit("query string: ").next().unwrap_or(&text);
-                Err(ApiError::bad_request(format!(
-                    "the query cannot be used: {cause}"
-                )))
+                Err(ApiError::bad_request(format!("invalid query: {cause}")))
             }
         }
     }
@@ -107,7 +105,7 @@ impl<T: DeserializeOwned> FromRequest<Face> for Body<T> {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(rejection)) => return Err(unreadable(&rejection)),
             Err(_) => {
-                let message = format!("the body did not come within {} s", BODY.as_secs());
+                let message = format!("the body did not arrive within {} s", BODY.as_secs());
                 return Err(ApiError::new(
                     StatusCode::REQUEST_TIMEOUT,
                     Code::BadRequest,
@@ -116,10 +114,8 @@ impl<T: DeserializeOwned> FromRequest<Face> for Body<T> {
             }
         };
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            ApiError::bad_request(format!(
-                "the body is not the JSON that is wanted here: {error}"
-            ))
-            .hint("see /docs")
+            ApiError::bad_request(format!("the body is not the expected JSON: {error}"))
+                .hint("see /docs")
         })
     }
 }
@@ -127,10 +123,7 @@ impl<T: DeserializeOwned> FromRequest<Face> for Body<T> {
 fn unreadable(rejection: &BytesRejection) -> ApiError {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => ApiError::bad_request(format!(
-            "the body cannot be read: {}",
-            rejection.body_text()
-        )),
+        _ => ApiError::bad_request(format!("cannot read the body: {}", rejection.body_text())),
     }
 }
 

@@ -61,7 +61,7 @@ async fn admit(face: &Face, request: &mut Request) -> Result<(), ApiError> {
         }
     };
     if peer.is_none() && !is_public(request.uri().path()) {
-        return Err(ApiError::forbidden("it is not known who asks"));
+        return Err(ApiError::forbidden("the caller is unknown"));
     }
     request.extensions_mut().insert(actor);
     Ok(())
@@ -73,14 +73,16 @@ fn is_for_us(uri: &Uri, headers: &HeaderMap, local: Option<SocketAddr>) -> Resul
     let Some(local) = local else { return Ok(()) };
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(ApiError::forbidden("a request needs one Host header"));
+        return Err(ApiError::forbidden(
+            "a request needs exactly one Host header",
+        ));
     };
     let named = host.to_str().unwrap_or_default();
     let in_line = uri.authority().map(|authority| authority.as_str());
     for authority in [Some(named), in_line].into_iter().flatten() {
         if !is_ours(authority, local) {
             return Err(ApiError::forbidden(format!(
-                "the host {authority:?} is none of kubefwd's"
+                "{authority:?} is not a host name of kubefwd"
             ))
             .hint(format!("use http://{API_NAME}, or http://{local}")));
         }
@@ -171,7 +173,7 @@ fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     if json || (kind.is_none() && !has_body) {
         return Ok(());
     }
-    let message = "a body must be declared as application/json";
+    let message = "the body must be declared as application/json";
     Err(ApiError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::BadRequest,

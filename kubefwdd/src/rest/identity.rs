@@ -56,14 +56,14 @@ pub(crate) enum Peer {
 pub enum IdentityError {
     /// No such way.
     #[error(
-        "the configuration value rest.identity = {0:?} cannot be used: it must be \"peer-uid\", \"fixed:UID\" or \"token\""
+        "invalid configuration value rest.identity = {0:?}: it must be \"peer-uid\", \"fixed:UID\" or \"token\""
     )]
     Unknown(String),
     /// Tokens without a file.
     #[error("rest.identity = \"token\" needs rest.token_file, a file of lines \"TOKEN UID\"")]
     NoFile,
     /// The file cannot be read.
-    #[error("rest.token_file {} cannot be read: {error}", path.display())]
+    #[error("cannot read rest.token_file {}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum IdentityError {
         error: std::io::Error,
     },
     /// Others can read the tokens.
-    #[error("rest.token_file {} can be read by others: run `chmod 600 {}`", path.display(), path.display())]
+    #[error("rest.token_file {} is readable by others: run `chmod 600 {}`", path.display(), path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -221,10 +221,11 @@ pub(crate) async fn actor(
         Identity::Token(tokens) => match bearer(headers).and_then(|token| tokens.owner(token)) {
             Some(uid) => Ok(peer::actor(uid.into(), Via::Token).await),
             None => {
-                let message = "a valid token is needed here";
+                let message = "a valid token is required";
                 Err(
-                    ApiError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
-                        .hint("send it as Authorization: Bearer TOKEN; the administrator has it"),
+                    ApiError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message).hint(
+                        "send it as Authorization: Bearer TOKEN; ask the administrator for one",
+                    ),
                 )
             }
         },

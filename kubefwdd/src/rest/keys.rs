@@ -170,7 +170,7 @@ pub(crate) fn visible<'a>(
 pub(crate) fn namespace_key(uid: Uid, key: &str) -> Result<NamespaceKey, ApiError> {
     let malformed = || {
         ApiError::bad_request(format!(
-            "{key:?} is no key of a namespace: it must be namespace.context"
+            "{key:?} is not a namespace key: it must be namespace.context"
         ))
     };
     let (namespace, context) = key.split_once('.').ok_or_else(malformed)?;
@@ -185,7 +185,7 @@ pub(crate) fn namespace_key(uid: Uid, key: &str) -> Result<NamespaceKey, ApiErro
 pub(crate) fn service_key(uid: Uid, key: &str) -> Result<ServiceKey, ApiError> {
     let malformed = || {
         ApiError::bad_request(format!(
-            "{key:?} is no key: it must be service.namespace.context"
+            "{key:?} is not a service key: it must be service.namespace.context"
         ))
     };
     let (service, rest) = key.split_once('.').ok_or_else(malformed)?;

@@ -20,10 +20,10 @@ const PRINTABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
 #[openapi(
     info(
         title = "kubefwd",
-        description = "Every Kubernetes service of a namespace under its own name on this machine.\n\n\
-            Every answer has the same envelope: `success`, `data`, `error`, `meta`. Names of fields and parameters are \
-            camelCase; snake_case is read too.\n\n\
-            No credential is sent: the daemon finds out from the kernel which user asks. A user sees and changes their own \
+        description = "Reach Kubernetes services under their own names on this machine.\n\n\
+            Every response has the same envelope: `success`, `data`, `error`, `meta`. Field and parameter names are \
+            camelCase; snake_case is accepted too.\n\n\
+            No credentials are needed: the kernel tells the daemon which user is calling. Users see and change their own \
             forwards; members of the group `kubefwd` may use the daemon.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -31,18 +31,18 @@ const PRINTABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
     components(schemas(Refusal)),
     tags(
         (name = "Health & Info", description = "The daemon itself"),
-        (name = "Services", description = "What is forwarded"),
-        (name = "Forwards", description = "Single listening ports"),
-        (name = "Namespaces", description = "Namespaces that are forwarded"),
-        (name = "Kubernetes Discovery", description = "What the cluster has, with the caller's own rights"),
-        (name = "Metrics", description = "Counters, rates and their history"),
-        (name = "Diagnostics", description = "What is wrong, and since when"),
-        (name = "Analysis", description = "The same for programs that decide"),
-        (name = "History", description = "What happened"),
+        (name = "Services", description = "Forwarded services"),
+        (name = "Forwards", description = "Listening ports"),
+        (name = "Namespaces", description = "Forwarded namespaces"),
+        (name = "Kubernetes Discovery", description = "Objects in the cluster, read with the caller's permissions"),
+        (name = "Metrics", description = "Counters, rates and history"),
+        (name = "Diagnostics", description = "Current problems and when they began"),
+        (name = "Analysis", description = "Problems and suggested fixes, for programs"),
+        (name = "History", description = "Past events, errors and reconnections"),
         (name = "Logs", description = "The daemon's log"),
-        (name = "Events (SSE)", description = "What happens now"),
-        (name = "HTTP Traffic", description = "Requests seen in forwarded bytes"),
-        (name = "Names", description = "Names that lead to forwards"),
+        (name = "Events (SSE)", description = "A live stream of events"),
+        (name = "HTTP Traffic", description = "Captured HTTP requests"),
+        (name = "Names", description = "Names of forwarded services"),
     ),
 )]
 pub(crate) struct Description;

@@ -83,7 +83,7 @@ pub(crate) async fn metrics(
     registry.register_collector(Box::new(Scrape::new(&face, &caller)));
     let mut body = String::new();
     text::encode(&mut body, &registry)
-        .map_err(|error| ApiError::defect(&format!("metrics cannot be written: {error}")))?;
+        .map_err(|error| ApiError::defect(&format!("cannot write metrics: {error}")))?;
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());
     Ok(
@@ -183,11 +183,7 @@ impl Scrape {
     }
 
     fn write(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
-        out.info(
-            "build",
-            "The version that runs",
-            [("version", self.version)],
-        )?;
+        out.info("build", "The running version", [("version", self.version)])?;
         out.gauge(
             "uptime",
             "Time since the daemon started",
@@ -197,7 +193,7 @@ impl Scrape {
         let states = [
             (
                 "namespaces",
-                "Namespaces by how far they are",
+                "Namespaces by state",
                 "state",
                 &self.namespaces,
             ),
@@ -215,26 +211,16 @@ impl Scrape {
                 .map(|(value, count)| ([(label, *value)], *count as f64));
             out.gauges(name, help, None, samples)?;
         }
-        out.gauge(
-            "errors",
-            "Errors that are open now",
-            None,
-            self.errors as f64,
-        )?;
+        out.gauge("errors", "Current errors", None, self.errors as f64)?;
         let help = "Addresses in the daemon's block of the hosts file";
         out.gauge("hosts_entries", help, None, self.hosts_entries as f64)?;
-        let help = "How often the hosts file was written";
+        let help = "Hosts file writes";
         out.counter("hosts_writes", help, self.hosts_writes)?;
         let restarts = self
             .restarts
             .iter()
             .map(|(uid, count)| ([("uid", uid.to_string())], *count));
-        out.counters(
-            "worker_restarts",
-            "How often a worker had to be started again",
-            None,
-            restarts,
-        )?;
+        out.counters("worker_restarts", "Worker restarts", None, restarts)?;
         self.write_services(out)?;
         self.write_forwards(out)
     }
@@ -246,7 +232,7 @@ impl Scrape {
             .map(|used| (used.labels(), used.totals.bytes_in));
         out.counters(
             "service_received",
-            "Bytes from the pods of a service",
+            "Bytes received from a service's pods",
             Some(Unit::Bytes),
             received,
         )?;
@@ -256,7 +242,7 @@ impl Scrape {
             .map(|used| (used.labels(), used.totals.bytes_out));
         out.counters(
             "service_sent",
-            "Bytes to the pods of a service",
+            "Bytes sent to a service's pods",
             Some(Unit::Bytes),
             sent,
         )?;
@@ -276,7 +262,7 @@ impl Scrape {
         });
         out.counters(
             "http_requests",
-            "HTTP requests seen, by the hundred of their status",
+            "Captured HTTP requests by status class",
             None,
             requests,
         )
@@ -293,16 +279,11 @@ impl Scrape {
             each.filter(|(_, traffic)| traffic.opened > 0)
         };
         let open = used().map(|(labels, traffic)| (labels, traffic.active as f64));
-        out.gauges(
-            "forward_connections",
-            "Connections that are open now",
-            None,
-            open,
-        )?;
+        out.gauges("forward_connections", "Open connections", None, open)?;
         let opened = used().map(|(labels, traffic)| (labels, traffic.opened));
         out.counters(
             "forward_connections_opened",
-            "Connections so far",
+            "Connections opened",
             None,
             opened,
         )?;
@@ -511,7 +492,7 @@ mod tests {
         assert!(body.ends_with("# EOF\n"));
         let classic = classic(&body);
         for line in [
-            "# HELP kubefwd_hosts_writes_total How often the hosts file was written",
+            "# HELP kubefwd_hosts_writes_total Hosts file writes",
             "# TYPE kubefwd_hosts_writes_total counter",
             "# TYPE kubefwd_build_info gauge",
             "# TYPE kubefwd_uptime_seconds gauge",

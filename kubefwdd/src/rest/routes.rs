@@ -112,7 +112,7 @@ pub(crate) async fn aside(request: Request, next: Next) -> Response {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Count {
-    /// How many at most.
+    /// Maximum number of items.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50, example = 10)]
     count: Option<Number<1, 1000>>,

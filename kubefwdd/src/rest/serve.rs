@@ -112,7 +112,7 @@ pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: Cancel
                 connections.spawn(serving);
             }
             Some((_, Err(error))) => {
-                tracing::debug!(%error, "a connection could not be accepted");
+                tracing::debug!(%error, "cannot accept a connection");
                 tokio::time::sleep(NO_DESCRIPTOR).await;
             }
             None => break,
@@ -139,7 +139,7 @@ async fn connection<L: Listener>(
             if is_news {
                 tracing::warn!(
                     uid = uid.get(),
-                    "has {PER_USER} connections to the REST interface; more are refused until some are closed"
+                    "has {PER_USER} connections to the REST API; more are refused until some are closed"
                 );
             }
             refuse(&mut stream).await;
@@ -177,7 +177,7 @@ async fn connection<L: Listener>(
 
 /// Says why the connection is closed, without waiting for a request that may never come.
 async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S) {
-    let message = format!("you have {PER_USER} connections to this interface already");
+    let message = format!("you already have {PER_USER} connections to this API");
     let refusal = ApiError::unavailable(message).hint("close some, and try again");
     let answer = refusal.to_http1();
     let told = stream.write_all(&answer);

@@ -56,8 +56,8 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError
         return Ok(None);
     }
     let id = text.parse().map_err(|_| {
-        ApiError::bad_request(format!("Last-Event-ID {text:?} is no number"))
-            .hint("leave it out to begin with the next event")
+        ApiError::bad_request(format!("Last-Event-ID {text:?} is not a number"))
+            .hint("omit it to start with the next event")
     })?;
     Ok(Some(id))
 }

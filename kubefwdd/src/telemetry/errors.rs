@@ -278,7 +278,7 @@ pub fn of_worker(worker: &WorkerView) -> Vec<Found> {
     let error = &worker.worker.error;
     let message = format!("the worker died and is started again: {error}");
     let failure = Failure::new(Reason::WorkerUnavailable, message);
-    vec![Found::of(&failure.hint("see the log of kubefwdd"))]
+    vec![Found::of(&failure.hint("see the kubefwdd log"))]
 }
 
 // === impl Found ===

@@ -54,7 +54,7 @@ impl Questions {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.askers.len() >= limits::QUESTIONS {
             let message = format!(
-                "{} questions to the cluster are open already",
+                "{} queries to the cluster are already pending",
                 limits::QUESTIONS
             );
             return Err(Failure::new(Reason::LimitExceeded, message).hint("try again in a moment"));
@@ -110,9 +110,9 @@ impl Questions {
     pub(super) fn fail_all(&self, why: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, asker) in open.askers.drain() {
-            let message = format!("the worker ended while it was asked: {why}");
+            let message = format!("the worker exited during the query: {why}");
             let failure = Failure::new(Reason::WorkerUnavailable, message);
-            let failure = failure.hint("it is started again; try again in a moment");
+            let failure = failure.hint("it is being restarted; try again in a moment");
             let _ = asker.try_send(Waiting {
                 answer: Err(failure),
                 _place: None,
@@ -165,7 +165,7 @@ impl Answers {
                 limit.as_secs()
             );
             Failure::new(Reason::Timeout, message).hint(
-                "see that its files can be read (a network file system may hang), or end the process kubefwd-worker: it is started again",
+                "see that its files can be read (a network file system may hang), or kill the process kubefwd-worker: it will be restarted",
             )
         })
         .await

@@ -42,19 +42,19 @@ impl From<wire::ToWorker> for Outgoing {
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SessionError {
-    #[error("it said nothing for {} s after its start", HELLO.as_secs())]
+    #[error("it sent nothing for {} s after its start", HELLO.as_secs())]
     Silent,
-    #[error("its first frame was no hello")]
+    #[error("its first frame was not a hello")]
     NoHello,
     #[error("it speaks protocol {theirs}, this daemon {ours}: install both from the same package")]
     Protocol { theirs: u32, ours: u32 },
     #[error("it closed its channel")]
     Closed,
-    #[error("it does not read what it is sent")]
+    #[error("it does not read its channel")]
     NotReading,
     #[error("it lists more than {} services at a time", limits::LISTED)]
     EndlessListing,
-    #[error("its channel broke: {0}")]
+    #[error("its channel failed: {0}")]
     Channel(#[source] ChannelError),
     #[error(transparent)]
     Stopping(#[from] Stopping),
@@ -142,7 +142,7 @@ async fn hello(receiver: &mut Receiver<wire::FromWorker>, pid: u32) -> Result<()
     tracing::debug!(
         pid,
         version = clean(&hello.version, limits::NAME),
-        "worker says hello"
+        "worker connected"
     );
     Ok(())
 }
@@ -185,7 +185,7 @@ impl Reader<'_> {
         loop {
             let (frame, _) = receiver.receive().await?.ok_or(SessionError::Closed)?;
             if let Some(pause) = self.budget.take(Instant::now()) {
-                self.warn("it sends more frames than allowed; they are read more slowly now");
+                self.warn("it sends more frames than allowed; throttling it");
                 tokio::time::sleep(pause).await;
             }
             // More is not read from a worker that reports faster than the state changes.
@@ -215,7 +215,7 @@ impl Reader<'_> {
     async fn handle(&mut self, frame: Frame) -> Result<(), SessionError> {
         let uid = self.user.uid;
         match frame {
-            Frame::Hello(_) => self.warn("it said hello twice"),
+            Frame::Hello(_) => self.warn("it sent a second hello"),
             Frame::Namespace(report) => {
                 match decode::namespace_key(uid, &report.context, &report.namespace) {
                     Ok(key) => {
@@ -336,7 +336,7 @@ impl Reader<'_> {
                 tracing::warn!(
                     uid = uid.get(),
                     left_out,
-                    "worker: it logs too much; lines were left out"
+                    "worker: it logs too much; lines were dropped"
                 );
             }
         }
@@ -369,7 +369,7 @@ impl Reader<'_> {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 uid = self.user.uid.get(),
-                "worker: {what} (further complaints are not logged)"
+                "worker: {what} (further warnings are not logged)"
             );
         }
     }

@@ -25,15 +25,15 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sb
 pub(super) enum SpawnError {
     #[error(transparent)]
     User(#[from] LookupError),
-    #[error("the home directory of {0} is no path")]
+    #[error("the home directory of {0} is not a valid path")]
     Home(String),
     #[error(
         "uid {uid} cannot be served: the daemon runs as uid {own}; run it as root to serve other users"
     )]
     NotRoot { uid: Uid, own: unix::Uid },
-    #[error("no socketpair could be made: {0}")]
+    #[error("cannot create a socket pair: {0}")]
     Socket(io::Error),
-    #[error("{} cannot be run: {error}", program.display())]
+    #[error("cannot run {}: {error}", program.display())]
     Run { program: PathBuf, error: io::Error },
 }
 

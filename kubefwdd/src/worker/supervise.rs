@@ -43,7 +43,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
                 return;
             }
         };
-        tracing::warn!(uid = uid.get(), %error, pause_ms = pause.as_millis(), "worker ended; it is started again");
+        tracing::warn!(uid = uid.get(), %error, pause_ms = pause.as_millis(), "worker exited; restarting it");
         user.questions.fail_all(&error);
         user.trouble.send_replace(Some(error.clone()));
         if shared

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use kubefwd_proto::channel::{Accepts, Receiver, Sender, channel};
 use kubefwd_proto::worker::PROTOCOL;
 use kubefwd_proto::worker::v1::{self as wire, FromWorker, ToWorker, from_worker, to_worker};
+use kubefwd_proto::{Failure, Reason};
 
 /// Where the daemon puts the channel.
 const CHANNEL: i32 = 3;
@@ -308,7 +309,7 @@ fn lies_about_listeners(huge: &str) -> Vec<from_worker::Frame> {
             listener,
             phase: wire::ForwardPhase::Error.into(),
             pod: huge.to_owned(),
-            error: "\u{1b}[2J\nforged line".to_owned(),
+            failure: Some(Failure::new(Reason::Internal, "\u{1b}[2J\nforged line").into()),
             pod_port: u32::MAX,
             sequence: u64::MAX,
             ..wire::ForwardReport::default()

@@ -18,7 +18,7 @@ use super::saved::{SavedAddresses, SavedNamespace, SavedUnit};
 pub enum AssignError {
     /// Every address is in use or reserved.
     #[error(
-        "no address is left in {0}: remove services or reservations, or set addresses.range to a \
+        "no address is free in {0}: remove services or reservations, or set addresses.range to a \
          larger network"
     )]
     Exhausted(AddressRange),

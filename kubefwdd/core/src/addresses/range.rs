@@ -28,10 +28,10 @@ pub enum RangeError {
     #[error("address range {0:?} is not of the form 127.0.0.0/8")]
     Form(String),
     /// Larger than `/8` or smaller than `/29`.
-    #[error("address range {0} has a prefix outside /8 to /29: choose one between them")]
+    #[error("address range {0} has a prefix outside /8 to /29: choose one in between")]
     Prefix(String),
     /// Host bits set.
-    #[error("address range {given} does not begin at a network address: write {instead}")]
+    #[error("address range {given} does not start at a network address: use {instead}")]
     HostBits {
         /// What was given.
         given: String,
@@ -40,7 +40,7 @@ pub enum RangeError {
     },
     /// Multicast, unspecified or broadcast.
     #[error(
-        "address range {0} holds no unicast addresses: choose one in 127.0.0.0/8 or a private network"
+        "address range {0} contains no unicast addresses: choose one in 127.0.0.0/8 or a private network"
     )]
     NotUnicast(String),
 }

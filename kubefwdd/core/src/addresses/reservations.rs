@@ -64,7 +64,7 @@ pub enum ReserveError {
         target: Target,
     },
     /// Too many.
-    #[error("{address} cannot be reserved: {PER_OWNER} reservations are the most for one user")]
+    #[error("{address} cannot be reserved: a user can have at most {PER_OWNER} reservations")]
     TooMany {
         /// The address.
         address: Ipv4Addr,

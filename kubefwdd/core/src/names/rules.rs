@@ -107,31 +107,31 @@ impl Refusal {
                 "it is this machine's own name; use a longer form of the service's name",
             ),
             RefusalReason::ContainerHost => {
-                f.write_str("containers reach their host by it; use another form of the name")
+                f.write_str("containers use it to reach their host; use another form of the name")
             }
             RefusalReason::ConfigurationSource => write!(
                 f,
-                "programs take credentials or proxy settings from it; use a longer form, or allow \
+                "programs fetch credentials or proxy settings from it; use a longer form, or allow \
                  it with {ALLOW_SUFFIXES_SETTING} = [\"{name}\"]"
             ),
             RefusalReason::Api => {
                 f.write_str("it is the name of kubefwd's own API; use another form of the name")
             }
             RefusalReason::HostsLine => f.write_str(
-                "a line of your own in the hosts file holds it, and that line is never touched; \
-                 remove it there to let the service have the name",
+                "another line in your hosts file has it, and kubefwd never touches that line; \
+                 remove that line to let the service have the name",
             ),
             RefusalReason::TopLevelDomain => {
                 let suffix = name.last_label();
                 write!(
                     f,
                     "\".{suffix}\" is a top-level domain of the internet, so it could hide a real \
-                     site; use another form, or let the administrator allow it with \
+                     site; use another form, or have the administrator allow it with \
                      {ALLOW_SUFFIXES_SETTING} = [\"{suffix}\"]"
                 )
             }
             RefusalReason::Numeric => f.write_str(
-                "programs take a name that ends in a number for an IP address; use another form",
+                "programs parse a name that ends in a number as an IP address; use another form",
             ),
         }
     }

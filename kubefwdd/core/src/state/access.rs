@@ -82,7 +82,7 @@ impl State {
         let line = is_news.then(|| {
             known.logged = Some(running);
             let who = shown(stranger);
-            format!("a connection of {who} to {port} was refused: forwarded ports are for their owner, root and group {GROUP}")
+            format!("a connection of {who} to {port} was refused: only the owner, root and group {GROUP} can connect to forwarded ports")
         });
         if worker.denied.len() > MAX_DENIED {
             let oldest = worker.denied.iter().min_by_key(|(_, known)| known.seen);

@@ -77,7 +77,7 @@ impl State {
         for port in &observed.ports {
             if let Protocol::Other(protocol) = &port.protocol {
                 skipped.push(format!(
-                    "{}/{protocol}: a cluster forwards TCP only",
+                    "{}/{protocol}: Kubernetes forwards TCP only",
                     port.port
                 ));
                 continue;
@@ -88,7 +88,7 @@ impl State {
             let local = local_port(&plan, port.port);
             if let Some(first) = taken.insert(local, port.port) {
                 skipped.push(format!(
-                    "{}/TCP: local port {local} already stands for port {first}; map it to another",
+                    "{}/TCP: local port {local} is already used for port {first}; map it to another",
                     port.port
                 ));
                 taken.insert(local, first);

@@ -95,7 +95,7 @@ impl State {
             let names: Vec<&str> = lacking.iter().map(String::as_str).collect();
             let names = names.join(", ");
             failure.hint = format!(
-                "secrets in variables ({names}) are not kept over a restart: where they are set, run `kubefwdctl context ls`"
+                "secret variables ({names}) are not kept across a restart: run `kubefwdctl context ls` in a shell where they are set"
             );
         }
         failure
@@ -214,7 +214,7 @@ impl State {
             let outcome = self.names.outcome(&key.unit(pod.clone()));
             names.extend(outcome.lost.into_iter().map(|lost| RefusedName {
                 reason: format!(
-                    "{} (uid {}) has it: it came first; use a longer form of the name",
+                    "already taken by {} (uid {}); use a longer form of the name",
                     lost.holder, lost.holder.uid
                 ),
                 name: lost.name.to_string(),
@@ -309,7 +309,7 @@ fn summary(
         (0, Some((message, hint))) => (ServiceStatus::Error, message, hint),
         (0, None) if forwards.iter().any(|f| f.status == ForwardStatus::Pending) => {
             let hint = format!(
-                "`kubectl --context {} -n {} get pods` shows why; connections wait for one, then are reset",
+                "`kubectl --context {} -n {} get pods` shows why; connections wait for one and are then reset",
                 key.context, key.namespace
             );
             (ServiceStatus::Pending, "no pod is ready".to_owned(), hint)
@@ -361,7 +361,7 @@ fn announce_service(
             announce(
                 EventKind::ServiceRemoved,
                 None,
-                format!("{key} is not forwarded any more"),
+                format!("{key} is no longer forwarded"),
             );
         }
         (Some(old), Some(new)) if shape(old) != shape(new) => {
@@ -397,7 +397,7 @@ fn announce_service(
             announce(
                 EventKind::PodAdded,
                 Some(after),
-                format!("{} serves", after.pod),
+                format!("{} is serving", after.pod),
             );
         }
         if !was && after.status == ForwardStatus::Active {

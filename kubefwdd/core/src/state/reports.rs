@@ -242,8 +242,8 @@ impl State {
             None if port.phase == PortPhase::Bound => port.phase = PortPhase::Held,
             None => return,
             Some(error) => {
-                let hint = "see the log of kubefwdd; `kubefwdctl fwd reconnect` tries again";
-                let message = format!("the worker could not take the listener: {error}");
+                let hint = "see the kubefwdd log; `kubefwdctl fwd reconnect` tries again";
+                let message = format!("the worker could not take over the listener: {error}");
                 let failure = Failure::new(Reason::PortUnavailable, message).hint(hint);
                 port.phase = PortPhase::Failed(failure);
             }
@@ -370,7 +370,7 @@ impl State {
 /// A worker reported more services than one user may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "you have more than {limit} services, and some of this namespace are left out; choose fewer with selectors, or let the administrator raise limits.services_per_user"
+    "you have more than {limit} services, and some of this namespace are left out; select fewer, or have the administrator raise limits.services_per_user"
 )]
 pub struct TooManyServices {
     pub(super) limit: usize,

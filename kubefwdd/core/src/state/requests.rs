@@ -274,7 +274,7 @@ impl State {
                 }
             }
             self.wishes_changed(key);
-            let message = format!("{key} is not forwarded any more");
+            let message = format!("{key} is no longer forwarded");
             self.announce(now, EventKind::NamespaceRemoved, key, message);
         }
         Ok(gone)
@@ -352,7 +352,7 @@ impl State {
                 self.drop_service_wish(&key.service(service.clone()));
             }
             if all.is_some() {
-                let message = format!("{key} is not forwarded any more: its client ended");
+                let message = format!("{key} is no longer forwarded: its client disconnected");
                 self.announce(now, EventKind::NamespaceRemoved, &key, message);
             }
             if all.is_some() || !services.is_empty() {

@@ -45,7 +45,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Overview
 ///
-/// Health, sums, network, errors and what to do about them.
+/// Health, totals, network, errors and what to do about them.
 #[utoipa::path(get, path = "/api/v1/diagnostics", tag = "Diagnostics", responses(
     (status = 200, description = "The overview", body = Envelope<Diagnostics>), Refusals,
 ))]
@@ -78,7 +78,7 @@ pub(crate) async fn overview(
 
 /// Current errors
 ///
-/// What does not work now, the newest first, with the time at which it began.
+/// Current errors, newest first, with the time each began.
 #[utoipa::path(
     get, path = "/api/v1/diagnostics/errors", tag = "Diagnostics", params(Count),
     responses((status = 200, description = "The errors", body = Envelope<Vec<ErrorDetail>>), Refusals),
@@ -104,7 +104,7 @@ pub(crate) async fn network(
     Ok(Envelope::new(network_of(&face, &caller).await?))
 }
 
-/// A service in depth
+/// Inspect a service
 #[utoipa::path(
     get, path = "/api/v1/diagnostics/services/{key}", tag = "Diagnostics",
     params(("key" = String, Path, description = "Key of the service", example = "api.shop.kind")),
@@ -125,7 +125,7 @@ pub(crate) async fn service(
     )))
 }
 
-/// A forward in depth
+/// Inspect a forward
 #[utoipa::path(
     get, path = "/api/v1/diagnostics/forwards/{key}", tag = "Diagnostics",
     params(("key" = String, Path, description = "Key of the forward", example = "api.shop.kind.api-6f.80")),
@@ -147,7 +147,7 @@ pub(crate) async fn forward(
 
 /// Status
 ///
-/// Everything in one sentence.
+/// The overall state in one sentence.
 #[utoipa::path(get, path = "/api/v1/status", tag = "Analysis", responses(
     (status = 200, description = "The status", body = Envelope<Status>), Refusals,
 ))]
@@ -177,7 +177,7 @@ pub(crate) async fn status(State(face): State<Face>, caller: Caller) -> Envelope
         }
         (None, _) if hopeless == 0 => "All services forwarding normally".to_owned(),
         (None, _) => {
-            format!("All services forwarding normally, and {hopeless} that cannot be forwarded")
+            format!("All services forwarding normally, except {hopeless} that cannot be forwarded")
         }
     };
     Envelope::new(Status {
@@ -192,7 +192,7 @@ pub(crate) async fn status(State(face): State<Face>, caller: Caller) -> Envelope
 
 /// Analysis
 ///
-/// What is wrong, since when, and the command or call that mends it.
+/// What is wrong, since when, and the command or call that fixes it.
 #[utoipa::path(get, path = "/api/v1/analyze", tag = "Analysis", responses(
     (status = 200, description = "The analysis", body = Envelope<Analysis>), Refusals,
 ))]

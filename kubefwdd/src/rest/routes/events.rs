@@ -26,8 +26,8 @@ pub(crate) struct Filter {
 
 /// Follow events
 ///
-/// Server-sent events, from now on; with `Last-Event-ID` from after that event, as far as it is kept. Who is too slow, or
-/// asks for what is not kept any more, gets one event `resync` and should read the lists again.
+/// Server-sent events, from now on; with `Last-Event-ID` from after that event, if it is still kept. A client that is too
+/// slow, or asks for events no longer kept, gets one event `resync` and should read the lists again.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "Events (SSE)",
     params(Filter, ("Last-Event-ID" = Option<u64>, Header, description = "The last event seen")),

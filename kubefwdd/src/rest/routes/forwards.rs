@@ -20,7 +20,7 @@ use crate::rest::types::forwards::{ForwardList, forward_entry};
 use crate::rest::types::http::HttpTraffic;
 use crate::rest::types::services::Summary;
 
-/// Of which service, and in which state.
+/// By service and status.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfService {
@@ -40,7 +40,7 @@ pub(crate) struct OfService {
 
 /// List forwards
 ///
-/// Every port that is listened on for the caller; a service may have several.
+/// Every listening port of the caller; a service may have several.
 #[utoipa::path(get, path = "/api/v1/forwards", tag = "Forwards", params(Where, OfService, Page), responses(
     (status = 200, description = "The forwards", body = Envelope<ForwardList>), Refusals,
 ))]
@@ -83,7 +83,7 @@ pub(crate) async fn list(
 /// Get a forward
 ///
 /// The key is `service.namespace.context.pod.localPort`; `pod.namespace.context`, `pod.service.namespace.context` and
-/// `service.namespace.context` lead to the first that matches.
+/// `service.namespace.context` select the first match.
 #[utoipa::path(get, path = "/api/v1/forwards/{key}", tag = "Forwards", params(
     ("key" = String, Path, description = "Key of the forward", example = "api.shop.kind.api-6f.80"),
 ), responses(
@@ -102,7 +102,7 @@ pub(crate) async fn get(
 
 /// Requests through a forward
 ///
-/// HTTP requests seen in forwarded bytes, newest first; of all forwards where the key leads to several.
+/// Captured HTTP requests, newest first; of all matching forwards if the key matches several.
 #[utoipa::path(get, path = "/api/v1/forwards/{key}/http", tag = "HTTP Traffic", params(
     ("key" = String, Path, description = "Key of the forward", example = "api.shop.kind"), Count,
 ), responses(

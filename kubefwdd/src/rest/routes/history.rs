@@ -17,7 +17,7 @@ use crate::telemetry::{errors, reconnections};
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventFilter {
-    /// How many at most.
+    /// Maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50, example = 20)]
     count: Option<Number<1, 1000>>,
     /// Only of this type.
@@ -28,7 +28,7 @@ pub(crate) struct EventFilter {
 
 /// Events
 ///
-/// The newest first.
+/// Newest first.
 #[utoipa::path(get, path = "/api/v1/history/events", tag = "History", params(EventFilter), responses(
     (status = 200, description = "The events", body = Envelope<Vec<Event>>), Refusals,
 ))]
@@ -51,7 +51,7 @@ pub(crate) async fn events(
 
 /// Errors
 ///
-/// The newest first, with the time at which each began and was over.
+/// Newest first, with the times at which each began and ended.
 #[utoipa::path(get, path = "/api/v1/history/errors", tag = "History", params(Count), responses(
     (status = 200, description = "The errors", body = Envelope<Vec<ErrorRecord>>), Refusals,
 ))]
@@ -72,7 +72,7 @@ pub(crate) async fn errors(
 
 /// Reconnections
 ///
-/// The newest first: why, how often it was tried, how long it took.
+/// Newest first: reason, number of attempts, duration.
 #[utoipa::path(get, path = "/api/v1/history/reconnections", tag = "History", params(Count), responses(
     (status = 200, description = "The reconnections", body = Envelope<Vec<Reconnection>>), Refusals,
 ))]
@@ -91,7 +91,7 @@ pub(crate) async fn reconnections(
 
 /// Reconnections of a service
 ///
-/// The newest first.
+/// Newest first.
 #[utoipa::path(
     get, path = "/api/v1/services/{key}/history/reconnections", tag = "History",
     params(("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Count),
@@ -120,7 +120,7 @@ fn encode(found: Vec<reconnections::Reconnection>) -> Envelope<Vec<Reconnection>
     Envelope::list(list, count)
 }
 
-/// How much is kept
+/// Retention
 #[utoipa::path(get, path = "/api/v1/history/stats", tag = "History", responses(
     (status = 200, description = "The numbers", body = Envelope<HistoryStats>), Refusals,
 ))]

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct InContext {
-    /// A context of the caller's kubeconfig; without it the current one.
+    /// A context of the caller's kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "minikube")]
     pub(super) context: Option<String>,
@@ -46,7 +46,7 @@ pub(crate) struct InNamespace {
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
     )]
     namespace: String,
-    /// A context of the caller's kubeconfig; without it the current one.
+    /// A context of the caller's kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "minikube")]
     context: Option<String>,
@@ -57,15 +57,15 @@ pub(crate) struct InNamespace {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventFilter {
-    /// A context of the caller's kubeconfig; without it the current one.
+    /// A context of the caller's kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "minikube")]
     context: Option<String>,
-    /// Only about objects of this kind.
+    /// Only events about objects of this kind.
     #[serde(default, alias = "resource_kind", deserialize_with = "text")]
     #[param(example = "Pod", pattern = "^([A-Za-z]{1,63})?$")]
     resource_kind: Option<String>,
-    /// Only about objects with this name.
+    /// Only events about objects with this name.
     #[serde(default, alias = "resource_name", deserialize_with = "text")]
     #[param(
         example = "api-6f",
@@ -73,7 +73,7 @@ pub(crate) struct EventFilter {
         max_length = 253
     )]
     resource_name: Option<String>,
-    /// How many at most.
+    /// Maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50, example = 50)]
     limit: Option<Number<1, 1000>>,
 }
@@ -194,7 +194,7 @@ async fn list(
 
 /// Events of a cluster
 ///
-/// The newest first.
+/// Newest first.
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/events/{namespace}", tag = "Kubernetes Discovery",
     params(("namespace" = String, Path, description = "The namespace", example = "default"), EventFilter),
@@ -213,7 +213,7 @@ pub(crate) async fn events(
         .as_deref()
         .filter(|kind| !is_word(kind))
     {
-        let message = format!("resourceKind = {kind:?} is no kind such as Pod");
+        let message = format!("resourceKind = {kind:?} is not a kind such as Pod");
         return Err(ApiError::bad_request(message));
     }
     if let Some(name) = &filter.resource_name {
@@ -295,7 +295,7 @@ pub(super) async fn ask(
 
 /// The worker gave the answer to another question.
 pub(super) fn odd() -> ApiError {
-    ApiError::defect("a worker answered something else than it was asked")
+    ApiError::defect("unexpected answer from a worker")
 }
 
 /// A namespace that can be asked for.

@@ -19,13 +19,13 @@ use kubefwd_core::policy::{Actor, Verb};
 #[derive(Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
-    /// How many at most.
+    /// Maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 5000, default = 100, example = 50)]
     count: Option<Number<1, 5000>>,
-    /// Only as bad as this or worse.
+    /// Only this level or higher.
     #[param(inline)]
     level: Option<LogLevel>,
-    /// Only about the service with this name or key.
+    /// Only lines about the service with this name or key.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "api.shop.kind")]
     service: Option<String>,
@@ -35,10 +35,10 @@ pub(crate) struct Filter {
 #[derive(Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamFilter {
-    /// Only as bad as this or worse.
+    /// Only this level or higher.
     #[param(inline)]
     level: Option<LogLevel>,
-    /// Only about the service with this name or key.
+    /// Only lines about the service with this name or key.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "api.shop.kind")]
     service: Option<String>,
@@ -48,10 +48,10 @@ pub(crate) struct StreamFilter {
 #[derive(Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SystemFilter {
-    /// How many at most.
+    /// Maximum number of items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 5000, default = 100, example = 50)]
     count: Option<Number<1, 5000>>,
-    /// Only as bad as this or worse.
+    /// Only this level or higher.
     #[param(inline)]
     level: Option<LogLevel>,
 }
@@ -74,9 +74,9 @@ fn matches(line: &LogLine, level: Option<LogLevel>, service: Option<&str>) -> bo
         && service.is_none_or(|service| is_about(line, service))
 }
 
-/// Lines
+/// Log lines
 ///
-/// The newest first: what the daemon and the caller's worker say.
+/// Newest first: log lines of the daemon and of the caller's worker.
 #[utoipa::path(get, path = "/api/v1/logs", tag = "Logs", params(Filter), responses(
     (status = 200, description = "The lines", body = Envelope<LogList>), Refusals,
 ))]
@@ -102,7 +102,7 @@ pub(crate) async fn list(
     Envelope::list(LogList { logs }, count)
 }
 
-/// Follow lines
+/// Follow log lines
 ///
 /// Server-sent events of type `log`, from now on; with `Last-Event-ID` from after that line.
 #[utoipa::path(
@@ -137,9 +137,9 @@ pub(crate) async fn stream(
     ))
 }
 
-/// Lines of the daemon as a whole
+/// Daemon log lines
 ///
-/// Those that are about no service, the newest first.
+/// Lines that concern no service, newest first.
 #[utoipa::path(
     get, path = "/api/v1/logs/system", tag = "Logs",
     params(SystemFilter),
@@ -167,12 +167,12 @@ pub(crate) async fn system(
     Envelope::list(SystemLogs { logs, total_count }, count)
 }
 
-/// Clear the lines of the daemon as a whole
+/// Clear the daemon log lines
 ///
-/// The caller does not see the lines so far any more; others still do.
+/// Hides earlier lines from the caller; others still see them.
 #[utoipa::path(
     delete, path = "/api/v1/logs/system", tag = "Logs",
-    responses((status = 200, description = "They are cleared", body = Envelope<Cleared>), Refusals),
+    responses((status = 200, description = "Cleared", body = Envelope<Cleared>), Refusals),
 )]
 pub(crate) async fn clear(
     State(face): State<Face>,
@@ -183,7 +183,7 @@ pub(crate) async fn clear(
     if let Some(uid) = caller.uid() {
         face.control.telemetry().logs.clear_for(uid);
     }
-    let message = "you do not see the lines so far any more";
+    let message = "earlier lines are now hidden from you";
     Ok(Envelope::new(Cleared {
         cleared: true,
         message,

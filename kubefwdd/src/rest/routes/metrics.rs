@@ -27,11 +27,11 @@ pub(crate) struct Window {
     #[serde(default, deserialize_with = "text")]
     #[param(pattern = "^([1-9](m|h))?$", example = "1h")]
     duration: Option<String>,
-    /// How long a step is: `1m`, `5m`, `10s`. Steps that are not whole minutes reach back an hour at most.
+    /// Length of a step: `1m`, `5m`, `10s`. Steps that are not whole minutes reach back at most an hour.
     #[serde(default, deserialize_with = "text")]
     #[param(pattern = "^([1-5]m)?$", example = "1m")]
     interval: Option<String>,
-    /// Only the last so many steps; alone, so many seconds.
+    /// Only the last N steps; without other parameters, N seconds.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 3600, example = 60)]
     points: Option<Number<1, 3600>>,
 }
@@ -59,13 +59,13 @@ impl Window {
         if duration > kept {
             let kept = time::long(Duration::from_secs(kept));
             let message =
-                format!("steps of {step} s are kept for {kept}, and duration is {duration} s");
+                format!("steps of {step} s are kept for {kept}, but duration is {duration} s");
             return Err(ApiError::bad_request(message)
                 .hint("use an interval of whole minutes, for at most 24h"));
         }
         let count = duration.div_ceil(step).min(most);
         if count > MOST_STEPS {
-            let message = format!("{count} steps are more than the {MOST_STEPS} of one answer");
+            let message = format!("{count} steps are more than the maximum of {MOST_STEPS}");
             return Err(ApiError::bad_request(message).hint("use a longer interval"));
         }
         Ok((step, count))
@@ -79,14 +79,14 @@ fn seconds(name: &str, text: Option<&str>, usual: u64) -> Result<u64, ApiError> 
         .filter(|seconds| *seconds > 0);
     found.ok_or_else(|| {
         ApiError::bad_request(format!(
-            "{name} = {text:?} is no time such as \"1h\", \"5m\" or \"30s\""
+            "{name} = {text:?} is not a duration such as \"1h\", \"5m\" or \"30s\""
         ))
     })
 }
 
-/// Sums
+/// Totals
 ///
-/// Over everything that the caller forwards.
+/// Totals over everything that the caller forwards.
 #[utoipa::path(get, path = "/api/v1/metrics", tag = "Metrics", responses(
     (status = 200, description = "The sums", body = Envelope<MetricsSummary>), Refusals,
 ))]
@@ -136,7 +136,7 @@ pub(crate) async fn service(
 
 /// History of a service
 ///
-/// What it moved in each step of time, oldest first: an hour in steps of a second, or a day in steps of a minute.
+/// Traffic per time step, oldest first: an hour in steps of a second, or a day in steps of a minute.
 #[utoipa::path(get, path = "/api/v1/metrics/services/{key}/history", tag = "Metrics", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Window,
 ), responses(

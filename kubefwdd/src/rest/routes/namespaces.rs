@@ -45,10 +45,10 @@ pub(crate) async fn list(State(face): State<Face>, caller: Caller) -> Response {
 
 /// Add a namespace
 ///
-/// Forwards every service of a namespace from now on, or those that the selectors choose. With `wait` the answer comes
+/// Forwards every service of a namespace, or those that match the selectors. With `wait` the response comes
 /// when all of them are active, or says which are not and why.
 #[utoipa::path(post, path = "/api/v1/namespaces", tag = "Namespaces", request_body = AddNamespace, responses(
-    (status = 201, description = "It is added", body = Envelope<AddedNamespace>), Refusals,
+    (status = 201, description = "Added", body = Envelope<AddedNamespace>), Refusals,
 ))]
 pub(crate) async fn add(
     State(face): State<Face>,
@@ -108,11 +108,11 @@ pub(crate) async fn get(
 
 /// Stop forwarding a namespace
 ///
-/// All of its services go, also those that were added one by one.
+/// Removes all of its services, including those added one by one.
 #[utoipa::path(delete, path = "/api/v1/namespaces/{key}", tag = "Namespaces", params(
     ("key" = String, Path, description = "Key of the namespace", example = "staging.minikube"),
 ), responses(
-    (status = 200, description = "It is removed", body = Envelope<Removed>), Refusals,
+    (status = 200, description = "Removed", body = Envelope<Removed>), Refusals,
 ))]
 pub(crate) async fn remove(
     State(face): State<Face>,
@@ -126,7 +126,7 @@ pub(crate) async fn remove(
     face.control
         .remove_namespaces(&caller, Some(found.uid), which)
         .await?;
-    let message = format!("{found} is not forwarded any more");
+    let message = format!("{found} is no longer forwarded");
     Ok(Envelope::new(Removed {
         removed: true,
         key: found.to_string(),

@@ -42,25 +42,25 @@ const MOST_LINES: usize = 10_000;
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
-    /// A context of the caller's kubeconfig; without it the current one.
+    /// A context of the caller's kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "minikube")]
     context: Option<String>,
-    /// Only with these labels.
+    /// Only pods matching this label selector.
     #[serde(default, alias = "label_selector", deserialize_with = "text")]
     #[param(
         example = "app=api",
         pattern = "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?(=[A-Za-z0-9]{0,63})?)?$"
     )]
     label_selector: Option<String>,
-    /// Only with these fields.
+    /// Only pods matching this field selector.
     #[serde(default, alias = "field_selector", deserialize_with = "text")]
     #[param(
         example = "status.phase=Running",
         pattern = r"^((metadata\.name|spec\.nodeName|status\.phase)=[A-Za-z0-9]{1,63})?$"
     )]
     field_selector: Option<String>,
-    /// Only behind this service.
+    /// Only pods of this service.
     #[serde(default, alias = "service_name", deserialize_with = "text")]
     #[param(example = "api", pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
     service_name: Option<String>,
@@ -71,31 +71,31 @@ pub(crate) struct Filter {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogFilter {
-    /// A context of the caller's kubeconfig; without it the current one.
+    /// A context of the caller's kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "minikube")]
     context: Option<String>,
-    /// The container; without it the only or first one.
+    /// The container; default: the only or first one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "api", pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
     container: Option<String>,
-    /// The last so many lines.
+    /// Number of lines from the end.
     #[serde(alias = "tail_lines")]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 10000, default = 100, example = 100)]
     tail_lines: Option<Number<1, 10_000>>,
-    /// Only what was said after this time.
+    /// Only lines after this time.
     #[serde(default, alias = "since_time", deserialize_with = "moment")]
     #[param(value_type = Option<String>, format = DateTime, example = "2026-01-15T10:30:00Z")]
     since_time: Option<SystemTime>,
-    /// Of the container that ran before this one.
+    /// The log of the previous container.
     #[serde(default, deserialize_with = "switch")]
     #[param(value_type = Option<bool>)]
     previous: bool,
-    /// Each line with its time.
+    /// Prefix each line with its time.
     #[serde(default, deserialize_with = "switch")]
     #[param(value_type = Option<bool>)]
     timestamps: bool,
-    /// Go on with what is said from now on, as server-sent events.
+    /// Follow the log, as server-sent events.
     #[serde(default, deserialize_with = "switch")]
     #[param(value_type = Option<bool>)]
     follow: bool,
@@ -118,7 +118,7 @@ pub(crate) async fn list(
     let mut selectors = filter.label_selector.iter().chain(&filter.field_selector);
     if selectors.any(|selector| selector.contains(char::is_control)) {
         return Err(ApiError::bad_request(
-            "a selector holds a control character",
+            "a selector contains a control character",
         ));
     }
     let question = Question::Pods(wire::ListPodsQuery {
@@ -378,7 +378,9 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTim
         return Ok(None);
     };
     let time: Timestamp = text.parse().map_err(|_| {
-        serde::de::Error::custom(format!("{text:?} is no time such as 2026-01-15T10:30:00Z"))
+        serde::de::Error::custom(format!(
+            "{text:?} is not a time such as 2026-01-15T10:30:00Z"
+        ))
     })?;
     Ok(Some(time.into()))
 }

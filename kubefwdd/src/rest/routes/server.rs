@@ -16,12 +16,12 @@ use crate::rest::types::server::{HealthAnswer, InfoData};
 /// Names that lead to forwards.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct HostnameList {
-    /// By name.
+    /// Sorted by name.
     hostnames: Vec<Hostname>,
     /// How many.
     #[schema(example = 2)]
     total: usize,
-    /// Names that services of the caller's wanted and did not get.
+    /// Names that the caller's services did not get.
     conflicts: Vec<NameConflict>,
 }
 
@@ -43,30 +43,30 @@ pub(crate) struct Hostname {
     /// Its context.
     #[schema(example = "kind")]
     context: String,
-    /// The number of the user who forwards it.
+    /// The uid of the user who forwards it.
     #[schema(example = 1000)]
     owner: Uid,
 }
 
-/// A name that was not to be had.
+/// A name that was not available.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NameConflict {
     /// The name.
     #[schema(example = "db")]
     hostname: String,
-    /// The service that wanted it.
+    /// The service that needed it.
     #[schema(example = "db.shop.kind")]
     service: String,
     /// Why it did not get it.
-    #[schema(example = "db.shop.other (uid 1000) has it: it came first")]
+    #[schema(example = "already taken by db.shop.other (uid 1000)")]
     reason: String,
 }
 
 /// Health
 ///
-/// How well the daemon is. Anybody may ask. The fields stand beside the envelope, too.
+/// The daemon's health. Anybody may ask. The fields are repeated next to the envelope.
 #[utoipa::path(get, path = "/api/health", tag = "Health & Info", responses(
-    (status = 200, description = "How well it is", body = HealthAnswer), Refusals,
+    (status = 200, description = "The health", body = HealthAnswer), Refusals,
 ))]
 pub(crate) async fn health(State(face): State<Face>) -> axum::response::Response {
     let (health, _) = face.control.health();
@@ -96,7 +96,7 @@ pub(crate) async fn info(State(face): State<Face>, caller: Caller) -> Envelope<I
 
 /// Names
 ///
-/// Every name that leads to a forward of the caller's, and those that could not be had.
+/// Every name of the caller's forwards, and those that were not available.
 #[utoipa::path(get, path = "/api/v1/hostnames", tag = "Names", responses(
     (status = 200, description = "The names", body = Envelope<HostnameList>), Refusals,
 ))]

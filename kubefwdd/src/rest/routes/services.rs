@@ -27,7 +27,7 @@ use crate::rest::wait::{self, Target};
 use kubefwd_core::state::RemoveServices;
 use kubefwd_model::entry::ServiceEntry;
 
-/// In which state.
+/// By status.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct InState {
@@ -36,11 +36,11 @@ pub(crate) struct InState {
     status: Option<ServiceStatus>,
 }
 
-/// Whether everything is meant.
+/// Whether to include everything.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Force {
-    /// Also what works.
+    /// Include working ones.
     #[serde(default, deserialize_with = "switch")]
     #[param(value_type = Option<bool>, default = false)]
     force: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Force {
 
 /// List services
 ///
-/// Every service that the caller forwards, also those that cannot be forwarded, with the reason.
+/// Every service of the caller, including those that cannot be forwarded, with the reason.
 #[utoipa::path(get, path = "/api/v1/services", tag = "Services", params(Where, InState, Page), responses(
     (status = 200, description = "The services", body = Envelope<ServiceList>), Refusals,
 ))]
@@ -79,9 +79,9 @@ pub(crate) async fn list(
 
 /// Add a service
 ///
-/// Forwards one service from now on. With `wait` the answer comes when it is active, or says why it is not.
+/// Forwards one service. With `wait` the response comes when it is active, or says why it is not.
 #[utoipa::path(post, path = "/api/v1/services", tag = "Services", request_body = AddService, responses(
-    (status = 201, description = "It is added", body = Envelope<AddedService>), Refusals,
+    (status = 201, description = "Added", body = Envelope<AddedService>), Refusals,
 ))]
 pub(crate) async fn add(
     State(face): State<Face>,
@@ -144,11 +144,11 @@ pub(crate) async fn get(
 
 /// Stop forwarding a service
 ///
-/// Its names, ports and tunnels go; its address stays set aside for a while.
+/// Removes its names, ports and tunnels; its address stays reserved for a while.
 #[utoipa::path(delete, path = "/api/v1/services/{key}", tag = "Services", params(
     ("key" = String, Path, description = "Key of the service", example = "my-service.default.minikube"),
 ), responses(
-    (status = 200, description = "It is removed", body = Envelope<Removed>), Refusals,
+    (status = 200, description = "Removed", body = Envelope<Removed>), Refusals,
 ))]
 pub(crate) async fn remove(
     State(face): State<Face>,
@@ -167,7 +167,7 @@ pub(crate) async fn remove(
     face.control
         .remove_services(&caller, owner, RemoveServices::Named(found.to_string()))
         .await?;
-    let message = format!("{found} is not forwarded any more");
+    let message = format!("{found} is no longer forwarded");
     Ok(Envelope::new(Removed {
         removed: true,
         key: found.to_string(),
@@ -177,11 +177,11 @@ pub(crate) async fn remove(
 
 /// Reconnect a service
 ///
-/// Its tunnels are closed and opened anew, and ports that could not be had are tried again.
+/// Closes and reopens its tunnels, and retries ports that were not available.
 #[utoipa::path(post, path = "/api/v1/services/{key}/reconnect", tag = "Services", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
 ), responses(
-    (status = 200, description = "It is under way", body = Envelope<Reconnected>), Refusals,
+    (status = 200, description = "Started", body = Envelope<Reconnected>), Refusals,
 ))]
 pub(crate) async fn reconnect(
     State(face): State<Face>,
@@ -202,7 +202,7 @@ pub(crate) async fn reconnect(
 ///
 /// Those in error; with `force=true` all of them.
 #[utoipa::path(post, path = "/api/v1/services/reconnect", tag = "Services", params(Force), responses(
-    (status = 200, description = "It is under way", body = Envelope<Reconnected>), Refusals,
+    (status = 200, description = "Started", body = Envelope<Reconnected>), Refusals,
 ))]
 pub(crate) async fn reconnect_all(
     State(face): State<Face>,
@@ -231,13 +231,13 @@ async fn reconnect_these(
     }))
 }
 
-/// Look at a service afresh
+/// Sync a service
 ///
-/// Its pods are read from the cluster again; with `force=true` its tunnels are opened anew, too.
+/// Reads its pods from the cluster again; with `force=true` also reopens its tunnels.
 #[utoipa::path(post, path = "/api/v1/services/{key}/sync", tag = "Services", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Force,
 ), responses(
-    (status = 200, description = "It is under way", body = Envelope<Synced>), Refusals,
+    (status = 200, description = "Started", body = Envelope<Synced>), Refusals,
 ))]
 pub(crate) async fn sync(
     State(face): State<Face>,
@@ -257,7 +257,7 @@ pub(crate) async fn sync(
 
 /// Requests through a service
 ///
-/// HTTP requests seen in forwarded bytes, newest first.
+/// Captured HTTP requests, newest first.
 #[utoipa::path(get, path = "/api/v1/services/{key}/http", tag = "HTTP Traffic", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Count,
 ), responses(
@@ -287,13 +287,13 @@ pub(crate) async fn http(
     ))
 }
 
-/// Look for requests, or do not
+/// Turn request capture on or off
 ///
-/// For the service's connections from now on, whatever the configuration says; until the service is removed.
+/// Applies to the service's new connections, overrides the configuration, and lasts until the service is removed.
 #[utoipa::path(put, path = "/api/v1/services/{key}/http", tag = "HTTP Traffic", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
 ), request_body = SetCapture, responses(
-    (status = 200, description = "It is so from now on", body = Envelope<CaptureSet>), Refusals,
+    (status = 200, description = "The new setting", body = Envelope<CaptureSet>), Refusals,
 ))]
 pub(crate) async fn set_capture(
     State(face): State<Face>,

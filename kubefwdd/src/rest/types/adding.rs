@@ -29,7 +29,7 @@ pub(crate) struct AddService {
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
     )]
     pub(crate) namespace: String,
-    /// Its name; `service_name` is read too.
+    /// Its name; `service_name` is accepted too.
     #[serde(alias = "service_name")]
     #[schema(
         example = "my-service",
@@ -38,7 +38,7 @@ pub(crate) struct AddService {
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
     )]
     pub(crate) service_name: String,
-    /// A context of your kubeconfig; without it the current one.
+    /// A context of your kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
     #[schema(
         example = "minikube",
@@ -46,14 +46,14 @@ pub(crate) struct AddService {
         max_length = 200
     )]
     pub(crate) context: Option<String>,
-    /// Ports of the service, all without it: `"80"`, or `"80:8080"` to listen on 8080 for the service's port 80.
+    /// Ports of the service (default: all): `"80"`, or `"80:8080"` to listen on 8080 for the service's port 80.
     #[serde(default)]
     pub(crate) ports: Option<Vec<Port>>,
-    /// The loopback address it must have; `local_ip` is read too.
+    /// The loopback address to use; `local_ip` is accepted too.
     #[serde(default, rename = "localIP", alias = "local_ip", alias = "localIp")]
     #[schema(value_type = Option<String>, format = "ipv4", example = "127.1.27.77")]
     pub(crate) local_ip: Option<Ipv4Addr>,
-    /// Answer when it is active: `true` for up to a minute, or how long, e.g. `"30s"` or a number of seconds.
+    /// Wait until it is active: `true` for up to a minute, or a limit such as `"30s"` or a number of seconds.
     #[serde(default)]
     pub(crate) wait: Wait,
 }
@@ -87,7 +87,7 @@ pub(crate) struct AddedService {
     #[serde(rename = "localIP")]
     #[schema(example = "127.1.27.1")]
     local_ip: String,
-    /// Names that lead to that address.
+    /// Names that resolve to that address.
     #[schema(example = json!(["my-service"]))]
     hostnames: Vec<String>,
     /// Its ports.
@@ -160,7 +160,7 @@ impl AddedService {
         }
     }
 
-    /// A service that is wanted and that the cluster has not shown yet.
+    /// A service that was added but that the cluster has not listed yet.
     pub(crate) fn unseen(key: &ServiceKey) -> Self {
         Self {
             key: key.to_string(),
@@ -207,7 +207,7 @@ impl<'de> Deserialize<'de> for Port {
         }
         let wrong = |shown: String| {
             D::Error::custom(format!(
-                "{shown} is no port: write 80, \"80\", or \"80:8080\" to listen on 8080 for the service's port 80"
+                "{shown} is not a port: use 80, \"80\", or \"80:8080\" to listen on 8080 for the service's port 80"
             ))
         };
         let port = |text: &str| text.parse().ok().filter(|port: &u16| *port != 0);

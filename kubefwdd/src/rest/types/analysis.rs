@@ -4,19 +4,19 @@ use kubefwd_model::{Finding, Health, Severity, Time};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Everything in one sentence, for programs that decide.
+/// The overall state in one sentence, for programs.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
-    /// How well it is.
+    /// Health.
     pub(crate) status: Health,
-    /// The same in a sentence.
+    /// The same as a sentence.
     #[schema(example = "All services forwarding normally")]
     pub(crate) message: String,
     /// Services.
     #[schema(example = 15)]
     pub(crate) total_services: usize,
-    /// Services that are active or partly so.
+    /// Services that are active or partially active.
     #[schema(example = 15)]
     pub(crate) active_services: usize,
     /// Errors.
@@ -27,62 +27,62 @@ pub(crate) struct Status {
     pub(crate) uptime: String,
 }
 
-/// What is wrong, and the calls that mend it.
+/// What is wrong, and the calls that fix it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Analysis {
-    /// How well it is.
+    /// Health.
     pub(crate) status: Health,
-    /// The same in a sentence.
+    /// The same as a sentence.
     #[schema(example = "1 of 3 services has issues")]
     pub(crate) summary: String,
     /// What is wrong.
     pub(crate) issues: Vec<Issue>,
     /// What to do.
     pub(crate) recommendations: Vec<Recommendation>,
-    /// Calls that mend it.
+    /// Calls that fix it.
     pub(crate) suggested_actions: Vec<SuggestedAction>,
-    /// Sums.
+    /// Totals.
     pub(crate) stats: AnalysisStats,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Issue {
     /// low, medium or high.
     #[schema(example = "high")]
     pub(crate) severity: &'static str,
-    /// What was looked at.
+    /// The kind of problem.
     #[schema(example = "api.shop.kind")]
     pub(crate) component: String,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.shop.kind")]
     pub(crate) service_key: Option<String>,
-    /// What and why.
+    /// What happened and why.
     #[schema(example = "no pod is ready")]
     pub(crate) message: String,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "see its pods with kubectl")]
     pub(crate) hint: Option<String>,
-    /// Since when.
+    /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<Time>,
-    /// A word for programs.
+    /// A machine-readable code.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "connection_refused")]
     pub(crate) error_type: Option<&'static str>,
 }
 
-/// Something to do.
+/// A suggested action.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Recommendation {
     /// low, medium or high.
     #[schema(example = "high")]
     pub(crate) priority: &'static str,
-    /// What it is about.
+    /// What it concerns.
     #[schema(example = "api.shop.kind")]
     pub(crate) category: String,
     /// What to do.
@@ -90,13 +90,13 @@ pub(crate) struct Recommendation {
     pub(crate) message: String,
 }
 
-/// A call that mends something.
+/// A call that fixes something.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SuggestedAction {
     /// What it does.
     #[schema(example = "reconnect")]
     pub(crate) action: &'static str,
-    /// To what.
+    /// What it applies to.
     #[schema(example = "api.shop.kind")]
     pub(crate) target: String,
     /// Why.
@@ -110,14 +110,14 @@ pub(crate) struct SuggestedAction {
     pub(crate) method: &'static str,
 }
 
-/// Sums.
+/// Totals.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AnalysisStats {
     /// Services.
     #[schema(example = 3)]
     pub(crate) total_services: usize,
-    /// Services that are active or partly so.
+    /// Services that are active or partially active.
     #[schema(example = 2)]
     pub(crate) active_services: usize,
     /// Services in error, or that cannot be forwarded.

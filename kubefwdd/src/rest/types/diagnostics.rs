@@ -18,12 +18,12 @@ const HISTORY: usize = 20;
 /// The longest pause between two attempts of a worker to open a tunnel.
 const LONGEST_PAUSE: &str = "30s";
 
-/// Everything at a glance.
+/// Overview.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Diagnostics {
-    /// How well the daemon is.
+    /// The daemon's health.
     pub(crate) status: Health,
-    /// When this was found.
+    /// When this was measured.
     pub(crate) timestamp: Time,
     /// How long the daemon has been running.
     #[schema(example = "2h15m30s")]
@@ -35,7 +35,7 @@ pub(crate) struct Diagnostics {
     pub(crate) services: ServiceCounts,
     /// Addresses, ports and names.
     pub(crate) network: Network,
-    /// What does not work now.
+    /// Current errors.
     pub(crate) errors: Vec<ErrorDetail>,
     /// What to do.
     #[schema(example = json!(["free the port, then restart kubefwdd"]))]
@@ -57,7 +57,7 @@ pub(crate) struct ServiceCounts {
     /// Cannot be forwarded.
     #[schema(example = 0)]
     pub(crate) unsupported: usize,
-    /// Partly active.
+    /// Partially active.
     #[schema(example = 1)]
     pub(crate) partial: usize,
     /// Being set up, or no pod is ready.
@@ -78,15 +78,15 @@ pub(crate) struct Network {
     /// Where addresses come from.
     #[schema(example = "127.0.0.0/8")]
     pub(crate) ip_range: String,
-    /// Ports that are listened on for the caller's services.
+    /// Listening ports of the caller's services.
     #[schema(example = 4)]
     pub(crate) ports_in_use: usize,
-    /// Names that lead to the caller's services.
+    /// Names of the caller's services.
     #[schema(example = json!(["api", "api.shop"]))]
     pub(crate) hostnames: Vec<String>,
     /// The hosts file.
     pub(crate) hosts_file: HostsFile,
-    /// Ports that cannot be had.
+    /// Ports that are not available.
     pub(crate) port_conflicts: Vec<PortConflict>,
 }
 
@@ -106,20 +106,20 @@ pub(crate) struct HostsFile {
     /// How often another program changed our block and it was put back.
     #[schema(example = 0)]
     pub(crate) tampered: u64,
-    /// Why it cannot be written now.
+    /// Why it cannot be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "/etc/hosts: Read-only file system")]
     pub(crate) error: Option<String>,
-    /// Names that the caller's services do not get because other lines of the file hold them.
+    /// Names that the caller's services do not get because other lines of the file already have them.
     #[schema(example = json!(["db"]))]
     pub(crate) foreign_conflicts: Vec<String>,
 }
 
-/// A port that cannot be had.
+/// A port that is not available.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PortConflict {
-    /// The forward that wants it.
+    /// The forward that needs it.
     #[schema(example = "api.shop.kind.-.80")]
     forward_key: String,
     /// Address and port.
@@ -130,11 +130,11 @@ pub(crate) struct PortConflict {
     message: String,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "stop nginx, or forward the port to another with ports: [\"80:8080\"]")]
+    #[schema(example = "stop nginx, or use another local port with ports: [\"80:8080\"]")]
     hint: Option<String>,
 }
 
-/// An error that is there now.
+/// A current error.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorDetail {
@@ -147,7 +147,7 @@ pub(crate) struct ErrorDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.shop.kind")]
     pub(crate) service_key: Option<String>,
-    /// The namespace, where it concerns a whole one.
+    /// The namespace, if the error concerns a whole one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "shop.kind")]
     pub(crate) namespace_key: Option<String>,
@@ -159,19 +159,19 @@ pub(crate) struct ErrorDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api-6f")]
     pub(crate) pod_name: Option<String>,
-    /// What and why.
+    /// What happened and why.
     #[schema(example = "the pod refused the connection to port 8080")]
     pub(crate) message: String,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "see its pods with kubectl")]
     pub(crate) hint: Option<String>,
-    /// It goes away by itself once its cause does.
+    /// Whether it resolves by itself once its cause is gone.
     #[schema(example = true)]
     pub(crate) recoverable: bool,
 }
 
-/// A service in depth.
+/// A service in detail.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceDiag {
@@ -187,7 +187,7 @@ pub(crate) struct ServiceDiag {
     /// Its context.
     #[schema(example = "kind")]
     context: String,
-    /// How it is.
+    /// Status.
     status: ServiceStatus,
     /// Why it is not (fully) active.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,7 +197,7 @@ pub(crate) struct ServiceDiag {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "see its pods with kubectl")]
     hint: Option<String>,
-    /// Has no cluster address.
+    /// Whether it is headless.
     #[schema(example = false)]
     headless: bool,
     /// Forwards that are active.
@@ -207,11 +207,11 @@ pub(crate) struct ServiceDiag {
     #[schema(example = 0)]
     error_count: usize,
     /// Ports that cannot be forwarded, and why.
-    #[schema(example = json!(["53 is UDP, and a cluster forwards TCP only"]))]
+    #[schema(example = json!(["53/UDP: Kubernetes forwards TCP only"]))]
     skipped_ports: Vec<String>,
     /// Names that it did not get, and why.
     refused_names: Vec<RefusedName>,
-    /// How its tunnels are opened anew.
+    /// How its tunnels are reopened.
     reconnect_state: ReconnectState,
     /// What is known of its pods.
     sync_state: SyncState,
@@ -221,11 +221,11 @@ pub(crate) struct ServiceDiag {
     error_history: Vec<ErrorDetail>,
 }
 
-/// How tunnels are opened anew.
+/// How tunnels are reopened.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReconnectState {
-    /// Always: a lost tunnel is opened anew without being asked.
+    /// Always true: a lost tunnel is reopened automatically.
     #[schema(example = true)]
     auto_reconnect_enabled: bool,
     /// How long the last attempts took together, while the service is in error; else `0s`.
@@ -234,13 +234,13 @@ pub(crate) struct ReconnectState {
     /// The longest pause between two attempts.
     #[schema(example = "30s")]
     max_backoff: &'static str,
-    /// How often the last time it was tried.
+    /// How many attempts the last time took.
     #[schema(example = 0)]
     attempt_count: u32,
-    /// When it was last tried.
+    /// When it was last attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_attempt: Option<Time>,
-    /// A forward is in error now.
+    /// Whether a forward is in error now.
     #[schema(example = false)]
     is_reconnecting: bool,
 }
@@ -249,7 +249,7 @@ pub(crate) struct ReconnectState {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SyncState {
-    /// Since when the cluster shows the service.
+    /// When the cluster first listed the service.
     last_synced_at: Time,
     /// Its pods.
     #[schema(example = 2)]
@@ -259,7 +259,7 @@ pub(crate) struct SyncState {
     ready_pods: u32,
 }
 
-/// A forward in depth.
+/// A forward in detail.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ForwardDiag {
@@ -269,16 +269,16 @@ pub(crate) struct ForwardDiag {
     /// `service.namespace.context`
     #[schema(example = "api.shop.kind")]
     service_key: String,
-    /// The pod that serves.
+    /// The serving pod.
     #[schema(example = "api-6f")]
     pod_name: String,
     /// Its container.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api")]
     container_name: Option<String>,
-    /// How it is.
+    /// Status.
     status: ForwardStatus,
-    /// Why it does not work.
+    /// Why it is not working.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "connection refused")]
     error: Option<String>,
@@ -286,28 +286,28 @@ pub(crate) struct ForwardDiag {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "see its pods with kubectl")]
     hint: Option<String>,
-    /// Where it listens.
+    /// Local address.
     #[serde(rename = "localIP")]
     #[schema(example = "127.1.27.1")]
     local_ip: String,
-    /// Where it listens.
+    /// Local port.
     #[schema(example = "80")]
     local_port: String,
     /// The pod's port.
     #[schema(example = "8080")]
     pod_port: String,
-    /// Names that lead to it.
+    /// Names that resolve to it.
     #[schema(example = json!(["api"]))]
     hostnames: Vec<String>,
-    /// Since when it listens.
+    /// When it started listening.
     connected_at: Time,
-    /// How long.
+    /// How long it has been listening.
     #[schema(example = "2h15m30s")]
     uptime: String,
-    /// When a byte last moved.
+    /// When bytes last moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_active: Option<Time>,
-    /// How long ago that is.
+    /// How long ago that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "12s")]
     idle_duration: Option<String>,
@@ -327,17 +327,17 @@ pub(crate) struct ForwardDiag {
     rate_out: f64,
 }
 
-/// The way to a pod.
+/// The connection to a pod.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ConnectionDiag {
     /// connected, connecting, pending, error or stopping.
     #[schema(example = "connected")]
     state: &'static str,
-    /// spdy, websocket or websocket-v4; empty while no tunnel was needed.
+    /// spdy, websocket or websocket-v4; empty until a tunnel is needed.
     #[schema(example = "spdy")]
     protocol: String,
-    /// Connections that are open now.
+    /// Open connections.
     #[schema(example = 1)]
     open: u64,
     /// Connections that failed.
@@ -353,10 +353,10 @@ pub(crate) struct ConnectionDiag {
     /// Bytes to the pod.
     #[schema(example = 512)]
     bytes_out: u64,
-    /// When a byte last moved.
+    /// When bytes last moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_activity: Option<Time>,
-    /// How long ago that is.
+    /// How long ago that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "12s")]
     idle_duration: Option<String>,

@@ -9,12 +9,12 @@ use kubefwd_model::entry::ForwardEntry;
 
 use crate::telemetry::meters::Reading;
 
-/// Forwards and their sums.
+/// Forwards and their totals.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ForwardList<'a> {
     /// The forwards, by key.
     pub(crate) forwards: Vec<ForwardEntry<'a>>,
-    /// The sums over all that match, not only over this page.
+    /// Totals over everything that matches, not only this page.
     pub(crate) summary: Summary,
 }
 

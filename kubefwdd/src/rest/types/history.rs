@@ -21,19 +21,19 @@ pub(crate) struct Event {
     kind: EventKind,
     /// When.
     timestamp: Time,
-    /// To which service.
+    /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.shop.kind")]
     service_key: Option<String>,
-    /// To which forward.
+    /// The forward.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.shop.kind.api-6f.80")]
     forward_key: Option<String>,
-    /// With which pod.
+    /// The pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api-6f")]
     pod_name: Option<String>,
-    /// One sentence.
+    /// A sentence.
     #[schema(example = "api.shop.kind is forwarded")]
     message: String,
     /// The namespace and its context.
@@ -55,7 +55,7 @@ pub(crate) struct EventPlace {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StreamedEvent {
-    /// The key of the service, or of the namespace where no service is concerned.
+    /// The key of the service, or of the namespace if no service is concerned.
     #[schema(example = "api.shop.kind")]
     key: String,
     /// The namespace.
@@ -73,20 +73,20 @@ pub(crate) struct StreamedEvent {
     kind: EventKind,
     /// When.
     timestamp: Time,
-    /// To which forward.
+    /// The forward.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.shop.kind.api-6f.80")]
     forward_key: Option<String>,
-    /// With which pod.
+    /// The pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api-6f")]
     pod_name: Option<String>,
-    /// One sentence.
+    /// A sentence.
     #[schema(example = "api.shop.kind is forwarded")]
     message: String,
 }
 
-/// An error that was or is.
+/// A past or current error.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorRecord {
@@ -95,50 +95,50 @@ pub(crate) struct ErrorRecord {
     id: u64,
     /// When it began.
     timestamp: Time,
-    /// Of which service; empty where it concerns a whole namespace or worker.
+    /// The service; empty if it concerns a whole namespace or worker.
     #[schema(example = "api.shop.kind")]
     service_key: String,
-    /// Of which namespace, where it concerns a whole one.
+    /// The namespace, if it concerns a whole one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "shop.kind")]
     namespace_key: Option<String>,
-    /// Of which forward.
+    /// The forward.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.shop.kind.api-6f.80")]
     forward_key: Option<String>,
-    /// With which pod.
+    /// The pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api-6f")]
     pod_name: Option<String>,
-    /// A word for programs.
+    /// A machine-readable code.
     #[schema(example = "connection_refused")]
     error_type: &'static str,
-    /// What and why.
+    /// What happened and why.
     #[schema(example = "the pod refused the connection to port 8080")]
     message: String,
-    /// It is over.
+    /// Whether it is over.
     #[schema(example = true)]
     resolved: bool,
-    /// Since when.
+    /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved_at: Option<Time>,
 }
 
-/// A tunnel that was opened anew.
+/// A reopened tunnel.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reconnection {
     /// Its number; later ones have higher ones.
     #[schema(example = 2)]
     id: u64,
-    /// When it was over.
+    /// When it ended.
     timestamp: Time,
-    /// Of which service.
+    /// The service.
     #[schema(example = "api.shop.kind")]
     service_key: String,
     /// `auto`, `manual` or `sync`.
     trigger: Trigger,
-    /// How often it was tried.
+    /// Number of attempts.
     #[schema(example = 1)]
     attempt_count: u32,
     /// Whether it worked.
@@ -147,13 +147,13 @@ pub(crate) struct Reconnection {
     /// How long it took.
     #[schema(example = "1.2s")]
     duration: String,
-    /// Why it did not work.
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "the cluster does not answer")]
     error: Option<String>,
 }
 
-/// Why a tunnel was opened anew.
+/// Why a tunnel was reopened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Trigger {
@@ -161,11 +161,11 @@ pub(crate) enum Trigger {
     Auto,
     /// Somebody asked for it.
     Manual,
-    /// Somebody asked to look at the cluster afresh.
+    /// Somebody requested a sync with the cluster.
     Sync,
 }
 
-/// How much is kept.
+/// Retention.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HistoryStats {
@@ -178,13 +178,13 @@ pub(crate) struct HistoryStats {
     /// Reconnections that are kept.
     #[schema(example = 2)]
     pub(crate) total_reconnects: usize,
-    /// The most events that are kept, of all users.
+    /// Maximum number of events kept, for all users.
     #[schema(example = 10000)]
     pub(crate) max_events: usize,
-    /// The most errors that are kept of one user.
+    /// Maximum number of errors kept per user.
     #[schema(example = 500)]
     pub(crate) max_errors: usize,
-    /// The most reconnections that are kept of one user.
+    /// Maximum number of reconnections kept per user.
     #[schema(example = 200)]
     pub(crate) max_reconnects: usize,
 }

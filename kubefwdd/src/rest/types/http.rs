@@ -17,17 +17,17 @@ pub(crate) struct HttpTraffic {
     /// The forward.
     #[schema(example = "api.shop.kind.api-6f.80")]
     forward_key: String,
-    /// The pod that serves.
+    /// The serving pod.
     #[schema(example = "api-6f")]
     pod_name: String,
-    /// Where it listens.
+    /// Local address.
     #[serde(rename = "localIP")]
     #[schema(example = "127.1.27.1")]
     local_ip: String,
-    /// Where it listens.
+    /// Local port.
     #[schema(example = "80")]
     local_port: String,
-    /// The sums.
+    /// The totals.
     summary: HttpSummary,
     /// The newest requests, newest first.
     pub(crate) logs: Vec<HttpLog>,
@@ -40,55 +40,55 @@ pub(crate) struct ServiceHttp {
     /// The service.
     #[schema(example = "api.shop.kind")]
     pub(crate) service_key: String,
-    /// Requests are looked for in the bytes of its connections.
+    /// Whether its requests are captured.
     #[schema(example = true)]
     pub(crate) capture: bool,
-    /// The sums over all of its forwards.
+    /// Totals over all of its forwards.
     pub(crate) summary: HttpSummary,
-    /// By forward.
+    /// Per forward.
     pub(crate) forwards: Vec<HttpTraffic>,
 }
 
-/// Whether to look for requests.
+/// Whether to capture requests.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct SetCapture {
-    /// Look for requests in the bytes of the service's connections.
+    /// Capture requests in the service's connections.
     #[schema(example = false)]
     pub(crate) capture: bool,
 }
 
-/// A service and whether requests are looked for.
+/// A service and whether its requests are captured.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CaptureSet {
     /// Its key.
     #[schema(example = "api.shop.kind")]
     pub(crate) service: String,
-    /// Requests are looked for from the next connection on.
+    /// Whether requests are captured; applies to new connections.
     #[schema(example = false)]
     pub(crate) capture: bool,
 }
 
-/// Sums over requests.
+/// Request totals.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HttpSummary {
     /// All requests so far.
     #[schema(example = 12)]
     total_requests: u64,
-    /// Requests of which nothing but their number is known, because there were too many.
+    /// Requests that were only counted, because there were too many.
     #[schema(example = 0)]
     dropped_requests: u64,
-    /// When the last began.
+    /// When the last one began.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_request: Option<Time>,
-    /// How many answers of each hundred.
+    /// Responses by status class.
     #[schema(example = json!({"2xx": 11, "4xx": 1}))]
     status_codes: BTreeMap<String, u64>,
     /// The most frequent paths of the requests that are kept.
     top_paths: Vec<TopPath>,
 }
 
-/// A path and how often it was asked for.
+/// A path and how often it was requested.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TopPath {
     /// The path.
@@ -108,22 +108,22 @@ pub(crate) struct HttpLog {
     /// Its method.
     #[schema(example = "GET")]
     method: String,
-    /// Its path, without the query unless the configuration keeps it.
+    /// Its path, without the query string unless the configuration keeps it.
     #[schema(example = "/orders")]
     path: String,
-    /// The status of the answer; 0 when none came.
+    /// The status of the response; 0 if none arrived.
     #[schema(example = 200)]
     status_code: u16,
     /// How long it took.
     #[schema(example = "35.1ms")]
     duration: String,
-    /// Size of the answer's body, bytes.
+    /// Size of the response body in bytes.
     #[schema(example = 512)]
     size: u64,
     /// HTTP/1.0, HTTP/1.1, HTTP/2 or gRPC.
     #[schema(example = "HTTP/1.1")]
     protocol: String,
-    /// The status of a gRPC call, where its answer said it; 0 is success.
+    /// The status of a gRPC call, if the response had it; 0 is success.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]
     grpc_status: Option<i32>,

@@ -14,9 +14,9 @@ use super::non_empty;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ContextList {
-    /// By name.
+    /// Sorted by name.
     pub(crate) contexts: Vec<KubeContext>,
-    /// The one that is used when none is named; may be empty.
+    /// The current context; may be empty.
     #[schema(example = "kind")]
     pub(crate) current_context: String,
 }
@@ -37,7 +37,7 @@ pub(crate) struct KubeContext {
     /// Its own namespace.
     #[schema(example = "default")]
     namespace: String,
-    /// It is the current one.
+    /// Whether it is the current one.
     #[schema(example = true)]
     active: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) struct KubeContext {
 /// The namespaces of a cluster.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KubeNamespaces {
-    /// By name.
+    /// Sorted by name.
     pub(crate) namespaces: Vec<KubeNamespace>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct KubeNamespace {
     /// Active or Terminating.
     #[schema(example = "Active")]
     pub(crate) status: String,
-    /// The caller forwards it.
+    /// Whether the caller forwards it.
     #[schema(example = true)]
     pub(crate) forwarded: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) struct KubeNamespace {
 /// The services of a namespace in a cluster.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KubeServices {
-    /// By name.
+    /// Sorted by name.
     pub(crate) services: Vec<KubeService>,
 }
 
@@ -84,17 +84,17 @@ pub(crate) struct KubeService {
     #[serde(rename = "type")]
     #[schema(example = "ClusterIP")]
     kind: String,
-    /// Its address inside of the cluster; `None` for a headless one.
+    /// Its address inside the cluster; `None` for a headless one.
     #[serde(rename = "clusterIP")]
     #[schema(example = "10.96.0.12")]
     cluster_ip: String,
     /// Its ports.
     ports: Vec<KubePort>,
-    /// What its pods are found by.
+    /// Its pod selector.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(example = json!({"app": "api"}))]
     selector: BTreeMap<String, String>,
-    /// The caller forwards it.
+    /// Whether the caller forwards it.
     #[schema(example = true)]
     forwarded: bool,
     /// Under this key.
@@ -130,7 +130,7 @@ pub(crate) struct KubeEvent {
     #[serde(rename = "type")]
     #[schema(example = "Warning")]
     kind: String,
-    /// A word for programs.
+    /// A machine-readable code.
     #[schema(example = "BackOff")]
     reason: String,
     /// What happened.
@@ -139,20 +139,20 @@ pub(crate) struct KubeEvent {
     /// How often.
     #[schema(example = 3)]
     count: u32,
-    /// First when.
+    /// When it first occurred.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_timestamp: Option<Time>,
-    /// Last when.
+    /// When it last occurred.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_timestamp: Option<Time>,
-    /// Who says so.
+    /// The reporting component.
     #[schema(example = "kubelet")]
     source: String,
-    /// To what.
+    /// What it applies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "Pod")]
     object_kind: Option<String>,
-    /// To which.
+    /// The object's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api-6f")]
     object_name: Option<String>,
@@ -167,7 +167,7 @@ pub(crate) struct Endpoints {
     /// Its namespace.
     #[schema(example = "shop")]
     namespace: String,
-    /// By ports.
+    /// Addresses grouped by ports.
     subsets: Vec<EndpointSubset>,
 }
 
@@ -175,10 +175,10 @@ pub(crate) struct Endpoints {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointSubset {
-    /// Those that are ready.
+    /// Ready addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<EndpointAddress>,
-    /// Those that are not.
+    /// Addresses that are not ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_ready_addresses: Vec<EndpointAddress>,
     /// Their ports.
@@ -190,7 +190,7 @@ pub(crate) struct EndpointSubset {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointAddress {
-    /// Its address inside of the cluster.
+    /// Its address inside the cluster.
     #[schema(example = "10.244.0.7")]
     ip: String,
     /// Its name.

@@ -14,22 +14,22 @@ use crate::telemetry::logs::LogLine;
 pub(crate) struct Log {
     /// When.
     timestamp: Time,
-    /// How bad.
+    /// Level.
     level: LogLevel,
     /// What.
-    #[schema(example = "the worker is started again")]
+    #[schema(example = "the worker is being restarted")]
     message: String,
-    /// The service that it is about.
+    /// The service that it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api.shop.kind")]
     service: Option<String>,
-    /// Everything else that was said with it.
+    /// All other fields.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(example = json!({"uid": "1000"}))]
     fields: BTreeMap<&'static str, String>,
 }
 
-/// How bad a line is.
+/// The level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
@@ -37,11 +37,11 @@ pub(crate) enum LogLevel {
     Trace,
     /// For developers.
     Debug,
-    /// As it should be.
+    /// Normal operation.
     Info,
     /// Works, but not as it should.
     Warn,
-    /// Does not work.
+    /// Not working.
     Error,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct LogList {
 pub(crate) struct SystemLogs {
     /// The lines.
     pub(crate) logs: Vec<Log>,
-    /// How many there are.
+    /// Count.
     #[schema(example = 1)]
     pub(crate) total_count: usize,
 }
@@ -66,11 +66,11 @@ pub(crate) struct SystemLogs {
 /// The log was cleared.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Cleared {
-    /// True.
+    /// Always true.
     #[schema(example = true)]
     pub(crate) cleared: bool,
-    /// The same in a sentence.
-    #[schema(example = "you do not see the lines so far any more")]
+    /// The same as a sentence.
+    #[schema(example = "earlier lines are now hidden from you")]
     pub(crate) message: &'static str,
 }
 
@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for LogLevel {
             "warn" | "warning" => Ok(Self::Warn),
             "error" => Ok(Self::Error),
             _ => Err(serde::de::Error::custom(format!(
-                "{text:?} is none of trace, debug, info, warn, error"
+                "{text:?} is not one of trace, debug, info, warn, error"
             ))),
         }
     }

@@ -10,14 +10,14 @@ use super::services::Summary;
 use crate::telemetry::history::Bucket;
 use crate::telemetry::meters::Reading;
 
-/// Sums over everything that the caller forwards.
+/// Totals over everything that the caller forwards.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MetricsSummary {
     /// Services.
     #[schema(example = 15)]
     total_services: usize,
-    /// Services that are active or partly so.
+    /// Services that are active or partially active.
     #[schema(example = 15)]
     active_services: usize,
     /// Forwards.
@@ -44,7 +44,7 @@ pub(crate) struct MetricsSummary {
     /// How long the daemon has been running.
     #[schema(example = "2h15m30s")]
     uptime: String,
-    /// When this was found.
+    /// When this was measured.
     last_updated: Time,
 }
 
@@ -64,10 +64,10 @@ pub(crate) struct ServiceMetrics {
     /// Its context.
     #[schema(example = "kind")]
     context: String,
-    /// Bytes from pods, also from those that are gone.
+    /// Bytes from pods, including those that are gone.
     #[schema(example = 2048)]
     total_bytes_in: u64,
-    /// Bytes to pods, also to those that are gone.
+    /// Bytes to pods, including those that are gone.
     #[schema(example = 512)]
     total_bytes_out: u64,
     /// Bytes per second from pods, now.
@@ -76,9 +76,9 @@ pub(crate) struct ServiceMetrics {
     /// Bytes per second to pods, now.
     #[schema(example = 1.5)]
     rate_out: f64,
-    /// By forward.
+    /// Per forward.
     port_forwards: Vec<PortMetrics>,
-    /// The last minute, second by second; only where a single service is asked for.
+    /// The last minute, second by second; only when a single service is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<Vec<Sample>>,
 }
@@ -87,14 +87,14 @@ pub(crate) struct ServiceMetrics {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PortMetrics {
-    /// The pod that serves.
+    /// The serving pod.
     #[schema(example = "api-6f")]
     pod_name: String,
-    /// Where it listens.
+    /// Local address.
     #[serde(rename = "localIP")]
     #[schema(example = "127.1.27.1")]
     local_ip: String,
-    /// Where it listens.
+    /// Local port.
     #[schema(example = "80")]
     local_port: String,
     /// The pod's port.
@@ -118,14 +118,14 @@ pub(crate) struct PortMetrics {
     /// Bytes per second to the pod, over ten seconds.
     #[schema(example = 1.0)]
     avg_rate_out: f64,
-    /// Since when it listens.
+    /// When it started listening.
     connected_at: Time,
-    /// When a byte last moved.
+    /// When bytes last moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_activity_at: Option<Time>,
 }
 
-/// What moved in one step of time.
+/// Traffic in one time step.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Sample {
@@ -145,13 +145,13 @@ pub(crate) struct Sample {
     rate_out: f64,
 }
 
-/// What a service moved over time.
+/// A service's traffic over time.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MetricsHistory {
     /// The service.
     #[schema(example = "api.shop.kind")]
     pub(crate) key: String,
-    /// Oldest first, every step of the time asked for.
+    /// Every step of the requested time, oldest first.
     pub(crate) history: Vec<Sample>,
 }
 

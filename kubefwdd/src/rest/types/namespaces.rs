@@ -8,7 +8,7 @@ use kubefwd_model::entry::NamespaceEntry;
 use crate::rest::extract::text;
 use crate::rest::wait::Wait;
 
-/// The namespaces that are forwarded.
+/// The forwarded namespaces.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NamespaceList<'a> {
     /// By context and name.
@@ -27,7 +27,7 @@ pub(crate) struct AddNamespace {
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
     )]
     pub(crate) namespace: String,
-    /// A context of your kubeconfig; without it the current one.
+    /// A context of your kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
     #[schema(
         example = "minikube",
@@ -35,7 +35,7 @@ pub(crate) struct AddNamespace {
         max_length = 200
     )]
     pub(crate) context: Option<String>,
-    /// Only services with these labels; `labelSelector` and `label_selector` are read too.
+    /// Only services matching this label selector; `labelSelector` and `label_selector` are accepted too.
     #[serde(
         default,
         alias = "labelSelector",
@@ -48,7 +48,7 @@ pub(crate) struct AddNamespace {
         max_length = 200
     )]
     pub(crate) selector: Option<String>,
-    /// Only services with these fields.
+    /// Only services matching this field selector.
     #[serde(default, alias = "field_selector", deserialize_with = "text")]
     #[schema(
         example = "metadata.name=api",
@@ -60,11 +60,11 @@ pub(crate) struct AddNamespace {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Glob>>, example = json!(["api-*"]), max_items = 256)]
     pub(crate) include: Option<Vec<String>>,
-    /// No services whose name matches one of these globs.
+    /// Skip services whose name matches one of these globs.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Glob>>, example = json!(["*-test"]), max_items = 256)]
     pub(crate) exclude: Option<Vec<String>>,
-    /// Answer when all of its services are active: `true` for up to a minute, or how long, e.g. `"30s"` or a number of
+    /// Wait until all of its services are active: `true` for up to a minute, or a limit such as `"30s"` or a number of
     /// seconds.
     #[serde(default)]
     pub(crate) wait: Wait,

@@ -33,13 +33,13 @@ pub(crate) struct Pod {
     /// Containers that are ready, of all.
     #[schema(example = "1/1")]
     ready: String,
-    /// How often its containers were started again.
+    /// Container restarts.
     #[schema(example = 0)]
     restarts: u32,
-    /// How old it is.
+    /// Age.
     #[schema(example = "2h15m30s")]
     age: String,
-    /// Its address inside of the cluster.
+    /// Its address inside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "10.244.0.7")]
     ip: Option<String>,
@@ -57,11 +57,11 @@ pub(crate) struct Pod {
     /// When it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     start_time: Option<Time>,
-    /// The service that is forwarded to it.
+    /// The forwarded service that it serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "api")]
     service_name: Option<String>,
-    /// A forward of the caller's leads to it.
+    /// Whether the caller forwards to it.
     #[schema(example = true)]
     is_forwarded: bool,
     /// On this local port.
@@ -92,21 +92,21 @@ pub(crate) struct PodDetail {
     /// Containers that are ready, of all.
     #[schema(example = "1/1")]
     ready: String,
-    /// How often its containers were started again.
+    /// Container restarts.
     #[schema(example = 0)]
     restarts: u32,
-    /// How old it is.
+    /// Age.
     #[schema(example = "2h15m30s")]
     age: String,
     /// Why it is in its phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "The node was low on resource: memory")]
     message: Option<String>,
-    /// The same in a word.
+    /// The same as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "Evicted")]
     reason: Option<String>,
-    /// Its address inside of the cluster.
+    /// Its address inside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "10.244.0.7")]
     ip: Option<String>,
@@ -138,11 +138,11 @@ pub(crate) struct PodDetail {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["data"]))]
     volumes: Vec<String>,
-    /// Its quality of service.
+    /// Its QoS class.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "Burstable")]
     qos_class: Option<String>,
-    /// A forward of the caller's leads to it.
+    /// Whether the caller forwards to it.
     #[schema(example = true)]
     is_forwarded: bool,
     /// Under this key.
@@ -161,13 +161,13 @@ pub(crate) struct Container {
     /// Its image.
     #[schema(example = "example/api:1.2")]
     image: String,
-    /// It is ready.
+    /// Whether it is ready.
     #[schema(example = true)]
     ready: bool,
-    /// It has started.
+    /// Whether it has started.
     #[schema(example = true)]
     started: bool,
-    /// How often it was started again.
+    /// Restarts.
     #[schema(example = 0)]
     restart_count: u32,
     /// waiting, running or terminated.
@@ -177,18 +177,18 @@ pub(crate) struct Container {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "CrashLoopBackOff")]
     state_reason: Option<String>,
-    /// The same in a sentence.
+    /// The same as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "back-off 5m0s restarting failed container")]
     state_message: Option<String>,
-    /// How it ended the time before.
+    /// How it terminated last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "terminated")]
     last_state: Option<String>,
     /// Its ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ports: Vec<ContainerPort>,
-    /// What it asks for and may have.
+    /// Resource requests and limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<Resources>,
 }
@@ -209,23 +209,23 @@ pub(crate) struct ContainerPort {
     protocol: String,
 }
 
-/// What a container asks for and may have.
+/// A container's resource requests and limits.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Resources {
-    /// Processors it asks for.
+    /// CPU request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "100m")]
     cpu_request: Option<String>,
-    /// Processors it may have.
+    /// CPU limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "1")]
     cpu_limit: Option<String>,
-    /// Memory it asks for.
+    /// Memory request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "128Mi")]
     memory_request: Option<String>,
-    /// Memory it may have.
+    /// Memory limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "256Mi")]
     memory_limit: Option<String>,
@@ -245,7 +245,7 @@ pub(crate) struct Condition {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "ContainersNotReady")]
     reason: Option<String>,
-    /// The same in a sentence.
+    /// The same as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "containers with unready status: [api]")]
     message: Option<String>,
@@ -273,12 +273,12 @@ pub(crate) struct PodLogs {
     /// How many.
     #[schema(example = 1)]
     pub(crate) line_count: usize,
-    /// Lines were left out, because there are more than one answer carries.
+    /// Whether lines were left out, because the log is longer than one response may be.
     #[schema(example = false)]
     pub(crate) truncated: bool,
 }
 
-/// A line of a log that is followed.
+/// A line of a followed log.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodLogLine<'a> {

@@ -11,9 +11,9 @@ use kubefwd_model::duration as time;
 /// The health of the daemon.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct HealthData {
-    /// How well it is.
+    /// Health.
     status: Health,
-    /// When this was found.
+    /// When this was measured.
     timestamp: Time,
     /// Its version.
     #[schema(example = "0.1.0")]
@@ -23,19 +23,19 @@ pub(crate) struct HealthData {
     uptime: String,
 }
 
-/// The health of the daemon, wrapped, and bare beside it for clients that expect it so.
+/// The health of the daemon in the envelope, and repeated next to it for clients that expect it there.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct HealthAnswer {
-    /// True.
+    /// Always true.
     #[schema(example = true)]
     success: bool,
     /// The health.
     data: HealthData,
-    /// Null.
+    /// Always null.
     error: (),
-    /// About the answer.
+    /// Response metadata.
     meta: Meta,
-    /// The same again.
+    /// Repeated from `data`.
     #[serde(flatten)]
     bare: HealthData,
 }
@@ -52,7 +52,7 @@ pub(crate) struct InfoData {
     uptime: String,
     /// When it started.
     started_at: Time,
-    /// The same, as kubefwd named it.
+    /// The same under kubefwd's name.
     start_time: Time,
     /// Operating system and architecture.
     #[schema(example = "linux/x86_64")]
@@ -63,10 +63,10 @@ pub(crate) struct InfoData {
     /// The contexts that the caller forwards from.
     #[schema(example = json!(["kind"]))]
     contexts: Vec<String>,
-    /// Its process.
+    /// Its process id.
     #[schema(example = 812)]
     pid: u32,
-    /// True.
+    /// Always true.
     #[schema(example = true)]
     api_enabled: bool,
 }

@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 use crate::telemetry::meters::Reading;
 use kubefwd_model::entry::{Rates, ServiceEntry, Totals};
 
-/// Sums over services.
+/// Service totals.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
     /// Services.
     #[schema(example = 3)]
     pub(crate) total_services: usize,
-    /// Services that are active or partly so.
+    /// Services that are active or partially active.
     #[schema(example = 2)]
     pub(crate) active_services: usize,
     /// Forwards.
@@ -41,30 +41,30 @@ pub(crate) struct Summary {
     pub(crate) rate_out: f64,
 }
 
-/// Services and their sums.
+/// Services and their totals.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ServiceList<'a> {
     /// The services, by context, namespace and name.
     pub(crate) services: Vec<ServiceEntry<'a>>,
-    /// The sums over all that match, not only over this page.
+    /// Totals over everything that matches, not only this page.
     pub(crate) summary: Summary,
 }
 
 /// Something that was removed.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Removed {
-    /// True.
+    /// Always true.
     #[schema(example = true)]
     pub(crate) removed: bool,
     /// What was removed.
     #[schema(example = "api.shop.kind")]
     pub(crate) key: String,
-    /// The same in a sentence.
-    #[schema(example = "api.shop.kind is not forwarded any more")]
+    /// The same as a sentence.
+    #[schema(example = "api.shop.kind is no longer forwarded")]
     pub(crate) message: String,
 }
 
-/// Services whose tunnels are opened anew.
+/// Services whose tunnels are being reopened.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reconnected {
     /// How many.
@@ -75,13 +75,13 @@ pub(crate) struct Reconnected {
     pub(crate) services: Vec<String>,
 }
 
-/// A service that is looked at afresh.
+/// A service that is being synced.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Synced {
     /// Its key.
     #[schema(example = "api.shop.kind")]
     pub(crate) service: String,
-    /// Whether its tunnels are opened anew, too.
+    /// Whether its tunnels are reopened too.
     #[schema(example = false)]
     pub(crate) force: bool,
 }

@@ -102,7 +102,7 @@ fn run(scene: &Scene, command: &str) -> Ran {
 fn documents(text: &str) -> Value {
     let json = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let found = json.collect::<Result<Vec<_>, _>>().unwrap_or_else(|_| {
-        serde_yaml_ng::Deserializer::from_str(text)
+        yaml_serde::Deserializer::from_str(text)
             .map(|document| Value::deserialize(document).unwrap())
             .collect()
     });

@@ -103,7 +103,7 @@ fn headers_of_all() -> Map<String, Value> {
 fn description(recording: &mut Recording) {
     let get = |path: &str| Request::new("GET", path).send(&tcp());
     let mut document = get("/openapi.json").json();
-    let yaml: Value = serde_yaml_ng::from_str(&get("/openapi.yaml").body).unwrap();
+    let yaml: Value = yaml_serde::from_str(&get("/openapi.yaml").body).unwrap();
     assert_eq!(yaml, document, "both forms say the same");
     document["info"]["version"] = json!("<version>");
     let text = serde_json::to_string_pretty(&document).unwrap() + "\n";

@@ -52,7 +52,7 @@ impl Recording {
     /// A whole file of YAML.
     pub(crate) fn yaml(&mut self, name: &str, mut value: Value) {
         self.mask.value(&mut value);
-        self.file(name, serde_yaml_ng::to_string(&value).unwrap());
+        self.file(name, yaml_serde::to_string(&value).unwrap());
     }
 
     /// A whole file, which is masked already.
@@ -129,9 +129,9 @@ fn differences(name: &str, old: &str, new: &str) -> Vec<String> {
         None
     } else {
         // JSON is YAML.
-        serde_yaml_ng::from_str(old)
+        yaml_serde::from_str(old)
             .ok()
-            .zip(serde_yaml_ng::from_str(new).ok())
+            .zip(yaml_serde::from_str(new).ok())
     };
     let mut found = Vec::new();
     match values {
