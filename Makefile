@@ -9,7 +9,7 @@ help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
 setup: ## Install what building and testing needs (Debian; asks sudo where it is needed)
-	scripts/setup
+	scripts/setup test
 
 build: ## Build the three programs and the simulated cluster
 	$(CARGO) build --workspace --bins
@@ -29,8 +29,8 @@ check: ## Format, lints, documentation, guards
 units: build ## All tests
 	$(CARGO) nextest run --workspace --no-fail-fast
 
-bench: ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-byte --rounds 3")
-	$(CARGO) build --release --locked --workspace --bins
+bench: release ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-byte --rounds 3")
+	$(CARGO) build --release --locked --bins -p kubefwd-tests
 	$${CARGO_TARGET_DIR:-target}/release/bench $(ARGS)
 
 bench-rest: ## Measure REST with 10,000 services and 1,000 subscribers
@@ -50,7 +50,9 @@ soak: release ## Hours of trouble and checked connections; nothing may grow (MIN
 	$${CARGO_TARGET_DIR:-target}/release/soak run --minutes $(or $(MINUTES),60) --services $(or $(SERVICES),2000) \
 		$(if $(SEED),--seed $(SEED)) $(if $(CSV),--csv $(CSV))
 
-demo: setup build ## Run the main job on a simulated cluster, in namespaces of its own
+demo: ## Run the main job on a simulated cluster, in namespaces of its own
+	scripts/setup demo
+	$(CARGO) build --bin kubefwdd --bin kubefwd-worker --bin kubefwdctl --bin simcluster
 	scripts/demo
 
 install: ## Install the release build, as root (PREFIX, DESTDIR)
