@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_PROFILE_DEV_DEBUG := 0
 
-.PHONY: help setup build release test check units bench bench-rest fuzz crash-test soak demo install uninstall deb macos-check systemd-test
+.PHONY: help setup build release test check units judges bench bench-rest fuzz crash-test soak demo install uninstall deb macos-check systemd-test
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,12 @@ check: ## Format, lints, documentation, guards
 
 units: build ## All tests
 	$(CARGO) nextest run --workspace --no-fail-fast
+
+judges: ## What other programs say, slow to install or to run: browser, schemathesis, promtool, a booted systemd, macOS
+	scripts/setup judges
+	$(MAKE) build
+	$(CARGO) nextest run --workspace --profile judges --no-fail-fast
+	$(MAKE) systemd-test macos-check
 
 bench: release ## Compare with kubectl port-forward and direct TCP (ARGS="--only first-byte --rounds 3")
 	$(CARGO) build --release --locked --bins -p kubefwd-tests
