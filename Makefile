@@ -19,9 +19,10 @@ release: ## Build what install and deb take
 
 test: setup check units ## Everything that CI runs
 
-check: ## Format, lints, documentation, guards
+check: ## Format, lints, unused dependencies, documentation, guards
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) machete
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 	scripts/check-daemon-deps
 	scripts/check-optional
