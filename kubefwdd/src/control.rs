@@ -8,7 +8,6 @@ mod ask;
 mod capture;
 mod diagnose;
 mod remove;
-mod rest_support;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,12 +19,12 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::hosts::HostsStatus;
-use crate::owner::{OwnerHandle, Stopping};
+use crate::store::{Stopping, StoreHandle};
 use crate::telemetry::Telemetry;
-use crate::worker::Workers;
+use crate::workers::Workers;
 use kubefwd_core::addresses::Reservation;
 use kubefwd_core::policy::{self, Actor, Denied, Verb};
-use kubefwd_core::state::{Lease, Refused, View};
+use kubefwd_core::state::{Command, Lease, Reply, View};
 
 pub use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
 pub use ask::Contexts;
@@ -38,7 +37,7 @@ pub struct Control {
 }
 
 struct Shared {
-    owner: OwnerHandle,
+    store: StoreHandle,
     workers: Workers,
     telemetry: Arc<Telemetry>,
     hosts: watch::Receiver<HostsStatus>,
@@ -63,6 +62,8 @@ pub struct Info {
     pub state_path: PathBuf,
     /// The hosts file.
     pub hosts_path: PathBuf,
+    /// Where addresses come from, as `base/prefix`.
+    pub address_range: String,
 }
 
 /// Where REST answers over TCP.
@@ -87,7 +88,7 @@ pub struct Attachment {
 impl Control {
     /// Puts the layer over the daemon's parts.
     pub fn new(
-        owner: OwnerHandle,
+        store: StoreHandle,
         workers: Workers,
         telemetry: Arc<Telemetry>,
         hosts: watch::Receiver<HostsStatus>,
@@ -97,7 +98,7 @@ impl Control {
     ) -> Self {
         let next_lease = AtomicU64::new(1);
         let shared = Shared {
-            owner,
+            store,
             workers,
             telemetry,
             hosts,
@@ -123,12 +124,12 @@ impl Control {
 
     /// The latest snapshot, of everybody's; show a caller only what [`Actor::sees`].
     pub fn view(&self) -> Arc<View> {
-        self.shared.owner.view()
+        self.shared.store.view()
     }
 
     /// Snapshots from now on.
     pub fn watch(&self) -> watch::Receiver<Arc<View>> {
-        self.shared.owner.watch()
+        self.shared.store.watch()
     }
 
     /// The hosts file.
@@ -185,14 +186,10 @@ impl Control {
     /// Every reservation that concerns the caller: the configuration's and their own (root: everybody's).
     ///
     /// # Errors
-    /// When the caller may not, or the daemon is stopping.
-    pub async fn reservations(&self, actor: &Actor) -> Result<Vec<Reservation>, Failure> {
+    /// When the caller may not.
+    pub fn reservations(&self, actor: &Actor) -> Result<Vec<Reservation>, Failure> {
         self.authorize(actor, Verb::Observe, None)?;
-        let read = self
-            .shared
-            .owner
-            .read(|state| state.addresses().reservations().collect::<Vec<_>>());
-        let mut reservations = read.await.map_err(stopping)?;
+        let mut reservations = self.view().reservations.to_vec();
         reservations.retain(|r| r.owner.is_none_or(|owner| actor.sees(owner)));
         Ok(reservations)
     }
@@ -206,19 +203,10 @@ impl Control {
         }
     }
 
-    /// Changes the state on behalf of `actor`, once it is allowed.
-    async fn change<R: Send + 'static>(
-        &self,
-        call: impl FnOnce(&mut kubefwd_core::state::State, SystemTime) -> Result<R, Refused>
-        + Send
-        + 'static,
-    ) -> Result<R, Failure> {
-        self.shared
-            .owner
-            .request(call)
-            .await
-            .map_err(stopping)?
-            .map_err(Failure::from)
+    /// Applies a request that is allowed.
+    async fn change(&self, command: Command) -> Result<Reply, Failure> {
+        let replied = self.shared.store.request(command).await;
+        replied.map_err(stopping)?.map_err(Failure::from)
     }
 }
 
@@ -233,11 +221,10 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        let (owner, lease) = (self.control.shared.owner.clone(), self.lease);
+        let (store, lease) = (self.control.shared.store.clone(), self.lease);
         self.control.shared.tasks.spawn(async move {
-            let _ = owner
-                .request(move |state, now| state.end_lease(lease, now))
-                .await;
+            // A daemon that is stopping keeps no leases.
+            let _ = store.request(Command::EndLease(lease)).await;
         });
     }
 }

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod incoming;
 mod service;

@@ -5,17 +5,18 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grpc;
 pub mod hosts;
 pub mod net;
-pub mod owner;
 pub mod paths;
 pub mod peer;
 pub mod persist;
 pub mod rest;
 pub mod storage;
+pub mod store;
 pub mod sys;
 pub mod telemetry;
-pub mod worker;
+pub mod workers;

@@ -1,6 +1,6 @@
 //! Local addresses and listening ports.
 
-mod keep;
+mod fd_store;
 mod listen;
 pub(crate) mod loopback;
 #[cfg(target_os = "linux")]
@@ -9,7 +9,7 @@ mod port_owner;
 #[cfg(target_os = "linux")]
 pub(crate) mod proc_tcp;
 
-pub use keep::{Keeper, Storekeeper, keeper};
+pub use fd_store::{FdStore, FdStoreTask, fd_store};
 pub use listen::{BindError, Listen, close};
 pub use loopback::{Loopback, LoopbackError};
 pub use port_owner::PortOwner;

@@ -7,6 +7,7 @@
 mod docs;
 mod envelope;
 mod extract;
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;
 mod identity;

@@ -1,45 +1,53 @@
 //! The state and its changes, pure: a request or a report goes in, the state changes, effects come out.
 //!
-//! Desired state ([`Wishes`]) is what users asked for and is persisted. Observed state is what their workers report.
+//! Desired state ([`Spec`]) is what users asked for and is persisted. Observed state is what their workers report.
 //! What should be forwarded is a function of both ([`converge`](self)); the effects are the difference to what is.
-//! One task owns the [`State`], calls its methods, then [`State::settle`], and carries the [`Effect`]s out. Readers
+//! One task owns the [`State`], applies [`Command`]s, then calls [`State::settle`] and executes the [`Effect`]s. Readers
 //! only ever see the [`View`].
 
 mod access;
+mod changes;
+mod command;
 mod converge;
 mod effect;
+mod events;
 mod forwards;
+mod hosts_gate;
 mod observed;
-mod present;
 mod reports;
-mod requests;
+mod reservations;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod view;
-mod wishes;
+mod view_builder;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
 use kubefwd_model::{
-    ContextName, ListenerId, NamespaceKey, NamespaceName, PodName, ServiceKey, Uid,
+    ContextName, HostName, ListenerId, NamespaceKey, NamespaceName, PodName, ServiceKey, Uid,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::{AddressPool, AddressRange, Reservation, SavedAddresses};
+#[cfg(test)]
 use crate::hosts_block::HostsEntries;
 use crate::names::{ContextLabels, NameChange, NameRegistry, NameRules};
 use crate::policy::Access;
 
 pub use access::{DeniedPeer, DeniedPeers, shown};
+pub use command::{
+    AddNamespace, AddService, Command, Refused, RemoveNamespaces, RemoveServices, Reply, Report,
+};
 pub use effect::{Desired, DesiredContext, DesiredNamespace, Effect};
 pub use observed::{ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Protocol};
-pub use requests::{AddNamespace, AddService, Refused, RemoveNamespaces, RemoveServices};
+pub use spec::{Environment, Lease, Spec};
 pub use view::{Changes, View, WorkerView, changes};
-pub use wishes::{Environment, Lease, Wishes};
 
-use converge::Retired;
-use forwards::{Place, Port, ServiceRuntime, Unit};
+use forwards::{Port, PortRef, ServiceRuntime, Unit};
+use hosts_gate::HostsGate;
 use observed::ObservedNamespace;
 
 /// What the administrator decided.
@@ -77,10 +85,10 @@ pub enum Topic {
 /// Everything the daemon knows.
 pub struct State {
     settings: Settings,
-    wishes: Wishes,
+    spec: Spec,
     observed: BTreeMap<NamespaceKey, ObservedNamespace>,
     services: BTreeMap<ServiceKey, ServiceRuntime>,
-    listeners: BTreeMap<ListenerId, Place>,
+    listeners: BTreeMap<ListenerId, PortRef>,
     next_listener: u64,
     next_generation: u64,
     addresses: AddressPool,
@@ -88,18 +96,10 @@ pub struct State {
     labels: ContextLabels,
     workers: BTreeMap<Uid, WorkerView>,
     warnings: BTreeMap<Topic, Vec<String>>,
-    /// Taken away since the hosts file was last asked for.
-    retiring: Vec<Retired>,
-    /// Taken away, by the version of the hosts file that no longer names them.
-    closing: BTreeMap<u64, Vec<Retired>>,
-    hosts_revision: u64,
-    /// The version that the hosts file is known to have.
-    hosts_settled: u64,
-    /// The hosts file cannot be written just now.
-    hosts_broken: bool,
+    hosts: HostsGate,
     /// Variables that clients sent before the last restart and that were not kept, by user.
-    lacking: BTreeMap<Uid, BTreeSet<String>>,
-    /// Until [`State::started`].
+    missing_env: BTreeMap<Uid, BTreeSet<String>>,
+    /// Until [`Command::FinishStart`].
     starting: bool,
     /// What the workers were told, see [`State::is_access_limited`].
     access_limited: bool,
@@ -113,11 +113,12 @@ pub struct State {
 struct Changed {
     /// To be compared with what they should have.
     converge: BTreeSet<ServiceKey>,
-    /// To be shown anew.
+    /// To be shown again.
     services: BTreeSet<ServiceKey>,
     namespaces: BTreeSet<NamespaceKey>,
+    /// Workers whose desired state changed.
+    desired: BTreeSet<Uid>,
     view: bool,
-    hosts: bool,
     persist: bool,
 }
 
@@ -126,7 +127,8 @@ struct Changed {
 #[serde(default)]
 pub struct Saved {
     /// What users asked for.
-    pub wishes: Wishes,
+    #[serde(rename = "wishes")]
+    pub spec: Spec,
     /// Addresses and who has or had them.
     pub addresses: SavedAddresses,
     /// The label of each context.
@@ -143,7 +145,7 @@ impl State {
     /// The first [`State::settle`] asks for listeners of all services that were known.
     pub fn restore(saved: Saved, settings: Settings, rules: NameRules) -> Self {
         let Saved {
-            wishes,
+            spec,
             addresses,
             labels,
             services,
@@ -151,12 +153,12 @@ impl State {
         let (mut addresses, lost) = AddressPool::restore(settings.range, addresses);
         let refused = configure(&mut addresses, &settings.reservations);
         let warnings = BTreeMap::from([(Topic::Addresses, lost), (Topic::Reservations, refused)]);
-        let users = wishes.users.iter().filter(|(_, u)| !u.secrets.is_empty());
-        let lacking = users.map(|(uid, user)| (*uid, user.secrets.clone()));
-        let lacking = lacking.collect();
+        let users = spec.users.iter().filter(|(_, u)| !u.secrets.is_empty());
+        let missing_env = users.map(|(uid, user)| (*uid, user.secrets.clone()));
+        let missing_env = missing_env.collect();
         let mut state = Self {
             settings,
-            wishes,
+            spec,
             observed: BTreeMap::new(),
             services: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -167,19 +169,15 @@ impl State {
             labels,
             workers: BTreeMap::new(),
             warnings,
-            retiring: Vec::new(),
-            closing: BTreeMap::new(),
-            hosts_revision: 0,
-            hosts_settled: 0,
-            hosts_broken: false,
-            lacking,
+            hosts: HostsGate::new(),
+            missing_env,
             starting: true,
             access_limited: false,
             changed: Changed::default(),
             view: View::default(),
             effects: Vec::new(),
         };
-        let namespaces: Vec<NamespaceKey> = state.wishes.namespaces().map(|(key, _)| key).collect();
+        let namespaces: Vec<NamespaceKey> = state.spec.namespaces().map(|(key, _)| key).collect();
         for key in namespaces {
             state.changed.namespaces.insert(key.clone());
             state.observe(&key);
@@ -190,22 +188,21 @@ impl State {
                 state.changed.converge.insert(key);
             }
         }
-        let users: Vec<Uid> = state.wishes.users.keys().copied().collect();
+        let users: Vec<Uid> = state.spec.users.keys().copied().collect();
         for uid in users {
-            state.effects.push(Effect::StartWorker { uid });
+            state.start_worker(uid);
         }
-        state.changed.hosts = true;
         state.changed.view = true;
         state
     }
 
     /// What has to survive a restart.
     pub fn save(&self) -> Saved {
-        let wishes = self.wishes.persistent();
+        let spec = self.spec.persistent();
         let services = self
             .observed
             .iter()
-            .filter(|(key, _)| wishes.namespace(key).is_some())
+            .filter(|(key, _)| spec.namespace(key).is_some())
             .flat_map(|(key, namespace)| {
                 namespace
                     .services
@@ -214,32 +211,67 @@ impl State {
             })
             .collect();
         Saved {
-            wishes,
+            spec,
             addresses: self.addresses.save(),
             labels: self.labels.clone(),
             services,
         }
     }
 
+    /// Changes the state; what follows from the change comes out of the next [`State::settle`].
+    ///
+    /// # Errors
+    /// When a request is refused; the state is as before then.
+    pub fn apply(&mut self, command: Command, now: SystemTime) -> Result<Reply, Refused> {
+        match command {
+            Command::AddNamespace(request) => self.add_namespace(request, now)?,
+            Command::AddService(request) => self.add_service(request, now)?,
+            Command::RemoveNamespaces { uid, which } => {
+                return self
+                    .remove_namespaces(uid, &which, now)
+                    .map(Reply::Namespaces);
+            }
+            Command::RemoveServices { uid, which } => {
+                return self.remove_services(uid, &which).map(Reply::Services);
+            }
+            Command::SetCapture { uid, service, on } => {
+                let service = self.set_capture(uid, &service, on)?;
+                return Ok(Reply::Services(vec![service]));
+            }
+            Command::EndLease(lease) => self.end_lease(lease, now),
+            Command::Reserve(reservation) => self.reserve(reservation)?,
+            Command::Unreserve { uid, target } => self.unreserve(Some(uid), &target)?,
+            Command::EnvironmentReceived { uid } => self.environment_received(uid),
+            Command::SetSettings(settings) => self.set_settings(*settings),
+            Command::SetNameRules(rules) => self.set_name_rules(rules),
+            Command::SetWarnings { topic, warnings } => self.set_warnings(topic, warnings),
+            Command::RetryFailedPorts => return Ok(Reply::Retrying(self.retry_failed_ports())),
+            Command::FinishStart => self.starting = false,
+            Command::Ping => {}
+            Command::Report(report) => self.reported(report, now),
+        }
+        Ok(Reply::Done)
+    }
+
     /// Brings everything that changed to what it should be, and takes what has to be done for it.
     pub fn settle(&mut self, now: SystemTime) -> Vec<Effect> {
+        for uid in std::mem::take(&mut self.changed.desired) {
+            let desired = self.desired(uid);
+            self.effects.push(Effect::SendDesired { uid, desired });
+        }
         while let Some(key) = self.changed.converge.pop_first() {
             self.converge(&key, now);
             self.changed.services.insert(key);
         }
-        if std::mem::take(&mut self.changed.hosts) {
-            self.hosts_revision += 1;
-            self.effects.push(Effect::WriteHosts {
-                revision: self.hosts_revision,
-            });
-            let retiring = std::mem::take(&mut self.retiring);
-            if !retiring.is_empty() {
-                self.closing.insert(self.hosts_revision, retiring);
-            }
+        if let Some((revision, addresses)) = self.hosts.request() {
+            let changes = addresses.into_iter();
+            let changes = changes.map(|address| (address, self.names_at(address)));
+            let changes = changes.collect();
+            self.effects.push(Effect::WriteHosts { revision, changes });
         }
         self.settle_access();
-        if self.hosts_broken {
-            self.settle_hosts(self.hosts_revision);
+        if let Some(version) = self.hosts.assumed() {
+            self.hosts_written(version);
         }
         self.refresh_view(now);
         if std::mem::take(&mut self.changed.persist) {
@@ -248,20 +280,14 @@ impl State {
         std::mem::take(&mut self.effects)
     }
 
-    /// Everything that was known has been asked for. What listens by now has its name, before a worker holds it: it had it
-    /// in the last run too, and whoever connects waits in the listener's queue until the worker is there.
-    pub fn started(&mut self) {
-        self.starting = false;
-    }
-
     /// The snapshot for readers, as of the last [`State::settle`].
     pub fn view(&self) -> &View {
         &self.view
     }
 
     /// What users asked for.
-    pub fn wishes(&self) -> &Wishes {
-        &self.wishes
+    pub fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     /// The addresses, who has them, and what is reserved.
@@ -269,27 +295,31 @@ impl State {
         &self.addresses
     }
 
-    /// The names of every unit that can be reached.
-    pub fn hosts_entries(&self) -> HostsEntries {
-        let mut entries = HostsEntries::new();
-        for (key, runtime) in &self.services {
-            for (pod, unit) in runtime
-                .units
-                .iter()
-                .filter(|(_, unit)| unit.named_in.is_some())
-            {
-                let names: Vec<_> = self.names.held(&key.unit(pod.clone())).cloned().collect();
-                if !names.is_empty() {
-                    entries.insert(unit.address, names);
-                }
-            }
+    /// The names that the hosts file is to have for an address.
+    fn names_at(&self, address: Ipv4Addr) -> Vec<HostName> {
+        let Some(key) = self.addresses.holder(address) else {
+            return Vec::new();
+        };
+        match self.unit(&ServiceKey::from(&**key), key.pod.as_ref()) {
+            Some(unit) if unit.named_in.is_some() => self.names.held(key).cloned().collect(),
+            _ => Vec::new(),
         }
-        entries
+    }
+
+    /// The names of every unit that can be reached.
+    #[cfg(test)]
+    fn hosts_entries(&self) -> HostsEntries {
+        let units = self
+            .services
+            .values()
+            .flat_map(|service| service.units.values());
+        let named = units.map(|unit| (unit.address, self.names_at(unit.address)));
+        named.filter(|(_, names)| !names.is_empty()).collect()
     }
 
     /// All that is wanted of one user's worker.
-    pub fn desired(&self, uid: Uid) -> Desired {
-        let Some(user) = self.wishes.users.get(&uid) else {
+    fn desired(&self, uid: Uid) -> Desired {
+        let Some(user) = self.spec.users.get(&uid) else {
             return Desired::default();
         };
         let contexts = user
@@ -301,20 +331,20 @@ impl State {
                 namespaces: context
                     .namespaces
                     .iter()
-                    .map(|(name, wishes)| DesiredNamespace {
+                    .map(|(name, spec)| DesiredNamespace {
                         name: name.to_string(),
-                        selection: wishes.all.as_ref().map(|all| all.selection.clone()),
-                        balance: wishes
+                        selection: spec.all.as_ref().map(|all| all.selection.clone()),
+                        balance: spec
                             .all
                             .as_ref()
                             .map(|all| all.options.balance)
                             .unwrap_or_default(),
-                        services: wishes
+                        services: spec
                             .services
                             .iter()
-                            .map(|(name, wish)| (name.to_string(), wish.options.balance))
+                            .map(|(name, spec)| (name.to_string(), spec.options.balance))
                             .collect(),
-                        capture: wishes
+                        capture: spec
                             .capture
                             .iter()
                             .map(|(name, on)| (name.to_string(), *on))
@@ -329,7 +359,7 @@ impl State {
     }
 
     /// New rules for names: the machine's own names, lines of the hosts file or the configuration changed.
-    pub fn set_name_rules(&mut self, rules: NameRules) {
+    fn set_name_rules(&mut self, rules: NameRules) {
         if *self.names.rules() != rules {
             let moved = self.names.set_rules(rules);
             self.names_moved(&moved);
@@ -338,8 +368,8 @@ impl State {
     }
 
     /// A client of this user sent its environment, with all that a restart had taken.
-    pub fn environment_came(&mut self, uid: Uid) {
-        if self.lacking.remove(&uid).is_some() {
+    fn environment_received(&mut self, uid: Uid) {
+        if self.missing_env.remove(&uid).is_some() {
             let own = self.observed.keys().filter(|key| key.uid == uid);
             self.changed.namespaces.extend(own.cloned());
         }
@@ -351,7 +381,7 @@ impl State {
     }
 
     /// The administrator decided anew. The range of addresses stays as it is until the next start.
-    pub fn set_settings(&mut self, settings: Settings) {
+    fn set_settings(&mut self, settings: Settings) {
         let configured: Vec<_> = self.addresses.reservations().collect();
         let configured = configured.iter().filter(|r| r.owner.is_none());
         for gone in configured.filter(|r| !settings.reservations.contains(r)) {
@@ -364,7 +394,8 @@ impl State {
             Topic::Reservations,
             refused.map(|error| error.to_string()).collect(),
         );
-        // Names are claimed anew for each.
+        self.changed.view = true;
+        // Names are claimed again for each.
         self.changed.converge.extend(self.services.keys().cloned());
         self.settings = Settings {
             // These hold until the next start.
@@ -375,7 +406,7 @@ impl State {
     }
 
     /// Problems of the daemon itself, shown in its status.
-    pub fn set_warnings(&mut self, topic: Topic, warnings: Vec<String>) {
+    fn set_warnings(&mut self, topic: Topic, warnings: Vec<String>) {
         let before = self.warnings.insert(topic, warnings);
         self.changed.view |= before.as_ref() != self.warnings.get(&topic);
     }
@@ -383,10 +414,22 @@ impl State {
     fn names_moved(&mut self, moved: &[NameChange]) {
         for change in moved {
             for unit in [&change.from, &change.to].into_iter().flatten() {
-                self.changed.services.insert(ServiceKey::from(&**unit));
+                let key = ServiceKey::from(&**unit);
+                if let Some(address) = self.unit(&key, unit.pod.as_ref()).map(|unit| unit.address) {
+                    self.hosts.mark(address);
+                }
+                self.changed.services.insert(key);
             }
         }
-        self.changed.hosts |= !moved.is_empty();
+    }
+
+    fn start_worker(&mut self, uid: Uid) {
+        let user = self.spec.users.get(&uid);
+        let environment = user.map(|user| user.environment.clone());
+        self.effects.push(Effect::StartWorker {
+            uid,
+            environment: environment.unwrap_or_default(),
+        });
     }
 
     /// Begins to know something of a namespace, if nothing is known yet.
@@ -427,15 +470,15 @@ impl State {
         units.get(&pod.cloned()).map(Box::as_ref)
     }
 
-    fn port(&self, place: &Place) -> Option<&Port> {
+    fn port(&self, place: &PortRef) -> Option<&Port> {
         self.unit(&place.service, place.pod.as_ref())?
             .ports
             .get(&place.local_port)
             .map(Box::as_ref)
     }
 
-    /// A listener's port; also of a unit that was taken away but is still open, since it may be taken back and has to know
-    /// what was said meanwhile.
+    /// A listener's port; also of a unit that was taken away but still listens, since it may be taken back and has to know
+    /// what was reported by then.
     fn port_mut(&mut self, listener: ListenerId) -> Option<&mut Port> {
         let place = self.listeners.get(&listener)?;
         let unit = self
@@ -447,15 +490,7 @@ impl State {
         if unit.is_some() {
             return unit.map(Box::as_mut);
         }
-        let waiting = self
-            .closing
-            .values_mut()
-            .flatten()
-            .chain(&mut self.retiring);
-        let mut ports = waiting.flat_map(|retired| retired.ports.values_mut());
-        ports
-            .find(|port| port.listener == listener)
-            .map(Box::as_mut)
+        self.hosts.port_mut(listener)
     }
 }
 

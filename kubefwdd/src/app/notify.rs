@@ -1,5 +1,4 @@
-//! What the service manager is told: ready, reloading, stopping, how it goes, and that the owner of the state still does
-//! its rounds.
+//! What the service manager is told: ready, reloading, stopping, how it goes, and that the store still does its rounds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::owner::OwnerHandle;
-use kubefwd_core::state::View;
+use crate::store::StoreHandle;
+use kubefwd_core::state::{Command, View};
 
 /// The least time between two lines of status.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
@@ -89,7 +88,7 @@ fn tell(state: &[NotifyState<'_>]) {
     }
 }
 
-/// The service manager's watchdog. It is fed by the owner of the state itself, not by a timer that would outlive a hang.
+/// The service manager's watchdog. It is fed by the store itself, not by a timer that would outlive a hang.
 #[derive(Clone)]
 pub(super) struct Watchdog {
     interval: Option<Duration>,
@@ -107,8 +106,8 @@ impl Watchdog {
         }
     }
 
-    /// Called by the owner after each round; tells the service manager once in a while.
-    pub(super) fn owner_is_alive(&self) {
+    /// Called by the store after each round; tells the service manager once in a while.
+    pub(super) fn store_is_alive(&self) {
         let Some(interval) = self.interval else {
             return;
         };
@@ -122,8 +121,8 @@ impl Watchdog {
         }
     }
 
-    /// Gives the owner a round to do when nothing else does.
-    pub(super) async fn keep_asking(self, owner: OwnerHandle, stop: CancellationToken) {
+    /// Gives the store a round to do when nothing else does.
+    pub(super) async fn keep_asking(self, store: StoreHandle, stop: CancellationToken) {
         let Some(interval) = self.interval else {
             return;
         };
@@ -131,7 +130,7 @@ impl Watchdog {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
-                    if owner.report(|_, _| ()).await.is_err() {
+                    if store.apply(Command::Ping).await.is_err() {
                         return;
                     }
                 }

@@ -8,11 +8,11 @@ use super::machine::{self, Logs};
 use super::notify;
 use crate::cli::Flags;
 use crate::config::Config;
-use crate::owner::OwnerHandle;
 use crate::paths::{self, Paths};
 use crate::rest::Identification;
+use crate::store::StoreHandle;
 use kubefwd_core::names::NameRules;
-use kubefwd_core::state::Topic;
+use kubefwd_core::state::{Command, Topic};
 
 /// What can change while the daemon runs; for all other keys [`fixed`] says whether they have.
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub(super) struct Reload {
     pub(super) logs: Logs,
     pub(super) identification: Identification,
     pub(super) rules: watch::Sender<NameRules>,
-    pub(super) owner: OwnerHandle,
+    pub(super) store: StoreHandle,
 }
 
 // === impl Reload ===
@@ -62,10 +62,9 @@ impl Reload {
         if warnings.is_empty() {
             tracing::info!(path = %self.paths.config.display(), "configuration reloaded");
         }
-        let told = self.owner.report(move |state, _| {
-            state.set_warnings(Topic::Configuration, warnings);
-        });
-        // An owner that is gone needs no settings: the daemon is stopping.
+        let topic = Topic::Configuration;
+        let told = self.store.apply(Command::SetWarnings { topic, warnings });
+        // A store that is gone needs no settings: the daemon is stopping.
         let _ = told.await;
         notify::ready();
     }
@@ -82,10 +81,8 @@ impl Reload {
             .context("log")?;
         self.rules
             .send_modify(|rules| rules.allowed_suffixes = suffixes);
-        let changed = self.owner.request(move |state, _| {
-            state.set_settings(settings);
-        });
-        changed.await?;
+        let changed = Command::SetSettings(Box::new(settings));
+        self.store.request(changed).await??;
         Ok(changed_keys((&self.config, &self.paths), (&config, &paths)))
     }
 }

@@ -16,7 +16,7 @@ use super::{Control, acting_for, invalid};
 use kubefwd_core::addresses::{Reservation, Target};
 
 use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{AddNamespace, AddService, Environment, Lease};
+use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease};
 
 /// A credential plugin may take a minute, and the cluster some seconds.
 const CHECK: Duration = Duration::from_secs(75);
@@ -118,8 +118,7 @@ impl Control {
             lease,
             environment: persistent(access.environment),
         };
-        self.change(move |state, now| state.add_namespace(request, now))
-            .await?;
+        self.change(Command::AddNamespace(request)).await?;
         Ok(key)
     }
 
@@ -166,8 +165,7 @@ impl Control {
             lease,
             environment: persistent(access.environment),
         };
-        self.change(move |state, now| state.add_service(request, now))
-            .await?;
+        self.change(Command::AddService(request)).await?;
         Ok(key)
     }
 
@@ -187,8 +185,7 @@ impl Control {
             target: target(uid, key)?,
             address,
         };
-        self.change(move |state, _| state.reserve(reservation))
-            .await
+        self.change(Command::Reserve(reservation)).await.map(drop)
     }
 
     /// Gives up what the caller reserved for this key, name or address.
@@ -199,8 +196,7 @@ impl Control {
         let uid = acting_for(actor, None)?;
         let by_address = match what.parse::<Ipv4Addr>() {
             Ok(address) => self
-                .reservations(actor)
-                .await?
+                .reservations(actor)?
                 .into_iter()
                 .find(|r| r.address == address && r.owner == Some(uid))
                 .map(|r| r.target),
@@ -210,8 +206,8 @@ impl Control {
             Some(target) => target,
             None => target(uid, what)?,
         };
-        self.change(move |state, _| state.unreserve(Some(uid), &target))
-            .await
+        let unreserve = Command::Unreserve { uid, target };
+        self.change(unreserve).await.map(drop)
     }
 
     /// Asks the caller's worker whether this can be forwarded, before anything is wished.

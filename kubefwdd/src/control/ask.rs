@@ -5,8 +5,10 @@ use std::time::Duration;
 use kubefwd_model::{Failure, Reason, Uid};
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
 
+use kubefwd_core::state::Command;
+
 use super::{ClusterAccess, Control};
-use crate::worker::Answers;
+use crate::workers::Answers;
 use kubefwd_core::policy::{Actor, Denied, Verb};
 
 /// Reading a kubeconfig takes no time, but a worker may have to be started first.
@@ -72,10 +74,8 @@ impl Control {
         } = access.clone();
         let environment = environment.map(kubefwd_proto::environment::filter);
         if environment.is_some() {
-            let told = self
-                .shared
-                .owner
-                .report(move |state, _| state.environment_came(uid));
+            let received = Command::EnvironmentReceived { uid };
+            let told = self.shared.store.apply(received);
             told.await.map_err(super::stopping)?;
         }
         self.shared

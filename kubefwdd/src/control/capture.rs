@@ -2,7 +2,8 @@
 
 use super::{Control, acting_for};
 use kubefwd_core::policy::Actor;
-use kubefwd_model::{Failure, ServiceKey, Uid};
+use kubefwd_core::state::{Command, Reply};
+use kubefwd_model::{Failure, Reason, ServiceKey, Uid};
 
 impl Control {
     /// Looks for requests in the bytes of a service, of the caller's or (root) of `owner`'s, or does not.
@@ -17,7 +18,16 @@ impl Control {
         on: bool,
     ) -> Result<ServiceKey, Failure> {
         let uid = acting_for(actor, owner)?;
-        self.change(move |state, _| state.set_capture(uid, &key, on))
-            .await
+        let service = key.clone();
+        match self
+            .change(Command::SetCapture { uid, service, on })
+            .await?
+        {
+            Reply::Services(services) if services.len() == 1 => Ok(services[0].clone()),
+            _ => Err(Failure::new(
+                Reason::ServiceNotFound,
+                format!("no service {key:?}"),
+            )),
+        }
     }
 }

@@ -6,7 +6,7 @@ use kubefwd_model::{Failure, ForwardStatus, NamespaceKey, Reason, ServiceKey, Se
 
 use super::{Control, acting_for};
 use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
+use kubefwd_core::state::{Command, RemoveNamespaces, RemoveServices, Reply};
 
 /// Which services to open anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,13 @@ impl Control {
         which: RemoveNamespaces,
     ) -> Result<Vec<NamespaceKey>, Failure> {
         let uid = acting_for(actor, owner)?;
-        self.change(move |state, now| state.remove_namespaces(uid, &which, now))
-            .await
+        match self
+            .change(Command::RemoveNamespaces { uid, which })
+            .await?
+        {
+            Reply::Namespaces(removed) => Ok(removed),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Stops forwarding services, of the caller or (root) of `owner`.
@@ -46,8 +51,10 @@ impl Control {
         which: RemoveServices,
     ) -> Result<Vec<ServiceKey>, Failure> {
         let uid = acting_for(actor, owner)?;
-        self.change(move |state, _| state.remove_services(uid, &which))
-            .await
+        match self.change(Command::RemoveServices { uid, which }).await? {
+            Reply::Services(removed) => Ok(removed),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Closes tunnels so that they are opened anew. Gives the services it was done for.
@@ -91,9 +98,7 @@ impl Control {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.shared.workers.reconnect(uid, id, services, resync);
         // Ports that could not be listened on are part of what is tried again.
-        let retried = self.shared.owner.report(|state, _| {
-            state.retry_failed_ports();
-        });
+        let retried = self.shared.store.apply(Command::RetryFailedPorts);
         retried.await.map_err(super::stopping)
     }
 

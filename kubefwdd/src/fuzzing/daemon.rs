@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::control::{Control, Info, RestStatus};
 use crate::hosts::HostsStatus;
-use crate::owner::fuzzing::World;
+use crate::store::fuzzing::World;
 use crate::telemetry::Telemetry;
-use crate::worker::{Workers, fuzzing as workers};
+use crate::workers::{Workers, fuzzing as workers};
 use kubefwd_core::policy::{Actor, User, Via};
 use kubefwd_core::state::Saved;
 
@@ -64,6 +64,7 @@ impl Daemon {
             config_path: "/etc/kubefwd/kubefwdd.toml".into(),
             state_path: "/var/lib/kubefwd".into(),
             hosts_path: "/etc/hosts".into(),
+            address_range: "127.0.0.0/8".to_owned(),
         };
         let control = Control::new(
             owner,

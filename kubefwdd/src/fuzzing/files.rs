@@ -10,7 +10,7 @@ use kubefwd_model::HostName;
 use crate::config::Config;
 use kubefwd_core::hosts_block::{HostsEntries, foreign_names, is_present, remove, render};
 
-use crate::owner::fuzzing::World;
+use crate::store::fuzzing::World;
 use crate::{rest, storage};
 
 /// Names that an entry of the hosts file gets.

@@ -299,7 +299,7 @@ impl Calls for ControlServer {
         request: Request<pb::ListReservationsRequest>,
     ) -> Reply<pb::ListReservationsResponse> {
         let actor = actor(&request).await?;
-        let reservations = self.control.reservations(&actor).await.map_err(to_status)?;
+        let reservations = self.control.reservations(&actor).map_err(to_status)?;
         let view = self.control.view();
         let reservations = reservations
             .into_iter()

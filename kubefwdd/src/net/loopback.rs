@@ -4,6 +4,7 @@
 //! crash, takes it back. The journal belongs into a directory that a reboot empties, as the
 //! aliases themselves go with it.
 
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 #[cfg_attr(target_os = "linux", path = "loopback/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "loopback/macos.rs")]

@@ -237,7 +237,7 @@ mod tests {
             Err(RangeError::NotUnicast(_))
         ));
         let error = "10.99.3.0/16".parse::<AddressRange>().unwrap_err();
-        assert!(error.to_string().contains("write 10.99.0.0/16"), "{error}");
+        assert!(error.to_string().contains("use 10.99.0.0/16"), "{error}");
     }
 
     #[test]

@@ -123,14 +123,14 @@ impl Candidates {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ContextName, Namespace, PodName, ServiceName};
     use super::*;
+    use kubefwd_model::{ContextName, NamespaceName, PodName, ServiceName, Uid};
 
     fn unit(pod: Option<&str>) -> UnitKey {
         UnitKey {
-            uid: 1000,
+            uid: Uid::new(1000),
             context: ContextName::parse("minikube").unwrap(),
-            namespace: Namespace::parse("default").unwrap(),
+            namespace: NamespaceName::parse("default").unwrap(),
             service: ServiceName::parse("api").unwrap(),
             pod: pod.map(|pod| PodName::parse(pod).unwrap()),
         }

@@ -7,6 +7,7 @@ use kubefwd_model::{ListenerId, Uid};
 
 use super::State;
 use super::effect::Effect;
+use super::view::WorkerView;
 
 use crate::policy::GROUP;
 
@@ -35,8 +36,8 @@ pub type DeniedPeers = BTreeMap<Option<Uid>, DeniedPeer>;
 
 impl State {
     /// Whether ports can be reached by their owner, root and the group only.
-    pub fn is_access_limited(&self) -> bool {
-        self.settings.access.is_limited(self.wishes.users.len())
+    pub(super) fn is_access_limited(&self) -> bool {
+        self.settings.access.is_limited(self.spec.users.len())
     }
 
     /// Tells every worker when that changes.
@@ -46,26 +47,28 @@ impl State {
             return;
         }
         let workers = self.workers.keys();
-        let tell = workers.map(|uid| Effect::LimitAccess { uid: *uid });
+        let tell = workers.map(|uid| Effect::LimitAccess { uid: *uid, limited });
         self.effects.extend(tell);
         self.changed.view = true;
     }
 
-    /// A worker refused connections at one of its user's ports. What it gives back is for the log. `now` is for people,
-    /// `running` decides.
-    pub fn connections_refused(
+    /// A worker refused connections at one of its user's ports. `now` is for people, `running` decides.
+    pub(super) fn peer_denied(
         &mut self,
         uid: Uid,
         listener: ListenerId,
-        stranger: Option<Uid>,
+        peer: Option<Uid>,
         count: u64,
-        now: SystemTime,
-        running: Instant,
-    ) -> Option<String> {
-        let (service, port) = self.listener_service(uid, listener)?;
-        let worker = self.workers.get_mut(&uid)?;
+        (now, running): (SystemTime, Instant),
+    ) {
+        let Some((service, port)) = self.listener_service(uid, listener) else {
+            return;
+        };
+        let Some(WorkerView { denied, .. }) = self.workers.get_mut(&uid) else {
+            return;
+        };
         let port = format!("{service}:{port}");
-        let known = worker.denied.entry(stranger).or_insert_with(|| DeniedPeer {
+        let known = denied.entry(peer).or_insert_with(|| DeniedPeer {
             port: String::new(),
             count: 0,
             last: now,
@@ -79,25 +82,27 @@ impl State {
         let is_news = known
             .logged
             .is_none_or(|logged| running.duration_since(logged) >= LOG_AGAIN);
-        let line = is_news.then(|| {
+        if is_news {
             known.logged = Some(running);
-            let who = shown(stranger);
-            format!("a connection of {who} to {port} was refused: only the owner, root and group {GROUP} can connect to forwarded ports")
-        });
-        if worker.denied.len() > MAX_DENIED {
-            let oldest = worker.denied.iter().min_by_key(|(_, known)| known.seen);
-            if let Some(oldest) = oldest.map(|(stranger, _)| *stranger) {
-                worker.denied.remove(&oldest);
+            let who = shown(peer);
+            let message = format!(
+                "a connection of {who} to {port} was refused: forwarded ports are for their owner, root and group {GROUP}"
+            );
+            self.effects.push(Effect::Warn { uid, message });
+        }
+        if denied.len() > MAX_DENIED {
+            let oldest = denied.iter().min_by_key(|(_, known)| known.seen);
+            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+                denied.remove(&oldest);
             }
         }
         self.changed.view = true;
-        line
     }
 }
 
-/// Who a stranger is, as far as that is known.
-pub fn shown(stranger: Option<Uid>) -> String {
-    match stranger {
+/// The user of a denied connection, as far as it is known.
+pub fn shown(peer: Option<Uid>) -> String {
+    match peer {
         Some(uid) => format!("uid {uid}"),
         None => "an unknown user".to_owned(),
     }

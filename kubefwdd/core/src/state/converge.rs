@@ -1,4 +1,4 @@
-//! Convergence: what a service should have is a function of the wishes and of what was observed; the effects are the
+//! Convergence: what a service should have is a function of the desired state and of what was observed; the effects are the
 //! difference to what it has. So any order of events ends in the same state.
 //!
 //! Within a service the order is address, listener, worker, name; removal is the reverse, so that a name never points
@@ -12,20 +12,21 @@ use kubefwd_model::{ListenerId, PodName, ServiceKey, Uid, UnitKey, WorkerState};
 
 use super::State;
 use super::effect::Effect;
-use super::forwards::{Place, Port, PortPhase, Ports, ServiceRuntime, Target, Unit};
+use super::forwards::{DesiredUnits, Port, PortPhase, PortRef, Ports, ServiceRuntime, Unit};
 
+use super::hosts_gate::Draining;
 use super::observed::{ObservedService, Protocol};
 
-use super::wishes::ServicePlan;
+use super::spec::ServicePlan;
 use crate::names::{NameOptions, Rank, candidates};
 
 impl State {
     /// Brings one service to what it should have.
     pub(super) fn converge(&mut self, key: &ServiceKey, now: SystemTime) {
         let plan = self.plan(key);
-        let target = match (&plan, self.observed_service(key)) {
-            (Some(plan), Some(observed)) => target(plan, observed),
-            _ => Target::default(),
+        let desired = match (&plan, self.observed_service(key)) {
+            (Some(plan), Some(observed)) => desired_units(plan, observed),
+            _ => DesiredUnits::default(),
         };
         let listed = plan.is_some() && self.observed_service(key).is_some();
         if !listed && !self.services.contains_key(key) {
@@ -44,13 +45,13 @@ impl State {
         let gone: Vec<_> = runtime
             .units
             .keys()
-            .filter(|pod| !target.units.contains_key(*pod))
+            .filter(|pod| !desired.units.contains_key(*pod))
             .cloned()
             .collect();
         for pod in gone {
-            self.retire(key, pod.as_ref());
+            self.drain(key, pod.as_ref());
         }
-        for (pod, ports) in target.units {
+        for (pod, ports) in desired.units {
             let Some(plan) = &plan else { break };
             self.converge_unit(key, pod, ports, plan, now);
         }
@@ -59,10 +60,10 @@ impl State {
         }
     }
 
-    /// What the wishes say of a service that exists.
+    /// What was asked for of a service that exists.
     pub(super) fn plan(&self, key: &ServiceKey) -> Option<ServicePlan> {
         let selected = self.observed_service(key)?.selected;
-        self.wishes
+        self.spec
             .namespace(&key.namespace_key())?
             .plan(key, selected)
     }
@@ -110,7 +111,7 @@ impl State {
         plan: &ServicePlan,
         now: SystemTime,
     ) {
-        self.place_unit(key, pod.as_ref(), plan);
+        self.address_unit(key, pod.as_ref(), plan);
         let Some(unit) = self
             .services
             .get_mut(key)
@@ -151,7 +152,7 @@ impl State {
                 local,
                 Box::new(Port::new(listener, service_port, name, now)),
             );
-            let place = Place {
+            let place = PortRef {
                 service: key.clone(),
                 pod: pod.clone(),
                 local_port: local,
@@ -166,7 +167,7 @@ impl State {
     }
 
     /// Gives a unit its address and claims its names.
-    fn place_unit(&mut self, key: &ServiceKey, pod: Option<&PodName>, plan: &ServicePlan) {
+    fn address_unit(&mut self, key: &ServiceKey, pod: Option<&PodName>, plan: &ServicePlan) {
         let unit_key = key.unit(pod.cloned());
         let label = self.labels.label(&key.context);
         let options = NameOptions {
@@ -178,14 +179,16 @@ impl State {
             let names = candidates.names.iter().map(|candidate| &candidate.name);
             match self.addresses.assign(&unit_key, names) {
                 Ok(address) => {
-                    let ports = self.take_back(&unit_key, address);
+                    let ports = self.reclaim(&unit_key, address);
                     let Some(runtime) = self.services.get_mut(key) else {
                         return;
                     };
                     let held = ports.values().any(|port| port.phase == PortPhase::Held);
-                    self.changed.hosts |= held;
+                    if held {
+                        self.hosts.mark(address);
+                    }
                     let open: Vec<ListenerId> = ports.values().map(|port| port.listener).collect();
-                    let named_in = held.then_some(self.hosts_revision + 1);
+                    let named_in = held.then(|| self.hosts.next_version());
                     let unit = Unit {
                         address,
                         named_in,
@@ -210,7 +213,7 @@ impl State {
     }
 
     /// Takes a unit away: its names at once, its listeners when the hosts file no longer leads to them.
-    pub(super) fn retire(&mut self, key: &ServiceKey, pod: Option<&PodName>) {
+    pub(super) fn drain(&mut self, key: &ServiceKey, pod: Option<&PodName>) {
         let Some(unit) = self
             .services
             .get_mut(key)
@@ -223,48 +226,44 @@ impl State {
         self.names_moved(&moved);
         self.addresses.release(&unit_key);
         self.changed.persist = true;
-        let retired = Retired {
+        let drained = Draining {
             unit: unit_key,
             address: unit.address,
             ports: unit.ports,
         };
         if unit.named_in.is_some() {
-            self.changed.hosts = true;
-            self.retiring.push(retired);
+            self.hosts.drain(drained);
         } else {
-            self.bury(retired);
+            self.close_drained(drained);
         }
     }
 
     /// An address is used again before its old names were gone. Its own unit takes its listeners back, so that nobody who
     /// connects notices; the listeners of another make room at once.
-    fn take_back(&mut self, unit: &UnitKey, address: Ipv4Addr) -> Ports {
-        let waiting = self.closing.values_mut().chain([&mut self.retiring]);
-        let due: Vec<Retired> = waiting
-            .flat_map(|list| list.extract_if(.., |retired| retired.address == address))
-            .collect();
+    fn reclaim(&mut self, unit: &UnitKey, address: Ipv4Addr) -> Ports {
+        let due = self.hosts.reclaim(address);
         let mut own = Ports::new();
-        for retired in due {
-            if retired.unit == *unit {
-                own.extend(retired.ports);
+        for drained in due {
+            if drained.unit == *unit {
+                own.extend(drained.ports);
             } else {
-                self.drop_ports(retired);
+                self.drop_ports(drained);
             }
         }
         own
     }
 
-    fn drop_ports(&mut self, retired: Retired) {
-        for port in retired.ports.into_values() {
-            let uid = retired.unit.uid;
+    fn drop_ports(&mut self, drained: Draining) {
+        for port in drained.ports.into_values() {
+            let uid = drained.unit.uid;
             drop_listener(&mut self.effects, &mut self.listeners, uid, port.listener);
         }
     }
 
     /// Ends the listeners of a unit that no name leads to any more.
-    pub(super) fn bury(&mut self, retired: Retired) {
-        let address = retired.address;
-        self.drop_ports(retired);
+    pub(super) fn close_drained(&mut self, drained: Draining) {
+        let address = drained.address;
+        self.drop_ports(drained);
         if self.addresses.holder(address).is_none() {
             self.effects.push(Effect::ReleaseAddress { address });
         }
@@ -292,17 +291,9 @@ impl State {
     }
 }
 
-/// A unit that was taken away but still listens until its names are gone from the hosts file.
-#[derive(Clone, Debug)]
-pub(super) struct Retired {
-    pub(super) unit: UnitKey,
-    address: Ipv4Addr,
-    pub(super) ports: Ports,
-}
-
 fn drop_listener(
     effects: &mut Vec<Effect>,
-    listeners: &mut BTreeMap<ListenerId, Place>,
+    listeners: &mut BTreeMap<ListenerId, PortRef>,
     uid: Uid,
     listener: ListenerId,
 ) {
@@ -312,10 +303,10 @@ fn drop_listener(
 }
 
 /// What a service should have.
-fn target(plan: &ServicePlan, observed: &ObservedService) -> Target {
-    let mut target = Target::default();
+fn desired_units(plan: &ServicePlan, observed: &ObservedService) -> DesiredUnits {
+    let mut desired = DesiredUnits::default();
     if observed.unsupported.is_some() {
-        return target;
+        return desired;
     }
     let mut ports = BTreeMap::new();
     for port in &observed.ports {
@@ -326,18 +317,18 @@ fn target(plan: &ServicePlan, observed: &ObservedService) -> Target {
         }
     }
     if ports.is_empty() {
-        return target;
+        return desired;
     }
     if observed.headless {
-        target.units.extend(
+        desired.units.extend(
             observed
                 .pods
                 .iter()
                 .map(|pod| (Some(pod.clone()), ports.clone())),
         );
     }
-    target.units.insert(None, ports);
-    target
+    desired.units.insert(None, ports);
+    desired
 }
 
 fn local_port(plan: &ServicePlan, service_port: u16) -> u16 {

@@ -1,80 +1,96 @@
-//! What the state asks of the world. The owner task carries these out in order; results come back as commands.
+//! What the state asks of the system, as data. Results come back as commands.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use kubefwd_model::{Balance, Event, ListenerId, PodName, Selection, ServiceKey, Uid};
+use kubefwd_model::{Balance, Event, HostName, ListenerId, PodName, Selection, ServiceKey, Uid};
 
-/// One thing to do.
+/// One thing to do. Effects are executed in order; nothing of the state has to be read for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Make the address local and listen; answered by `State::bound`.
+    /// Make the address local and listen; answered by [`Report::Bound`](super::Report::Bound).
     Bind {
         /// The new listener.
         listener: ListenerId,
-        /// Where.
+        /// The address to listen on.
         address: Ipv4Addr,
-        /// Where.
+        /// The port to listen on.
         port: u16,
     },
     /// Stop listening; nobody is told.
     Close {
-        /// Which.
+        /// The listener.
         listener: ListenerId,
     },
     /// Nothing listens on the address any more: an alias that was added for it can go.
     ReleaseAddress {
-        /// Which.
+        /// The address.
         address: Ipv4Addr,
     },
-    /// Hand the listener to the worker; answered by `State::held`.
+    /// Hand the listener to the worker; answered by [`Report::Held`](super::Report::Held).
     Grant {
-        /// Whose worker.
+        /// The worker's user.
         uid: Uid,
-        /// Which listener.
+        /// The listener.
         listener: ListenerId,
-        /// For what.
+        /// The service it is for.
         service: ServiceKey,
-        /// For one pod only.
+        /// The only pod it is for.
         pod: Option<PodName>,
         /// The port of the service.
         service_port: u16,
     },
     /// Take the listener from the worker.
     Revoke {
-        /// Whose worker.
+        /// The worker's user.
         uid: Uid,
-        /// Which listener.
+        /// The listener.
         listener: ListenerId,
     },
-    /// Send the worker all that is wanted of it (`State::desired`).
-    Tell {
-        /// Whose worker.
+    /// Send the worker its desired state.
+    SendDesired {
+        /// The worker's user.
         uid: Uid,
+        /// All that is wanted of it.
+        desired: Desired,
     },
-    /// Tell the worker who may connect (`State::is_access_limited`).
+    /// Tell the worker who may connect.
     LimitAccess {
-        /// Whose worker.
+        /// The worker's user.
         uid: Uid,
+        /// Only the user, root and the group; otherwise every local user.
+        limited: bool,
     },
     /// Run a worker for this user.
     StartWorker {
-        /// Whose.
+        /// The user.
         uid: Uid,
+        /// What is known of the user's environment.
+        environment: BTreeMap<String, String>,
     },
-    /// This user wants nothing any more.
+    /// This user forwards nothing any more.
     StopWorker {
-        /// Whose.
+        /// The user.
         uid: Uid,
     },
-    /// Names changed: write `State::hosts_entries` under this revision; answered by `State::hosts_settled`.
+    /// Names changed; answered by [`Report::HostsWritten`](super::Report::HostsWritten).
     WriteHosts {
-        /// Which version of the entries.
+        /// The version of the entries that has the changes.
         revision: u64,
+        /// The names of each address that changed; none where it has none any more.
+        changes: Vec<(Ipv4Addr, Vec<HostName>)>,
     },
-    /// What must survive a restart changed.
+    /// What must survive a restart changed: [`State::save`](super::State::save) has it.
     Persist,
     /// Something that people and programs want to know of.
     Announce(Event),
+    /// Something about a user for the log.
+    Warn {
+        /// The user.
+        uid: Uid,
+        /// What happened.
+        message: String,
+    },
 }
 
 /// All that is wanted of one worker.

@@ -63,7 +63,7 @@ pub(super) enum PortPhase {
 
 /// Where a listener belongs.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct PortRef {
     pub(super) service: ServiceKey,
     pub(super) pod: Option<PodName>,
     pub(super) local_port: u16,
@@ -71,7 +71,7 @@ pub(super) struct Place {
 
 /// What a service should have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct DesiredUnits {
     /// By pod: local port to service port and its name.
     pub(super) units: BTreeMap<Option<PodName>, BTreeMap<u16, (u16, String)>>,
 }

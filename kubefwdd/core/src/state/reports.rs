@@ -2,7 +2,7 @@
 //!
 //! Everything that names a listener checks that it is one of that user's: a worker cannot speak for another's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use kubefwd_model::{
@@ -12,15 +12,82 @@ use kubefwd_model::{
 
 use super::State;
 use super::access::DeniedPeers;
+use super::command::Report;
 use super::effect::Effect;
-use super::forwards::{Place, PortPhase};
+use super::forwards::{PortPhase, PortRef};
 
 use super::observed::{ForwardReport, ObservedService, Phase};
 use super::view::WorkerView;
 
 impl State {
+    /// Takes over what was observed.
+    pub(super) fn reported(&mut self, report: Report, now: SystemTime) {
+        match report {
+            Report::WorkerStarted { uid, pid, user } => self.worker_started(uid, pid, user),
+            Report::WorkerReady { uid } => self.worker_ready(uid),
+            Report::WorkerGone {
+                uid,
+                error,
+                restarts,
+            } => self.worker_gone(uid, error, restarts),
+            Report::Namespace {
+                key,
+                sequence,
+                phase,
+                notes,
+            } => self.namespace_reported(&key, sequence, phase, notes),
+            Report::Services {
+                namespace,
+                found,
+                removed,
+                listed,
+            } => {
+                if let Err(error) = self.services_reported(&namespace, found, &removed) {
+                    let (uid, message) = (namespace.uid, format!("{namespace}: {error}"));
+                    self.effects.push(Effect::Warn { uid, message });
+                }
+                if let Some(listed) = listed {
+                    self.services_listed(&namespace, &listed);
+                }
+            }
+            Report::Bound { listener, result } => self.bound(listener, result, now),
+            Report::Held {
+                uid,
+                listener,
+                error,
+            } => self.held(uid, listener, error),
+            Report::Forward {
+                uid,
+                listener,
+                report,
+            } => self.forward_reported(uid, listener, report),
+            Report::Traffic { uid, traffic } => {
+                for (listener, traffic) in traffic {
+                    self.traffic_reported(uid, listener, traffic);
+                }
+            }
+            Report::PeerDenied {
+                uid,
+                listener,
+                peer,
+                count,
+                at,
+            } => self.peer_denied(uid, listener, peer, count, (now, at)),
+            Report::HostsWritten { revision } => {
+                self.hosts.set_failed(false);
+                self.hosts_written(revision);
+            }
+            Report::HostsFailed => {
+                self.hosts.set_failed(true);
+                if let Some(version) = self.hosts.assumed() {
+                    self.hosts_written(version);
+                }
+            }
+        }
+    }
+
     /// A worker's process was started.
-    pub fn worker_started(&mut self, uid: Uid, pid: u32, user: String) {
+    fn worker_started(&mut self, uid: Uid, pid: u32, user: String) {
         let WorkerView { worker, .. } = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
         worker.user = user;
         worker.pid = pid;
@@ -29,20 +96,21 @@ impl State {
     }
 
     /// A worker said hello: it gets what is wanted of it and every listener that is open.
-    pub fn worker_ready(&mut self, uid: Uid) {
+    fn worker_ready(&mut self, uid: Uid) {
         let WorkerView { worker, .. } = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
         worker.state = WorkerState::Running;
         self.changed.view = true;
         // Before it can accept anything.
-        self.effects.push(Effect::LimitAccess { uid });
-        self.effects.push(Effect::Tell { uid });
+        let (limited, desired) = (self.is_access_limited(), self.desired(uid));
+        self.effects.push(Effect::LimitAccess { uid, limited });
+        self.effects.push(Effect::SendDesired { uid, desired });
         for listener in self.listeners_of(uid) {
             self.grant(listener);
         }
     }
 
     /// A worker ended. Its listeners stay open: connections wait in their queues.
-    pub fn worker_gone(&mut self, uid: Uid, error: String, restarts: bool) {
+    fn worker_gone(&mut self, uid: Uid, error: String, restarts: bool) {
         if restarts {
             let WorkerView { worker, .. } =
                 self.workers.entry(uid).or_insert_with(|| new_worker(uid));
@@ -73,7 +141,7 @@ impl State {
 
     /// How far a worker is with a namespace. One that nobody wants (any more) is ignored, and so is a report that a later
     /// one has overtaken.
-    pub fn namespace_reported(
+    fn namespace_reported(
         &mut self,
         key: &NamespaceKey,
         sequence: u64,
@@ -98,7 +166,7 @@ impl State {
     ///
     /// # Errors
     /// When there begin to be more than the user may have; those beyond the limit are ignored, which the namespace shows.
-    pub fn services_reported(
+    fn services_reported(
         &mut self,
         namespace: &NamespaceKey,
         found: Vec<(ServiceName, ObservedService)>,
@@ -156,7 +224,7 @@ impl State {
             observed.left_out = false;
             observed.generation = self.next_generation;
             self.next_generation += 1;
-            self.effects.push(Effect::Tell { uid });
+            self.changed.desired.insert(uid);
         }
     }
 
@@ -166,7 +234,7 @@ impl State {
     }
 
     /// The listing of a namespace is complete: what is not in it does not exist.
-    pub fn services_listed(&mut self, namespace: &NamespaceKey, exist: &BTreeSet<ServiceName>) {
+    fn services_listed(&mut self, namespace: &NamespaceKey, exist: &BTreeSet<ServiceName>) {
         let Some(observed) = self.observed.get_mut(namespace) else {
             return;
         };
@@ -186,7 +254,7 @@ impl State {
     }
 
     /// The kernel's answer to [`Effect::Bind`].
-    pub fn bound(&mut self, listener: ListenerId, result: Result<(), Failure>, now: SystemTime) {
+    fn bound(&mut self, listener: ListenerId, result: Result<(), Failure>, now: SystemTime) {
         let Some(place) = self.listeners.get(&listener).cloned() else {
             // Taken away in the meantime.
             self.effects.push(Effect::Close { listener });
@@ -210,7 +278,7 @@ impl State {
     }
 
     /// Asks again for every port that could not be listened on; whether there was one.
-    pub fn retry_failed_ports(&mut self) -> bool {
+    pub(super) fn retry_failed_ports(&mut self) -> bool {
         let mut again = Vec::new();
         for runtime in self.services.values_mut() {
             for unit in runtime.units.values_mut() {
@@ -231,8 +299,8 @@ impl State {
     }
 
     /// A worker's answer to [`Effect::Grant`].
-    pub fn held(&mut self, uid: Uid, listener: ListenerId, error: Option<String>) {
-        let Some(place) = self.place_of(uid, listener) else {
+    fn held(&mut self, uid: Uid, listener: ListenerId, error: Option<String>) {
+        let Some(place) = self.port_ref(uid, listener) else {
             return;
         };
         let Some(port) = self.port_mut(listener) else {
@@ -258,22 +326,22 @@ impl State {
     }
 
     /// Lets the names of a unit that listens into the hosts file, if they are not there.
-    fn name_unit(&mut self, place: &Place) {
+    fn name_unit(&mut self, place: &PortRef) {
         // The version that the next settling asks for.
-        let version = self.hosts_revision + 1;
+        let version = self.hosts.next_version();
         let runtime = self.services.get_mut(&place.service);
         let unit = runtime.and_then(|runtime| runtime.units.get_mut(&place.pod));
         if let Some(unit) = unit
             && unit.named_in.is_none()
         {
             unit.named_in = Some(version);
-            self.changed.hosts = true;
+            self.hosts.mark(unit.address);
         }
     }
 
     /// Whether a forward can reach a pod.
-    pub fn forward_reported(&mut self, uid: Uid, listener: ListenerId, report: ForwardReport) {
-        let Some(place) = self.place_of(uid, listener) else {
+    fn forward_reported(&mut self, uid: Uid, listener: ListenerId, report: ForwardReport) {
+        let Some(place) = self.port_ref(uid, listener) else {
             return;
         };
         let Some(port) = self.port_mut(listener) else {
@@ -291,8 +359,8 @@ impl State {
     }
 
     /// Counters of a forward, as totals since the worker took the listener. They never go back.
-    pub fn traffic_reported(&mut self, uid: Uid, listener: ListenerId, traffic: Traffic) {
-        let Some(place) = self.place_of(uid, listener) else {
+    fn traffic_reported(&mut self, uid: Uid, listener: ListenerId, traffic: Traffic) {
+        let Some(place) = self.port_ref(uid, listener) else {
             return;
         };
         let Some(port) = self.port_mut(listener) else {
@@ -314,44 +382,31 @@ impl State {
         self.changed.services.insert(place.service);
     }
 
-    /// The hosts file cannot be written: nothing waits for it.
-    pub fn hosts_failed(&mut self) {
-        self.hosts_broken = true;
-        self.settle_hosts(self.hosts_revision);
-    }
-
-    /// The hosts file holds this version of the entries.
-    pub fn hosts_settled(&mut self, revision: u64) {
-        self.hosts_broken = false;
-        self.settle_hosts(revision);
-    }
-
-    pub(super) fn settle_hosts(&mut self, revision: u64) {
-        let fresh = self.hosts_settled + 1..=revision;
-        self.hosts_settled = self.hosts_settled.max(revision);
+    /// The hosts file has this version: names count, and what nothing names any more is closed.
+    pub(super) fn hosts_written(&mut self, version: u64) {
+        let (new, due) = self.hosts.written(version);
         let named = self.services.iter().filter(|(_, runtime)| {
-            runtime
-                .units
-                .values()
-                .any(|u| u.named_in.is_some_and(|r| fresh.contains(&r)))
+            let mut units = runtime.units.values();
+            units.any(|unit| unit.named_in.is_some_and(|named| new.contains(&named)))
         });
-        self.changed
-            .services
-            .extend(named.map(|(key, _)| key.clone()));
-        let later = self.closing.split_off(&(revision + 1));
-        let due: BTreeMap<_, _> = std::mem::replace(&mut self.closing, later);
-        for retired in due.into_values().flatten() {
-            self.bury(retired);
+        let named = named.map(|(key, _)| key.clone());
+        self.changed.services.extend(named);
+        for drained in due {
+            self.close_drained(drained);
         }
     }
 
     /// The service a listener belongs to, and its pod, if the listener is one of this user's.
-    pub fn listener_service(&self, uid: Uid, listener: ListenerId) -> Option<(ServiceKey, u16)> {
-        self.place_of(uid, listener)
+    pub(super) fn listener_service(
+        &self,
+        uid: Uid,
+        listener: ListenerId,
+    ) -> Option<(ServiceKey, u16)> {
+        self.port_ref(uid, listener)
             .map(|place| (place.service, place.local_port))
     }
 
-    fn place_of(&self, uid: Uid, listener: ListenerId) -> Option<Place> {
+    fn port_ref(&self, uid: Uid, listener: ListenerId) -> Option<PortRef> {
         self.listeners
             .get(&listener)
             .filter(|place| place.service.uid == uid)
@@ -372,7 +427,7 @@ impl State {
 #[error(
     "you have more than {limit} services, and some of this namespace are left out; select fewer, or have the administrator raise limits.services_per_user"
 )]
-pub struct TooManyServices {
+pub(super) struct TooManyServices {
     pub(super) limit: usize,
 }
 

@@ -1,6 +1,7 @@
-//! The state against a small world that carries its effects out.
+//! The state against a small world that executes its effects, and records every command.
 
 mod any_order;
+mod replay;
 mod scenarios;
 mod service;
 
@@ -8,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
-use kubefwd_model::{ContextName, NamespaceName, Options, PodName, Selection, ServiceName};
+use kubefwd_model::{
+    ContextName, Event, Failure, NamespaceName, Options, PodName, Reason, Selection, Service,
+    ServiceName, Uid,
+};
 
 use super::*;
 
-const UID: u32 = 1000;
+const UID: Uid = Uid::new(1000);
 const LIMIT: usize = 100;
 
 /// The world: sockets, one worker, the hosts file.
@@ -21,53 +25,85 @@ struct World {
     open: BTreeMap<ListenerId, (Ipv4Addr, u16)>,
     held: BTreeSet<ListenerId>,
     hosts: HostsEntries,
+    /// The entries that the hosts file is to have.
+    wanted: HostsEntries,
     /// Versions of the hosts file that were asked for and are not written.
     unwritten: Vec<u64>,
     taken: BTreeSet<u16>,
     running: bool,
     events: Vec<Event>,
+    warnings: Vec<String>,
+    /// What the state started with, and everything that was applied since.
+    recorded: (Saved, Vec<Recorded>),
+}
+
+/// One step of the store.
+#[derive(Clone, Debug)]
+enum Recorded {
+    Apply(Command, SystemTime),
+    Settle,
 }
 
 // === impl World ===
 
 impl World {
     fn new(saved: Saved) -> Self {
-        let settings = Settings {
+        let state = State::restore(saved.clone(), Self::settings(), NameRules::default());
+        Self {
+            state,
+            open: BTreeMap::new(),
+            held: BTreeSet::new(),
+            hosts: HostsEntries::new(),
+            wanted: HostsEntries::new(),
+            unwritten: Vec::new(),
+            taken: BTreeSet::new(),
+            running: false,
+            events: Vec::new(),
+            warnings: Vec::new(),
+            recorded: (saved, Vec::new()),
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
             dashed_names: false,
             max_services_per_user: LIMIT,
             range: AddressRange::new(Ipv4Addr::new(127, 0, 0, 0), 8).unwrap(),
             reservations: Vec::new(),
             access: Access::Auto,
             capture: true,
-        };
-        Self {
-            state: State::restore(saved, settings, NameRules::default()),
-            open: BTreeMap::new(),
-            held: BTreeSet::new(),
-            hosts: HostsEntries::new(),
-            unwritten: Vec::new(),
-            taken: BTreeSet::new(),
-            running: false,
-            events: Vec::new(),
         }
+    }
+
+    fn apply(&mut self, command: Command) -> Result<Reply, Refused> {
+        self.apply_at(command, SystemTime::UNIX_EPOCH)
+    }
+
+    fn apply_at(&mut self, command: Command, now: SystemTime) -> Result<Reply, Refused> {
+        self.recorded.1.push(Recorded::Apply(command.clone(), now));
+        self.state.apply(command, now)
+    }
+
+    fn report(&mut self, report: Report) {
+        self.apply(Command::Report(report)).unwrap();
     }
 
     /// Carries everything out but the writing of the hosts file.
     fn settle(&mut self) {
         loop {
+            self.recorded.1.push(Recorded::Settle);
             let effects = self.state.settle(SystemTime::UNIX_EPOCH);
             if effects.is_empty() {
                 break;
             }
             for effect in effects {
-                self.carry_out(effect);
+                self.execute(effect);
             }
         }
-        self.state.started();
+        self.apply(Command::FinishStart).unwrap();
     }
 
-    fn carry_out(&mut self, effect: Effect) {
-        let now = SystemTime::UNIX_EPOCH;
+    fn execute(&mut self, effect: Effect) {
         match effect {
             Effect::Bind {
                 listener,
@@ -77,16 +113,13 @@ impl World {
                 let in_use = self.open.values().any(|place| *place == (address, port));
                 assert!(!in_use, "{address}:{port} is bound twice");
                 let result = match self.taken.contains(&port) {
-                    true => Err(BindProblem {
-                        message: "taken".into(),
-                        hint: String::new(),
-                    }),
+                    true => Err(Failure::new(Reason::PortUnavailable, "taken")),
                     false => {
                         self.open.insert(listener, (address, port));
                         Ok(())
                     }
                 };
-                self.state.bound(listener, result, now);
+                self.report(Report::Bound { listener, result });
             }
             Effect::Close { listener } => {
                 let place = self.open.remove(&listener);
@@ -105,31 +138,45 @@ impl World {
             Effect::Grant { uid, listener, .. } => {
                 assert!(self.running && self.open.contains_key(&listener));
                 self.held.insert(listener);
-                self.state.held(uid, listener, None);
+                let error = None;
+                self.report(Report::Held {
+                    uid,
+                    listener,
+                    error,
+                });
                 let report = ForwardReport {
                     phase: ForwardPhase::Active,
                     sequence: 1,
                     ..ForwardReport::default()
                 };
-                self.state.forward_reported(uid, listener, report);
+                self.report(Report::Forward {
+                    uid,
+                    listener,
+                    report,
+                });
             }
             Effect::Revoke { listener, .. } => {
                 self.held.remove(&listener);
             }
-            Effect::WriteHosts { revision } => self.unwritten.push(revision),
+            Effect::WriteHosts { revision, changes } => {
+                self.wanted.extend(changes);
+                self.wanted.retain(|_, names| !names.is_empty());
+                self.unwritten.push(revision);
+            }
             Effect::StartWorker { .. } if !self.running => {
                 self.running = true;
-                self.state.worker_ready(UID);
+                self.report(Report::WorkerReady { uid: UID });
             }
             Effect::StopWorker { .. } => {
                 self.running = false;
                 self.held.clear();
-                self.state.worker_gone(UID, String::new(), false);
+                self.report(gone(false));
             }
             Effect::Announce(event) => self.events.push(event),
+            Effect::Warn { message, .. } => self.warnings.push(message),
             Effect::StartWorker { .. }
             | Effect::ReleaseAddress { .. }
-            | Effect::Tell { .. }
+            | Effect::SendDesired { .. }
             | Effect::LimitAccess { .. }
             | Effect::Persist => {}
         }
@@ -137,8 +184,9 @@ impl World {
 
     fn write_hosts(&mut self) {
         if let Some(revision) = self.unwritten.drain(..).max() {
-            self.hosts = self.state.hosts_entries();
-            self.state.hosts_settled(revision);
+            self.hosts = self.wanted.clone();
+            assert_eq!(self.hosts, self.state.hosts_entries());
+            self.report(Report::HostsWritten { revision });
         }
     }
 
@@ -160,7 +208,7 @@ impl World {
             lease: None,
             environment: None,
         };
-        self.state.add_namespace(request, SystemTime::UNIX_EPOCH)
+        self.apply(Command::AddNamespace(request)).map(drop)
     }
 
     fn add_service(
@@ -178,14 +226,31 @@ impl World {
             lease: None,
             environment: None,
         };
-        self.state.add_service(request, SystemTime::UNIX_EPOCH)
+        self.apply(Command::AddService(request)).map(drop)
     }
 
     fn found(&mut self, namespace: &str, service: &str, observed: ObservedService) {
         let found = vec![(name(service), observed)];
-        self.state
-            .services_reported(&key(namespace), found, &[])
-            .unwrap();
+        self.services(namespace, found, &[], None);
+    }
+
+    fn services(
+        &mut self,
+        namespace: &str,
+        found: Vec<(ServiceName, ObservedService)>,
+        removed: &[ServiceName],
+        listed: Option<BTreeSet<ServiceName>>,
+    ) {
+        self.report(Report::Services {
+            namespace: key(namespace),
+            found,
+            removed: removed.to_vec(),
+            listed,
+        });
+    }
+
+    fn remove_namespaces(&mut self, which: RemoveNamespaces) -> Result<Reply, Refused> {
+        self.apply(Command::RemoveNamespaces { uid: UID, which })
     }
 
     fn service(&self, namespace: &str, service: &str) -> Option<&Service> {
@@ -197,11 +262,20 @@ impl World {
     }
 }
 
+/// The worker exited.
+fn gone(restarts: bool) -> Report {
+    Report::WorkerGone {
+        uid: UID,
+        error: "killed".to_owned(),
+        restarts,
+    }
+}
+
 fn key(namespace: &str) -> NamespaceKey {
     NamespaceKey {
         uid: UID,
         context: ContextName::parse("sim").unwrap(),
-        namespace: Namespace::parse(namespace).unwrap(),
+        namespace: NamespaceName::parse(namespace).unwrap(),
     }
 }
 

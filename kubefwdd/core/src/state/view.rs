@@ -11,6 +11,7 @@ use kubefwd_model::{
 };
 
 use super::access::DeniedPeers;
+use crate::addresses::Reservation;
 
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct View {
     pub workers: BTreeMap<Uid, WorkerView>,
     /// Problems of the daemon itself.
     pub warnings: Arc<Vec<String>>,
+    /// Reserved addresses, of the configuration and of all users.
+    pub reservations: Arc<Vec<Reservation>>,
     /// Forwarded ports are for their owner, root and the group only.
     pub access_limited: bool,
 }

@@ -345,7 +345,7 @@ fn current(face: &Face, caller: &Actor, limit: usize) -> Vec<ErrorDetail> {
 }
 
 async fn network_of(face: &Face, caller: &Actor) -> Result<Network, ApiError> {
-    let ip_range = face.control.address_range().await?;
+    let ip_range = face.control.info().address_range.clone();
     let view = face.control.view();
     let mut addresses = BTreeSet::new();
     let mut hostnames = BTreeSet::new();

@@ -26,7 +26,7 @@ use crate::rest::extract::{Caller, Keys, Number, Query, switch, text};
 use crate::rest::sse;
 use crate::rest::types::pods::{Pod, PodDetail, PodLogLine, PodLogs};
 use crate::rest::wait::services_of;
-use crate::worker::Answers;
+use crate::workers::Answers;
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::View;
 

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use super::super::{API_ADDRESS, Unusable};
 use super::*;
 
-fn unit(uid: Uid, context: &str, namespace: &str, service: &str) -> UnitKey {
+fn unit(uid: u32, context: &str, namespace: &str, service: &str) -> UnitKey {
     UnitKey {
-        uid,
+        uid: Uid::new(uid),
         context: ContextName::parse(context).unwrap(),
-        namespace: Namespace::parse(namespace).unwrap(),
+        namespace: NamespaceName::parse(namespace).unwrap(),
         service: ServiceName::parse(service).unwrap(),
         pod: None,
     }
@@ -26,10 +26,10 @@ fn assign(pool: &mut AddressPool, unit: &UnitKey) -> String {
     pool.assign(unit, []).unwrap().to_string()
 }
 
-fn reservation(owner: Option<Uid>, name: &str, address: &str) -> Reservation {
+fn reservation(owner: Option<u32>, name: &str, address: &str) -> Reservation {
     let target = Target::Name(HostName::parse(name).unwrap());
     Reservation {
-        owner,
+        owner: owner.map(Uid::new),
         target,
         address: address.parse().unwrap(),
     }
@@ -221,7 +221,7 @@ fn a_reservation_that_cannot_be_says_why() {
     );
     let target = Target::Unit(db.clone());
     let own = Reservation {
-        owner: Some(1),
+        owner: Some(Uid::new(1)),
         target,
         address: Ipv4Addr::new(127, 1, 27, 1),
     };

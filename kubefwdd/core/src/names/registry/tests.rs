@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kubefwd_model::Uid;
+use kubefwd_model::{ContextName, NamespaceName, ServiceName, Uid};
 use proptest::prelude::*;
 
-use super::super::{ContextName, NameOptions, Namespace, ServiceName, candidates};
+use super::super::{NameOptions, candidates};
 use super::*;
 
-fn unit(uid: Uid, context: &str, namespace: &str, service: &str) -> UnitKey {
+fn unit(uid: u32, context: &str, namespace: &str, service: &str) -> UnitKey {
     UnitKey {
-        uid,
+        uid: Uid::new(uid),
         context: ContextName::parse(context).unwrap(),
-        namespace: Namespace::parse(namespace).unwrap(),
+        namespace: NamespaceName::parse(namespace).unwrap(),
         service: ServiceName::parse(service).unwrap(),
         pod: None,
     }

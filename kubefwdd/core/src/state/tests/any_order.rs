@@ -1,16 +1,15 @@
 //! Whatever the order of events, the end is the same.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
 use proptest::prelude::*;
 
 use super::super::*;
-use super::{UID, World, headless, key, name, observed};
+use super::{UID, World, gone, headless, name, observed};
 
 /// What can happen, in any order.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Add(usize),
     Remove(usize),
     AddService(usize, usize),
@@ -39,7 +38,7 @@ fn variant(n: usize) -> ObservedService {
     }
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let (n, s) = (0..NAMESPACES.len(), 0..SERVICES.len());
     prop_oneof![
         3 => n.clone().prop_map(Step::Add),
@@ -55,37 +54,33 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn perform(world: &mut World, step: &Step) {
-    let now = SystemTime::UNIX_EPOCH;
+pub(super) fn perform(world: &mut World, step: &Step) {
     match step {
         // Refusals are part of the game: what is there cannot be added, what is not cannot be removed.
         Step::Add(n) => drop(world.add_namespace(NAMESPACES[*n])),
         Step::Remove(n) => {
             let which = RemoveNamespaces::Named(NAMESPACES[*n].to_owned());
-            drop(world.state.remove_namespaces(UID, &which, now));
+            drop(world.remove_namespaces(which));
         }
         Step::AddService(n, s) => drop(world.add_service(NAMESPACES[*n], SERVICES[*s], &[])),
         Step::RemoveService(n, s) => {
             let which = RemoveServices::Named(format!("{}.{}", SERVICES[*s], NAMESPACES[*n]));
-            drop(world.state.remove_services(UID, &which));
+            drop(world.apply(Command::RemoveServices { uid: UID, which }));
         }
         Step::Found(n, s, v) => world.found(NAMESPACES[*n], SERVICES[*s], variant(*v)),
         Step::Gone(n, s) => {
             let gone = [name(SERVICES[*s])];
-            world
-                .state
-                .services_reported(&key(NAMESPACES[*n]), Vec::new(), &gone)
-                .unwrap();
+            world.services(NAMESPACES[*n], Vec::new(), &gone, None);
         }
         Step::Listed(n, exist) => {
             let exist = exist.iter().map(|s| name(SERVICES[*s])).collect();
-            world.state.services_listed(&key(NAMESPACES[*n]), &exist);
+            world.services(NAMESPACES[*n], Vec::new(), &[], Some(exist));
         }
         Step::WorkerDies if world.running => {
             world.held.clear();
-            world.state.worker_gone(UID, "killed".into(), true);
+            world.report(gone(true));
             world.settle();
-            world.state.worker_ready(UID);
+            world.report(Report::WorkerReady { uid: UID });
         }
         Step::WorkerDies => {}
         Step::WriteHosts => world.write_hosts(),
@@ -113,7 +108,7 @@ proptest! {
         let held: BTreeSet<_> = world.open.keys().copied().collect();
         prop_assert_eq!(&world.held, &held, "the worker holds exactly what is open");
 
-        // The same wishes and the same cluster, from scratch.
+        // The same spec and the same cluster, from scratch.
         let mut scratch = World::new(world.state.save());
         scratch.rest();
         prop_assert_eq!(&scratch.hosts, &world.hosts);
@@ -121,12 +116,12 @@ proptest! {
         prop_assert_eq!(places(&scratch), places(&world));
         let shown = |world: &World| -> Vec<_> {
             let services = world.state.view().services.values();
-            services.map(|s| (s.key.clone(), s.state, s.address, s.hostnames.clone())).collect()
+            services.map(|s| (s.key.clone(), s.status, s.address, s.hostnames.clone())).collect()
         };
         prop_assert_eq!(shown(&scratch), shown(&world));
 
         // And nothing is left when nothing is wanted.
-        drop(world.state.remove_namespaces(UID, &RemoveNamespaces::All, SystemTime::UNIX_EPOCH));
+        drop(world.remove_namespaces(RemoveNamespaces::All));
         world.rest();
         prop_assert!(world.open.is_empty() && world.hosts.is_empty() && world.state.listeners.is_empty());
     }

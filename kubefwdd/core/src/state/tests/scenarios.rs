@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
-use kubefwd_model::{ContextName, HostName, Lease, NamespaceName, Options, Selection};
+use kubefwd_model::{
+    ContextName, EventKind, HostName, NamespaceName, NamespaceStatus, Options, Selection,
+    ServiceStatus, Traffic, Uid,
+};
 
 use super::super::*;
-use super::{LIMIT, UID, World, headless, key, name, observed};
+use super::{LIMIT, UID, World, gone, headless, key, name, observed};
 use crate::addresses::Target;
 
 #[test]
@@ -17,12 +20,12 @@ fn a_service_is_active_once_its_name_is_written() {
     world.found("demo", "api", observed(&[80, 8080]));
     world.settle();
     assert_eq!(
-        world.service("demo", "api").unwrap().state,
+        world.service("demo", "api").unwrap().status,
         ServiceStatus::Pending
     );
     world.rest();
     let api = world.service("demo", "api").unwrap();
-    assert_eq!(api.state, ServiceStatus::Active);
+    assert_eq!(api.status, ServiceStatus::Active);
     assert_eq!(api.forwards.len(), 2);
     let names = &world.hosts[&api.address.unwrap()];
     assert!(names.contains(&HostName::parse("api").unwrap()));
@@ -38,10 +41,7 @@ fn listeners_outlive_the_names_that_lead_to_them() {
     world.add_namespace("demo").unwrap();
     world.found("demo", "api", observed(&[80]));
     world.rest();
-    world
-        .state
-        .remove_namespaces(UID, &RemoveNamespaces::All, SystemTime::UNIX_EPOCH)
-        .unwrap();
+    world.remove_namespaces(RemoveNamespaces::All).unwrap();
     world.settle();
     assert_eq!(
         world.open.len(),
@@ -61,17 +61,17 @@ fn a_dead_worker_costs_no_listener_and_no_name() {
     world.rest();
     let (open, hosts) = (world.open.clone(), world.hosts.clone());
     world.held.clear();
-    world.state.worker_gone(UID, "killed".into(), true);
+    world.report(gone(true));
     world.rest();
     assert_eq!((&world.open, &world.hosts), (&open, &hosts));
     assert_eq!(
-        world.service("demo", "api").unwrap().state,
+        world.service("demo", "api").unwrap().status,
         ServiceStatus::Pending
     );
-    world.state.worker_ready(UID);
+    world.report(Report::WorkerReady { uid: UID });
     world.rest();
     assert_eq!(
-        world.service("demo", "api").unwrap().state,
+        world.service("demo", "api").unwrap().status,
         ServiceStatus::Active
     );
     assert_eq!(world.open, open);
@@ -100,10 +100,7 @@ fn what_is_removed_and_added_at_once_keeps_its_listeners() {
     world.found("demo", "api", observed(&[80]));
     world.rest();
     let open = world.open.clone();
-    world
-        .state
-        .remove_namespaces(UID, &RemoveNamespaces::All, SystemTime::UNIX_EPOCH)
-        .unwrap();
+    world.remove_namespaces(RemoveNamespaces::All).unwrap();
     world.settle();
     world.add_namespace("demo").unwrap();
     world.settle();
@@ -111,7 +108,7 @@ fn what_is_removed_and_added_at_once_keeps_its_listeners() {
     world.rest();
     assert_eq!(world.open, open);
     assert_eq!(
-        world.service("demo", "api").unwrap().state,
+        world.service("demo", "api").unwrap().status,
         ServiceStatus::Active
     );
 }
@@ -125,14 +122,17 @@ fn a_port_that_is_taken_fails_alone_and_is_tried_again() {
     world.rest();
     let api = world.service("demo", "api").unwrap();
     assert_eq!(
-        (api.state, api.reason.as_str()),
+        (api.status, api.status_reason.as_str()),
         (ServiceStatus::Partial, "taken")
     );
     world.taken.clear();
-    assert!(world.state.retry_failed_ports());
+    assert_eq!(
+        world.apply(Command::RetryFailedPorts),
+        Ok(Reply::Retrying(true))
+    );
     world.rest();
     assert_eq!(
-        world.service("demo", "api").unwrap().state,
+        world.service("demo", "api").unwrap().status,
         ServiceStatus::Active
     );
 }
@@ -223,7 +223,7 @@ fn a_service_can_be_taken_out_of_its_namespace_and_come_back() {
     world.add_service("demo", "api", &[]).unwrap();
     world.rest();
     assert_eq!(
-        world.service("demo", "api").unwrap().state,
+        world.service("demo", "api").unwrap().status,
         ServiceStatus::Active
     );
 }
@@ -240,17 +240,14 @@ fn what_a_lease_brought_goes_with_it() {
         lease: Some(lease),
         environment: None,
     };
-    world
-        .state
-        .add_namespace(request, SystemTime::UNIX_EPOCH)
-        .unwrap();
+    world.apply(Command::AddNamespace(request)).unwrap();
     world.found("demo", "api", observed(&[80]));
     world.rest();
     assert!(
-        world.state.save().wishes.users.is_empty(),
+        world.state.save().spec.users.is_empty(),
         "leases are not persisted"
     );
-    world.state.end_lease(lease, SystemTime::UNIX_EPOCH);
+    world.apply(Command::EndLease(lease)).unwrap();
     world.rest();
     assert!(world.open.is_empty() && world.hosts.is_empty());
 }
@@ -259,21 +256,17 @@ fn what_a_lease_brought_goes_with_it() {
 fn requests_that_cannot_be_are_refused_with_what_to_do() {
     let mut world = World::new(Saved::default());
     world.add_namespace("demo").unwrap();
-    let twice = world.add_namespace("demo").unwrap_err().to_string();
+    let twice = world.add_namespace("demo").unwrap_err().hint();
     assert!(twice.contains("remove it first"), "{twice}");
     let now = SystemTime::UNIX_EPOCH;
     let missing = RemoveNamespaces::Named("nope".into());
-    let missing = world
-        .state
-        .remove_namespaces(UID, &missing, now)
-        .unwrap_err()
-        .to_string();
+    let missing = world.remove_namespaces(missing).unwrap_err().hint();
     assert!(missing.contains("kubefwdctl ns ls"), "{missing}");
     let mut other = key("other");
     other.context = ContextName::parse("sim2").unwrap();
     let request = AddNamespace {
         key: NamespaceKey {
-            namespace: Namespace::parse("demo").unwrap(),
+            namespace: NamespaceName::parse("demo").unwrap(),
             ..other
         },
         kubeconfig: vec!["/k".into()],
@@ -282,23 +275,15 @@ fn requests_that_cannot_be_are_refused_with_what_to_do() {
         lease: None,
         environment: None,
     };
-    world.state.add_namespace(request, now).unwrap();
+    world.apply_at(Command::AddNamespace(request), now).unwrap();
     let which = RemoveNamespaces::Named("demo".into());
-    let ambiguous = world
-        .state
-        .remove_namespaces(UID, &which, now)
-        .unwrap_err()
-        .to_string();
+    let ambiguous = world.remove_namespaces(which).unwrap_err().to_string();
     assert!(ambiguous.contains("demo.sim, demo.sim2"), "{ambiguous}");
     let exact = RemoveNamespaces::Named("demo.sim".into());
-    assert_eq!(
-        world
-            .state
-            .remove_namespaces(UID, &exact, now)
-            .unwrap()
-            .len(),
-        1
-    );
+    let Ok(Reply::Namespaces(removed)) = world.remove_namespaces(exact) else {
+        panic!("it is there");
+    };
+    assert_eq!(removed.len(), 1);
 }
 
 #[test]
@@ -310,12 +295,11 @@ fn a_reserved_address_moves_what_is_meant() {
     let address = Ipv4Addr::new(127, 9, 9, 9);
     let target = Target::Name(HostName::parse("api").unwrap());
     world
-        .state
-        .reserve(Reservation {
+        .apply(Command::Reserve(Reservation {
             owner: Some(UID),
             target: target.clone(),
             address,
-        })
+        }))
         .unwrap();
     world.rest();
     assert_eq!(world.service("demo", "api").unwrap().address, Some(address));
@@ -323,8 +307,9 @@ fn a_reserved_address_moves_what_is_meant() {
         world.open.values().copied().collect::<Vec<_>>(),
         [(address, 80)]
     );
-    world.state.unreserve(Some(UID), &target).unwrap();
-    assert!(world.state.unreserve(Some(UID), &target).is_err());
+    let unreserve = Command::Unreserve { uid: UID, target };
+    world.apply(unreserve.clone()).unwrap();
+    assert!(world.apply(unreserve).is_err());
 }
 
 #[test]
@@ -335,18 +320,29 @@ fn a_worker_speaks_for_its_own_listeners_only() {
     world.rest();
     let before = world.service("demo", "api").unwrap().clone();
     let listener = *world.open.keys().next().unwrap();
-    let stranger = UID + 1;
+    let stranger = Uid::new(1001);
     let traffic = Traffic {
         bytes_in: 99,
         ..Traffic::default()
     };
-    world.state.traffic_reported(stranger, listener, traffic);
-    world.state.held(stranger, listener, Some("x".into()));
+    world.report(Report::Traffic {
+        uid: stranger,
+        traffic: vec![(listener, traffic)],
+    });
+    world.report(Report::Held {
+        uid: stranger,
+        listener,
+        error: Some("x".into()),
+    });
     let report = ForwardReport {
         sequence: 9,
         ..ForwardReport::default()
     };
-    world.state.forward_reported(stranger, listener, report);
+    world.report(Report::Forward {
+        uid: stranger,
+        listener,
+        report,
+    });
     world.rest();
     assert_eq!(*world.service("demo", "api").unwrap(), before);
 }
@@ -358,17 +354,23 @@ fn counters_go_on_over_a_worker_s_death_and_never_back() {
     world.found("demo", "api", observed(&[80]));
     world.rest();
     let listener = *world.open.keys().next().unwrap();
-    let bytes = |n| Traffic {
-        bytes_in: n,
-        ..Traffic::default()
+    let moved = |world: &mut World, bytes_in| {
+        let traffic = Traffic {
+            bytes_in,
+            ..Traffic::default()
+        };
+        world.report(Report::Traffic {
+            uid: UID,
+            traffic: vec![(listener, traffic)],
+        });
     };
-    world.state.traffic_reported(UID, listener, bytes(10));
-    world.state.traffic_reported(UID, listener, bytes(5));
+    moved(&mut world, 10);
+    moved(&mut world, 5);
     world.held.clear();
-    world.state.worker_gone(UID, String::new(), true);
-    world.state.worker_ready(UID);
+    world.report(gone(true));
+    world.report(Report::WorkerReady { uid: UID });
     world.rest();
-    world.state.traffic_reported(UID, listener, bytes(3));
+    moved(&mut world, 3);
     world.rest();
     assert_eq!(
         world.service("demo", "api").unwrap().forwards[0]
@@ -383,11 +385,14 @@ fn a_report_that_was_overtaken_says_nothing() {
     let mut world = World::new(Saved::default());
     world.add_namespace("demo").unwrap();
     let reported = |world: &mut World, sequence, phase| {
-        world
-            .state
-            .namespace_reported(&key("demo"), sequence, phase, Vec::new());
+        world.report(Report::Namespace {
+            key: key("demo"),
+            sequence,
+            phase,
+            notes: Vec::new(),
+        });
         world.rest();
-        world.state.view().namespaces[&key("demo")].state.clone()
+        world.state.view().namespaces[&key("demo")].status
     };
     let watching = reported(&mut world, 2, Phase::Watching);
     assert_eq!(watching, NamespaceStatus::Watching);
@@ -396,7 +401,7 @@ fn a_report_that_was_overtaken_says_nothing() {
         reported(&mut world, 3, Phase::Connecting),
         NamespaceStatus::Connecting
     );
-    world.state.worker_gone(UID, String::new(), true);
+    world.report(gone(true));
     assert_eq!(
         reported(&mut world, 1, Phase::Watching),
         watching,
@@ -410,16 +415,13 @@ fn services_beyond_the_limit_are_said_to_be_left_out_until_there_is_room() {
     world.add_namespace("big").unwrap();
     world.add_namespace("small").unwrap();
     let many = (0..LIMIT).map(|n| (name(&format!("s{n}")), observed(&[80])));
-    world
-        .state
-        .services_reported(&key("big"), many.collect(), &[])
-        .unwrap();
-    let late = || vec![(name("late"), observed(&[80]))];
-    let more = world.state.services_reported(&key("small"), late(), &[]);
-    assert!(more.is_err());
-    let more = world.state.services_reported(&key("small"), late(), &[]);
-    assert!(more.is_ok(), "it is said once");
+    world.services("big", many.collect(), &[], None);
+    world.found("small", "late", observed(&[80]));
     world.rest();
+    assert_eq!(world.warnings.len(), 1);
+    world.found("small", "late", observed(&[80]));
+    world.rest();
+    assert_eq!(world.warnings.len(), 1, "it is said once");
     let small = |world: &World| world.state.view().namespaces[&key("small")].clone();
     assert!(
         small(&world).notes[0].contains("limits.services_per_user"),
@@ -430,10 +432,7 @@ fn services_beyond_the_limit_are_said_to_be_left_out_until_there_is_room() {
     let generation = world.state.observed[&key("small")].generation;
 
     let gone = [name("s0")];
-    world
-        .state
-        .services_reported(&key("big"), Vec::new(), &gone)
-        .unwrap();
+    world.services("big", Vec::new(), &gone, None);
     world.rest();
     assert!(small(&world).notes.is_empty());
     assert_ne!(

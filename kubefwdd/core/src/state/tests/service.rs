@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use kubefwd_model::{HostName, Options, Selection, Uid};
+use kubefwd_model::{Failure, HostName, Options, Reason, Selection, Uid};
 
 use super::super::*;
 use super::{UID, World, headless, key, observed};
 
 use crate::policy::Access;
 
-const OTHER: u32 = 1001;
+const OTHER: Uid = Uid::new(1001);
 
 fn has_name(world: &World, text: &str) -> bool {
     let wanted = HostName::parse(text).unwrap();
@@ -47,7 +47,11 @@ fn a_headless_service_and_its_first_pod_have_forwards_with_keys_of_their_own() {
         sequence: 2,
         ..ForwardReport::default()
     };
-    world.state.forward_reported(UID, listener, report);
+    world.report(Report::Forward {
+        uid: UID,
+        listener,
+        report,
+    });
     world.rest();
     let forwards = &world.service("demo", "db").unwrap().forwards;
     let keys: Vec<&str> = forwards.iter().map(|one| one.key.as_str()).collect();
@@ -67,10 +71,10 @@ fn settings(access: Access) -> Settings {
     }
 }
 
-fn told(state: &mut State) -> Vec<u32> {
+fn told(state: &mut State) -> Vec<Uid> {
     let effects = state.settle(SystemTime::UNIX_EPOCH);
     let told = effects.into_iter().filter_map(|effect| match effect {
-        Effect::LimitAccess { uid } => Some(uid),
+        Effect::LimitAccess { uid, .. } => Some(uid),
         _ => None,
     });
     told.collect()
@@ -94,7 +98,7 @@ fn access_is_limited_from_the_second_user_on() {
         environment: None,
     };
     state
-        .add_namespace(request, SystemTime::UNIX_EPOCH)
+        .apply(Command::AddNamespace(request), SystemTime::UNIX_EPOCH)
         .unwrap();
     assert_eq!(
         told(state),
@@ -102,16 +106,16 @@ fn access_is_limited_from_the_second_user_on() {
         "who has a worker; a new one is told when it comes"
     );
     assert!(state.view().access_limited);
-    state.worker_ready(OTHER);
+    state.reported(Report::WorkerReady { uid: OTHER }, SystemTime::UNIX_EPOCH);
     assert_eq!(told(state), [OTHER]);
     state.set_settings(settings(Access::Everyone));
     assert_eq!(told(state), [UID, OTHER]);
     assert!(!state.is_access_limited());
     state.set_settings(settings(Access::Auto));
     assert_eq!(told(state).len(), 2);
-    state
-        .remove_namespaces(OTHER, &RemoveNamespaces::All, SystemTime::UNIX_EPOCH)
-        .unwrap();
+    let which = RemoveNamespaces::All;
+    let remove = Command::RemoveNamespaces { uid: OTHER, which };
+    state.apply(remove, SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(told(state), [UID, OTHER]);
     assert!(!state.is_access_limited());
 }
@@ -126,28 +130,40 @@ fn strangers_are_remembered_to_a_bound_and_logged_once_in_a_while() {
     let state = &mut world.state;
     let wall = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second);
     let start = Instant::now();
-    // The wall clock is set back after the first connection, and forward before the third.
-    let mut refused = |stranger: Uid, running: u64, set: u64| {
-        let running = start + Duration::from_secs(running);
-        state.connections_refused(UID, listener, Some(stranger), 1, wall(set), running)
+    let mut denied = |uid, peer, running, set| {
+        let report = Report::PeerDenied {
+            uid,
+            listener,
+            peer: Some(Uid::new(peer)),
+            count: 1,
+            at: start + Duration::from_secs(running),
+        };
+        state.reported(report, wall(set));
+        let effects = state.settle(wall(set)).into_iter();
+        let mut lines = effects.filter_map(|effect| match effect {
+            Effect::Warn { message, .. } => Some(message),
+            _ => None,
+        });
+        lines.next()
     };
-    let line = refused(7, 0, 500_000).unwrap();
+    // The wall clock is set back after the first connection, and forward before the third.
+    let line = denied(UID, 7, 0, 500_000).unwrap();
     assert!(
         line.contains("uid 7") && line.contains("api.demo.sim:80"),
         "{line}"
     );
-    assert_eq!(refused(7, 1, 0), None);
-    assert_eq!(refused(7, 59, 900_000), None);
-    assert!(refused(7, 60, 2).is_some());
-    for uid in 100..200 {
-        let _line = refused(uid, u64::from(uid), u64::from(1_000 - uid));
+    assert_eq!(denied(UID, 7, 1, 0), None);
+    assert_eq!(denied(UID, 7, 59, 900_000), None);
+    assert!(denied(UID, 7, 60, 2).is_some());
+    for peer in 100..200 {
+        let _line = denied(UID, peer, u64::from(peer), u64::from(1_000 - peer));
     }
-    let forged = state.connections_refused(OTHER, listener, Some(8), 1, wall(62), start);
+    let forged = denied(OTHER, 8, 0, 62);
     assert!(forged.is_none(), "another's listener");
-    let _effects = state.settle(wall(300));
-    let strangers = &state.view().workers[&UID].strangers;
-    assert_eq!(strangers.len(), 16);
-    assert!(strangers.contains_key(&Some(199)) && !strangers.contains_key(&Some(7)));
+    let peers = &state.view().workers[&UID].denied;
+    assert_eq!(peers.len(), 16);
+    let has = |peer| peers.contains_key(&Some(Uid::new(peer)));
+    assert!(has(199) && !has(7));
 }
 
 #[test]
@@ -199,32 +215,31 @@ fn what_a_restart_took_is_said_until_it_comes_back() {
     };
     world
         .state
-        .add_namespace(request, SystemTime::UNIX_EPOCH)
+        .apply(Command::AddNamespace(request), SystemTime::UNIX_EPOCH)
         .unwrap();
     world.rest();
     let mut sequence = 0;
     let mut hint = |world: &mut World| {
         sequence += 1;
-        let problem = Problem {
-            reason: 13,
-            message: "the plugin failed".into(),
-            hint: "run the plugin".into(),
-        };
+        let failure = Failure::new(Reason::CredentialsNeeded, "the plugin failed");
         let key = key("demo");
-        world
-            .state
-            .namespace_reported(&key, sequence, Phase::Failed(problem), Vec::new());
+        world.report(Report::Namespace {
+            key: key.clone(),
+            sequence,
+            phase: Phase::Failed(failure.hint("run the plugin")),
+            notes: Vec::new(),
+        });
         world.rest();
-        match &world.state.view().namespaces[&key].state {
-            NamespaceStatus::Failed(problem) => problem.hint.clone(),
-            other => panic!("{other:?}"),
-        }
+        let namespace = &world.state.view().namespaces[&key];
+        namespace.failure.as_ref().unwrap().hint.clone()
     };
     assert_eq!(hint(&mut world), "run the plugin", "nothing was taken yet");
     let mut world = World::new(world.state.save());
     world.rest();
     assert!(hint(&mut world).contains("AWS_SESSION_TOKEN"));
-    world.state.environment_came(UID);
+    world
+        .apply(Command::EnvironmentReceived { uid: UID })
+        .unwrap();
     world.rest();
     assert_eq!(hint(&mut world), "run the plugin");
 }

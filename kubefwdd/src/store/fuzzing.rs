@@ -1,4 +1,4 @@
-//! The owner of the state in a small world: effects are carried out on paper, and what must always hold is checked.
+//! The store in a small world: effects are executed on paper, and what must always hold is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -11,14 +11,14 @@ use kubefwd_model::{
     Selection, ServiceKey, ServiceName, Uid,
 };
 
-use super::{Command, Owner, OwnerHandle, owner};
+use super::{Message, Store, StoreHandle, store};
 use kubefwd_core::addresses::AddressRange;
 use kubefwd_core::hosts_block::HostsEntries;
 use kubefwd_core::names::NameRules;
 use kubefwd_core::policy::Access;
 use kubefwd_core::state::{
-    AddNamespace, Effect, ForwardPhase, ForwardReport, ObservedPort, ObservedService, Protocol,
-    RemoveNamespaces, Saved, Settings, State,
+    AddNamespace, Command, Effect, ForwardPhase, ForwardReport, ObservedPort, ObservedService,
+    Protocol, RemoveNamespaces, Report, Saved, Settings, State,
 };
 
 /// The most services that a user's worker may report here.
@@ -28,19 +28,21 @@ const TAKEN: u16 = 81;
 
 /// Sockets, workers and the hosts file, on paper.
 pub(crate) struct World {
-    owner: Owner,
+    store: Store,
     /// The user whose worker does not do what it is told.
     hostile: Option<Uid>,
     open: BTreeMap<ListenerId, (Ipv4Addr, u16)>,
     granted: BTreeMap<ListenerId, Uid>,
     hosts: HostsEntries,
+    /// The entries that the hosts file is to have.
+    wanted: HostsEntries,
     /// The version of the hosts file that was asked for and is not written.
     unwritten: Option<u64>,
 }
 
 impl World {
     /// Starts with what was saved; the worker of `hostile` is left to the caller.
-    pub(crate) fn new(saved: Saved, hostile: Option<Uid>) -> (Self, OwnerHandle) {
+    pub(crate) fn new(saved: Saved, hostile: Option<Uid>) -> (Self, StoreHandle) {
         let settings = Settings {
             dashed_names: true,
             max_services_per_user: SERVICES,
@@ -50,17 +52,18 @@ impl World {
             capture: true,
         };
         let state = State::restore(saved, settings, NameRules::default());
-        let (owner, handle) = owner(state);
+        let (store, handle) = store(state);
         let mut world = Self {
-            owner,
+            store,
             hostile,
             open: BTreeMap::new(),
             granted: BTreeMap::new(),
             hosts: HostsEntries::new(),
+            wanted: HostsEntries::new(),
             unwritten: None,
         };
         world.settle();
-        world.owner.state.started();
+        world.apply(Command::FinishStart);
         world.rest();
         (world, handle)
     }
@@ -82,10 +85,13 @@ impl World {
                 lease: None,
                 environment: None,
             };
-            let state = &mut world.owner.state;
-            let added = state.add_namespace(wanted, SystemTime::now());
-            let reported = state.services_reported(&key, services(), &[]);
-            assert!(added.is_ok() && reported.is_ok());
+            world.apply(Command::AddNamespace(wanted));
+            world.apply(Command::Report(Report::Services {
+                namespace: key,
+                found: services(),
+                removed: Vec::new(),
+                listed: None,
+            }));
             world.settle();
             world.rest();
         }
@@ -98,48 +104,46 @@ impl World {
         let output = loop {
             tokio::select! {
                 biased;
-                Some(command) = self.owner.commands.recv() => self.take(command),
+                Some(message) = self.store.messages.recv() => self.take(message),
                 output = &mut future => break output,
             }
         };
-        while let Ok(command) = self.owner.commands.try_recv() {
-            self.take(command);
+        while let Ok(message) = self.store.messages.try_recv() {
+            self.take(message);
         }
         output
     }
 
-    fn take(&mut self, command: Command) {
-        let now = SystemTime::now();
-        let done = match command {
-            Command::Report(call) => {
-                call(&mut self.owner.state, now);
-                None
-            }
-            Command::Request(call, done) => {
-                call(&mut self.owner.state, now);
-                Some(done)
-            }
-        };
-        // The hosts file is written later: meanwhile nothing that it names may be gone.
+    fn take(&mut self, message: Message) {
+        let waiting = self.store.apply(std::iter::once(message));
+        // The hosts file is written later: until then nothing that it names may be gone.
         self.settle();
         self.rest();
-        if let Some(done) = done {
-            let _ = done.send(());
+        for saved in waiting {
+            let _ = saved.send(());
         }
+    }
+
+    fn apply(&mut self, command: Command) {
+        let applied = self.store.state.apply(command, SystemTime::now());
+        assert!(applied.is_ok(), "{applied:?}");
     }
 
     /// The worker of the hostile user has ended.
     pub(crate) fn worker_gone(&mut self, uid: Uid) {
         self.granted.retain(|_, holder| *holder != uid);
-        let state = &mut self.owner.state;
-        state.worker_gone(uid, "it broke the protocol".to_owned(), true);
+        self.apply(Command::Report(Report::WorkerGone {
+            uid,
+            error: "it broke the protocol".to_owned(),
+            restarts: true,
+        }));
         self.settle();
         self.rest();
     }
 
     /// What would be saved now.
     pub(crate) fn saved(&self) -> Saved {
-        self.owner.state.save()
+        self.store.state.save()
     }
 
     /// The names as they are in the hosts file, and where something listens.
@@ -149,7 +153,7 @@ impl World {
 
     /// One user's services, as everybody sees them.
     pub(crate) fn services(&self, uid: Uid) -> Vec<(ServiceKey, Arc<model::Service>)> {
-        let services = self.owner.state.view().services.iter();
+        let services = self.store.state.view().services.iter();
         let own = services.filter(|(key, _)| key.uid == uid);
         own.map(|(key, service)| (key.clone(), service.clone()))
             .collect()
@@ -157,12 +161,10 @@ impl World {
 
     /// Nobody wants anything any more: nothing may be left.
     pub(crate) fn end(mut self) {
-        let now = SystemTime::now();
-        let users: Vec<Uid> = self.owner.state.wishes().users.keys().copied().collect();
+        let users: Vec<Uid> = self.store.state.spec().users.keys().copied().collect();
         for uid in users {
-            let all = RemoveNamespaces::All;
-            let removed = self.owner.state.remove_namespaces(uid, &all, now);
-            assert!(removed.is_ok(), "{removed:?}");
+            let which = RemoveNamespaces::All;
+            self.apply(Command::RemoveNamespaces { uid, which });
         }
         self.settle();
         self.rest();
@@ -174,30 +176,28 @@ impl World {
     /// Writes the hosts file until nobody asks for it any more.
     fn rest(&mut self) {
         while let Some(revision) = self.unwritten.take() {
-            self.hosts = self.owner.state.hosts_entries();
-            self.owner.state.hosts_settled(revision);
+            self.hosts = self.wanted.clone();
+            self.apply(Command::Report(Report::HostsWritten { revision }));
             self.settle();
         }
     }
 
     fn settle(&mut self) {
         loop {
-            let effects = self.owner.state.settle(SystemTime::now());
+            let effects = self.store.state.settle(SystemTime::now());
             if effects.is_empty() {
                 break;
             }
             for effect in effects {
-                self.carry_out(effect);
+                self.execute(effect);
             }
         }
-        let view = Arc::new(self.owner.state.view().clone());
-        self.owner.view.send_replace(view);
+        let view = Arc::new(self.store.state.view().clone());
+        self.store.view.send_replace(view);
         self.check();
     }
 
-    fn carry_out(&mut self, effect: Effect) {
-        let state = &mut self.owner.state;
-        let now = SystemTime::now();
+    fn execute(&mut self, effect: Effect) {
         match effect {
             Effect::Bind {
                 listener,
@@ -215,7 +215,7 @@ impl World {
                         Ok(())
                     }
                 };
-                state.bound(listener, result, now);
+                self.apply(Command::Report(Report::Bound { listener, result }));
             }
             Effect::Close { listener } => {
                 self.open.remove(&listener);
@@ -228,27 +228,46 @@ impl World {
                 assert!(self.open.contains_key(&listener));
                 self.granted.insert(listener, uid);
                 if Some(uid) != self.hostile {
-                    state.held(uid, listener, None);
+                    self.apply(Command::Report(Report::Held {
+                        uid,
+                        listener,
+                        error: None,
+                    }));
                     let report = ForwardReport {
                         phase: ForwardPhase::Active,
                         sequence: 1,
                         ..ForwardReport::default()
                     };
-                    state.forward_reported(uid, listener, report);
+                    self.apply(Command::Report(Report::Forward {
+                        uid,
+                        listener,
+                        report,
+                    }));
                 }
             }
             Effect::Revoke { listener, .. } => drop(self.granted.remove(&listener)),
-            Effect::WriteHosts { revision } => self.unwritten = Some(revision),
-            Effect::StartWorker { uid } if Some(uid) != self.hostile => state.worker_ready(uid),
+            Effect::WriteHosts { revision, changes } => {
+                self.wanted.extend(changes);
+                self.wanted.retain(|_, names| !names.is_empty());
+                self.unwritten = Some(revision);
+            }
+            Effect::StartWorker { uid, .. } if Some(uid) != self.hostile => {
+                self.apply(Command::Report(Report::WorkerReady { uid }));
+            }
             Effect::StopWorker { uid } => {
                 self.granted.retain(|_, holder| *holder != uid);
-                state.worker_gone(uid, String::new(), false);
+                self.apply(Command::Report(Report::WorkerGone {
+                    uid,
+                    error: String::new(),
+                    restarts: false,
+                }));
             }
             Effect::StartWorker { .. }
             | Effect::ReleaseAddress { .. }
-            | Effect::Tell { .. }
+            | Effect::SendDesired { .. }
             | Effect::LimitAccess { .. }
             | Effect::Announce(_)
+            | Effect::Warn { .. }
             | Effect::Persist => {}
         }
     }

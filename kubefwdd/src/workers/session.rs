@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use kubefwd_model::{ListenerId, NamespaceKey, ServiceName, Uid};
 use kubefwd_proto::channel::{Accepts, ChannelError, Receiver, Sender, channel};
@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::limits::{self, FrameBudget, LineBudget};
 use super::{QUEUE, Shared, User, decode, encode};
 
-use crate::owner::Stopping;
-use kubefwd_core::state::State;
+use crate::store::Stopping;
+use kubefwd_core::state::Report;
 use kubefwd_model::text::clean;
 
 /// A new worker that says nothing for so long is killed.
@@ -101,12 +101,10 @@ async fn converse(
 
     let (queue, outgoing) = mpsc::channel(QUEUE);
     *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
-    user.trouble.send_replace(None);
+    user.start_error.send_replace(None);
     let uid = user.uid;
-    shared
-        .owner
-        .report(move |state, _| state.worker_ready(uid))
-        .await?;
+    let ready = Report::WorkerReady { uid };
+    shared.store.report(ready, None).await?;
 
     let mut reader = Reader {
         shared,
@@ -115,7 +113,7 @@ async fn converse(
         lines: LineBudget::new(Instant::now()),
         listings: BTreeMap::new(),
         waiting: Arc::new(Semaphore::new(limits::REPORTS_KIB)),
-        place: None,
+        permit: None,
         warned: false,
     };
     tokio::select! {
@@ -170,10 +168,10 @@ struct Reader<'a> {
     lines: LineBudget,
     /// Listings of which more frames are to come.
     listings: BTreeMap<NamespaceKey, BTreeSet<ServiceName>>,
-    /// KiB of reports that may still wait for the owner of the state.
+    /// KiB of reports that may still wait for the store.
     waiting: Arc<Semaphore>,
     /// What the present frame takes of them.
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
     warned: bool,
 }
 
@@ -192,24 +190,17 @@ impl Reader<'_> {
             let kib = frame.encoded_len().div_ceil(1024).max(1);
             let kib = u32::try_from(kib.min(limits::REPORTS_KIB)).unwrap_or(u32::MAX);
             // The semaphore is never closed.
-            self.place = self.waiting.clone().acquire_many_owned(kib).await.ok();
+            self.permit = self.waiting.clone().acquire_many_owned(kib).await.ok();
             if let Some(frame) = frame.frame {
                 self.handle(frame).await?;
             }
         }
     }
 
-    /// Passes a report on; the frame takes its place until the report is carried out.
-    async fn report(
-        &mut self,
-        call: impl FnOnce(&mut State, SystemTime) + Send + 'static,
-    ) -> Result<(), Stopping> {
-        let place = self.place.take();
-        let call = move |state: &mut State, now| {
-            call(state, now);
-            drop(place);
-        };
-        self.shared.owner.report(call).await
+    /// Passes a report on; the frame keeps its permit until the report is applied.
+    async fn report(&mut self, report: Report) -> Result<(), Stopping> {
+        let permit = self.permit.take();
+        self.shared.store.report(report, permit).await
     }
 
     async fn handle(&mut self, frame: Frame) -> Result<(), SessionError> {
@@ -221,8 +212,13 @@ impl Reader<'_> {
                     Ok(key) => {
                         let (phase, notes) = (decode::phase(&report), decode::notes(&report));
                         let sequence = report.sequence;
-                        self.report(move |s, _| s.namespace_reported(&key, sequence, phase, notes))
-                            .await?;
+                        self.report(Report::Namespace {
+                            key,
+                            sequence,
+                            phase,
+                            notes,
+                        })
+                        .await?;
                     }
                     Err(error) => self.warn(&error.to_string()),
                 }
@@ -231,14 +227,22 @@ impl Reader<'_> {
             Frame::Held(held) => {
                 let error = Some(clean(&held.error, limits::TEXT)).filter(|e| !e.is_empty());
                 let listener = ListenerId(held.listener);
-                self.report(move |state, _| state.held(uid, listener, error))
-                    .await?;
+                self.report(Report::Held {
+                    uid,
+                    listener,
+                    error,
+                })
+                .await?;
             }
             Frame::Forward(report) => {
                 let listener = ListenerId(report.listener);
                 let report = decode::forward(&report);
-                self.report(move |s, _| s.forward_reported(uid, listener, report))
-                    .await?;
+                self.report(Report::Forward {
+                    uid,
+                    listener,
+                    report,
+                })
+                .await?;
             }
             Frame::Traffic(report) => {
                 let traffic: Vec<_> = report
@@ -246,23 +250,15 @@ impl Reader<'_> {
                     .iter()
                     .map(|traffic| (ListenerId(traffic.listener), decode::traffic(traffic)))
                     .collect();
-                self.report(move |state, _| {
-                    for (listener, traffic) in traffic {
-                        state.traffic_reported(uid, listener, traffic);
-                    }
-                })
-                .await?;
+                self.report(Report::Traffic { uid, traffic }).await?;
             }
             Frame::Refused(refused) => {
-                let listener = ListenerId(refused.listener);
-                self.report(move |state, now| {
-                    let (stranger, count) = (refused.uid.map(Uid::new), refused.count);
-                    let running = Instant::now();
-                    let line =
-                        state.connections_refused(uid, listener, stranger, count, now, running);
-                    if let Some(line) = line {
-                        tracing::warn!(uid = uid.get(), "{line}");
-                    }
+                self.report(Report::PeerDenied {
+                    uid,
+                    listener: ListenerId(refused.listener),
+                    peer: refused.uid.map(Uid::new),
+                    count: refused.count,
+                    at: Instant::now(),
                 })
                 .await?;
             }
@@ -314,14 +310,11 @@ impl Reader<'_> {
                 }
             }
         };
-        let uid = self.user.uid;
-        self.report(move |state, _| {
-            if let Err(error) = state.services_reported(&key, found, &removed) {
-                tracing::warn!(uid = uid.get(), %key, %error, "services were left out");
-            }
-            if let Some(listed) = listed {
-                state.services_listed(&key, &listed);
-            }
+        self.report(Report::Services {
+            namespace: key,
+            found,
+            removed,
+            listed,
         })
         .await?;
         Ok(())

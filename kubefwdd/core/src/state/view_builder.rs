@@ -1,4 +1,4 @@
-//! The view: what readers see of the state, and the events that follow from what they see change.
+//! Builds the view: what readers see of the state.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,6 +10,7 @@ use kubefwd_model::{
 
 use super::State;
 use super::effect::Effect;
+use super::events::service_events;
 use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
 
 use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
@@ -31,6 +32,7 @@ impl State {
             self.view.workers = self.workers.clone();
             let warnings = self.warnings.values().flatten().cloned();
             self.view.warnings = Arc::new(warnings.collect());
+            self.view.reservations = Arc::new(self.addresses.reservations().collect());
             self.view.access_limited = self.access_limited;
             self.view.revision += 1;
         }
@@ -47,7 +49,9 @@ impl State {
             (Some(old), Some(new)) if **old == new => return,
             (old, new) => {
                 let old = old.cloned();
-                announce_service(&mut self.effects, key, old.as_deref(), new.as_ref(), now);
+                let events = service_events(key, old.as_deref(), new.as_ref(), now.into());
+                self.effects
+                    .extend(events.into_iter().map(Effect::Announce));
                 match new {
                     Some(new) => self.view.services.insert(key.clone(), Arc::new(new)),
                     None => self.view.services.remove(key),
@@ -90,9 +94,9 @@ impl State {
     fn explain(&self, uid: Uid, failure: &Failure) -> Failure {
         let mut failure = failure.clone();
         if failure.reason == Reason::CredentialsNeeded
-            && let Some(lacking) = self.lacking.get(&uid)
+            && let Some(missing_env) = self.missing_env.get(&uid)
         {
-            let names: Vec<&str> = lacking.iter().map(String::as_str).collect();
+            let names: Vec<&str> = missing_env.iter().map(String::as_str).collect();
             let names = names.join(", ");
             failure.hint = format!(
                 "secret variables ({names}) are not kept across a restart: run `kubefwdctl context ls` in a shell where they are set"
@@ -107,7 +111,7 @@ impl State {
         old: Option<&Namespace>,
         now: SystemTime,
     ) -> Option<Namespace> {
-        let wishes = self.wishes.namespace(key)?;
+        let spec = self.spec.namespace(key)?;
         let observed = self.observed.get(key)?;
         let (status, failure) = match &observed.phase {
             Phase::Connecting => (NamespaceStatus::Connecting, None),
@@ -118,14 +122,14 @@ impl State {
             ),
         };
         let since = |_: &_| old.and_then(|old| old.failed_since).unwrap_or(now.into());
-        let terms = wishes.all.iter().map(|all| &all.terms);
-        let mut terms = terms.chain(wishes.services.values().map(|one| &one.terms));
+        let terms = spec.all.iter().map(|all| &all.terms);
+        let mut terms = terms.chain(spec.services.values().map(|one| &one.terms));
         let first = terms.clone().min_by_key(|terms| terms.order);
         Some(Namespace {
             key: key.clone(),
             status,
-            selection: wishes.all.as_ref().map(|all| all.selection.clone()),
-            started_at: first.map_or(now, super::wishes::Terms::time).into(),
+            selection: spec.all.as_ref().map(|all| all.selection.clone()),
+            started_at: first.map_or(now, super::spec::Terms::time).into(),
             attached: terms.all(|terms| terms.lease.is_some()),
             failed_since: failure.as_ref().map(since),
             failure,
@@ -190,14 +194,13 @@ impl State {
     }
 
     fn captures(&self, key: &ServiceKey) -> bool {
-        let wishes = self.wishes.namespace(&key.namespace_key());
-        let said = wishes.and_then(|wishes| wishes.capture.get(&key.service));
+        let spec = self.spec.namespace(&key.namespace_key());
+        let said = spec.and_then(|spec| spec.capture.get(&key.service));
         said.copied().unwrap_or(self.settings.capture)
     }
 
     fn is_named(&self, unit: &Unit) -> bool {
-        unit.named_in
-            .is_some_and(|revision| revision <= self.hosts_settled)
+        unit.named_in.is_some_and(|version| self.hosts.has(version))
     }
 
     fn hostnames(&self, key: &ServiceKey, pod: Option<&PodName>, unit: &Unit) -> Arc<[HostName]> {
@@ -326,118 +329,4 @@ fn summary(
             String::new(),
         ),
     }
-}
-
-fn announce_service(
-    effects: &mut Vec<Effect>,
-    key: &ServiceKey,
-    old: Option<&Service>,
-    new: Option<&Service>,
-    time: SystemTime,
-) {
-    let mut announce = |kind, forward: Option<&Forward>, message: String| {
-        let pod = forward.map(|f| f.pod.clone()).filter(|pod| !pod.is_empty());
-        effects.push(Effect::Announce(Event {
-            time: time.into(),
-            kind,
-            uid: key.uid,
-            namespace: key.namespace_key(),
-            service: Some(key.clone()),
-            forward: forward.map(|f| f.key.clone()),
-            pod,
-            message,
-        }));
-    };
-    match (old, new) {
-        (None, Some(new)) if new.status == ServiceStatus::Unsupported => {
-            announce(
-                EventKind::ServiceAdded,
-                None,
-                format!("{key} cannot be forwarded: {}", new.status_reason),
-            );
-        }
-        (None, Some(_)) => announce(EventKind::ServiceAdded, None, format!("{key} is forwarded")),
-        (Some(_), None) => {
-            announce(
-                EventKind::ServiceRemoved,
-                None,
-                format!("{key} is no longer forwarded"),
-            );
-        }
-        (Some(old), Some(new)) if shape(old) != shape(new) => {
-            announce(EventKind::ServiceUpdated, None, format!("{key} changed"));
-        }
-        _ => {}
-    }
-    let olds = old.map(|view| view.forwards.as_slice()).unwrap_or_default();
-    let news = new.map(|view| view.forwards.as_slice()).unwrap_or_default();
-    for before in olds {
-        let after = news.iter().find(|f| same_place(f, before));
-        let was = before.status == ForwardStatus::Active;
-        let is = after.is_some_and(|f| f.status == ForwardStatus::Active);
-        if was && !is {
-            announce(
-                EventKind::ForwardDisconnected,
-                Some(before),
-                why_lost(after),
-            );
-        }
-        if !before.pod.is_empty() && after.is_none_or(|f| f.pod != before.pod) {
-            announce(
-                EventKind::PodRemoved,
-                Some(before),
-                format!("{} stopped serving", before.pod),
-            );
-        }
-    }
-    for after in news {
-        let before = olds.iter().find(|f| same_place(f, after));
-        let was = before.is_some_and(|f| f.status == ForwardStatus::Active);
-        if !after.pod.is_empty() && before.is_none_or(|f| f.pod != after.pod) {
-            announce(
-                EventKind::PodAdded,
-                Some(after),
-                format!("{} is serving", after.pod),
-            );
-        }
-        if !was && after.status == ForwardStatus::Active {
-            let message = format!("{}:{} is ready", after.address, after.local_port);
-            announce(EventKind::ForwardConnected, Some(after), message);
-        }
-    }
-    if let Some(new) = new.filter(|new| new.status == ServiceStatus::Error)
-        && old.is_none_or(|old| {
-            old.status != ServiceStatus::Error || old.status_reason != new.status_reason
-        })
-    {
-        announce(EventKind::ServiceError, None, new.status_reason.clone());
-    }
-}
-
-fn same_place(left: &Forward, right: &Forward) -> bool {
-    (left.address, left.local_port) == (right.address, right.local_port)
-}
-
-fn why_lost(after: Option<&Forward>) -> String {
-    let Some(after) = after else {
-        return "removed".to_owned();
-    };
-    match (after.status, &after.failure) {
-        (_, Some(failure)) => failure.message.clone(),
-        (ForwardStatus::Stopping, None) => "removed".to_owned(),
-        (ForwardStatus::Pending, None) => "no pod is ready".to_owned(),
-        (ForwardStatus::Connecting | ForwardStatus::Active | ForwardStatus::Error, None) => {
-            "being set up again".to_owned()
-        }
-    }
-}
-
-/// What makes a service look different to its users, beyond its state and counters.
-fn shape(view: &Service) -> impl PartialEq + '_ {
-    let forwards: Vec<_> = view
-        .forwards
-        .iter()
-        .map(|f| (f.address, f.local_port, f.service_port))
-        .collect();
-    (view.address, &view.hostnames, forwards, view.headless)
 }

@@ -12,17 +12,17 @@ use tokio_util::task::TaskTracker;
 use super::questions::Questions;
 use super::session;
 use super::{User, WorkerSettings, Workers};
-use crate::owner::OwnerHandle;
+use crate::store::StoreHandle;
 use crate::telemetry::Telemetry;
 
 /// A registry that starts no process.
-pub(crate) fn workers(owner: OwnerHandle, telemetry: Arc<Telemetry>) -> Workers {
+pub(crate) fn workers(store: StoreHandle, telemetry: Arc<Telemetry>) -> Workers {
     let settings = WorkerSettings {
         program: "/nonexistent".into(),
         tuning: Default::default(),
     };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    Workers::new(settings, owner, telemetry, stop, tasks)
+    Workers::new(settings, store, telemetry, stop, tasks)
 }
 
 impl Workers {

@@ -1,11 +1,12 @@
 //! The users' workers: one supervised process for each user with forwards or questions.
 //!
-//! [`Workers`] is the registry that the owner of the state and the control layer speak to; a task per user
+//! [`Workers`] is the registry that the store and the control layer speak to; a task per user
 //! (`supervise`) starts the process (`spawn`), speaks with it (`session`) and starts it again when it dies.
 //! Everything that comes from a worker is hostile until `decode` has checked it.
 
 mod decode;
 mod encode;
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod limits;
 mod questions;
@@ -24,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::owner::OwnerHandle;
+use crate::store::StoreHandle;
 use crate::telemetry::Telemetry;
 use kubefwd_core::state::Desired;
 
@@ -53,7 +54,7 @@ pub struct Workers {
 
 struct Shared {
     settings: WorkerSettings,
-    owner: OwnerHandle,
+    store: StoreHandle,
     telemetry: Arc<Telemetry>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -70,7 +71,7 @@ struct User {
     queue: Mutex<Option<mpsc::Sender<Outgoing>>>,
     questions: Questions,
     /// Why the last start failed; `None` while it runs.
-    trouble: watch::Sender<Option<String>>,
+    start_error: watch::Sender<Option<String>>,
 }
 
 // === impl Workers ===
@@ -79,7 +80,7 @@ impl Workers {
     /// An empty registry. `stop` ends every worker; the tasks are tracked by `tasks`.
     pub fn new(
         settings: WorkerSettings,
-        owner: OwnerHandle,
+        store: StoreHandle,
         telemetry: Arc<Telemetry>,
         stop: CancellationToken,
         tasks: TaskTracker,
@@ -87,7 +88,7 @@ impl Workers {
         let users = Mutex::default();
         let shared = Shared {
             settings,
-            owner,
+            store,
             telemetry,
             stop,
             tasks,
@@ -152,27 +153,27 @@ impl Workers {
 
     /// Takes a listener from the user's worker.
     pub fn revoke(&self, uid: Uid, listener: ListenerId) {
-        self.tell_frame(uid, encode::revoke(listener));
+        self.send_frame(uid, encode::revoke(listener));
     }
 
     /// Tells the user's worker who may connect to its user's ports.
     pub fn limit_access(&self, uid: Uid, limited: bool) {
-        self.tell_frame(uid, encode::access(limited));
+        self.send_frame(uid, encode::access(limited));
     }
 
-    /// Sends the user's worker all that is wanted of it.
-    pub fn tell(&self, uid: Uid, desired: Desired) {
-        self.tell_frame(uid, encode::desired(desired));
+    /// Sends the user's worker its desired state.
+    pub fn send_desired(&self, uid: Uid, desired: Desired) {
+        self.send_frame(uid, encode::desired(desired));
     }
 
     /// Closes the tunnels of these services so that they are opened anew.
     pub fn reconnect(&self, uid: Uid, id: u64, services: &[ServiceKey], resync: bool) {
-        self.tell_frame(uid, encode::reconnect(id, services, resync));
+        self.send_frame(uid, encode::reconnect(id, services, resync));
     }
 
     /// Looks at the cluster afresh for these services.
     pub fn resync(&self, uid: Uid, services: &[ServiceKey]) {
-        self.tell_frame(uid, encode::resync(services));
+        self.send_frame(uid, encode::resync(services));
     }
 
     /// Asks the user's worker; starts one where there is none.
@@ -194,7 +195,7 @@ impl Workers {
         user.ask(context, kubeconfig, question).await
     }
 
-    fn tell_frame(&self, uid: Uid, frame: wire::ToWorker) {
+    fn send_frame(&self, uid: Uid, frame: wire::ToWorker) {
         if let Some(user) = self.existing(uid) {
             user.send(frame.into());
         }
@@ -225,7 +226,7 @@ impl Workers {
             environment: Mutex::new(environment),
             queue: Mutex::default(),
             questions: Questions::default(),
-            trouble: watch::Sender::new(None),
+            start_error: watch::Sender::new(None),
         });
         users.insert(uid, user.clone());
         self.shared
@@ -289,7 +290,7 @@ impl User {
 
     /// Waits until the worker runs.
     async fn running(&self) -> Result<(), Failure> {
-        let mut trouble = self.trouble.subscribe();
+        let mut start_error = self.start_error.subscribe();
         loop {
             if self
                 .queue
@@ -299,14 +300,14 @@ impl User {
             {
                 return Ok(());
             }
-            if let Some(error) = trouble.borrow_and_update().clone() {
+            if let Some(error) = start_error.borrow_and_update().clone() {
                 return Err(Failure::new(
                     Reason::WorkerUnavailable,
                     format!("cannot start the worker of uid {}: {error}", self.uid),
                 )
                 .hint("see the kubefwdd log: journalctl -u kubefwdd"));
             }
-            if trouble.changed().await.is_err() {
+            if start_error.changed().await.is_err() {
                 return Err(Failure::new(
                     Reason::WorkerUnavailable,
                     "the daemon is stopping",

@@ -1,6 +1,6 @@
 //! Listeners that outlive this process: the service manager keeps a descriptor of each, and the next daemon gets them.
 //!
-//! owner --latest wish per address--> [`Storekeeper`] --FDSTORE, FDSTOREREMOVE--> service manager
+//! store --latest change per address--> [`FdStoreTask`] --FDSTORE, FDSTOREREMOVE--> service manager
 //!
 //! A connection that is made while no daemon runs waits in the listener's queue and is not refused (sd_notify(3),
 //! systemd.service(5) under `FileDescriptorStoreMax=`).
@@ -22,23 +22,23 @@ const MOST: usize = 10_000;
 
 /// Takes note of listeners that are to be kept. Cheap to clone; does nothing without a service manager.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct FdStore {
     shared: Option<Arc<Shared>>,
 }
 
 /// The task that tells the service manager.
-pub struct Storekeeper {
+pub struct FdStoreTask {
     shared: Option<Arc<Shared>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    desk: Mutex<Desk>,
+    inner: Mutex<Inner>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Desk {
+struct Inner {
     /// What the service manager has, or is about to have.
     kept: BTreeSet<SocketAddrV4>,
     /// What it has not been told yet.
@@ -54,70 +54,70 @@ struct Change {
 }
 
 /// Makes both ends; `inherited` says what the service manager has already.
-pub fn keeper(inherited: impl IntoIterator<Item = SocketAddrV4>) -> (Keeper, Storekeeper) {
+pub fn fd_store(inherited: impl IntoIterator<Item = SocketAddrV4>) -> (FdStore, FdStoreTask) {
     let shared = std::env::var_os("NOTIFY_SOCKET").map(|_| {
-        let desk = Desk {
+        let inner = Inner {
             kept: inherited.into_iter().collect(),
-            ..Desk::default()
+            ..Inner::default()
         };
         Arc::new(Shared {
-            desk: Mutex::new(desk),
+            inner: Mutex::new(inner),
             changed: Notify::new(),
         })
     });
-    let storekeeper = Storekeeper {
+    let task = FdStoreTask {
         shared: shared.clone(),
     };
-    (Keeper { shared }, storekeeper)
+    (FdStore { shared }, task)
 }
 
-// === impl Keeper ===
+// === impl FdStore ===
 
-impl Keeper {
+impl FdStore {
     /// Whether anything can be kept at all.
-    pub fn is_there(&self) -> bool {
+    pub fn is_available(&self) -> bool {
         self.shared.is_some()
     }
 
     /// Keeps a listener, unless it is kept already.
     pub fn keep(&self, address: SocketAddrV4, listener: &Arc<TcpListener>) {
         let Some(shared) = &self.shared else { return };
-        let mut desk = shared.desk();
-        if desk.kept.contains(&address) {
+        let mut inner = shared.inner();
+        if inner.kept.contains(&address) {
             return;
         }
-        if desk.kept.len() >= MOST {
-            if !std::mem::replace(&mut desk.overflowed, true) {
+        if inner.kept.len() >= MOST {
+            if !std::mem::replace(&mut inner.overflowed, true) {
                 tracing::warn!(
                     "more than {MOST} ports: the rest are closed while the daemon restarts"
                 );
             }
             return;
         }
-        desk.kept.insert(address);
-        desk.untold.entry(address).or_default().store = Some(listener.clone());
-        drop(desk);
+        inner.kept.insert(address);
+        inner.untold.entry(address).or_default().store = Some(listener.clone());
+        drop(inner);
         shared.changed.notify_one();
     }
 
-    /// Keeps nothing there any more.
+    /// Stops keeping what listens there.
     pub fn forget(&self, address: SocketAddrV4) {
         let Some(shared) = &self.shared else { return };
-        let mut desk = shared.desk();
-        if !desk.kept.remove(&address) {
+        let mut inner = shared.inner();
+        if !inner.kept.remove(&address) {
             return;
         }
-        let change = desk.untold.entry(address).or_default();
+        let change = inner.untold.entry(address).or_default();
         change.remove = true;
         change.store = None;
-        drop(desk);
+        drop(inner);
         shared.changed.notify_one();
     }
 }
 
-// === impl Storekeeper ===
+// === impl FdStoreTask ===
 
-impl Storekeeper {
+impl FdStoreTask {
     /// Tells until `stop`, and then what is left to tell.
     pub async fn run(self, stop: CancellationToken) {
         let Some(shared) = self.shared else { return };
@@ -126,7 +126,7 @@ impl Storekeeper {
                 () = shared.changed.notified() => false,
                 () = stop.cancelled() => true,
             };
-            let untold = std::mem::take(&mut shared.desk().untold);
+            let untold = std::mem::take(&mut shared.inner().untold);
             // The service manager may be slow to read: its socket blocks then, and the owner must not.
             let told = spawn_blocking(move || untold.into_iter().try_for_each(tell)).await;
             if let Ok(Err(error)) = told {
@@ -161,8 +161,8 @@ fn name(address: SocketAddrV4) -> String {
 // === impl Shared ===
 
 impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -172,15 +172,15 @@ mod tests {
 
     use super::*;
 
-    fn with_manager() -> Keeper {
-        Keeper {
+    fn with_manager() -> FdStore {
+        FdStore {
             shared: Some(Arc::default()),
         }
     }
 
-    fn untold(keeper: &Keeper) -> Vec<(SocketAddrV4, bool, bool)> {
+    fn untold(keeper: &FdStore) -> Vec<(SocketAddrV4, bool, bool)> {
         let shared = keeper.shared.as_ref().unwrap();
-        let untold = std::mem::take(&mut shared.desk().untold);
+        let untold = std::mem::take(&mut shared.inner().untold);
         let shown = untold.into_iter();
         shown
             .map(|(address, change)| (address, change.remove, change.store.is_some()))

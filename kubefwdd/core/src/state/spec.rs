@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 
 /// Everything that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wishes {
-    /// Grows with every wish: names are first come, first served.
+pub struct Spec {
+    /// Grows with every request: names are first come, first served.
     pub next_order: u64,
     /// By user.
-    pub users: BTreeMap<Uid, UserWishes>,
+    pub users: BTreeMap<Uid, UserSpec>,
 }
 
 /// What one user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserWishes {
+pub struct UserSpec {
     /// The part of the user's environment that is no secret, for credential plugins after a restart of the daemon.
     pub environment: BTreeMap<String, String>,
     /// The names of the variables that are left out of it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<String>,
     /// By context of the user's kubeconfig.
-    pub contexts: BTreeMap<ContextName, ContextWishes>,
+    pub contexts: BTreeMap<ContextName, ContextSpec>,
 }
 
 /// What is kept of the environment that a client sent.
@@ -40,63 +40,63 @@ pub struct Environment {
 
 /// What one user asked for in one context.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContextWishes {
+pub struct ContextSpec {
     /// The kubeconfig files that define the context.
     pub kubeconfig: Vec<String>,
     /// By namespace.
-    pub namespaces: BTreeMap<NamespaceName, NamespaceWishes>,
+    pub namespaces: BTreeMap<NamespaceName, NamespaceSpec>,
 }
 
 /// What one user asked for in one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceWishes {
+pub struct NamespaceSpec {
     /// The services of the namespace, all or selected.
-    pub all: Option<NamespaceWish>,
+    pub all: Option<AllServices>,
     /// Services by name.
-    pub services: BTreeMap<ServiceName, ServiceWish>,
-    /// Whether requests are looked for in the bytes of a service, where that was said; otherwise as the configuration says.
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
+    /// Whether HTTP requests are recorded, by service; otherwise as the configuration says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capture: BTreeMap<ServiceName, bool>,
 }
 
 /// A whole namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceWish {
+pub struct AllServices {
     /// Which of its services.
     #[serde(with = "saved_selection")]
     pub selection: Selection,
     /// Services that were taken out again one by one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub removed: BTreeSet<ServiceName>,
-    /// How.
+    /// How to forward.
     pub options: Options,
-    /// When, and for how long.
+    /// When it was asked for, and for how long.
     #[serde(flatten)]
     pub terms: Terms,
 }
 
 /// One service by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceWish {
+pub struct ServiceSpec {
     /// Which of its ports; empty: all.
     pub ports: BTreeSet<u16>,
     /// The address that is reserved for it as long as it is wanted.
     pub address: Option<Ipv4Addr>,
-    /// How.
+    /// How to forward.
     pub options: Options,
-    /// When, and for how long.
+    /// When it was asked for, and for how long.
     #[serde(flatten)]
     pub terms: Terms,
 }
 
-/// When a wish was made, and for how long.
+/// When something was asked for, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
-    /// Position among all wishes.
+    /// Position among all requests.
     pub order: u64,
     /// Milliseconds since 1970 (UTC).
     pub added_at: u64,
-    /// Set: ends with that client, and is never persisted.
+    /// Removed when that client exits, and never persisted.
     #[serde(skip)]
     pub lease: Option<Lease>,
 }
@@ -105,22 +105,22 @@ pub struct Terms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease(pub u64);
 
-/// What the wishes say about one service that exists.
+/// What was asked for of one service that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePlan {
     /// Which of its ports; empty: all.
     pub ports: BTreeSet<u16>,
-    /// How.
+    /// How to forward.
     pub options: Options,
-    /// The earliest wish that covers it.
+    /// The earliest request that covers it.
     pub order: u64,
 }
 
-// === impl Wishes ===
+// === impl Spec ===
 
-impl Wishes {
-    /// The wishes for one namespace.
-    pub fn namespace(&self, key: &NamespaceKey) -> Option<&NamespaceWishes> {
+impl Spec {
+    /// What was asked for in one namespace.
+    pub fn namespace(&self, key: &NamespaceKey) -> Option<&NamespaceSpec> {
         self.users
             .get(&key.uid)?
             .contexts
@@ -129,8 +129,8 @@ impl Wishes {
             .get(&key.namespace)
     }
 
-    /// The wishes for one namespace, to change them.
-    pub fn namespace_mut(&mut self, key: &NamespaceKey) -> Option<&mut NamespaceWishes> {
+    /// What was asked for in one namespace, to change it.
+    pub fn namespace_mut(&mut self, key: &NamespaceKey) -> Option<&mut NamespaceSpec> {
         let contexts = &mut self.users.get_mut(&key.uid)?.contexts;
         contexts
             .get_mut(&key.context)?
@@ -139,22 +139,22 @@ impl Wishes {
     }
 
     /// Every namespace that something is wished of.
-    pub fn namespaces(&self) -> impl Iterator<Item = (NamespaceKey, &NamespaceWishes)> {
+    pub fn namespaces(&self) -> impl Iterator<Item = (NamespaceKey, &NamespaceSpec)> {
         self.users.iter().flat_map(|(uid, user)| {
-            user.contexts.iter().flat_map(move |(context, wishes)| {
-                wishes.namespaces.iter().map(move |(namespace, wishes)| {
+            user.contexts.iter().flat_map(move |(context, spec)| {
+                spec.namespaces.iter().map(move |(namespace, spec)| {
                     let key = NamespaceKey {
                         uid: *uid,
                         context: context.clone(),
                         namespace: namespace.clone(),
                     };
-                    (key, wishes)
+                    (key, spec)
                 })
             })
         })
     }
 
-    /// The terms of a new wish.
+    /// The terms of a new request.
     pub fn new_terms(&mut self, added_at: u64, lease: Option<Lease>) -> Terms {
         let order = self.next_order;
         self.next_order += 1;
@@ -171,7 +171,7 @@ impl Wishes {
             return;
         };
         for context in user.contexts.values_mut() {
-            context.namespaces.retain(|_, wishes| !wishes.is_empty());
+            context.namespaces.retain(|_, spec| !spec.is_empty());
         }
         user.contexts
             .retain(|_, context| !context.namespaces.is_empty());
@@ -182,29 +182,29 @@ impl Wishes {
 
     /// What to write to disk: everything but leases.
     pub fn persistent(&self) -> Self {
-        let mut wishes = self.clone();
-        for user in wishes.users.values_mut() {
+        let mut spec = self.clone();
+        for user in spec.users.values_mut() {
             for namespace in user
                 .contexts
                 .values_mut()
                 .flat_map(|c| c.namespaces.values_mut())
             {
-                namespace.all.take_if(|wish| wish.terms.lease.is_some());
+                namespace.all.take_if(|spec| spec.terms.lease.is_some());
                 namespace
                     .services
-                    .retain(|_, wish| wish.terms.lease.is_none());
+                    .retain(|_, spec| spec.terms.lease.is_none());
             }
         }
         for uid in self.users.keys() {
-            wishes.prune(*uid);
+            spec.prune(*uid);
         }
-        wishes
+        spec
     }
 }
 
-// === impl NamespaceWishes ===
+// === impl NamespaceSpec ===
 
-impl NamespaceWishes {
+impl NamespaceSpec {
     /// Nothing is wished any more.
     pub fn is_empty(&self) -> bool {
         self.all.is_none() && self.services.is_empty()
@@ -224,7 +224,7 @@ impl NamespaceWishes {
                 order: all.terms.order,
             }),
             (all, Some(one)) => Some(ServicePlan {
-                // The namespace wants every port, whatever the single wish says.
+                // The namespace has every port, whatever the single service asked for.
                 ports: if all.is_some() {
                     BTreeSet::new()
                 } else {
@@ -234,6 +234,15 @@ impl NamespaceWishes {
                 order: all.map_or(one.terms.order, |all| all.terms.order.min(one.terms.order)),
             }),
         }
+    }
+}
+
+// === impl Terms ===
+
+impl Terms {
+    /// When it was asked for.
+    pub fn time(&self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + std::time::Duration::from_millis(self.added_at)
     }
 }
 

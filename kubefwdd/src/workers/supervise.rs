@@ -10,25 +10,27 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, User, encode, session, spawn};
+use kubefwd_core::state::Report;
+use kubefwd_model::Uid;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// A worker that ran for so long was healthy: the next pause is the first again.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// A worker for questions only ends when none was asked for so long.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a worker may take to end its connections.
-const FAREWELL: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs until the daemon stops, or until nobody wants this worker any more.
 pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
     let uid = user.uid;
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = MIN_BACKOFF;
     loop {
         let started = Instant::now();
         let end = tokio::select! {
             end = run_once(&shared, &user) => end,
-            () = nobody_wants(&shared, &user) => End::Idle,
+            () = unused(&shared, &user) => End::Idle,
             () = shared.stop.cancelled() => End::Stop,
         };
         *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -37,33 +39,41 @@ pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
             End::Idle | End::Stop => {
                 user.questions.fail_all("it is being stopped");
                 let _ = shared
-                    .owner
-                    .report(move |s, _| s.worker_gone(uid, String::new(), false))
+                    .store
+                    .report(gone(uid, String::new(), false), None)
                     .await;
                 return;
             }
         };
-        tracing::warn!(uid = uid.get(), %error, pause_ms = pause.as_millis(), "worker exited; restarting it");
+        tracing::warn!(uid = uid.get(), %error, backoff_ms = backoff.as_millis(), "worker exited; restarting it");
         user.questions.fail_all(&error);
-        user.trouble.send_replace(Some(error.clone()));
+        user.start_error.send_replace(Some(error.clone()));
         if shared
-            .owner
-            .report(move |s, _| s.worker_gone(uid, error, true))
+            .store
+            .report(gone(uid, error, true), None)
             .await
             .is_err()
         {
             return;
         }
         if started.elapsed() > HEALTHY {
-            pause = FIRST_PAUSE;
+            backoff = MIN_BACKOFF;
         }
-        let jittered = pause.mul_f64(rand::rng().random_range(0.8..1.2));
+        let jittered = backoff.mul_f64(rand::rng().random_range(0.8..1.2));
         tokio::select! {
             () = sleep(jittered) => {}
             () = shared.stop.cancelled() => {}
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        user.trouble.send_replace(None);
+        backoff = (backoff * 2).min(MAX_BACKOFF);
+        user.start_error.send_replace(None);
+    }
+}
+
+fn gone(uid: Uid, error: String, restarts: bool) -> Report {
+    Report::WorkerGone {
+        uid,
+        error,
+        restarts,
     }
 }
 
@@ -90,12 +100,12 @@ async fn run_once(shared: &Arc<Shared>, user: &Arc<User>) -> End {
         shared: shared.clone(),
         user: user.clone(),
     };
-    if shared
-        .owner
-        .report(move |state, _| state.worker_started(uid, pid, name))
-        .await
-        .is_err()
-    {
+    let started = Report::WorkerStarted {
+        uid,
+        pid,
+        user: name,
+    };
+    if shared.store.report(started, None).await.is_err() {
         return End::Stop;
     }
     let error = session::run(shared, user, socket, pid).await;
@@ -107,7 +117,7 @@ async fn run_once(shared: &Arc<Shared>, user: &Arc<User>) -> End {
 }
 
 /// Ends when the worker was wanted for questions only, and none was open for a while.
-async fn nobody_wants(shared: &Shared, user: &User) {
+async fn unused(shared: &Shared, user: &User) {
     let mut wanted = user.wanted.subscribe();
     loop {
         if *wanted.borrow_and_update() {
@@ -153,7 +163,7 @@ impl Drop for Process {
         };
         self.user.send(encode::shutdown().into());
         self.shared.tasks.spawn(async move {
-            if timeout(FAREWELL, child.wait()).await.is_err() {
+            if timeout(SHUTDOWN_TIMEOUT, child.wait()).await.is_err() {
                 let _ = child.start_kill();
                 let _ = child.wait().await;
             }

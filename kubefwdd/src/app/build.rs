@@ -1,0 +1,193 @@
+//! Building the daemon: everything that can fail does so here, before anything runs.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use kubefwd_core::addresses::API_ADDRESS;
+use kubefwd_core::hosts_block::HostsEntries;
+use kubefwd_core::names::{API_NAME, NameRules};
+use kubefwd_core::state::{Command, State, Topic};
+use kubefwd_model::HostName;
+use tokio::sync::watch;
+
+use super::activation::Inherited;
+use super::{App, Logs, Reload, Servers, Stop, Tasks, machine, socket};
+use crate::cli::Flags;
+use crate::config::Config;
+use crate::control::{Control, Info, RestStatus};
+use crate::hosts::{HostsActor, HostsFile, Wanted};
+use crate::net::{self, FdStore, FdStoreTask, Listen};
+use crate::paths::Paths;
+use crate::persist;
+use crate::rest;
+use crate::storage;
+use crate::store::{Adapters, store};
+use crate::telemetry::Telemetry;
+use crate::workers::{WorkerSettings, Workers};
+
+/// The sockets of this daemon, bound or taken over from the last one.
+struct Sockets {
+    control: socket::Bound,
+    rest_unix: socket::Bound,
+    rest: rest::Server,
+    identification: rest::Identification,
+    rest_status: watch::Receiver<RestStatus>,
+    listen: Listen,
+    fd_store: FdStore,
+    fd_store_task: FdStoreTask,
+}
+
+impl App {
+    pub(super) fn build(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Self> {
+        let state_dir = &paths.state_dir;
+        fs::create_dir_all(state_dir)
+            .with_context(|| format!("cannot create {}", state_dir.display()))?;
+        let lock = machine::Lock::take(state_dir)?;
+        persist::remove_leftovers(state_dir);
+        let hosts_file = HostsFile::new(&paths.hosts);
+        hosts_file.remove_leftovers();
+        let sockets = Sockets::bind(config, &paths, flags)?;
+        let rules = machine::name_rules(&paths.hosts, config.allowed_suffixes()?);
+        let (store, handle) = store(restore(config, &paths, &rules)?);
+
+        let stop = Stop::default();
+        let telemetry = Arc::new(Telemetry::new(logs.ring.clone()));
+        let workers = Workers::new(
+            WorkerSettings {
+                program: paths.worker.clone(),
+                tuning: machine::tuning(config)?,
+            },
+            handle.clone(),
+            telemetry.clone(),
+            stop.workers.clone(),
+            stop.tasks.clone(),
+        );
+        let wanted = watch::Sender::new(own_entries(sockets.rest.has_api_address()));
+        let (hosts, hosts_status) = HostsActor::new(hosts_file, wanted.subscribe());
+        let (storage, writer, saving) = storage::storage(state_dir);
+        let control = Control::new(
+            handle.clone(),
+            workers.clone(),
+            telemetry.clone(),
+            hosts_status.clone(),
+            sockets.rest_status.clone(),
+            info(config, &paths),
+            stop.tasks.clone(),
+        );
+        let rules = watch::Sender::new(rules);
+        let reload = Reload {
+            flags: flags.clone(),
+            config: config.clone(),
+            paths: paths.clone(),
+            logs,
+            identification: sockets.identification,
+            rules: rules.clone(),
+            store: handle.clone(),
+        };
+        let adapters = Adapters {
+            workers,
+            hosts: wanted,
+            storage,
+            telemetry,
+            loopback: machine::loopback(state_dir)?,
+            listen: sockets.listen,
+            fd_store: sockets.fd_store.clone(),
+        };
+        let tasks = Tasks {
+            hosts,
+            writer,
+            fd_store: sockets.fd_store,
+            fd_store_task: sockets.fd_store_task,
+        };
+        let servers = Servers {
+            control,
+            control_socket: sockets.control,
+            rest: sockets.rest,
+            rest_socket: sockets.rest_unix,
+        };
+        Ok(Self {
+            store,
+            handle,
+            adapters,
+            tasks,
+            servers,
+            reload,
+            rules,
+            saving,
+            hosts_status,
+            stop,
+            paths,
+            lock,
+        })
+    }
+}
+
+// === impl Sockets ===
+
+impl Sockets {
+    fn bind(config: &Config, paths: &Paths, flags: &Flags) -> Result<Self> {
+        let mut inherited = Inherited::take()?;
+        let control = socket::Bound::new(&paths.socket, &mut inherited)?;
+        let rest_unix = socket::Bound::new(&paths.rest_socket, &mut inherited)?;
+        inherited.close_strangers();
+        let mut listen = Listen::with(inherited.ports);
+        let (fd_store, fd_store_task) = net::fd_store(listen.kept());
+        let (rest, identification, rest_status) =
+            rest::Server::new(&config.rest, flags.rest_listen.as_deref(), &mut listen)?;
+        if let Some((address, socket)) = rest.tcp() {
+            fd_store.keep(address, &Arc::new(socket));
+        }
+        if let RestStatus::Failed(why) = &*rest_status.borrow() {
+            let socket = paths.rest_socket.display();
+            tracing::warn!("REST is served on {socket} only: {why}");
+        }
+        Ok(Self {
+            control,
+            rest_unix,
+            rest,
+            identification,
+            rest_status,
+            listen,
+            fd_store,
+            fd_store_task,
+        })
+    }
+}
+
+/// The state as it was saved.
+fn restore(config: &Config, paths: &Paths, rules: &NameRules) -> Result<State> {
+    let loaded = storage::load(&paths.state_dir);
+    let mut state = State::restore(loaded.saved, machine::settings(config)?, rules.clone());
+    let warnings = Command::SetWarnings {
+        topic: Topic::Loading,
+        warnings: loaded.warning.into_iter().collect(),
+    };
+    state.apply(warnings, SystemTime::now())?;
+    Ok(state)
+}
+
+/// What the hosts file is to have whatever is forwarded: the name of REST.
+fn own_entries(name_api: bool) -> Wanted {
+    let mut entries = HostsEntries::new();
+    if name_api && let Ok(name) = HostName::parse(API_NAME) {
+        entries.insert(API_ADDRESS, vec![name]);
+    }
+    Wanted {
+        revision: 0,
+        entries,
+    }
+}
+
+fn info(config: &Config, paths: &Paths) -> Info {
+    Info {
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: SystemTime::now(),
+        pid: std::process::id(),
+        config_path: paths.config.clone(),
+        state_path: paths.state_dir.clone(),
+        hosts_path: paths.hosts.clone(),
+        address_range: config.addresses.range.clone(),
+    }
+}
