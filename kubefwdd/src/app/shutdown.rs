@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{Adapters, Ending, Servers, Stop, Store, StoreHandle, Tasks, Wanted};
-use super::{HostsStatus, follow, grpc, notify, telemetry};
+use super::{HostsStatus, follow, grpc, notify, socket, telemetry};
 use crate::net;
 use crate::store::Stopped;
 
@@ -28,6 +28,8 @@ pub(super) struct Running {
     /// What the hosts file is to have.
     wanted: watch::Sender<Wanted>,
     stop: Stop,
+    /// Removed from the file system when dropped.
+    _sockets: [socket::Bound; 2],
 }
 
 // === impl Running ===
@@ -72,10 +74,9 @@ impl Running {
         follow::first_names_are_written(hosts_status, &wanted).await;
 
         let control = servers.control;
-        let (control_socket, rest_socket) = (
-            servers.control_socket.listener()?,
-            servers.rest_socket.listener()?,
-        );
+        let sockets = [servers.control_socket, servers.rest_socket];
+        let [control_socket, rest_socket] = &sockets;
+        let (control_socket, rest_socket) = (control_socket.listener()?, rest_socket.listener()?);
         let grpc = grpc::serve(control_socket, control.clone(), stop.servers.clone());
         let rest = servers
             .rest
@@ -90,6 +91,7 @@ impl Running {
             fd_store,
             wanted,
             stop,
+            _sockets: sockets,
         })
     }
 
