@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::hosts::HostsStatus;
-use crate::store::{Stopping, StoreHandle};
+use crate::store_handle::{Stopping, StoreHandle};
 use crate::telemetry::Telemetry;
 use crate::workers::Workers;
 use kubefwd_core::addresses::Reservation;

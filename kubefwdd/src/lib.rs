@@ -17,6 +17,7 @@ pub mod persist;
 pub mod rest;
 pub mod storage;
 pub mod store;
+pub mod store_handle;
 pub mod sys;
 pub mod telemetry;
 pub mod workers;

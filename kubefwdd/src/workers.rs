@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::store::StoreHandle;
+use crate::store_handle::StoreHandle;
 use crate::telemetry::Telemetry;
 use kubefwd_core::state::Desired;
 

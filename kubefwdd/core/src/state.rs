@@ -37,14 +37,14 @@ use crate::hosts_block::HostsEntries;
 use crate::names::{ContextLabels, NameChange, NameRegistry, NameRules};
 use crate::policy::Access;
 
-pub use access::{DeniedPeer, DeniedPeers, shown};
+pub use access::shown;
 pub use command::{
     AddNamespace, AddService, Command, Refused, RemoveNamespaces, RemoveServices, Reply, Report,
 };
 pub use effect::{Desired, DesiredContext, DesiredNamespace, Effect};
 pub use observed::{ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Protocol};
 pub use spec::{Environment, Lease, Spec};
-pub use view::{Changes, View, WorkerView, changes};
+pub use view::{Changes, DeniedPeer, DeniedPeers, View, WorkerView, changes};
 
 use forwards::{Port, PortRef, ServiceRuntime, Unit};
 use hosts_gate::HostsGate;

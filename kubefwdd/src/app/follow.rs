@@ -5,7 +5,7 @@ use kubefwd_core::state::{Command, Report, Topic};
 use tokio::sync::watch;
 
 use crate::hosts::{HostsStatus, Wanted};
-use crate::store::StoreHandle;
+use crate::store_handle::StoreHandle;
 
 /// Tells the store what became of the hosts file: which names are in it, and which names others put there.
 pub(super) async fn follow_hosts(

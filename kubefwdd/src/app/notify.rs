@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::StoreHandle;
+use crate::store_handle::StoreHandle;
 use kubefwd_core::state::{Command, View};
 
 /// The least time between two lines of status.

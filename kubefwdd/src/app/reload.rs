@@ -10,7 +10,7 @@ use crate::cli::Flags;
 use crate::config::Config;
 use crate::paths::{self, Paths};
 use crate::rest::Identification;
-use crate::store::StoreHandle;
+use crate::store_handle::StoreHandle;
 use kubefwd_core::names::NameRules;
 use kubefwd_core::state::{Command, Topic};
 

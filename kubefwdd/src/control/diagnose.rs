@@ -1,12 +1,11 @@
 //! What is wrong, since when, and what mends it.
 
-use kubefwd_model::{Finding, ServiceStatus, Severity, Uid, WorkerState};
-
 use super::{Control, RestStatus};
 use crate::telemetry::errors::Holder;
 use crate::telemetry::refused_name;
 use kubefwd_core::policy::{Actor, GROUP};
 use kubefwd_core::state::{DeniedPeer, shown};
+use kubefwd_model::{Finding, ServiceStatus, Severity, Uid, WorkerState};
 
 impl Control {
     /// Looks at the daemon, the hosts file, REST, and the caller's forwards.

@@ -95,69 +95,77 @@ pub(super) fn events(
     actor: Actor,
     stop: CancellationToken,
 ) -> impl Stream<Item = Result<pb::EventsResponse, Status>> {
-    struct Following {
-        telemetry: Arc<Telemetry>,
-        newest: watch::Receiver<u64>,
-        after: u64,
-        ready: std::vec::IntoIter<pb::EventsResponse>,
-        follow: bool,
-        actor: Actor,
-        stop: CancellationToken,
-    }
     let newest = telemetry.events.subscribe();
     let after = match request.limit {
         0 => request.after_id,
         limit => {
-            let first = telemetry
-                .events
-                .newest(limit as usize)
-                .first()
-                .map_or(0, |e| e.id - 1);
+            let kept = telemetry.events.newest(limit as usize);
+            let first = kept.first().map_or(0, |event| event.id - 1);
             request.after_id.max(first)
         }
     };
-    let ready = Vec::new().into_iter();
-    let follow = request.follow;
-    let following = Following {
+    let reader = EventReader {
         telemetry,
         newest,
         after,
-        ready,
-        follow,
+        ready: Vec::new().into_iter(),
+        follow: request.follow,
         actor,
         stop,
     };
-    stream::unfold(following, |mut f| async move {
+    stream::unfold(reader, |mut reader| async move {
+        let response = reader.next().await?;
+        Some((Ok(response), reader))
+    })
+}
+
+/// Reads the event log for one caller.
+struct EventReader {
+    telemetry: Arc<Telemetry>,
+    newest: watch::Receiver<u64>,
+    after: u64,
+    ready: std::vec::IntoIter<pb::EventsResponse>,
+    follow: bool,
+    actor: Actor,
+    stop: CancellationToken,
+}
+
+impl EventReader {
+    async fn next(&mut self) -> Option<pb::EventsResponse> {
         loop {
-            if let Some(response) = f.ready.next() {
-                return Some((Ok(response), f));
+            if let Some(response) = self.ready.next() {
+                return Some(response);
             }
-            f.newest.borrow_and_update();
-            let read = f.telemetry.events.after(f.after, BATCH);
-            if let Some(last) = read.events.last() {
-                f.after = last.id;
-                // From the beginning of the log there is nothing to miss.
-                let mut gap = read.gap && f.after != 0;
-                let seen = read
-                    .events
-                    .iter()
-                    .filter(|logged| f.actor.sees(logged.event.uid));
-                let responses: Vec<_> = seen
-                    .map(|logged| pb::EventsResponse {
-                        gap: std::mem::take(&mut gap),
-                        event: Some(encode::event(logged)),
-                    })
-                    .collect();
-                f.ready = responses.into_iter();
+            self.newest.borrow_and_update();
+            if self.read() {
                 continue;
             }
-            if !f.follow {
+            if !self.follow {
                 return None;
             }
             tokio::select! {
-                changed = f.newest.changed() => changed.ok()?,
-                () = f.stop.cancelled() => return None,
+                changed = self.newest.changed() => changed.ok()?,
+                () = self.stop.cancelled() => return None,
             }
         }
-    })
+    }
+
+    /// Reads the next events, those of others too; false where there are none.
+    fn read(&mut self) -> bool {
+        let read = self.telemetry.events.after(self.after, BATCH);
+        let Some(last) = read.events.last() else {
+            return false;
+        };
+        // From the beginning of the log there is nothing to miss.
+        let mut gap = read.gap && self.after != 0;
+        self.after = last.id;
+        let events = read.events.iter();
+        let seen = events.filter(|logged| self.actor.sees(logged.event.uid));
+        let responses = seen.map(|logged| pb::EventsResponse {
+            gap: std::mem::take(&mut gap),
+            event: Some(encode::event(logged)),
+        });
+        self.ready = responses.collect::<Vec<_>>().into_iter();
+        true
+    }
 }

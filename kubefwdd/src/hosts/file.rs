@@ -212,7 +212,7 @@ impl HostsFile {
                 Ok(false) => return Ok(None),
                 Err(error)
                     if is_worth_in_place(&error)
-                        || is_full(&error) && wanted.len() <= before.content.len() =>
+                        || in_place::is_full(&error) && wanted.len() <= before.content.len() =>
                 {
                     tracing::debug!(path = %target.display(), %error, "cannot replace the hosts file, writing in place");
                 }
@@ -376,14 +376,6 @@ fn is_worth_in_place(error: &io::Error) -> bool {
             | ErrorKind::CrossesDevices
             | ErrorKind::ReadOnlyFilesystem
             | ErrorKind::PermissionDenied
-    )
-}
-
-/// Whether there is no room for a second file. What is not longer than the old content still fits in its place.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
     )
 }
 

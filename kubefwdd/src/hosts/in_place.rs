@@ -18,7 +18,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::file::is_full;
 use kubefwd_core::hosts_block;
 
 /// Makes the content of the file `new`, where it is `old` now.
@@ -120,6 +119,14 @@ impl Target for File {
 
 fn position(offset: usize) -> u64 {
     u64::try_from(offset).expect("the file was read into memory, so its length fits")
+}
+
+/// Whether there is no room for a second file. What is not longer than the old content still fits in its place.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use kubefwd_model::{
     Selection, ServiceKey, ServiceName, Uid,
 };
 
-use super::{Message, Store, StoreHandle, store};
+use super::{Store, store};
+use crate::store_handle::{Message, StoreHandle};
 use kubefwd_core::addresses::AddressRange;
 use kubefwd_core::hosts_block::HostsEntries;
 use kubefwd_core::names::NameRules;

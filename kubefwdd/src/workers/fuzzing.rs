@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::questions::Questions;
 use super::session;
 use super::{User, WorkerSettings, Workers};
-use crate::store::StoreHandle;
+use crate::store_handle::StoreHandle;
 use crate::telemetry::Telemetry;
 
 /// A registry that starts no process.

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::limits::{self, FrameBudget, LineBudget};
 use super::{QUEUE, Shared, User, decode, encode};
 
-use crate::store::Stopping;
+use crate::store_handle::Stopping;
 use kubefwd_core::state::Report;
 use kubefwd_model::text::clean;
 
@@ -207,22 +207,7 @@ impl Reader<'_> {
         let uid = self.user.uid;
         match frame {
             Frame::Hello(_) => self.warn("it sent a second hello"),
-            Frame::Namespace(report) => {
-                match decode::namespace_key(uid, &report.context, &report.namespace) {
-                    Ok(key) => {
-                        let (phase, notes) = (decode::phase(&report), decode::notes(&report));
-                        let sequence = report.sequence;
-                        self.report(Report::Namespace {
-                            key,
-                            sequence,
-                            phase,
-                            notes,
-                        })
-                        .await?;
-                    }
-                    Err(error) => self.warn(&error.to_string()),
-                }
-            }
+            Frame::Namespace(report) => self.namespace(&report).await?,
             Frame::Services(report) => self.services(report).await?,
             Frame::Held(held) => {
                 let error = Some(clean(&held.error, limits::TEXT)).filter(|e| !e.is_empty());
@@ -268,6 +253,24 @@ impl Reader<'_> {
             Frame::Reconnected(report) => self.shared.telemetry.reconnected(uid, report),
         }
         Ok(())
+    }
+
+    async fn namespace(&mut self, report: &wire::NamespaceReport) -> Result<(), Stopping> {
+        match decode::namespace_key(self.user.uid, &report.context, &report.namespace) {
+            Ok(key) => {
+                self.report(Report::Namespace {
+                    key,
+                    sequence: report.sequence,
+                    phase: decode::phase(report),
+                    notes: decode::notes(report),
+                })
+                .await
+            }
+            Err(error) => {
+                self.warn(&error.to_string());
+                Ok(())
+            }
+        }
     }
 
     async fn services(&mut self, report: wire::ServicesReport) -> Result<(), SessionError> {

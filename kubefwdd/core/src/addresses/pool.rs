@@ -293,18 +293,8 @@ impl AddressPool {
             }));
         }
         units.sort();
-        for (_, unit, address) in units {
-            let is_ours = pool.reservations.holder(address).is_some();
-            let is_double = pool.holders.contains_key(&address) || pool.units.contains_key(&unit);
-            let fits = range.check(address).is_ok() && !is_double;
-            if !fits || !(is_ours || pool.blocks.take(address)) {
-                dropped.push(format!("{unit} of user {} cannot keep {address}", unit.uid));
-                continue;
-            }
-            pool.numbering.enter(&unit);
-            pool.insert(&unit, address);
-            pool.release(&unit);
-        }
+        let units = units.into_iter().map(|(_, unit, address)| (unit, address));
+        dropped.extend(units.filter_map(|(unit, address)| pool.remember(range, &unit, address)));
         for (namespace, start) in blocks {
             if range.contains(start) {
                 pool.blocks.restore(namespace, start);
@@ -312,6 +302,25 @@ impl AddressPool {
         }
         pool.numbering.drop_unused();
         (pool, dropped)
+    }
+
+    /// Remembers a unit that was saved; where it cannot keep its address, the text for the log.
+    fn remember(
+        &mut self,
+        range: AddressRange,
+        unit: &UnitKey,
+        address: Ipv4Addr,
+    ) -> Option<String> {
+        let is_ours = self.reservations.holder(address).is_some();
+        let is_double = self.holders.contains_key(&address) || self.units.contains_key(unit);
+        let fits = range.check(address).is_ok() && !is_double;
+        if !fits || !(is_ours || self.blocks.take(address)) {
+            return Some(format!("{unit} of user {} cannot keep {address}", unit.uid));
+        }
+        self.numbering.enter(unit);
+        self.insert(unit, address);
+        self.release(unit);
+        None
     }
 
     /// Puts a remembered unit's address back into use, if that is the one it should have now.

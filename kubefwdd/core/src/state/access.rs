@@ -1,13 +1,12 @@
 //! Who may connect to the forwarded ports: told to the workers, who accept; and whom they refused.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use kubefwd_model::{ListenerId, Uid};
 
 use super::State;
 use super::effect::Effect;
-use super::view::WorkerView;
+use super::view::{DeniedPeer, WorkerView};
 
 use crate::policy::GROUP;
 
@@ -15,24 +14,6 @@ use crate::policy::GROUP;
 const MAX_DENIED: usize = 16;
 /// A user who goes on trying is logged again after so long.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
-
-/// A local user whose connections to a user's ports were refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeniedPeer {
-    /// The port that was tried last: `service.namespace.context:port`.
-    pub port: String,
-    /// How many connections.
-    pub count: u64,
-    /// The last of them.
-    pub last: SystemTime,
-    /// The same by the clock that is never set.
-    seen: Instant,
-    /// When the log last spoke of it.
-    logged: Option<Instant>,
-}
-
-/// By uid; `None` are connections whose user the kernel does not know (any more).
-pub type DeniedPeers = BTreeMap<Option<Uid>, DeniedPeer>;
 
 impl State {
     /// Whether ports can be reached by their owner, root and the group only.

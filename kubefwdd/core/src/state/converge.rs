@@ -132,12 +132,8 @@ impl State {
             .collect();
         for local in gone {
             if let Some(port) = unit.ports.remove(&local) {
-                drop_listener(
-                    &mut self.effects,
-                    &mut self.listeners,
-                    key.uid,
-                    port.listener,
-                );
+                let (effects, listeners) = (&mut self.effects, &mut self.listeners);
+                drop_listener(effects, listeners, key.uid, port.listener);
             }
         }
         for (local, port) in &mut unit.ports {
@@ -145,23 +141,21 @@ impl State {
                 port.name = name;
             }
         }
-        for (local, (service_port, name)) in wanted {
+        for (local_port, (service_port, name)) in wanted {
             let listener = ListenerId(self.next_listener);
             self.next_listener += 1;
-            unit.ports.insert(
-                local,
-                Box::new(Port::new(listener, service_port, name, now)),
-            );
-            let place = PortRef {
+            let port = Port::new(listener, service_port, name, now);
+            unit.ports.insert(local_port, Box::new(port));
+            let port_ref = PortRef {
                 service: key.clone(),
                 pod: pod.clone(),
-                local_port: local,
+                local_port,
             };
-            self.listeners.insert(listener, place);
+            self.listeners.insert(listener, port_ref);
             self.effects.push(Effect::Bind {
                 listener,
                 address,
-                port: local,
+                port: local_port,
             });
         }
     }

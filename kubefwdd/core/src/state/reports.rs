@@ -11,13 +11,12 @@ use kubefwd_model::{
 };
 
 use super::State;
-use super::access::DeniedPeers;
 use super::command::Report;
 use super::effect::Effect;
 use super::forwards::{PortPhase, PortRef};
 
 use super::observed::{ForwardReport, ObservedService, Phase};
-use super::view::WorkerView;
+use super::view::{DeniedPeers, WorkerView};
 
 impl State {
     /// Takes over what was observed.
@@ -41,15 +40,7 @@ impl State {
                 found,
                 removed,
                 listed,
-            } => {
-                if let Err(error) = self.services_reported(&namespace, found, &removed) {
-                    let (uid, message) = (namespace.uid, format!("{namespace}: {error}"));
-                    self.effects.push(Effect::Warn { uid, message });
-                }
-                if let Some(listed) = listed {
-                    self.services_listed(&namespace, &listed);
-                }
-            }
+            } => self.services_observed(&namespace, found, &removed, listed.as_ref()),
             Report::Bound { listener, result } => self.bound(listener, result, now),
             Report::Held {
                 uid,
@@ -83,6 +74,22 @@ impl State {
                     self.hosts_written(version);
                 }
             }
+        }
+    }
+
+    fn services_observed(
+        &mut self,
+        namespace: &NamespaceKey,
+        found: Vec<(ServiceName, ObservedService)>,
+        removed: &[ServiceName],
+        listed: Option<&BTreeSet<ServiceName>>,
+    ) {
+        if let Err(error) = self.services_reported(namespace, found, removed) {
+            let (uid, message) = (namespace.uid, format!("{namespace}: {error}"));
+            self.effects.push(Effect::Warn { uid, message });
+        }
+        if let Some(listed) = listed {
+            self.services_listed(namespace, listed);
         }
     }
 

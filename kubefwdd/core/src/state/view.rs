@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use kubefwd_model::{
     Counts, Namespace, NamespaceKey, NamespaceStatus, Service, ServiceKey, Uid, Worker,
 };
 
-use super::access::DeniedPeers;
 use crate::addresses::Reservation;
 
 /// Everything, at one moment.
@@ -40,6 +40,24 @@ pub struct WorkerView {
     /// Users whose connections it refused.
     pub denied: DeniedPeers,
 }
+
+/// A local user whose connections to a user's ports were refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedPeer {
+    /// The port that was tried last: `service.namespace.context:port`.
+    pub port: String,
+    /// How many connections.
+    pub count: u64,
+    /// The last of them.
+    pub last: SystemTime,
+    /// The same by the clock that is never set.
+    pub(super) seen: Instant,
+    /// When the log last spoke of it.
+    pub(super) logged: Option<Instant>,
+}
+
+/// By uid; `None` are connections whose user the kernel does not know .
+pub type DeniedPeers = BTreeMap<Option<Uid>, DeniedPeer>;
 
 /// What became different between two snapshots.
 #[derive(Clone, Debug, Default)]
