@@ -9,13 +9,11 @@ mod places;
 #[cfg_attr(target_os = "linux", path = "peer/tcp_linux.rs")]
 #[cfg_attr(target_os = "macos", path = "peer/tcp_macos.rs")]
 mod tcp;
-mod uds;
 mod users;
 
 use std::net::SocketAddr;
 
 use kubefwd_model::Uid;
-use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
 
 use kubefwd_core::policy::{Actor, GROUP, User, Via};
@@ -23,38 +21,16 @@ use kubefwd_core::policy::{Actor, GROUP, User, Via};
 pub use places::{Place, Places, Taken};
 pub use users::{Account, LookupError, account, groups, is_member};
 
-/// The actor behind a connection on a unix socket.
-pub async fn unix_actor(stream: &UnixStream) -> Actor {
-    match uds::owner(stream) {
-        Some(uid) => actor(uid.into(), Via::UnixSocket).await,
-        None => Actor {
-            user: None,
-            via: Via::UnixSocket,
-        },
-    }
-}
-
 /// The uid of the process behind a TCP connection from this machine: `peer` is its address,
 /// `local` ours. `None` where the kernel has no open socket of a process for it.
 ///
 /// Ask when the connection is accepted and again before something is changed: a peer that has
-/// closed its socket is nobody any more.
-pub async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+/// closed its socket is nobody.
+pub async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
     spawn_blocking(move || tcp::owner(canonical(peer), canonical(local)))
         .await
         .ok()
         .flatten()
-}
-
-/// The actor behind a TCP connection, as [`tcp_owner`] finds it.
-pub async fn tcp_actor(peer: SocketAddr, local: SocketAddr) -> Actor {
-    match tcp_owner(peer, local).await {
-        Some(uid) => actor(uid.into(), Via::TcpPeer).await,
-        None => Actor {
-            user: None,
-            via: Via::TcpPeer,
-        },
-    }
 }
 
 /// The actor that has this uid. A uid that the user database does not know is an actor all the
@@ -110,20 +86,12 @@ mod tests {
     use kubefwd_core::policy::{Verb, authorize};
 
     #[tokio::test]
-    async fn a_unix_peer_is_who_runs_this_test() {
-        let (one, _two) = UnixStream::pair().unwrap();
-        let actor = unix_actor(&one).await;
-        assert_eq!(actor.uid(), Some(nix::unistd::getuid().as_raw()));
-        assert_eq!(actor.via, Via::UnixSocket);
-    }
-
-    #[tokio::test]
     async fn a_tcp_peer_is_who_runs_this_test_while_it_is_open() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let local = listener.local_addr().unwrap();
         let client = tokio::net::TcpStream::connect(local).await.unwrap();
         let (server, peer) = listener.accept().await.unwrap();
-        let uid = nix::unistd::getuid().as_raw();
+        let uid = Uid::new(nix::unistd::getuid().as_raw());
         assert_eq!(tcp_owner(peer, local).await, Some(uid));
         drop(client);
         // The server has not read the end yet, and its own row would say ESTABLISHED for longer.
@@ -133,13 +101,12 @@ mod tests {
             None,
             "FIN_WAIT2 looks like root"
         );
-        assert_eq!(tcp_actor(peer, local).await.user, None);
     }
 
     #[tokio::test]
     async fn an_unknown_uid_is_nobody_in_particular() {
-        let actor = actor(4_000_000_123, Via::UnixSocket).await;
-        assert_eq!(actor.uid(), Some(4_000_000_123));
+        let actor = actor(4_000_000_123.into(), Via::UnixSocket).await;
+        assert_eq!(actor.uid(), Some(Uid::new(4_000_000_123)));
         assert!(authorize(&actor, Verb::Observe, None).is_err());
     }
 }

@@ -228,7 +228,7 @@ mod tests {
         saved
             .wishes
             .users
-            .entry(1000)
+            .entry(1000.into())
             .or_default()
             .environment
             .insert("LANG".into(), "C".into());

@@ -137,6 +137,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use kubefwd_model::HostName;
+
     use super::*;
     use kubefwd_core::hosts_block::{HostsEntries, remove, render};
 

@@ -93,7 +93,10 @@ mod tests {
         let row = parse(four).unwrap();
         assert_eq!(row.local, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(row.remote, "127.0.0.2:80".parse().unwrap());
-        assert_eq!((row.state, row.uid, row.inode), (ESTABLISHED, 1000, 4242));
+        assert_eq!(
+            (row.state, row.uid, row.inode),
+            (ESTABLISHED, Uid::new(1000), 4242)
+        );
         let mapped = four.replace("0100007F", "0000000000000000FFFF00000100007F");
         assert_eq!(parse(&mapped).unwrap().local, row.local);
         let six = four.replace("0100007F", "00000000000000000000000001000000");

@@ -30,7 +30,7 @@ struct Connection {
 
 /// The uid of the socket whose own address is `peer` and whose other end is `local`, if it is
 /// established.
-pub(super) fn owner(list: &[u8], peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+pub(super) fn owner(list: &[u8], peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
     let mut connection = Connection::default();
     let mut rest = list.get(HEADER..)?;
     while let Some((record, kind)) = record(rest) {
@@ -42,7 +42,7 @@ pub(super) fn owner(list: &[u8], peer: SocketAddr, local: SocketAddr) -> Option<
                     uid: None,
                 };
             }
-            KIND_SOCKET => connection.uid = u32_at(record, 64),
+            KIND_SOCKET => connection.uid = u32_at(record, 64).map(Uid::new),
             KIND_TCP if connection.is_wanted => {
                 return connection
                     .uid
@@ -113,7 +113,7 @@ mod tests {
                     (76, &[127, 0, 0, own.0]),
                 ],
             ),
-            new_record(KIND_SOCKET, 84, &[(64, &uid.to_ne_bytes())]),
+            new_record(KIND_SOCKET, 84, &[(64, &uid.get().to_ne_bytes())]),
             new_record(0x002, 32, &[]),
             new_record(KIND_TCP, 200, &[(36, &state.to_ne_bytes())]),
         ]
@@ -128,13 +128,16 @@ mod tests {
     fn finds_the_connection_and_its_state() {
         let list = [
             vec![0; HEADER],
-            connection((2, 80), (1, 5000), 7, ESTABLISHED),
-            connection((1, 5000), (2, 80), 501, ESTABLISHED),
-            connection((1, 6000), (2, 80), 502, 5),
+            connection((2, 80), (1, 5000), 7.into(), ESTABLISHED),
+            connection((1, 5000), (2, 80), 501.into(), ESTABLISHED),
+            connection((1, 6000), (2, 80), 502.into(), 5),
             vec![24, 0, 0, 0],
         ]
         .concat();
-        assert_eq!(owner(&list, address(1, 5000), address(2, 80)), Some(501));
+        assert_eq!(
+            owner(&list, address(1, 5000), address(2, 80)),
+            Some(Uid::new(501))
+        );
         assert_eq!(
             owner(&list, address(1, 6000), address(2, 80)),
             None,

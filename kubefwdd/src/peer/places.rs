@@ -85,20 +85,23 @@ mod tests {
     #[test]
     fn each_user_has_places_of_their_own_and_gets_them_back() {
         let places = Places::new(2);
-        let first = places.take(1).unwrap();
-        let _second = places.take(1).unwrap();
-        assert_eq!(places.take(1).unwrap_err(), Taken { is_news: true });
-        assert_eq!(places.take(1).unwrap_err(), Taken { is_news: false });
-        let _other = places.take(2).unwrap();
+        let first = places.take(1.into()).unwrap();
+        let _second = places.take(1.into()).unwrap();
+        assert_eq!(places.take(1.into()).unwrap_err(), Taken { is_news: true });
+        assert_eq!(places.take(1.into()).unwrap_err(), Taken { is_news: false });
+        let _other = places.take(2.into()).unwrap();
         drop(first);
-        let _again = places.take(1).unwrap();
-        assert!(places.take(1).is_err());
+        let _again = places.take(1.into()).unwrap();
+        assert!(places.take(1.into()).is_err());
     }
 
     #[test]
     fn nothing_is_remembered_of_users_who_are_gone() {
         let places = Places::new(2);
-        drop((places.take(1).unwrap(), places.take(2).unwrap()));
+        drop((
+            places.take(1.into()).unwrap(),
+            places.take(2.into()).unwrap(),
+        ));
         assert!(places.users.lock().unwrap().is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use kubefwd_model::Uid;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 
@@ -13,11 +14,11 @@ use crate::net::proc_tcp::{self, ESTABLISHED};
 const BY_FAMILY: u16 = 20;
 /// Offsets in `struct inet_diag_msg` of `linux/inet_diag.h`.
 const STATE: usize = 1;
-const UID: usize = 64;
+const OWNER: usize = 64;
 const INODE: usize = 68;
 
 /// The uid of the process that has the other end of a connection.
-pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
     ask(peer, local).unwrap_or_else(|error| {
         tracing::debug!(%error, "sock_diag is not available, reading /proc/net/tcp");
         look(peer, local)
@@ -25,7 +26,7 @@ pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
 }
 
 /// Asks for the peer's socket: there, the peer's address is the local one.
-fn ask(peer: SocketAddr, local: SocketAddr) -> io::Result<Option<u32>> {
+fn ask(peer: SocketAddr, local: SocketAddr) -> io::Result<Option<Uid>> {
     let netlink = Netlink::open(SockProtocol::NetlinkSockDiag)?;
     match netlink.ask(BY_FAMILY, 0, &request(peer, local)) {
         Ok(Answer::Message(answer)) => Ok(parse(&answer)),
@@ -64,18 +65,18 @@ fn request(peer: SocketAddr, local: SocketAddr) -> Vec<u8> {
 }
 
 /// Only an open socket that a process has counts: the kernel gives uid 0 for all others.
-fn parse(answer: &[u8]) -> Option<u32> {
+fn parse(answer: &[u8]) -> Option<Uid> {
     let state = *answer.get(STATE)?;
-    let (uid, inode) = (read_u32(answer, UID)?, read_u32(answer, INODE)?);
-    (state == ESTABLISHED && inode != 0).then_some(uid)
+    let (uid, inode) = (read_u32(answer, OWNER)?, read_u32(answer, INODE)?);
+    (state == ESTABLISHED && inode != 0).then_some(Uid::new(uid))
 }
 
-fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+fn look(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
     let rows = proc_tcp::rows();
     let row = rows
         .iter()
         .find(|row| row.local == peer && row.remote == local)?;
-    (row.state == ESTABLISHED && row.inode != 0).then_some(row.uid.get())
+    (row.state == ESTABLISHED && row.inode != 0).then_some(row.uid)
 }
 
 #[cfg(test)]
@@ -85,14 +86,14 @@ mod tests {
     use super::*;
 
     /// Both ways of asking, which must agree.
-    fn both(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+    fn both(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
         let asked = ask(peer, local).expect("sock_diag answers");
         assert_eq!(asked, look(peer, local));
         asked
     }
 
-    fn uid() -> Option<u32> {
-        Some(nix::unistd::getuid().as_raw())
+    fn uid() -> Option<Uid> {
+        Some(nix::unistd::getuid().as_raw().into())
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use kubefwd_model::Uid;
+
 use super::pcblist;
 use crate::sys;
 
 /// The uid of the process that has the other end of a connection.
-pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
     match sys::tcp_control_blocks() {
         Ok(list) => pcblist::owner(&list, peer, local),
         Err(error) => {

@@ -105,8 +105,11 @@ mod tests {
 
     #[test]
     fn root_is_in_its_own_group() {
-        let root = account(0).unwrap();
-        assert_eq!((root.uid, root.gid, root.name.as_str()), (0, 0, "root"));
+        let root = account(0.into()).unwrap();
+        assert_eq!(
+            (root.uid, root.gid, root.name.as_str()),
+            (Uid::ROOT, 0, "root")
+        );
         assert_eq!(groups(&root).unwrap()[0], 0);
         let group = Group::from_gid(Gid::from_raw(0)).unwrap().unwrap();
         assert!(is_member(&root, &group.name).unwrap());
@@ -115,9 +118,9 @@ mod tests {
 
     #[test]
     fn an_unknown_user_is_an_error_that_says_so() {
-        let error = account(4_000_000_123).unwrap_err();
+        let error = account(4_000_000_123.into()).unwrap_err();
         assert!(
-            matches!(error, LookupError::NoUser(4_000_000_123)),
+            matches!(error, LookupError::NoUser(uid) if uid == Uid::new(4_000_000_123)),
             "{error}"
         );
     }

@@ -43,7 +43,7 @@ thread_local! {
 /// What a client sends on one connection; over TCP it counts as root's, too.
 pub(crate) async fn connection(control: Control, over_tcp: bool, bytes: &[u8]) {
     let (api, documents) = API.with(|api| api.get_or_init(|| (routes().0, Arc::default())).clone());
-    let (_sender, identity) = watch::channel(Arc::new(Identity::Fixed(0)));
+    let (_sender, identity) = watch::channel(Arc::new(Identity::Fixed(Uid::ROOT)));
     let stop = CancellationToken::new();
     let face = Face {
         control,
@@ -67,7 +67,7 @@ fn peer(over_tcp: bool) -> Peer {
         true => Peer::Tcp {
             peer: ([127, 0, 0, 1], 5_000).into(),
             local: ([127, 2, 27, 1], 80).into(),
-            accepted: Some(0),
+            accepted: Some(Uid::ROOT),
         },
         false => Peer::Unix {
             uid: Some(Uid::ROOT),

@@ -21,14 +21,14 @@ pub(crate) enum Identity {
     /// The kernel's socket table says who has the other end.
     Peer,
     /// Always this user.
-    Fixed(u32),
+    Fixed(Uid),
     /// A bearer token says who.
     Token(Arc<Tokens>),
 }
 
 /// Tokens and whose they are.
 #[derive(Debug)]
-pub(crate) struct Tokens(pub(super) Vec<(String, u32)>);
+pub(crate) struct Tokens(pub(super) Vec<(String, Uid)>);
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub(crate) enum Peer {
         /// Ours.
         local: SocketAddr,
         /// Whose socket it was when it was accepted.
-        accepted: Option<u32>,
+        accepted: Option<Uid>,
     },
     /// TCP that was closed before anything could be found out.
     Gone,
@@ -154,9 +154,9 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
-    pub(super) fn owner(&self, token: &str) -> Option<u32> {
+    pub(super) fn owner(&self, token: &str) -> Option<Uid> {
         // Every token is compared in full, so that the time taken tells nothing of them.
-        let found = |found: Option<u32>, (known, uid): &(String, u32)| {
+        let found = |found: Option<Uid>, (known, uid): &(String, Uid)| {
             if equal(known.as_bytes(), token.as_bytes()) {
                 Some(*uid)
             } else {
@@ -182,7 +182,7 @@ impl Peer {
     pub(crate) fn accepted_uid(&self) -> Option<Uid> {
         match self {
             Self::Unix { uid } => *uid,
-            Self::Tcp { accepted, .. } => accepted.map(Uid::new),
+            Self::Tcp { accepted, .. } => *accepted,
             Self::Gone => None,
         }
     }
@@ -196,7 +196,7 @@ pub(crate) async fn actor(
 ) -> Result<Actor, ApiError> {
     let (peer, local, accepted) = match peer {
         Peer::Unix { uid: Some(uid) } => {
-            return Ok(peer::actor((*uid).into(), Via::UnixSocket).await);
+            return Ok(peer::actor(*uid, Via::UnixSocket).await);
         }
         Peer::Unix { uid: None } => {
             return Ok(Actor {
@@ -217,9 +217,9 @@ pub(crate) async fn actor(
         } => (*peer, *local, *accepted),
     };
     match identity {
-        Identity::Fixed(uid) => Ok(peer::actor((*uid).into(), Via::Configured).await),
+        Identity::Fixed(uid) => Ok(peer::actor(*uid, Via::Configured).await),
         Identity::Token(tokens) => match bearer(headers).and_then(|token| tokens.owner(token)) {
-            Some(uid) => Ok(peer::actor(uid.into(), Via::Token).await),
+            Some(uid) => Ok(peer::actor(uid, Via::Token).await),
             None => {
                 let message = "a valid token is required";
                 Err(
@@ -233,7 +233,7 @@ pub(crate) async fn actor(
             // Who has closed or passed on the socket since then is nobody.
             let now = peer::tcp_owner(peer, local).await;
             match now.filter(|_| now == accepted) {
-                Some(uid) => Ok(peer::actor(uid.into(), Via::TcpPeer).await),
+                Some(uid) => Ok(peer::actor(uid, Via::TcpPeer).await),
                 None => Ok(Actor {
                     user: None,
                     via: Via::TcpPeer,
@@ -269,7 +269,7 @@ mod tests {
         Peer::Tcp {
             peer: any,
             local: any,
-            accepted: Some(7),
+            accepted: Some(Uid::new(7)),
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
         ));
         assert!(matches!(
             Identity::parse("fixed:1000", None),
-            Ok(Identity::Fixed(1000))
+            Ok(Identity::Fixed(uid)) if uid == Uid::new(1000)
         ));
         assert!(matches!(
             Identity::parse("token", None),
@@ -319,7 +319,7 @@ mod tests {
             401
         );
         for (value, uid) in [
-            ("Bearer fedcba9876543210", Some(1001)),
+            ("Bearer fedcba9876543210", Some(Uid::new(1001))),
             ("Bearer fedcba987654321", None),
             ("fedcba9876543210", None),
         ] {

@@ -131,10 +131,7 @@ async fn connection<L: Listener>(
 ) {
     let peer = L::peer(&stream).await;
     // Who is nobody gets next to nothing, and counts among all connections only.
-    let of_user = match peer
-        .accepted_uid()
-        .map(|uid| (uid, of_users.take(uid.into())))
-    {
+    let of_user = match peer.accepted_uid().map(|uid| (uid, of_users.take(uid))) {
         Some((uid, Err(Taken { is_news }))) => {
             if is_news {
                 tracing::warn!(

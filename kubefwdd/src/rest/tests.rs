@@ -100,7 +100,7 @@ impl Daemon {
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
-        let (status, _, value) = self.send(Some(0), request("GET", path, None)).await;
+        let (status, _, value) = self.send(Some(0.into()), request("GET", path, None)).await;
         (status, value)
     }
 }
@@ -142,7 +142,7 @@ async fn who_is_not_known_gets_health_only() {
         "/metrics",
         "/api/nothing",
     ] {
-        for uid in [None, Some(4_000_000_123)] {
+        for uid in [None, Some(Uid::new(4_000_000_123))] {
             let (status, _, value) = daemon.send(uid, request("GET", path, None)).await;
             assert_eq!(
                 (status, &value["error"]["code"]),
@@ -257,7 +257,9 @@ async fn every_mistake_is_answered_in_the_envelope() {
         ),
         ("PATCH", "/api/v1/services", None, 405, "BAD_REQUEST"),
     ] {
-        let (status, _, value) = daemon.send(Some(0), request(method, path, body)).await;
+        let (status, _, value) = daemon
+            .send(Some(0.into()), request(method, path, body))
+            .await;
         assert_eq!(status.as_u16(), expected, "{method} {path}: {value}");
         assert_eq!(value["error"]["code"], code, "{method} {path}");
         assert_eq!(
@@ -275,7 +277,9 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("/api/v1/events", "GET,HEAD"),
         ("/api/v1/services/a.b.c/sync", "POST"),
     ] {
-        let (status, headers, _) = daemon.send(Some(0), request("PUT", path, None)).await;
+        let (status, headers, _) = daemon
+            .send(Some(0.into()), request("PUT", path, None))
+            .await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         let mut found: Vec<&str> = headers[header::ALLOW]
             .to_str()
@@ -323,7 +327,9 @@ async fn contexts_with_slashes_reach_their_route() {
                 "is not forwarded",
             ),
         ] {
-            let (status, _, value) = daemon.send(Some(0), request(method, &path, None)).await;
+            let (status, _, value) = daemon
+                .send(Some(0.into()), request(method, &path, None))
+                .await;
             assert_eq!(status, StatusCode::NOT_FOUND);
             let text = value["error"]["message"].as_str().unwrap();
             assert!(text.contains(message), "{path}: {text}");
@@ -421,7 +427,9 @@ async fn a_stream_begins_at_once_and_ends_with_the_daemon() {
     let stop = daemon.stop.clone();
     for path in ["/api/v1/events", "/api/v1/logs/stream?level=error"] {
         let mut request = request("GET", path, None);
-        request.extensions_mut().insert(Peer::Unix { uid: Some(0) });
+        request.extensions_mut().insert(Peer::Unix {
+            uid: Some(0.into()),
+        });
         let response = daemon.router.clone().oneshot(request).await.unwrap();
         assert_eq!(
             response.headers()[header::CONTENT_TYPE],

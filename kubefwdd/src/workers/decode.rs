@@ -154,8 +154,8 @@ mod tests {
             };
             assert!(service(observed).is_err(), "{name:?}");
         }
-        assert!(namespace_key(1, "a\nb", "n").is_err());
-        assert!(namespace_key(1, "c", "n.m").is_err());
+        assert!(namespace_key(1.into(), "a\nb", "n").is_err());
+        assert!(namespace_key(1.into(), "c", "n.m").is_err());
     }
 
     #[test]

@@ -200,7 +200,7 @@ mod tests {
 
     fn user() -> Arc<User> {
         Arc::new(User {
-            uid: 1,
+            uid: 1.into(),
             wanted: watch::Sender::new(false),
             environment: Mutex::default(),
             queue: Mutex::default(),

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_worker_knows_its_user_and_nothing_that_changes_how_it_is_loaded() {
-        let user = peer::account(Uid::current().as_raw()).unwrap();
+        let user = peer::account(nix::unistd::Uid::current().as_raw().into()).unwrap();
         let sent = [
             ("LD_PRELOAD", "/tmp/x.so"),
             ("AWS_PROFILE", "dev"),
