@@ -4,6 +4,7 @@
 //! (`guard`), which keeps other pages and other users out; behind it nothing but decoding, one call, and encoding. The
 //! interface describes itself at `/openapi.yaml`, for people at `/docs`.
 
+mod compat;
 mod docs;
 mod envelope;
 mod extract;
@@ -12,6 +13,7 @@ pub(crate) mod fuzzing;
 mod guard;
 mod identity;
 mod keys;
+mod list;
 mod openapi;
 mod prometheus;
 mod rewrite;
@@ -284,7 +286,6 @@ fn router(
 }
 
 fn guarded(api: Router<Face>, face: Face) -> Router {
-    let scrape = get(prometheus::metrics).route_layer(middleware::from_fn(routes::aside));
     let routed = api
         .route("/", get(docs::root))
         .route("/docs", get(docs::page))
@@ -294,7 +295,7 @@ fn guarded(api: Router<Face>, face: Face) -> Router {
         .route("/docs/icon.svg", get(docs::icon))
         .route("/openapi.json", get(docs::json))
         .route("/openapi.yaml", get(docs::yaml))
-        .route("/metrics", scrape)
+        .route("/metrics", get(prometheus::metrics))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))

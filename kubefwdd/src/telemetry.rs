@@ -127,9 +127,8 @@ impl Telemetry {
         for service in &changes.services {
             let holder = Holder::Service(service.key.clone());
             self.settle(&holder, errors::of_service(service), now);
-            let names = service.refused_names.iter();
-            let names = names.map(refused_name);
-            self.notes.settle(&holder, names, now);
+            let notes = service.refused_names.iter().map(note);
+            self.notes.settle(&holder, notes, now);
             self.meters.sample(service, now);
             let before = old.services.get(&service.key);
             let before = before
@@ -176,7 +175,7 @@ impl Telemetry {
     }
 }
 
-/// A name that a service could not have, as it is noted.
-pub fn refused_name(refused: &RefusedName) -> String {
+/// The note about a name that a service did not get.
+pub fn note(refused: &RefusedName) -> String {
     format!("name {}: {}", refused.name, refused.reason)
 }

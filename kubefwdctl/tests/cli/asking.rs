@@ -14,6 +14,7 @@ fn forwarding() -> Script {
     mapped.refused_names = vec![RefusedName {
         name: "api".to_owned(),
         reason: "other.real was first".to_owned(),
+        ..RefusedName::default()
     }];
     Script {
         list: snapshot(

@@ -1,11 +1,15 @@
-//! What is wrong, since when, and what mends it.
+//! What is wrong, since when, and how to fix it.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use kubefwd_model::{Finding, RefusedName, Service, ServiceStatus, Severity, Uid, WorkerState};
 
 use super::{Control, RestStatus};
 use crate::telemetry::errors::Holder;
-use crate::telemetry::refused_name;
+use crate::telemetry::note;
 use kubefwd_core::policy::{Actor, GROUP};
 use kubefwd_core::state::{DeniedPeer, shown};
-use kubefwd_model::{Finding, ServiceStatus, Severity, Uid, WorkerState};
 
 impl Control {
     /// Looks at the daemon, the hosts file, REST, and the caller's forwards.
@@ -42,7 +46,11 @@ impl Control {
             }
             let holder = Holder::Namespace(namespace.key.clone());
             for note in &namespace.notes {
-                findings.push(self.note(&holder, note.clone()));
+                let since = self.telemetry().notes.since(&holder, note);
+                findings.push(Finding {
+                    since: since.map(Into::into),
+                    ..finding(Severity::Note, &subject, note.clone(), "")
+                });
             }
         }
         let services = view.services.values().filter(|s| actor.sees(s.key.uid));
@@ -77,22 +85,11 @@ impl Control {
                 }
             }
             let holder = Holder::Service(service.key.clone());
-            for refused in &service.refused_names {
-                findings.push(self.note(&holder, refused_name(refused)));
-            }
+            let since =
+                |refused: &RefusedName| self.telemetry().notes.since(&holder, &note(refused));
+            findings.extend(refused_names(service, since));
         }
         findings
-    }
-
-    /// Something worth knowing, since it is so; what to do about it follows a semicolon.
-    fn note(&self, holder: &Holder, text: String) -> Finding {
-        let since = self.telemetry().notes.since(holder, &text);
-        let (message, hint) = text.split_once("; ").unwrap_or((&text, ""));
-        let subject = holder.to_string();
-        Finding {
-            since: since.map(Into::into),
-            ..finding(Severity::Note, &subject, message.to_owned(), hint)
-        }
     }
 
     fn daemon_findings(&self) -> Vec<Finding> {
@@ -186,6 +183,29 @@ fn refused(peer: Option<Uid>, seen: &DeniedPeer) -> Finding {
     }
 }
 
+/// Names that a service did not get: one finding for all that have the same reason.
+fn refused_names(
+    service: &Service,
+    since: impl Fn(&RefusedName) -> Option<SystemTime>,
+) -> Vec<Finding> {
+    let mut by_reason: BTreeMap<(&str, &str), Vec<&RefusedName>> = BTreeMap::new();
+    for refused in &service.refused_names {
+        let reason = (refused.reason.as_str(), refused.hint.as_str());
+        by_reason.entry(reason).or_default().push(refused);
+    }
+    let subject = service.key.to_string();
+    let each = by_reason.into_iter().map(|((reason, hint), refused)| {
+        let names: Vec<&str> = refused.iter().map(|refused| &*refused.name).collect();
+        let what = if names.len() == 1 { "name" } else { "names" };
+        let message = format!("{what} {}: {reason}", names.join(", "));
+        Finding {
+            since: refused.into_iter().filter_map(&since).min().map(Into::into),
+            ..finding(Severity::Note, &subject, message, hint)
+        }
+    });
+    each.collect()
+}
+
 fn finding(severity: Severity, subject: &str, message: String, hint: &str) -> Finding {
     let (subject, hint) = (subject.to_owned(), hint.to_owned());
     Finding {
@@ -194,5 +214,43 @@ fn finding(severity: Severity, subject: &str, message: String, hint: &str) -> Fi
         message,
         hint,
         since: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rest::samples;
+
+    #[test]
+    fn names_refused_for_one_reason_are_one_finding() {
+        let mut service = samples::service(1.into(), "api", "shop", "kind");
+        let refused = |name: &str, reason: &str| RefusedName {
+            name: name.to_owned(),
+            reason: reason.to_owned(),
+            hint: "do this".to_owned(),
+        };
+        service.refused_names = vec![
+            refused("api", "taken"),
+            refused("api.shop", "taken"),
+            refused("api.local", "not allowed"),
+        ];
+        let since = |refused: &RefusedName| {
+            let seconds = refused.name.len() as u64;
+            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        };
+        let findings = refused_names(&service, since);
+        let texts: Vec<&str> = findings.iter().map(|found| &*found.message).collect();
+        assert_eq!(
+            texts,
+            ["name api.local: not allowed", "names api, api.shop: taken"]
+        );
+        assert_eq!(findings[1].hint, "do this");
+        assert_eq!(
+            findings[1].since,
+            since(&service.refused_names[0]).map(Into::into)
+        );
     }
 }

@@ -35,6 +35,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::task::spawn_blocking;
 
 use super::Face;
 use super::envelope::ApiError;
@@ -79,22 +80,24 @@ pub(crate) async fn metrics(
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut registry = Registry::with_prefix("kubefwd");
-    registry.register_collector(Box::new(Scrape::new(&face, &caller)));
-    let mut body = String::new();
-    text::encode(&mut body, &registry)
-        .map_err(|error| ApiError::defect(&format!("cannot write metrics: {error}")))?;
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());
-    Ok(
-        match accepted.any(|value| value.contains("application/openmetrics-text")) {
-            true => ([(header::CONTENT_TYPE, OPEN)], body).into_response(),
-            false => ([(header::CONTENT_TYPE, CLASSIC)], classic(&body)).into_response(),
-        },
-    )
+    let open = accepted.any(|value| value.contains("application/openmetrics-text"));
+    let scrape = Scrape::new(&face, &caller);
+    // Thousands of series take a while: the runtime has other things to do.
+    let written = spawn_blocking(move || {
+        let text = scrape.encode()?;
+        Ok::<_, fmt::Error>(if open { text } else { classic(&text) })
+    });
+    match written.await {
+        Ok(Ok(text)) => {
+            let kind = if open { OPEN } else { CLASSIC };
+            Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+        }
+        Ok(Err(error)) => Err(ApiError::defect(&format!("cannot write metrics: {error}"))),
+        Err(_) => Err(ApiError::unavailable("the daemon is stopping")),
+    }
 }
-
-/// What can never be forwarded is no error here: nobody wants to be told again and again.
 
 /// The same in the older format: there a counter has its whole name everywhere, an info is a gauge, and there are neither
 /// units nor an end.
@@ -180,6 +183,14 @@ impl Scrape {
             }
         }
         scrape
+    }
+
+    fn encode(self) -> Result<String, fmt::Error> {
+        let mut registry = Registry::with_prefix("kubefwd");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        text::encode(&mut text, &registry)?;
+        Ok(text)
     }
 
     fn write(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
@@ -431,17 +442,22 @@ impl Writer<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use kubefwd_model::FirstByte;
+
     use super::*;
     use crate::rest::samples;
 
     #[test]
     fn names_units_and_labels_are_as_documented() {
         let mut forward = samples::forward("api.shop.kind.api-6f.80", 80);
-        (forward.traffic.opened, forward.traffic.first_bytes) = (3, 2);
-        forward.traffic.first_byte_us = 1_500_000;
+        forward.traffic.opened = 3;
+        forward.traffic.first_byte = FirstByte {
+            sum_us: 1_500_000,
+            count: 2,
+        };
         let service = model::Service {
             forwards: vec![forward],
-            ..samples::service(1, "api", "shop", "a\"b")
+            ..samples::service(1.into(), "api", "shop", "a\"b")
         };
         let totals = Totals {
             bytes_in: 20,
@@ -460,17 +476,14 @@ mod tests {
             errors: 0,
             hosts_entries: 2,
             hosts_writes: 7,
-            restarts: vec![(1000, 1)],
+            restarts: vec![(1000.into(), 1)],
             used: vec![Used {
                 service: Arc::new(service),
                 totals,
                 http,
             }],
         };
-        let mut registry = Registry::with_prefix("kubefwd");
-        registry.register_collector(Box::new(scrape));
-        let mut body = String::new();
-        text::encode(&mut body, &registry).unwrap();
+        let body = scrape.encode().unwrap();
         for line in [
             "kubefwd_build_info{version=\"1.2.3\"} 1",
             "kubefwd_uptime_seconds 5.0",
@@ -511,8 +524,6 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# HELP "));
         let written: Vec<&str> = helps.filter_map(|help| help.split(' ').next()).collect();
         assert_eq!(written, documented);
-        assert_eq!(status(ServiceStatus::Unsupported), "unsupported");
-        assert_eq!(status(ServiceStatus::Error), "error");
         assert!(
             !classic.contains("EOF") && !classic.contains("# UNIT"),
             "{classic}"

@@ -5,6 +5,7 @@
 pub(crate) mod adding;
 pub(crate) mod analysis;
 pub(crate) mod diagnostics;
+pub(crate) mod errors;
 pub(crate) mod forwards;
 pub(crate) mod history;
 pub(crate) mod http;

@@ -308,12 +308,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_answer_comes_with_the_last_service_or_names_it() {
         let mut view = View::default();
-        samples::add(&mut view, samples::service(1, "api", "shop", "kind"));
-        let mut slow = samples::service(1, "db", "shop", "kind");
-        (slow.state, slow.reason) = (ServiceStatus::Pending, "no pod is ready".to_owned());
+        samples::add(&mut view, samples::service(1.into(), "api", "shop", "kind"));
+        let mut slow = samples::service(1.into(), "db", "shop", "kind");
+        (slow.status, slow.status_reason) = (ServiceStatus::Pending, "no pod is ready".to_owned());
         samples::add(&mut view, slow.clone());
-        let mut hopeless = samples::service(1, "udp", "shop", "kind");
-        hopeless.state = ServiceStatus::Unsupported;
+        let mut hopeless = samples::service(1.into(), "udp", "shop", "kind");
+        hopeless.status = ServiceStatus::Unsupported;
         samples::add(&mut view, hopeless);
         let (sender, views) = watch::channel(Arc::new(view.clone()));
         let target = Target::Namespace(slow.key.namespace_key());
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(error.status, StatusCode::CONFLICT);
 
         let waiting = tokio::spawn(async move { until_active(views, &target, wait).await.is_ok() });
-        slow.state = ServiceStatus::Active;
+        slow.status = ServiceStatus::Active;
         samples::add(&mut view, slow);
         sender.send_replace(Arc::new(view));
         assert!(waiting.await.unwrap());

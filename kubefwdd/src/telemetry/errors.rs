@@ -10,28 +10,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use kubefwd_model as model;
-use kubefwd_model::{Failure, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid, WorkerState};
+use kubefwd_model::{
+    Component, Failure, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid, WorkerState,
+};
 
 use super::rings::{Record, Rings};
 use kubefwd_core::state::WorkerView;
 
 /// Errors kept for each user.
 pub const PER_USER: usize = 500;
-
-/// Which part of the whole failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Component {
-    /// A tunnel to a pod, or the process that keeps it.
-    Connection,
-    /// The cluster and its API.
-    Kubernetes,
-    /// The user's credentials or kubeconfig.
-    Credentials,
-    /// The hosts file.
-    Hosts,
-    /// Addresses and ports of this machine.
-    Network,
-}
 
 /// What has errors.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -124,21 +111,6 @@ impl fmt::Display for Holder {
             Self::Namespace(key) => key.fmt(f),
             Self::Service(key) => key.fmt(f),
             Self::Worker(uid) => write!(f, "worker of uid {uid}"),
-        }
-    }
-}
-
-// === impl Component ===
-
-impl Component {
-    /// The word in REST.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Kubernetes => "kubernetes",
-            Self::Credentials => "credentials",
-            Self::Hosts => "hosts",
-            Self::Network => "network",
         }
     }
 }
@@ -361,10 +333,10 @@ mod tests {
     #[test]
     fn an_error_keeps_its_time_until_it_is_over() {
         let log = ErrorLog::default();
-        let holder = Holder::Worker(7);
+        let holder = Holder::Worker(7.into());
         log.settle(&holder, vec![found(80, "a"), found(81, "b")], at(1));
         log.settle(&holder, vec![found(81, "b"), found(80, "c")], at(2));
-        let open = log.open(10, |uid| uid == 7);
+        let open = log.open(10, |uid| uid == 7.into());
         let texts: Vec<_> = open
             .iter()
             .map(|e| (e.found.message.as_str(), e.time))
@@ -383,14 +355,21 @@ mod tests {
     #[test]
     fn one_user_cannot_push_out_another() {
         let log = ErrorLog::default();
-        log.settle(&Holder::Worker(1), vec![found(1, "mine")], at(0));
+        log.settle(&Holder::Worker(1.into()), vec![found(1, "mine")], at(0));
         for n in 0..2 * PER_USER as u64 {
-            log.settle(&Holder::Worker(2), vec![found(1, &n.to_string())], at(n));
+            log.settle(
+                &Holder::Worker(2.into()),
+                vec![found(1, &n.to_string())],
+                at(n),
+            );
         }
-        assert_eq!(log.newest(10, |uid| uid == 1)[0].found.message, "mine");
+        assert_eq!(
+            log.newest(10, |uid| uid == 1.into())[0].found.message,
+            "mine"
+        );
         assert_eq!(log.count(|_| true), PER_USER + 1);
         // What is open outlives what is over.
-        assert_eq!(log.open(10, |uid| uid == 2).len(), 1);
+        assert_eq!(log.open(10, |uid| uid == 2.into()).len(), 1);
     }
 
     #[test]

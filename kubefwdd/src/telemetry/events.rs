@@ -127,18 +127,20 @@ impl<T> Ring<T> {
 mod tests {
     use std::time::SystemTime;
 
+    use kubefwd_model::{ContextName, EventKind, NamespaceKey, NamespaceName};
+
     use super::*;
 
     fn event(message: usize) -> Event {
         let namespace = NamespaceKey {
-            uid: 1,
+            uid: 1.into(),
             context: ContextName::parse("c").unwrap(),
             namespace: NamespaceName::parse("n").unwrap(),
         };
         Event {
-            time: SystemTime::UNIX_EPOCH,
+            time: SystemTime::UNIX_EPOCH.into(),
             kind: EventKind::NamespaceAdded,
-            uid: 1,
+            uid: 1.into(),
             namespace,
             service: None,
             forward: None,

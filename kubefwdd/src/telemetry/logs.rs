@@ -165,8 +165,8 @@ mod tests {
     fn a_line_is_taken_once_with_its_fields() {
         let (ring, layer) = super::super::log_ring();
         let subscriber = tracing_subscriber::registry().with(layer);
+        let uid = Uid::new(1000);
         tracing::subscriber::with_default(subscriber, || {
-            let uid = 1000_u32;
             tracing::warn!(
                 uid = uid.get(),
                 service = "api.shop.kind",
@@ -184,7 +184,7 @@ mod tests {
         );
         assert_eq!(
             (line.uid, line.service.as_deref()),
-            (Some(1000), Some("api.shop.kind"))
+            (Some(uid), Some("api.shop.kind"))
         );
         assert_eq!(line.fields, [("attempt", "3".to_owned())]);
     }
@@ -195,13 +195,13 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("before");
-            ring.clear_for(7);
+            ring.clear_for(7.into());
             tracing::info!("after");
         });
         let seen = |uid| {
             let cleared = ring.cleared_by(Some(uid));
             ring.newest(10, |line| line.id > cleared).len()
         };
-        assert_eq!((seen(7), seen(8)), (1, 2));
+        assert_eq!((seen(7.into()), seen(8.into())), (1, 2));
     }
 }

@@ -320,7 +320,7 @@ mod tests {
         forward.traffic.bytes_in = bytes;
         model::Service {
             forwards: vec![forward],
-            ..service(0, "api", "shop", "kind")
+            ..service(0.into(), "api", "shop", "kind")
         }
     }
 
@@ -331,10 +331,15 @@ mod tests {
             meters.sample(&moved(80, second * 1_000), second * 1_000);
         }
         let service = moved(80, 20_000);
-        let (_, rates) = meters.read(20_100).service(&service);
-        assert_eq!((rates.rate_in, rates.avg_rate_in), (1_000.0, 1_000.0));
-        let (_, later) = meters.read(25_000).service(&service);
-        assert_eq!((later.rate_in, later.avg_rate_in), (0.0, 500.0));
+        let rates = |at| {
+            let reading = meters.read(at);
+            let forward = reading.forward_rates(&service.key, &service.forwards[0]);
+            let (_, sum) = reading.service(&service);
+            assert_eq!(sum, forward.now);
+            (sum.rate_in, forward.avg_rate_in)
+        };
+        assert_eq!(rates(20_100), (1_000.0, 1_000.0));
+        assert_eq!(rates(25_000), (0.0, 500.0));
         let (_, much_later) = meters.read(40_000).service(&service);
         assert_eq!(much_later, Rates::default());
     }
@@ -349,8 +354,10 @@ mod tests {
             meters.sample(&moved(80, second * 1_000), second * 1_000);
         }
         let service = moved(80, 20_000);
-        let (_, rates) = meters.read(20_100).service(&service);
-        assert_eq!((rates.rate_in, rates.avg_rate_in), (1_000.0, 1_000.0));
+        let reading = meters.read(20_100);
+        let rates = reading.forward_rates(&service.key, &service.forwards[0]);
+        assert_eq!((rates.now.rate_in, rates.avg_rate_in), (1_000.0, 1_000.0));
+        drop(reading);
         let (_, later) = meters.read(40_000).service(&service);
         assert_eq!(later, Rates::default());
     }

@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_note_keeps_its_time_while_it_is_shown() {
         let notes = Notes::default();
-        let (holder, at) = (Holder::Worker(7), |n| {
+        let (holder, at) = (Holder::Worker(7.into()), |n| {
             SystemTime::UNIX_EPOCH + Duration::from_secs(n)
         });
         notes.settle(&holder, ["a".to_owned()], at(1));

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use kubefwd_model::{ContextName, NamespaceName, ServiceKey, ServiceName, Uid};
+use kubefwd_model::{ContextName, NamespaceName, ServiceKey, ServiceName, Trigger, Uid};
 use kubefwd_proto::{time::system_time, worker::v1 as wire};
 
 use super::rings::{Record, Rings};
@@ -32,17 +32,6 @@ pub struct Reconnection {
     pub duration: Duration,
     /// Why it did not work; `None` when it did.
     pub error: Option<String>,
-}
-
-/// Why a tunnel was opened anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trigger {
-    /// It was lost.
-    Auto,
-    /// Somebody asked for it.
-    Manual,
-    /// Somebody asked to look at the cluster afresh.
-    Sync,
 }
 
 /// The reconnections of everybody.
@@ -143,15 +132,15 @@ mod tests {
     #[test]
     fn each_user_has_a_bounded_ring() {
         let log = Reconnections::default();
-        log.reported(1, &report("api", ""));
+        log.reported(1.into(), &report("api", ""));
         for _ in 0..2 * PER_USER {
-            log.reported(2, &report("db", "refused\u{1b}[0m"));
+            log.reported(2.into(), &report("db", "refused\u{1b}[0m"));
         }
-        log.reported(2, &report("not a name", ""));
+        log.reported(2.into(), &report("not a name", ""));
         assert_eq!(log.count(|_| true), PER_USER + 1);
-        let own = log.newest(10, |uid| uid == 1);
+        let own = log.newest(10, |uid| uid == 1.into());
         assert_eq!((own.len(), &own[0].error), (1, &None));
-        let newest = log.of(&log.newest(1, |uid| uid == 2)[0].service, 3);
+        let newest = log.of(&log.newest(1, |uid| uid == 2.into())[0].service, 3);
         assert!(newest.len() == 3 && newest[0].id > newest[1].id);
         assert_eq!(newest[0].error.as_deref(), Some("refused [0m"));
     }

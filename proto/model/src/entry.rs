@@ -12,7 +12,19 @@ use crate::{
     NamespaceStatus, Service, ServiceKey, ServiceName, Uid,
 };
 
-/// Which service: the names that its key is made of.
+/// The names that the key of a namespace is made of.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NamespaceId<'a> {
+    /// The namespace.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    pub namespace: &'a NamespaceName,
+    /// Its context.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
+    pub context: &'a ContextName,
+}
+
+/// The names that the key of a service is made of.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -21,23 +33,57 @@ pub struct ServiceId<'a> {
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
     pub service_name: &'a ServiceName,
     /// Its namespace.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
-    pub namespace: &'a NamespaceName,
-    /// Its context.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
-    pub context: &'a ContextName,
+    #[serde(flatten)]
+    pub namespace: NamespaceId<'a>,
 }
 
-/// Bytes in both directions.
+/// Where a forward listens and which pod serves it. The published contract has ports as text.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Route<'a> {
+    /// The pod that serves, or served last; empty while none is known.
+    #[cfg_attr(feature = "openapi", schema(example = "api-6f"))]
+    pub pod_name: &'a str,
+    /// The address it listens on.
+    #[serde(rename = "localIP")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "127.1.27.1"))]
+    pub local_ip: Ipv4Addr,
+    /// The port it listens on.
+    #[serde(serialize_with = "as_text")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "80"))]
+    pub local_port: u16,
+    /// The pod's port; 0 while unknown.
+    #[serde(serialize_with = "as_text")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "8080"))]
+    pub pod_port: u16,
+}
+
+/// What a service moved, or several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Totals {
     /// Bytes from pods, including pods that are gone.
     #[serde(rename = "totalBytesIn")]
+    #[cfg_attr(feature = "openapi", schema(example = 1048576))]
     pub bytes_in: u64,
     /// Bytes to pods, including pods that are gone.
     #[serde(rename = "totalBytesOut")]
+    #[cfg_attr(feature = "openapi", schema(example = 524288))]
+    pub bytes_out: u64,
+}
+
+/// Bytes in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Bytes {
+    /// From pods.
+    #[cfg_attr(feature = "openapi", schema(example = 2048))]
+    pub bytes_in: u64,
+    /// To pods.
+    #[cfg_attr(feature = "openapi", schema(example = 512))]
     pub bytes_out: u64,
 }
 
@@ -47,8 +93,10 @@ pub struct Totals {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rates {
     /// From pods.
+    #[cfg_attr(feature = "openapi", schema(example = 1024.0))]
     pub rate_in: f64,
     /// To pods.
+    #[cfg_attr(feature = "openapi", schema(example = 512.0))]
     pub rate_out: f64,
 }
 
@@ -61,8 +109,10 @@ pub struct ForwardRates {
     #[serde(flatten)]
     pub now: Rates,
     /// From the pod, over ten seconds.
+    #[cfg_attr(feature = "openapi", schema(example = 900.0))]
     pub avg_rate_in: f64,
     /// To the pod, over ten seconds.
+    #[cfg_attr(feature = "openapi", schema(example = 400.0))]
     pub avg_rate_out: f64,
 }
 
@@ -105,6 +155,8 @@ pub struct ForwardEntry<'a> {
     id: ServiceId<'a>,
     headless: bool,
     #[serde(flatten)]
+    route: Route<'a>,
+    #[serde(flatten)]
     forward: &'a Forward,
     #[serde(flatten)]
     rates: Option<ForwardRates>,
@@ -119,10 +171,8 @@ pub struct NamespaceEntry<'a> {
     #[serde(serialize_with = "as_display")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop.kind"))]
     key: &'a NamespaceKey,
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
-    namespace: &'a NamespaceName,
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
-    context: &'a ContextName,
+    #[serde(flatten)]
+    id: NamespaceId<'a>,
     owner: Uid,
     service_count: usize,
     active_count: usize,
@@ -132,10 +182,10 @@ pub struct NamespaceEntry<'a> {
     details: &'a Namespace,
 }
 
-/// The key of a service, or of one pod of it.
+/// The key of a service, or of one pod of a headless one.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
-    /// The pod, if only that part of the service is meant.
+    /// The pod.
     pub pod: Option<&'a str>,
     /// The service.
     pub service: &'a ServiceKey,
@@ -157,10 +207,7 @@ impl<'a> ServiceEntry<'a> {
             None => (None, &[][..]),
         };
         Self {
-            key: Key {
-                pod: None,
-                service: &service.key,
-            },
+            key: (&service.key).into(),
             id: ServiceId::from(&service.key),
             owner: service.key.uid,
             service,
@@ -206,6 +253,7 @@ impl<'a> ForwardEntry<'a> {
             service_key: &service.key,
             id: ServiceId::from(&service.key),
             headless: service.headless,
+            route: forward.into(),
             forward,
             rates,
             protocol: "TCP",
@@ -221,8 +269,7 @@ impl<'a> NamespaceEntry<'a> {
         let key = &namespace.key;
         Self {
             key,
-            namespace: &key.namespace,
-            context: &key.context,
+            id: key.into(),
             owner: key.uid,
             service_count: sums.services,
             active_count: sums.services_active,
@@ -233,14 +280,34 @@ impl<'a> NamespaceEntry<'a> {
     }
 }
 
-// === impl ServiceId ===
+impl<'a> From<&'a NamespaceKey> for NamespaceId<'a> {
+    fn from(key: &'a NamespaceKey) -> Self {
+        Self {
+            namespace: &key.namespace,
+            context: &key.context,
+        }
+    }
+}
 
 impl<'a> From<&'a ServiceKey> for ServiceId<'a> {
     fn from(key: &'a ServiceKey) -> Self {
         Self {
             service_name: &key.service,
-            namespace: &key.namespace,
-            context: &key.context,
+            namespace: NamespaceId {
+                namespace: &key.namespace,
+                context: &key.context,
+            },
+        }
+    }
+}
+
+impl<'a> From<&'a Forward> for Route<'a> {
+    fn from(forward: &'a Forward) -> Self {
+        Self {
+            pod_name: &forward.pod,
+            local_ip: forward.address,
+            local_port: forward.local_port,
+            pod_port: forward.pod_port,
         }
     }
 }
@@ -282,6 +349,12 @@ impl Rates {
 
 // === impl Key ===
 
+impl<'a> From<&'a ServiceKey> for Key<'a> {
+    fn from(service: &'a ServiceKey) -> Self {
+        Self { pod: None, service }
+    }
+}
+
 impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(pod) = self.pod {
@@ -302,4 +375,8 @@ fn as_display<T: fmt::Display + ?Sized, S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+pub(crate) fn as_text<S: Serializer>(number: &u16, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
 }

@@ -1,5 +1,7 @@
 //! What happened to namespaces, services, forwards and pods.
 
+use serde::Serialize;
+
 use crate::words::words;
 use crate::{NamespaceKey, ServiceKey, Time, Uid};
 
@@ -30,22 +32,35 @@ words! {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Serialized without its keys: each interface shows them in its own way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// When it happened.
+    #[serde(rename = "timestamp")]
     pub time: Time,
     /// What happened.
+    #[serde(rename = "type")]
     pub kind: EventKind,
     /// The user it concerns.
+    #[serde(skip)]
     pub uid: Uid,
     /// The namespace it concerns.
+    #[serde(skip)]
     pub namespace: NamespaceKey,
     /// The service it concerns.
+    #[serde(skip)]
     pub service: Option<ServiceKey>,
     /// The key of the forward it concerns.
+    #[serde(rename = "forwardKey", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "api.shop.kind.api-6f.80"))]
     pub forward: Option<String>,
     /// The pod it concerns.
+    #[serde(rename = "podName", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "api-6f"))]
     pub pod: Option<String>,
     /// One sentence for people.
+    #[cfg_attr(feature = "openapi", schema(example = "api.shop.kind is forwarded"))]
     pub message: String,
 }

@@ -58,6 +58,22 @@ words! {
     }
 }
 
+words! {
+    /// What part of the system failed.
+    pub enum Component {
+        /// A tunnel to a pod, or the process that keeps it.
+        Connection = "connection",
+        /// The cluster and its API.
+        Kubernetes = "kubernetes",
+        /// The user's credentials or kubeconfig.
+        Credentials = "credentials",
+        /// The hosts file.
+        Hosts = "hosts",
+        /// Addresses and ports of this machine.
+        Network = "network",
+    }
+}
+
 /// What went wrong, why, and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -70,6 +86,22 @@ pub struct Failure {
     /// What to do next; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hint: String,
+}
+
+/// The schema of a failure beside other fields: all of it or nothing.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = Failure)]
+#[expect(dead_code, reason = "only describes what `Failure` writes")]
+pub(crate) struct MaybeFailure {
+    /// For programs.
+    reason: Option<Reason>,
+    /// What went wrong and why, for people.
+    #[schema(example = "the pod refused the connection to port 8080")]
+    error: Option<String>,
+    /// What to do next.
+    #[schema(example = "check its pods with kubectl")]
+    hint: Option<String>,
 }
 
 // === impl Failure ===

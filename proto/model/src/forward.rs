@@ -30,7 +30,7 @@ pub struct ListenerId(pub u64);
 
 /// One listening port.
 ///
-/// Serialized without its service: [`crate::entry::ForwardEntry`] adds it.
+/// Serialized without its service and route: [`crate::entry::ForwardEntry`] adds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -42,29 +42,27 @@ pub struct Forward {
     #[serde(skip)]
     pub listener: ListenerId,
     /// The pod that serves, or served last; empty while none is known.
-    #[serde(rename = "podName")]
+    #[serde(skip)]
     pub pod: String,
     /// Its container.
     #[serde(rename = "containerName", skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = "api"))]
     pub container: String,
     /// The address it listens on.
-    #[serde(rename = "localIP")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "127.1.27.1"))]
+    #[serde(skip)]
     pub address: Ipv4Addr,
     /// The port it listens on.
-    #[serde(serialize_with = "crate::as_text")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "80"))]
+    #[serde(skip)]
     pub local_port: u16,
     /// The service's port.
-    #[serde(serialize_with = "crate::as_text")]
+    #[serde(serialize_with = "crate::entry::as_text")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "80"))]
     pub service_port: u16,
     /// The name of that port; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub port_name: String,
     /// The pod's port; 0 while unknown.
-    #[serde(serialize_with = "crate::as_text")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "8080"))]
+    #[serde(skip)]
     pub pod_port: u16,
     /// Belongs to one pod of a headless service.
     pub pod_address: bool,
@@ -76,7 +74,7 @@ pub struct Forward {
     pub status: ForwardStatus,
     /// Why it does not; set exactly when the status is [`ForwardStatus::Error`].
     #[serde(flatten)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Failure>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::failure::MaybeFailure))]
     pub failure: Option<Box<Failure>>,
     /// When it started listening.
     pub started_at: Time,

@@ -16,6 +16,7 @@ mod keys;
 mod names;
 mod namespace;
 mod options;
+mod reconnection;
 mod service;
 pub mod text;
 mod time;
@@ -26,31 +27,19 @@ mod worker;
 pub use context::ContextName;
 pub use counts::Counts;
 pub use event::{Event, EventKind};
-pub use failure::{Failure, Reason};
+pub use failure::{Component, Failure, Reason};
 pub use finding::{Finding, Health, Severity};
 pub use forward::{FirstByte, Forward, ForwardStatus, ListenerId, Traffic};
 pub use keys::{DottedKey, KeyMatch, NamespaceKey, ServiceKey, UnitKey};
 pub use names::{DnsLabel, HostName, NameError, NamespaceName, PodName, ServiceName};
 pub use namespace::{Namespace, NamespaceStatus, Selection};
 pub use options::{Balance, Options};
+pub use reconnection::Trigger;
 pub use service::{RefusedName, Service, ServiceStatus};
 pub use time::Time;
 pub use uid::Uid;
 pub use words::UnknownWord;
 pub use worker::{Worker, WorkerState};
-
-/// For `skip_serializing_if`.
-pub(crate) fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-/// Numbers that the published contract writes as text.
-pub(crate) fn as_text<S: serde::Serializer>(
-    number: &u16,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(number)
-}
 
 /// Lists that several snapshots share.
 pub(crate) fn as_list<T: serde::Serialize, S: serde::Serializer>(

@@ -38,13 +38,12 @@ pub struct Namespace {
     pub attached: bool,
     /// Why it cannot be watched; set exactly when the status is [`NamespaceStatus::Failed`].
     #[serde(flatten)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Failure>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::failure::MaybeFailure))]
     pub failure: Option<Box<Failure>>,
     /// When it began to fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_since: Option<Time>,
     /// What works differently than usual.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 

@@ -40,9 +40,11 @@ pub struct Service {
     pub status: ServiceStatus,
     /// Why it is not (fully) active; empty when it is.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = "no pod is ready"))]
     pub status_reason: String,
     /// What to do about that; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = "check its pods with kubectl"))]
     pub hint: String,
     /// Its own address, once it has one.
     #[serde(skip)]
@@ -51,7 +53,6 @@ pub struct Service {
     #[serde(skip)]
     pub hostnames: Arc<[HostName]>,
     /// Names it asked for and did not get.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused_names: Vec<RefusedName>,
     /// Its forwards, by pod and local port.
     #[serde(skip)]
@@ -61,10 +62,9 @@ pub struct Service {
     /// Pods behind it, ready or not.
     pub total_pods: u32,
     /// Ports that cannot be forwarded, with the reason.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = json!(["53/UDP: Kubernetes forwards TCP only"])))]
     pub skipped_ports: Vec<String>,
     /// HTTP requests in its traffic are recorded.
-    #[serde(skip_serializing_if = "crate::is_false")]
     pub capture: bool,
     /// When it was first seen.
     #[serde(skip)]
@@ -81,9 +81,13 @@ pub struct RefusedName {
     /// Why it was refused.
     #[cfg_attr(
         feature = "openapi",
-        schema(example = "db.shop.other (uid 1000) has it: it came first")
+        schema(example = "already taken by db.shop.other (uid 1000)")
     )]
     pub reason: String,
+    /// What to do about that; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = "use a longer form of the name"))]
+    pub hint: String,
 }
 
 // === impl Service ===

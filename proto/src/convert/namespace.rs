@@ -1,5 +1,6 @@
 //! Namespaces and their sums.
 
+use kubefwd_model::entry::Totals;
 use kubefwd_model::{
     ContextName, Counts, Failure, Namespace, NamespaceKey, NamespaceName, NamespaceStatus, Uid,
 };
@@ -70,8 +71,8 @@ impl From<Counts> for pb::Counts {
             forwards: number(counts.forwards),
             forwards_active: number(counts.forwards_active),
             errors: number(counts.errors),
-            bytes_in: counts.bytes_in,
-            bytes_out: counts.bytes_out,
+            bytes_in: counts.totals.bytes_in,
+            bytes_out: counts.totals.bytes_out,
         }
     }
 }
@@ -86,8 +87,10 @@ impl From<pb::Counts> for Counts {
             forwards: number(counts.forwards),
             forwards_active: number(counts.forwards_active),
             errors: number(counts.errors),
-            bytes_in: counts.bytes_in,
-            bytes_out: counts.bytes_out,
+            totals: Totals {
+                bytes_in: counts.bytes_in,
+                bytes_out: counts.bytes_out,
+            },
         }
     }
 }

@@ -37,7 +37,7 @@ impl From<&Service> for pb::Service {
             local_ip: service.address.map(|ip| ip.to_string()).unwrap_or_default(),
             hostnames: service.hostnames.iter().map(ToString::to_string).collect(),
             refused_names: refused
-                .map(|RefusedName { name, reason }| pb::RefusedName { name, reason })
+                .map(|RefusedName { name, reason, hint }| pb::RefusedName { name, reason, hint })
                 .collect(),
             forwards: service.forwards.iter().map(Into::into).collect(),
             ready_pods: service.ready_pods,
@@ -73,7 +73,7 @@ impl TryFrom<&pb::Service> for Service {
             address,
             hostnames: hostnames(&service.hostnames)?,
             refused_names: refused
-                .map(|pb::RefusedName { name, reason }| RefusedName { name, reason })
+                .map(|pb::RefusedName { name, reason, hint }| RefusedName { name, reason, hint })
                 .collect(),
             forwards: forwards.collect::<Result<_, _>>()?,
             ready_pods: service.ready_pods,

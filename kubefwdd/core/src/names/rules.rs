@@ -4,6 +4,7 @@
 //! kubeconfig decides what services, namespaces and contexts are called. Without these rules a
 //! namespace `com` with a service `github` would take over `github.com`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -87,52 +88,63 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "name {} refused: {}", self.name, self.why())
+        write!(
+            f,
+            "name {} refused: {}; {}",
+            self.name,
+            self.why(),
+            self.hint()
+        )
     }
 }
 
 impl Refusal {
-    /// Why the name was refused and what to do, for where the name stands beside it.
-    pub fn why(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| self.write_why(f))
+    /// Why the name was refused.
+    pub fn why(&self) -> Cow<'static, str> {
+        match self.reason {
+            RefusalReason::Loopback => "it means this machine itself".into(),
+            RefusalReason::MachineName => "it is this machine's own name".into(),
+            RefusalReason::ContainerHost => "containers use it to reach their host".into(),
+            RefusalReason::ConfigurationSource => {
+                "programs fetch credentials or proxy settings from it".into()
+            }
+            RefusalReason::Api => "it is the name of kubefwd's own API".into(),
+            RefusalReason::HostsLine => {
+                "another line in your hosts file has it, and kubefwd never touches that line".into()
+            }
+            RefusalReason::TopLevelDomain => format!(
+                "\".{}\" is a top-level domain of the internet, so it could hide a real site",
+                self.name.last_label()
+            )
+            .into(),
+            RefusalReason::Numeric => {
+                "programs parse a name that ends in a number as an IP address".into()
+            }
+        }
     }
 
-    fn write_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, reason } = self;
-        match reason {
-            RefusalReason::Loopback => {
-                f.write_str("it means this machine itself; rename the service or use a longer form")
+    /// What to do about it.
+    pub fn hint(&self) -> Cow<'static, str> {
+        match self.reason {
+            RefusalReason::Loopback => "rename the service or use a longer form".into(),
+            RefusalReason::MachineName => "use a longer form of the service's name".into(),
+            RefusalReason::ContainerHost | RefusalReason::Api => {
+                "use another form of the name".into()
             }
-            RefusalReason::MachineName => f.write_str(
-                "it is this machine's own name; use a longer form of the service's name",
-            ),
-            RefusalReason::ContainerHost => {
-                f.write_str("containers use it to reach their host; use another form of the name")
+            RefusalReason::ConfigurationSource => format!(
+                "use a longer form, or allow it with {ALLOW_SUFFIXES_SETTING} = [\"{}\"]",
+                self.name
+            )
+            .into(),
+            RefusalReason::HostsLine => {
+                "remove that line to let the service have the name".into()
             }
-            RefusalReason::ConfigurationSource => write!(
-                f,
-                "programs fetch credentials or proxy settings from it; use a longer form, or allow \
-                 it with {ALLOW_SUFFIXES_SETTING} = [\"{name}\"]"
-            ),
-            RefusalReason::Api => {
-                f.write_str("it is the name of kubefwd's own API; use another form of the name")
-            }
-            RefusalReason::HostsLine => f.write_str(
-                "another line in your hosts file has it, and kubefwd never touches that line; \
-                 remove that line to let the service have the name",
-            ),
-            RefusalReason::TopLevelDomain => {
-                let suffix = name.last_label();
-                write!(
-                    f,
-                    "\".{suffix}\" is a top-level domain of the internet, so it could hide a real \
-                     site; use another form, or have the administrator allow it with \
-                     {ALLOW_SUFFIXES_SETTING} = [\"{suffix}\"]"
-                )
-            }
-            RefusalReason::Numeric => f.write_str(
-                "programs parse a name that ends in a number as an IP address; use another form",
-            ),
+            RefusalReason::TopLevelDomain => format!(
+                "use another form, or have the administrator allow it with {ALLOW_SUFFIXES_SETTING} = [\"{}\"]",
+                self.name.last_label()
+            )
+            .into(),
+            RefusalReason::Numeric => "use another form".into(),
         }
     }
 }

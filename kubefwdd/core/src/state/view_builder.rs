@@ -216,14 +216,13 @@ impl State {
         for pod in runtime.units.keys() {
             let outcome = self.names.outcome(&key.unit(pod.clone()));
             names.extend(outcome.lost.into_iter().map(|lost| RefusedName {
-                reason: format!(
-                    "already taken by {} (uid {}); use a longer form of the name",
-                    lost.holder, lost.holder.uid
-                ),
+                reason: format!("already taken by {} (uid {})", lost.holder, lost.holder.uid),
+                hint: "use a longer form of the name".to_owned(),
                 name: lost.name.to_string(),
             }));
             names.extend(outcome.refused.into_iter().map(|refusal| RefusedName {
-                reason: refusal.why().to_string(),
+                reason: refusal.why().into_owned(),
+                hint: refusal.hint().into_owned(),
                 name: refusal.name.to_string(),
             }));
         }

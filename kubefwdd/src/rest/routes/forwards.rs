@@ -1,24 +1,25 @@
 //! Forwards.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use kubefwd_model::{ForwardStatus, ServiceKey, Uid};
+use kubefwd_model as model;
+use kubefwd_model::entry::ForwardEntry;
+use kubefwd_model::{ForwardStatus, ServiceKey};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use kubefwd_model::entry::ForwardEntry;
-
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Query, text};
-use crate::rest::keys;
 use crate::rest::select::{Page, Where};
 use crate::rest::types::forwards::{ForwardList, forward_entry};
 use crate::rest::types::http::HttpTraffic;
 use crate::rest::types::services::Summary;
+use crate::rest::{keys, list};
 
 /// By service and status.
 #[derive(Deserialize, IntoParams)]
@@ -52,32 +53,44 @@ pub(crate) async fn list(
     Query(page): Query<Page>,
 ) -> Response {
     let view = face.control.view();
-    let meters = face.control.telemetry().meters.read(SystemTime::now());
-    let mut summary = Summary::default();
-    let mut matching = Vec::new();
+    let telemetry = face.control.telemetry().clone();
     let is_meant = |key: &ServiceKey| {
         let named = service.as_deref();
         place.holds(key) && named.is_none_or(|name| key.service.as_str() == name)
     };
+    let mut summary = Summary::default();
+    let mut matching: Vec<(&Arc<model::Service>, usize)> = Vec::new();
+    let meters = telemetry.meters.read(SystemTime::now());
     for service in keys::visible(&view, &caller).filter(|service| is_meant(&service.key)) {
         let by_name = place.finds(service);
-        let wanted = service.forwards.iter().filter(|forward| {
+        let wanted = service.forwards.iter().enumerate().filter(|(_, forward)| {
             let in_state = status.is_none_or(|status| status == forward.status);
             in_state && (by_name || place.is_in(&forward.key))
         });
         let before = matching.len();
-        matching.extend(wanted.map(|forward| (service, forward)));
-        let added = matching[before..].iter().map(|(_, forward)| *forward);
+        matching.extend(wanted.map(|(index, _)| (service, index)));
+        let added = matching[before..].iter();
         if matching.len() > before {
+            let added = added.map(|(service, index)| &service.forwards[*index]);
             summary.add_forwards(service, added, &meters);
         }
     }
-    let forwards: Vec<_> = page
+    drop(meters);
+    let forwards: Vec<(Arc<model::Service>, usize)> = page
         .of(matching)
-        .map(|(service, forward)| forward_entry(service, forward, &meters))
+        .map(|(service, index)| (service.clone(), index))
         .collect();
-    let count = forwards.len();
-    Envelope::list(ForwardList { forwards, summary }, count).into_response()
+    let shell = ForwardList {
+        forwards: [],
+        summary,
+    };
+    let shell = Envelope::list(shell, forwards.len());
+    list::respond(&shell, forwards, move |(service, index), out| {
+        let meters = telemetry.meters.read(SystemTime::now());
+        let entry = forward_entry(service, &service.forwards[*index], &meters);
+        drop(meters);
+        serde_json::to_writer(out, &entry)
+    })
 }
 
 /// Get a forward
@@ -87,7 +100,7 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/forwards/{key}", tag = "Forwards", params(
     ("key" = String, Path, description = "Key of the forward", example = "api.shop.kind.api-6f.80"),
 ), responses(
-    (status = 200, description = "The forward", body = Envelope<ForwardEntry>), Refusals,
+    (status = 200, description = "The forward", body = Envelope<ForwardEntry<'static>>), Refusals,
 ))]
 pub(crate) async fn get(
     State(face): State<Face>,
@@ -97,6 +110,7 @@ pub(crate) async fn get(
     let found = keys::forward(&face.control.view(), &caller, &key)?;
     let meters = face.control.telemetry().meters.read(SystemTime::now());
     let entry = forward_entry(&found.service, found.forward(), &meters);
+    drop(meters);
     Ok(Envelope::new(entry).into_response())
 }
 
@@ -106,26 +120,25 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/api/v1/forwards/{key}/http", tag = "HTTP Traffic", params(
     ("key" = String, Path, description = "Key of the forward", example = "api.shop.kind"), Count,
 ), responses(
-    (status = 200, description = "The requests", body = Envelope<HttpTraffic>), Refusals,
+    (status = 200, description = "The requests", body = Envelope<HttpTraffic<'static>>), Refusals,
 ))]
 pub(crate) async fn http(
     State(face): State<Face>,
     caller: Caller,
     Key(key): Key,
     Query(count): Query<Count>,
-) -> Result<Envelope<HttpTraffic>, ApiError> {
+) -> Result<Response, ApiError> {
     let found = keys::forwards(&face.control.view(), &caller, &key)?;
     let log = &face.control.telemetry().http;
     let traffic = match found.as_slice() {
-        [one] => HttpTraffic::new(&one.service, one.forward(), log, count.get()),
-        several => {
-            let uid = several
-                .first()
-                .map_or(Uid::ROOT, |found| found.service.key.uid);
-            let forwards = several.iter().map(keys::FoundForward::forward);
-            HttpTraffic::merged(&key, uid, forwards, log, count.get())
+        [one] => HttpTraffic::new(&one.service.key, one.forward(), log, count.get()),
+        [first, ..] => {
+            let forwards = found.iter().map(keys::FoundForward::forward);
+            let service = &first.service.key;
+            HttpTraffic::merged(&key, service, first.forward(), forwards, log, count.get())
         }
+        [] => return Err(keys::no_forward(&key)),
     };
     let logged = traffic.logs.len();
-    Ok(Envelope::list(traffic, logged))
+    Ok(Envelope::list(traffic, logged).into_response())
 }

@@ -1,6 +1,7 @@
 //! What happened.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use kubefwd_model::EventKind;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -30,23 +31,20 @@ pub(crate) struct EventFilter {
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/api/v1/history/events", tag = "History", params(EventFilter), responses(
-    (status = 200, description = "The events", body = Envelope<Vec<Event>>), Refusals,
+    (status = 200, description = "The events", body = Envelope<Vec<Event<'static>>>), Refusals,
 ))]
 pub(crate) async fn events(
     State(face): State<Face>,
     caller: Caller,
     Query(filter): Query<EventFilter>,
-) -> Envelope<Vec<Event>> {
+) -> Response {
     let log = &face.control.telemetry().events;
     let wanted = log.newest_where(filter.count.map_or(50, Number::get), |logged| {
-        caller.sees(logged.event.uid)
-            && filter
-                .kind
-                .is_none_or(|kind| kind == logged.event.kind.into())
+        caller.sees(logged.event.uid) && filter.kind.is_none_or(|kind| kind == logged.event.kind)
     });
-    let events: Vec<Event> = wanted.iter().map(|logged| Event::from(&**logged)).collect();
+    let events: Vec<Event<'_>> = wanted.iter().map(|logged| Event::from(&**logged)).collect();
     let count = events.len();
-    Envelope::list(events, count)
+    Envelope::list(events, count).into_response()
 }
 
 /// Errors

@@ -1,16 +1,19 @@
 //! Counters, rates and their history.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use kubefwd_model as model;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Number, Query, text};
-use crate::rest::keys;
 use crate::rest::types::metrics::{MetricsHistory, MetricsSummary, Sample, ServiceMetrics};
+use crate::rest::{keys, list};
 use crate::telemetry::history::{MINUTES_KEPT, SECONDS_KEPT};
 use kubefwd_model::duration as time;
 
@@ -93,24 +96,24 @@ fn seconds(name: &str, text: Option<&str>, usual: u64) -> Result<u64, ApiError> 
 pub(crate) async fn summary(State(face): State<Face>, caller: Caller) -> Envelope<MetricsSummary> {
     let sums = face.sums(&caller);
     let uptime = time::since(face.control.info().started_at);
-    Envelope::new(MetricsSummary::new(&sums, uptime))
+    Envelope::new(MetricsSummary::new(sums, uptime))
 }
 
 /// Metrics of all services
 #[utoipa::path(get, path = "/api/v1/metrics/services", tag = "Metrics", responses(
-    (status = 200, description = "By service", body = Envelope<Vec<ServiceMetrics>>), Refusals,
+    (status = 200, description = "By service", body = Envelope<Vec<ServiceMetrics<'static>>>), Refusals,
 ))]
-pub(crate) async fn services(
-    State(face): State<Face>,
-    caller: Caller,
-) -> Envelope<Vec<ServiceMetrics>> {
+pub(crate) async fn services(State(face): State<Face>, caller: Caller) -> Response {
     let view = face.control.view();
-    let meters = face.control.telemetry().meters.read(SystemTime::now());
-    let metrics =
-        keys::visible(&view, &caller).map(|service| ServiceMetrics::new(service, &meters));
-    let metrics: Vec<ServiceMetrics> = metrics.collect();
-    let count = metrics.len();
-    Envelope::list(metrics, count)
+    let telemetry = face.control.telemetry().clone();
+    let services: Vec<Arc<model::Service>> = keys::visible(&view, &caller).cloned().collect();
+    let shell = Envelope::list([(); 0], services.len());
+    list::respond(&shell, services, move |service, out| {
+        let meters = telemetry.meters.read(SystemTime::now());
+        let metrics = ServiceMetrics::new(service, &meters);
+        drop(meters);
+        serde_json::to_writer(out, &metrics)
+    })
 }
 
 /// Metrics of a service
@@ -119,19 +122,18 @@ pub(crate) async fn services(
 #[utoipa::path(get, path = "/api/v1/metrics/services/{key}", tag = "Metrics", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
 ), responses(
-    (status = 200, description = "The metrics", body = Envelope<ServiceMetrics>), Refusals,
+    (status = 200, description = "The metrics", body = Envelope<ServiceMetrics<'static>>), Refusals,
 ))]
 pub(crate) async fn service(
     State(face): State<Face>,
     caller: Caller,
     Key(key): Key,
-) -> Result<Envelope<ServiceMetrics>, ApiError> {
+) -> Result<Response, ApiError> {
     let found = keys::service(&face.control.view(), &caller, &key)?;
     let meters = face.control.telemetry().meters.read(SystemTime::now());
-    Ok(Envelope::new(ServiceMetrics::with_history(
-        &found.service,
-        &meters,
-    )))
+    let metrics = ServiceMetrics::with_history(&found.service, &meters);
+    drop(meters);
+    Ok(Envelope::new(metrics).into_response())
 }
 
 /// History of a service
@@ -152,6 +154,7 @@ pub(crate) async fn history(
     let found = keys::service(&face.control.view(), &caller, &key)?;
     let meters = face.control.telemetry().meters.read(SystemTime::now());
     let buckets = meters.history(&found.service.key, step, steps);
+    drop(meters);
     let history: Vec<Sample> = buckets
         .into_iter()
         .map(|bucket| Sample::new(bucket, step))

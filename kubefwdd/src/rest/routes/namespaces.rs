@@ -22,7 +22,7 @@ use kubefwd_model::entry::NamespaceEntry;
 ///
 /// Every namespace that the caller forwards, whole or in part.
 #[utoipa::path(get, path = "/api/v1/namespaces", tag = "Namespaces", responses(
-    (status = 200, description = "The namespaces", body = Envelope<NamespaceList>), Refusals,
+    (status = 200, description = "The namespaces", body = Envelope<NamespaceList<'static>>), Refusals,
 ))]
 pub(crate) async fn list(State(face): State<Face>, caller: Caller) -> Response {
     let view = face.control.view();
@@ -48,7 +48,7 @@ pub(crate) async fn list(State(face): State<Face>, caller: Caller) -> Response {
 /// Forwards every service of a namespace, or those that match the selectors. With `wait` the response comes
 /// when all of them are active, or says which are not and why.
 #[utoipa::path(post, path = "/api/v1/namespaces", tag = "Namespaces", request_body = AddNamespace, responses(
-    (status = 201, description = "Added", body = Envelope<AddedNamespace>), Refusals,
+    (status = 201, description = "Added", body = Envelope<AddedNamespace<'static>>), Refusals,
 ))]
 pub(crate) async fn add(
     State(face): State<Face>,
@@ -77,10 +77,9 @@ pub(crate) async fn add(
     let view = wait::until_active(face.control.watch(), &target, body.wait).await?;
     let added = AddedNamespace {
         key: key.to_string(),
-        namespace: key.namespace.to_string(),
-        context: key.context.to_string(),
+        id: (&key).into(),
         services: services_of(&view, &key)
-            .map(|service| service.key.to_string())
+            .map(|service| (&service.key).into())
             .collect(),
     };
     Ok(json(StatusCode::CREATED, &Envelope::new(added)))
@@ -92,7 +91,7 @@ pub(crate) async fn add(
 #[utoipa::path(get, path = "/api/v1/namespaces/{key}", tag = "Namespaces", params(
     ("key" = String, Path, description = "Key of the namespace", example = "shop.kind"),
 ), responses(
-    (status = 200, description = "The namespace", body = Envelope<NamespaceEntry>), Refusals,
+    (status = 200, description = "The namespace", body = Envelope<NamespaceEntry<'static>>), Refusals,
 ))]
 pub(crate) async fn get(
     State(face): State<Face>,
@@ -126,10 +125,5 @@ pub(crate) async fn remove(
     face.control
         .remove_namespaces(&caller, Some(found.uid), which)
         .await?;
-    let message = format!("{found} is no longer forwarded");
-    Ok(Envelope::new(Removed {
-        removed: true,
-        key: found.to_string(),
-        message,
-    }))
+    Ok(Envelope::new(Removed::new(&found)))
 }

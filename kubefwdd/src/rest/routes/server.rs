@@ -1,48 +1,51 @@
 //! The daemon itself, and the names it gave.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use axum::extract::State;
-use kubefwd_model::Uid;
+use axum::response::Response;
+use kubefwd_model as model;
+use kubefwd_model::entry::{Key, NamespaceId, ServiceId};
+use kubefwd_model::{HostName, ServiceName, Uid};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::rest::Face;
-use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
+use crate::rest::compat::{HealthData, HealthResponse};
+use crate::rest::envelope::{Envelope, Refusals, json};
 use crate::rest::extract::Caller;
-use crate::rest::keys;
-use crate::rest::types::server::{HealthAnswer, InfoData};
+use crate::rest::types::server::InfoData;
+use crate::rest::{keys, list};
 
-/// Names that lead to forwards.
+/// Names of forwarded services.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct HostnameList {
+pub(crate) struct HostnameList<'a> {
     /// Sorted by name.
-    hostnames: Vec<Hostname>,
+    #[schema(value_type = Vec<Hostname<'static>>)]
+    hostnames: [(); 0],
     /// How many.
     #[schema(example = 2)]
     total: usize,
     /// Names that the caller's services did not get.
-    conflicts: Vec<NameConflict>,
+    conflicts: Vec<NameConflict<'a>>,
 }
 
 /// A name.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-pub(crate) struct Hostname {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Hostname<'a> {
     /// The name.
-    #[schema(example = "api")]
-    hostname: String,
+    #[schema(value_type = String, example = "api")]
+    hostname: &'a HostName,
     /// Its address.
-    #[schema(example = "127.1.27.1")]
-    ip: String,
+    #[schema(value_type = String, example = "127.1.27.1")]
+    ip: Ipv4Addr,
     /// The service.
-    #[schema(example = "api")]
-    service: String,
-    /// Its namespace.
-    #[schema(example = "shop")]
-    namespace: String,
-    /// Its context.
-    #[schema(example = "kind")]
-    context: String,
+    #[schema(value_type = String, example = "api")]
+    service: &'a ServiceName,
+    #[serde(flatten)]
+    namespace: NamespaceId<'a>,
     /// The uid of the user who forwards it.
     #[schema(example = 1000)]
     owner: Uid,
@@ -50,30 +53,32 @@ pub(crate) struct Hostname {
 
 /// A name that was not available.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct NameConflict {
+pub(crate) struct NameConflict<'a> {
     /// The name.
     #[schema(example = "db")]
-    hostname: String,
+    hostname: &'a str,
     /// The service that needed it.
-    #[schema(example = "db.shop.kind")]
-    service: String,
+    #[schema(value_type = String, example = "db.shop.kind")]
+    service: Key<'a>,
     /// Why it did not get it.
     #[schema(example = "already taken by db.shop.other (uid 1000)")]
-    reason: String,
+    reason: &'a str,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(example = "use a longer form of the name")]
+    hint: &'a str,
 }
 
 /// Health
 ///
 /// The daemon's health. Anybody may ask. The fields are repeated next to the envelope.
 #[utoipa::path(get, path = "/api/health", tag = "Health & Info", responses(
-    (status = 200, description = "The health", body = HealthAnswer), Refusals,
+    (status = 200, description = "The health", body = HealthResponse), Refusals,
 ))]
-pub(crate) async fn health(State(face): State<Face>) -> axum::response::Response {
+pub(crate) async fn health(State(face): State<Face>) -> Response {
     let (health, _) = face.control.health();
-    json(
-        http::StatusCode::OK,
-        &HealthAnswer::new(health, face.control.info()),
-    )
+    let health = HealthData::new(health, face.control.info());
+    json(http::StatusCode::OK, &HealthResponse::from(health))
 }
 
 /// Information
@@ -98,43 +103,48 @@ pub(crate) async fn info(State(face): State<Face>, caller: Caller) -> Envelope<I
 ///
 /// Every name of the caller's forwards, and those that were not available.
 #[utoipa::path(get, path = "/api/v1/hostnames", tag = "Names", responses(
-    (status = 200, description = "The names", body = Envelope<HostnameList>), Refusals,
+    (status = 200, description = "The names", body = Envelope<HostnameList<'static>>), Refusals,
 ))]
-pub(crate) async fn hostnames(
-    State(face): State<Face>,
-    caller: Caller,
-) -> Result<Envelope<HostnameList>, ApiError> {
+pub(crate) async fn hostnames(State(face): State<Face>, caller: Caller) -> Response {
     let view = face.control.view();
-    let mut hostnames = BTreeSet::new();
+    let mut names: Vec<(HostName, Ipv4Addr, &Arc<model::Service>)> = Vec::new();
     let mut conflicts = Vec::new();
     for service in keys::visible(&view, &caller) {
-        let key = &service.key;
         let own = service.address.map(|address| (address, &service.hostnames));
-        let of_forwards = service
-            .forwards
-            .iter()
-            .map(|forward| (forward.address, &forward.hostnames));
-        for (address, names) in own.into_iter().chain(of_forwards) {
-            hostnames.extend(names.iter().map(|name| Hostname {
-                hostname: name.to_string(),
-                ip: address.to_string(),
-                service: key.service.to_string(),
-                namespace: key.namespace.to_string(),
-                context: key.context.to_string(),
-                owner: key.uid,
-            }));
+        let forwards = service.forwards.iter();
+        let of_forwards = forwards.map(|forward| (forward.address, &forward.hostnames));
+        for (address, hostnames) in own.into_iter().chain(of_forwards) {
+            let hostnames = hostnames.iter().cloned();
+            names.extend(hostnames.map(|name| (name, address, service)));
         }
         conflicts.extend(service.refused_names.iter().map(|refused| NameConflict {
-            hostname: refused.name.clone(),
-            service: key.to_string(),
-            reason: refused.reason.clone(),
+            hostname: &refused.name,
+            service: (&service.key).into(),
+            reason: &refused.reason,
+            hint: &refused.hint,
         }));
     }
-    let total = hostnames.len();
-    let list = HostnameList {
-        hostnames: hostnames.into_iter().collect(),
-        total,
+    names.sort_unstable_by(|a, b| (&a.0, a.1, &a.2.key).cmp(&(&b.0, b.1, &b.2.key)));
+    names.dedup_by(|a, b| (&a.0, a.1, &a.2.key) == (&b.0, b.1, &b.2.key));
+    let names: Vec<_> = names
+        .into_iter()
+        .map(|(name, address, service)| (name, address, service.clone()))
+        .collect();
+    let shell = HostnameList {
+        hostnames: [],
+        total: names.len(),
         conflicts,
     };
-    Ok(Envelope::list(list, total))
+    let shell = Envelope::list(shell, names.len());
+    list::respond(&shell, names, |(name, address, service), out| {
+        let key = &service.key;
+        let hostname = Hostname {
+            hostname: name,
+            ip: *address,
+            service: &key.service,
+            namespace: ServiceId::from(key).namespace,
+            owner: key.uid,
+        };
+        serde_json::to_writer(out, &hostname)
+    })
 }

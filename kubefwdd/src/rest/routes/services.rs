@@ -16,7 +16,6 @@ use crate::control::{ClusterAccess, Reconnect, ServiceRequest};
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals, json};
 use crate::rest::extract::{Body, Caller, Key, Query, switch};
-use crate::rest::keys;
 use crate::rest::select::{Page, Where};
 use crate::rest::types::adding::{AddService, AddedService};
 use crate::rest::types::http::{CaptureSet, HttpTraffic, ServiceHttp, SetCapture};
@@ -24,6 +23,7 @@ use crate::rest::types::services::{
     Reconnected, Removed, ServiceList, Summary, Synced, pod_entry, service_entry,
 };
 use crate::rest::wait::{self, Target};
+use crate::rest::{keys, list};
 use kubefwd_core::state::RemoveServices;
 use kubefwd_model::entry::ServiceEntry;
 
@@ -60,28 +60,36 @@ pub(crate) async fn list(
     Query(page): Query<Page>,
 ) -> Response {
     let view = face.control.view();
-    let meters = face.control.telemetry().meters.read(SystemTime::now());
     let in_state = |service: &model::Service| status.is_none_or(|status| status == service.status);
     let matching: Vec<&Arc<model::Service>> = keys::visible(&view, &caller)
         .filter(|service| place.holds(&service.key) && in_state(service) && place.finds(service))
         .collect();
+    let telemetry = face.control.telemetry().clone();
     let mut summary = Summary::default();
-    for service in &matching {
-        summary.add(service, &meters);
-    }
-    let services: Vec<_> = page
-        .of(matching)
-        .map(|service| service_entry(service, &meters))
-        .collect();
-    let count = services.len();
-    Envelope::list(ServiceList { services, summary }, count).into_response()
+    let meters = telemetry.meters.read(SystemTime::now());
+    matching
+        .iter()
+        .for_each(|service| summary.add(service, &meters));
+    drop(meters);
+    let services: Vec<Arc<model::Service>> = page.of(matching).cloned().collect();
+    let shell = ServiceList {
+        services: [],
+        summary,
+    };
+    let shell = Envelope::list(shell, services.len());
+    list::respond(&shell, services, move |service, out| {
+        let meters = telemetry.meters.read(SystemTime::now());
+        let entry = service_entry(service, &meters);
+        drop(meters);
+        serde_json::to_writer(out, &entry)
+    })
 }
 
 /// Add a service
 ///
 /// Forwards one service. With `wait` the response comes when it is active, or says why it is not.
 #[utoipa::path(post, path = "/api/v1/services", tag = "Services", request_body = AddService, responses(
-    (status = 201, description = "Added", body = Envelope<AddedService>), Refusals,
+    (status = 201, description = "Added", body = Envelope<AddedService<'static>>), Refusals,
 ))]
 pub(crate) async fn add(
     State(face): State<Face>,
@@ -113,10 +121,8 @@ pub(crate) async fn add(
     let key = face.control.add_service(&caller, request).await?;
     let target = Target::Service(key.clone());
     let view = wait::until_active(face.control.watch(), &target, body.wait).await?;
-    let added = match view.services.get(&key) {
-        Some(service) => AddedService::new(service),
-        None => AddedService::unseen(&key),
-    };
+    let service = view.services.get(&key).map(|service| &**service);
+    let added = AddedService::new(&key, service);
     Ok(json(StatusCode::CREATED, &Envelope::new(added)))
 }
 
@@ -126,7 +132,7 @@ pub(crate) async fn add(
 #[utoipa::path(get, path = "/api/v1/services/{key}", tag = "Services", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"),
 ), responses(
-    (status = 200, description = "The service", body = Envelope<ServiceEntry>), Refusals,
+    (status = 200, description = "The service", body = Envelope<ServiceEntry<'static>>), Refusals,
 ))]
 pub(crate) async fn get(
     State(face): State<Face>,
@@ -139,6 +145,7 @@ pub(crate) async fn get(
         Some(pod) => pod_entry(&found.service, pod, &meters),
         None => service_entry(&found.service, &meters),
     };
+    drop(meters);
     Ok(Envelope::new(entry).into_response())
 }
 
@@ -167,12 +174,7 @@ pub(crate) async fn remove(
     face.control
         .remove_services(&caller, owner, RemoveServices::Named(found.to_string()))
         .await?;
-    let message = format!("{found} is no longer forwarded");
-    Ok(Envelope::new(Removed {
-        removed: true,
-        key: found.to_string(),
-        message,
-    }))
+    Ok(Envelope::new(Removed::new(&found)))
 }
 
 /// Reconnect a service
@@ -261,30 +263,27 @@ pub(crate) async fn sync(
 #[utoipa::path(get, path = "/api/v1/services/{key}/http", tag = "HTTP Traffic", params(
     ("key" = String, Path, description = "Key of the service", example = "api.shop.kind"), Count,
 ), responses(
-    (status = 200, description = "The requests", body = Envelope<ServiceHttp>), Refusals,
+    (status = 200, description = "The requests", body = Envelope<ServiceHttp<'static>>), Refusals,
 ))]
 pub(crate) async fn http(
     State(face): State<Face>,
     caller: Caller,
     Key(key): Key,
     Query(count): Query<Count>,
-) -> Result<Envelope<ServiceHttp>, ApiError> {
+) -> Result<Response, ApiError> {
     let found = keys::service(&face.control.view(), &caller, &key)?;
+    let service = &found.service;
     let log = &face.control.telemetry().http;
-    let traffic = |forward| HttpTraffic::new(&found.service, forward, log, count.get());
-    let forwards: Vec<HttpTraffic> = found.forwards().map(traffic).collect();
+    let traffic = |forward| HttpTraffic::new(&service.key, forward, log, count.get());
+    let forwards: Vec<HttpTraffic<'_>> = found.forwards().map(traffic).collect();
     let logged = forwards.iter().map(|traffic| traffic.logs.len()).sum();
-    let summary = log.summary(found.service.key.uid, found.forwards()).into();
-    let service_key = key;
-    Ok(Envelope::list(
-        ServiceHttp {
-            service_key,
-            capture: found.service.capture,
-            summary,
-            forwards,
-        },
-        logged,
-    ))
+    let answer = ServiceHttp {
+        service_key: key,
+        capture: service.capture,
+        summary: log.summary(service.key.uid, found.forwards()).into(),
+        forwards,
+    };
+    Ok(Envelope::list(answer, logged).into_response())
 }
 
 /// Turn request capture on or off

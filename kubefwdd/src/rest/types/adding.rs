@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use kubefwd_model as model;
-use kubefwd_model::ServiceKey;
+use kubefwd_model::entry::{Key, ServiceId};
+use kubefwd_model::{HostName, ServiceKey};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
-
-use super::services::address_of;
 
 use crate::rest::extract::text;
 use crate::rest::wait::Wait;
@@ -69,27 +68,19 @@ pub(crate) struct Port {
 
 /// A service that was added.
 #[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct AddedService {
+pub(crate) struct AddedService<'a> {
     /// `service.namespace.context`
-    #[schema(example = "my-service.default.minikube")]
-    key: String,
-    /// Its name.
-    #[schema(example = "my-service")]
-    service_name: String,
-    /// Its namespace.
-    #[schema(example = "default")]
-    namespace: String,
-    /// Its context.
-    #[schema(example = "minikube")]
-    context: String,
+    #[schema(value_type = String, example = "my-service.default.minikube")]
+    key: Key<'a>,
+    #[serde(flatten)]
+    id: ServiceId<'a>,
     /// Its address; empty while it has none.
     #[serde(rename = "localIP")]
     #[schema(example = "127.1.27.1")]
     local_ip: String,
     /// Names that resolve to that address.
-    #[schema(example = json!(["my-service"]))]
-    hostnames: Vec<String>,
+    #[schema(value_type = Vec<String>, example = json!(["my-service"]))]
+    hostnames: &'a [HostName],
     /// Its ports.
     ports: Vec<AddedPort>,
 }
@@ -134,42 +125,28 @@ impl AddService {
 
 // === impl AddedService ===
 
-impl AddedService {
-    pub(crate) fn new(service: &model::Service) -> Self {
-        let (local_ip, hostnames) = address_of(service);
-        let mut ports: Vec<(u16, u16)> = service
-            .forwards
-            .iter()
-            .map(|f| (f.local_port, f.service_port))
+impl<'a> AddedService<'a> {
+    /// `service` is what is known of it; `None` while the cluster has not listed it.
+    pub(crate) fn new(key: &'a ServiceKey, service: Option<&'a model::Service>) -> Self {
+        let (local_ip, hostnames) = match service.and_then(model::Service::address) {
+            Some((address, hostnames)) => (address.to_string(), &**hostnames),
+            None => (String::new(), &[][..]),
+        };
+        let forwards = service.into_iter().flat_map(|service| &service.forwards);
+        let ports: BTreeSet<(u16, u16)> = forwards
+            .map(|forward| (forward.local_port, forward.service_port))
             .collect();
-        ports.sort_unstable();
-        ports.dedup();
         let port = |(local, remote): (u16, u16)| AddedPort {
             local_port: local.to_string(),
             remote_port: remote.to_string(),
             protocol: "TCP",
         };
         Self {
-            key: service.key.to_string(),
-            service_name: service.key.service.to_string(),
-            namespace: service.key.namespace.to_string(),
-            context: service.key.context.to_string(),
-            local_ip: local_ip.unwrap_or_default(),
+            key: key.into(),
+            id: key.into(),
+            local_ip,
             hostnames,
             ports: ports.into_iter().map(port).collect(),
-        }
-    }
-
-    /// A service that was added but that the cluster has not listed yet.
-    pub(crate) fn unseen(key: &ServiceKey) -> Self {
-        Self {
-            key: key.to_string(),
-            service_name: key.service.to_string(),
-            namespace: key.namespace.to_string(),
-            context: key.context.to_string(),
-            local_ip: String::new(),
-            hostnames: Vec::new(),
-            ports: Vec::new(),
         }
     }
 }
@@ -182,7 +159,7 @@ impl PartialSchema for Port {
             .maximum(Some(65_535));
         let text = ObjectBuilder::new()
             .schema_type(Type::String)
-            .pattern(Some("^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$"));
+            .pattern(Some("^[1-9][0-9]{0,4}(:[1-9][0-9]{0,4})?$"));
         OneOfBuilder::new()
             .item(number)
             .item(text)
@@ -275,7 +252,7 @@ mod tests {
         assert_eq!(request.port_mappings().collect::<Vec<_>>(), [(5432, 15432)]);
         for wrong in ["0", "70000", "\"\"", "\"80:\"", "\"a\"", "true", "-1"] {
             let body = format!(r#"{{"namespace":"n","serviceName":"s","ports":[{wrong}]}}"#);
-            assert!(add(&body).unwrap_err().contains("is no port"), "{wrong}");
+            assert!(add(&body).unwrap_err().contains("is not a port"), "{wrong}");
         }
     }
 }

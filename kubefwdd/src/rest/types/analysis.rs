@@ -1,27 +1,19 @@
-//! What is wrong and the calls that mend it, for programs that decide.
+//! What is wrong and the calls that fix it, for programs.
 
-use kubefwd_model::{Finding, Health, Severity, Time};
+use kubefwd_model::{Counts, Finding, Health, Severity, Time};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The overall state in one sentence, for programs.
 #[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
     /// Health.
     pub(crate) status: Health,
     /// The same as a sentence.
     #[schema(example = "All services forwarding normally")]
     pub(crate) message: String,
-    /// Services.
-    #[schema(example = 15)]
-    pub(crate) total_services: usize,
-    /// Services that are active or partially active.
-    #[schema(example = 15)]
-    pub(crate) active_services: usize,
-    /// Errors.
-    #[schema(example = 0)]
-    pub(crate) error_count: usize,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
     /// How long the daemon has been running.
     #[schema(example = "2h15m30s")]
     pub(crate) uptime: String,
@@ -114,27 +106,11 @@ pub(crate) struct SuggestedAction {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AnalysisStats {
-    /// Services.
-    #[schema(example = 3)]
-    pub(crate) total_services: usize,
-    /// Services that are active or partially active.
-    #[schema(example = 2)]
-    pub(crate) active_services: usize,
-    /// Services in error, or that cannot be forwarded.
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+    /// Services in error.
     #[schema(example = 1)]
     pub(crate) errored_services: usize,
-    /// Forwards.
-    #[schema(example = 4)]
-    pub(crate) total_forwards: usize,
-    /// Forwards that are active.
-    #[schema(example = 3)]
-    pub(crate) active_forwards: usize,
-    /// Bytes from pods.
-    #[schema(example = 1048576)]
-    pub(crate) total_bytes_in: u64,
-    /// Bytes to pods.
-    #[schema(example = 524288)]
-    pub(crate) total_bytes_out: u64,
     /// How long the daemon has been running.
     #[schema(example = "2h15m30s")]
     pub(crate) uptime: String,

@@ -1,17 +1,20 @@
 //! What is wrong, since when, and what mends it.
 
+use std::sync::Arc;
+
 use kubefwd_model as model;
-use kubefwd_model::{ForwardStatus, Health, HostName, RefusedName, ServiceStatus, Time};
+use kubefwd_model::entry::{Key, Rates, Route, ServiceId};
+use kubefwd_model::{Component, ForwardStatus, Health, HostName, ServiceStatus, Time, duration};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::errors::ErrorDetail;
 use super::non_empty;
-
+use crate::rest::compat::Connection;
 use crate::telemetry::Telemetry;
-use crate::telemetry::errors::{Component, ErrorRecord, Holder};
+use crate::telemetry::errors::ErrorRecord;
 use crate::telemetry::meters::Reading;
 use crate::telemetry::reconnections::Reconnection;
-use kubefwd_model::duration as time;
 
 /// How many errors of a service are shown.
 const HISTORY: usize = 20;
@@ -83,7 +86,8 @@ pub(crate) struct Network {
     pub(crate) ports_in_use: usize,
     /// Names of the caller's services.
     #[schema(example = json!(["api", "api.shop"]))]
-    pub(crate) hostnames: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub(crate) hostnames: Vec<HostName>,
     /// The hosts file.
     pub(crate) hosts_file: HostsFile,
     /// Ports that are not available.
@@ -134,89 +138,29 @@ pub(crate) struct PortConflict {
     hint: Option<String>,
 }
 
-/// A current error.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ErrorDetail {
-    /// When it began.
-    pub(crate) timestamp: Time,
-    /// connection, kubernetes, credentials, hosts or network.
-    #[schema(example = "connection")]
-    pub(crate) component: &'static str,
-    /// The service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind")]
-    pub(crate) service_key: Option<String>,
-    /// The namespace, if the error concerns a whole one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "shop.kind")]
-    pub(crate) namespace_key: Option<String>,
-    /// The forward.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind.api-6f.80")]
-    pub(crate) forward_key: Option<String>,
-    /// The pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api-6f")]
-    pub(crate) pod_name: Option<String>,
-    /// What happened and why.
-    #[schema(example = "the pod refused the connection to port 8080")]
-    pub(crate) message: String,
-    /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "see its pods with kubectl")]
-    pub(crate) hint: Option<String>,
-    /// Whether it resolves by itself once its cause is gone.
-    #[schema(example = true)]
-    pub(crate) recoverable: bool,
-}
-
 /// A service in detail.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceDiag {
+pub(crate) struct ServiceDiag<'a> {
     /// `service.namespace.context`
-    #[schema(example = "api.shop.kind")]
-    key: String,
-    /// Its name.
-    #[schema(example = "api")]
-    service_name: String,
-    /// Its namespace.
-    #[schema(example = "shop")]
-    namespace: String,
-    /// Its context.
-    #[schema(example = "kind")]
-    context: String,
-    /// Status.
-    status: ServiceStatus,
-    /// Why it is not (fully) active.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "no pod is ready")]
-    status_reason: Option<String>,
-    /// What to do about that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "see its pods with kubectl")]
-    hint: Option<String>,
-    /// Whether it is headless.
-    #[schema(example = false)]
-    headless: bool,
+    #[schema(value_type = String, example = "api.shop.kind")]
+    key: Key<'a>,
+    #[serde(flatten)]
+    id: ServiceId<'a>,
+    #[serde(flatten)]
+    service: &'a model::Service,
     /// Forwards that are active.
     #[schema(example = 1)]
     active_count: usize,
     /// Forwards in error.
     #[schema(example = 0)]
     error_count: usize,
-    /// Ports that cannot be forwarded, and why.
-    #[schema(example = json!(["53/UDP: Kubernetes forwards TCP only"]))]
-    skipped_ports: Vec<String>,
-    /// Names that it did not get, and why.
-    refused_names: Vec<RefusedName>,
     /// How its tunnels are reopened.
     reconnect_state: ReconnectState,
     /// What is known of its pods.
     sync_state: SyncState,
     /// Its forwards.
-    forwards: Vec<ForwardDiag>,
+    forwards: Vec<ForwardDiag<'a>>,
     /// Its errors, newest first.
     error_history: Vec<ErrorDetail>,
 }
@@ -262,110 +206,40 @@ pub(crate) struct SyncState {
 /// A forward in detail.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ForwardDiag {
-    /// As in the list of forwards.
-    #[schema(example = "api.shop.kind.api-6f.80")]
-    key: String,
+pub(crate) struct ForwardDiag<'a> {
     /// `service.namespace.context`
-    #[schema(example = "api.shop.kind")]
-    service_key: String,
-    /// The serving pod.
-    #[schema(example = "api-6f")]
-    pod_name: String,
-    /// Its container.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api")]
-    container_name: Option<String>,
-    /// Status.
-    status: ForwardStatus,
-    /// Why it is not working.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "connection refused")]
-    error: Option<String>,
-    /// What to do about that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "see its pods with kubectl")]
-    hint: Option<String>,
-    /// Local address.
-    #[serde(rename = "localIP")]
-    #[schema(example = "127.1.27.1")]
-    local_ip: String,
-    /// Local port.
-    #[schema(example = "80")]
-    local_port: String,
-    /// The pod's port.
-    #[schema(example = "8080")]
-    pod_port: String,
-    /// Names that resolve to it.
-    #[schema(example = json!(["api"]))]
-    hostnames: Vec<String>,
+    #[schema(value_type = String, example = "api.shop.kind")]
+    service_key: Key<'a>,
+    #[serde(flatten)]
+    route: Route<'a>,
+    #[serde(flatten)]
+    forward: &'a model::Forward,
     /// When it started listening.
     connected_at: Time,
-    /// How long it has been listening.
+    /// For how long it has been listening.
     #[schema(example = "2h15m30s")]
     uptime: String,
-    /// When bytes last moved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_active: Option<Time>,
-    /// How long ago that was.
+    /// How long ago bytes last moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "12s")]
     idle_duration: Option<String>,
-    /// Its connection to the pod.
-    connection: ConnectionDiag,
-    /// Bytes from the pod.
-    #[schema(example = 2048)]
-    bytes_in: u64,
-    /// Bytes to the pod.
-    #[schema(example = 512)]
-    bytes_out: u64,
-    /// Bytes per second from the pod, now.
-    #[schema(example = 10.5)]
-    rate_in: f64,
-    /// Bytes per second to the pod, now.
-    #[schema(example = 1.5)]
-    rate_out: f64,
-}
-
-/// The connection to a pod.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ConnectionDiag {
-    /// connected, connecting, pending, error or stopping.
-    #[schema(example = "connected")]
-    state: &'static str,
-    /// spdy, websocket or websocket-v4; empty until a tunnel is needed.
-    #[schema(example = "spdy")]
-    protocol: String,
-    /// Open connections.
-    #[schema(example = 1)]
-    open: u64,
-    /// Connections that failed.
-    #[schema(example = 0)]
-    failed: u64,
-    /// The mean time from accepting a connection to its first byte from the pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "3.1ms")]
-    first_byte: Option<String>,
-    /// Bytes from the pod.
-    #[schema(example = 2048)]
-    bytes_in: u64,
-    /// Bytes to the pod.
-    #[schema(example = 512)]
-    bytes_out: u64,
-    /// When bytes last moved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_activity: Option<Time>,
-    /// How long ago that was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "12s")]
-    idle_duration: Option<String>,
+    /// Its connections.
+    connection: Connection<'a>,
+    #[serde(flatten)]
+    rates: Rates,
 }
 
 // === impl ServiceCounts ===
 
 impl ServiceCounts {
-    pub(crate) fn add(&mut self, service: &model::Service) {
+    /// Counts services.
+    pub(crate) fn of<'a>(services: impl Iterator<Item = &'a Arc<model::Service>>) -> Self {
+        let mut counts = Self::default();
+        services.for_each(|service| counts.add(service));
+        counts
+    }
+
+    fn add(&mut self, service: &model::Service) {
         self.total += 1;
         *match service.status {
             ServiceStatus::Active => &mut self.active,
@@ -392,68 +266,35 @@ impl PortConflict {
     }
 }
 
-impl From<ErrorRecord> for ErrorDetail {
-    fn from(record: ErrorRecord) -> Self {
-        let (service_key, namespace_key) = match &record.holder {
-            Holder::Service(key) => (Some(key.to_string()), None),
-            Holder::Namespace(key) => (None, Some(key.to_string())),
-            Holder::Worker(_) => (None, None),
-        };
-        Self {
-            timestamp: record.time.into(),
-            component: record.found.component.name(),
-            service_key,
-            namespace_key,
-            forward_key: record.found.forward.map(|(_, _, key)| key),
-            pod_name: record.found.pod,
-            message: record.found.message,
-            hint: non_empty(&record.found.hint),
-            recoverable: record.found.recoverable,
-        }
-    }
-}
-
 // === impl ServiceDiag ===
 
-impl ServiceDiag {
+impl<'a> ServiceDiag<'a> {
     pub(crate) fn new(
-        service: &model::Service,
+        service: &'a model::Service,
         meters: &Reading<'_>,
         telemetry: &Telemetry,
     ) -> Self {
         let key = &service.key;
         let errors = service.count(ForwardStatus::Error);
         let last = telemetry.reconnections.of(key, 1);
+        let forwards = service.forwards.iter();
+        let history = telemetry.errors.of(key, HISTORY);
         Self {
-            key: key.to_string(),
-            service_name: key.service.to_string(),
-            namespace: key.namespace.to_string(),
-            context: key.context.to_string(),
-            status: service.status,
-            status_reason: non_empty(&service.status_reason),
-            hint: non_empty(&service.hint),
-            headless: service.headless,
+            key: key.into(),
+            id: key.into(),
+            service,
             active_count: service.count(ForwardStatus::Active),
             error_count: errors,
-            skipped_ports: service.skipped_ports.clone(),
-            refused_names: service.refused_names.clone(),
             reconnect_state: ReconnectState::new(errors > 0, last.first()),
             sync_state: SyncState {
                 last_synced_at: service.since,
                 pod_count: service.total_pods,
                 ready_pods: service.ready_pods,
             },
-            forwards: service
-                .forwards
-                .iter()
+            forwards: forwards
                 .map(|forward| ForwardDiag::new(service, forward, meters))
                 .collect(),
-            error_history: telemetry
-                .errors
-                .of(key, HISTORY)
-                .into_iter()
-                .map(ErrorDetail::from)
-                .collect(),
+            error_history: history.into_iter().map(ErrorDetail::from).collect(),
         }
     }
 }
@@ -465,7 +306,7 @@ impl ReconnectState {
         let current = last.filter(|_| is_reconnecting).map(|last| last.duration);
         Self {
             auto_reconnect_enabled: true,
-            current_backoff: current.map_or_else(|| "0s".to_owned(), time::short),
+            current_backoff: current.map_or_else(|| "0s".to_owned(), duration::short),
             max_backoff: LONGEST_PAUSE,
             attempt_count: last.map_or(0, |last| last.attempts),
             last_attempt: last.map(|last| last.time.into()),
@@ -476,55 +317,22 @@ impl ReconnectState {
 
 // === impl ForwardDiag ===
 
-impl ForwardDiag {
+impl<'a> ForwardDiag<'a> {
     pub(crate) fn new(
-        service: &model::Service,
-        forward: &model::Forward,
+        service: &'a model::Service,
+        forward: &'a model::Forward,
         meters: &Reading<'_>,
     ) -> Self {
-        let traffic = &forward.traffic;
-        let rates = meters.forward_rates(&service.key, forward);
-        let idle = |time: Time| time::since(time.into());
-        let status = forward.status;
-        let failure = forward.failure.as_deref();
-        let mean = Some(traffic.first_byte.mean_us()).filter(|mean| *mean > 0);
+        let last_active = forward.traffic.last_active;
         Self {
-            key: forward.key.clone(),
-            service_key: service.key.to_string(),
-            pod_name: forward.pod.clone(),
-            container_name: non_empty(&forward.container),
-            status,
-            error: failure.map(|failure| failure.message.clone()),
-            hint: failure.and_then(|failure| non_empty(&failure.hint)),
-            local_ip: forward.address.to_string(),
-            local_port: forward.local_port.to_string(),
-            pod_port: forward.pod_port.to_string(),
-            hostnames: HostName::texts(&forward.hostnames),
+            service_key: (&service.key).into(),
+            route: forward.into(),
+            forward,
             connected_at: forward.started_at,
-            uptime: time::since(forward.started_at.into()),
-            last_active: traffic.last_active,
-            idle_duration: traffic.last_active.map(idle),
-            connection: ConnectionDiag {
-                state: match status {
-                    ForwardStatus::Active => "connected",
-                    ForwardStatus::Connecting => "connecting",
-                    ForwardStatus::Pending => "pending",
-                    ForwardStatus::Error => "error",
-                    ForwardStatus::Stopping => "stopping",
-                },
-                protocol: forward.transport.clone(),
-                open: traffic.active,
-                failed: traffic.failed,
-                first_byte: mean.map(|mean| time::short(std::time::Duration::from_micros(mean))),
-                bytes_in: traffic.bytes_in,
-                bytes_out: traffic.bytes_out,
-                last_activity: traffic.last_active,
-                idle_duration: traffic.last_active.map(idle),
-            },
-            bytes_in: traffic.bytes_in,
-            bytes_out: traffic.bytes_out,
-            rate_in: rates.now.rate_in,
-            rate_out: rates.now.rate_out,
+            uptime: duration::since(forward.started_at.into()),
+            idle_duration: last_active.map(|time| duration::since(time.into())),
+            connection: forward.into(),
+            rates: meters.forward_rates(&service.key, forward).now,
         }
     }
 }

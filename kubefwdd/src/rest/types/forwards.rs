@@ -1,20 +1,20 @@
 //! Forwards: single listening ports.
 
 use kubefwd_model as model;
+use kubefwd_model::entry::ForwardEntry;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::services::Summary;
-use kubefwd_model::entry::ForwardEntry;
-
 use crate::telemetry::meters::Reading;
 
-/// Forwards and their totals.
+/// Forwards and their sums.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ForwardList<'a> {
+pub(crate) struct ForwardList {
     /// The forwards, by key.
-    pub(crate) forwards: Vec<ForwardEntry<'a>>,
-    /// Totals over everything that matches, not only this page.
+    #[schema(value_type = Vec<ForwardEntry<'static>>)]
+    pub(crate) forwards: [(); 0],
+    /// Sums over everything that matches, not only this page.
     pub(crate) summary: Summary,
 }
 

@@ -1,89 +1,47 @@
 //! What happened.
 
-use kubefwd_model::{EventKind, Time};
+use kubefwd_model::entry::{Key, NamespaceId};
+use kubefwd_model::{ServiceName, Time, Trigger, duration};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::telemetry::errors::{self, Holder};
+use super::errors::ErrorDetail;
+use crate::rest::compat::NoService;
+use crate::telemetry::errors;
 use crate::telemetry::events::Logged;
 use crate::telemetry::reconnections;
-use kubefwd_model::duration as time;
 
 /// An event.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Event {
+pub(crate) struct Event<'a> {
     /// Its number; later events have higher ones.
     #[schema(example = 17)]
     id: u64,
-    /// What happened.
-    #[serde(rename = "type")]
-    kind: EventKind,
-    /// When.
-    timestamp: Time,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind")]
-    service_key: Option<String>,
-    /// The forward.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind.api-6f.80")]
-    forward_key: Option<String>,
-    /// The pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api-6f")]
-    pod_name: Option<String>,
-    /// A sentence.
-    #[schema(example = "api.shop.kind is forwarded")]
-    message: String,
+    #[schema(value_type = Option<String>, example = "api.shop.kind")]
+    service_key: Option<Key<'a>>,
+    #[serde(flatten)]
+    event: &'a kubefwd_model::Event,
     /// The namespace and its context.
-    data: EventPlace,
-}
-
-/// Where an event happened.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct EventPlace {
-    /// The namespace.
-    #[schema(example = "shop")]
-    namespace: String,
-    /// Its context.
-    #[schema(example = "kind")]
-    context: String,
+    data: NamespaceId<'a>,
 }
 
 /// The data of an event in the stream.
 #[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct StreamedEvent {
+pub(crate) struct StreamedEvent<'a> {
     /// The key of the service, or of the namespace if no service is concerned.
     #[schema(example = "api.shop.kind")]
     key: String,
-    /// The namespace.
-    #[schema(example = "shop")]
-    namespace: String,
+    #[serde(flatten)]
+    namespace: NamespaceId<'a>,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api")]
-    service: Option<String>,
-    /// The context.
-    #[schema(example = "kind")]
-    context: String,
-    /// What happened.
-    #[serde(rename = "type")]
-    kind: EventKind,
-    /// When.
-    timestamp: Time,
-    /// The forward.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind.api-6f.80")]
-    forward_key: Option<String>,
-    /// The pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api-6f")]
-    pod_name: Option<String>,
-    /// A sentence.
-    #[schema(example = "api.shop.kind is forwarded")]
-    message: String,
+    #[schema(value_type = Option<String>, example = "api")]
+    service: Option<&'a ServiceName>,
+    #[serde(flatten)]
+    event: &'a kubefwd_model::Event,
 }
 
 /// A past or current error.
@@ -93,33 +51,17 @@ pub(crate) struct ErrorRecord {
     /// Its number; later errors have higher ones.
     #[schema(example = 3)]
     id: u64,
-    /// When it began.
-    timestamp: Time,
-    /// The service; empty if it concerns a whole namespace or worker.
-    #[schema(example = "api.shop.kind")]
-    service_key: String,
-    /// The namespace, if it concerns a whole one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "shop.kind")]
-    namespace_key: Option<String>,
-    /// The forward.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind.api-6f.80")]
-    forward_key: Option<String>,
-    /// The pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api-6f")]
-    pod_name: Option<String>,
+    #[serde(flatten)]
+    no_service: NoService,
+    #[serde(flatten)]
+    detail: ErrorDetail,
     /// A machine-readable code.
     #[schema(example = "connection_refused")]
     error_type: &'static str,
-    /// What happened and why.
-    #[schema(example = "the pod refused the connection to port 8080")]
-    message: String,
     /// Whether it is over.
     #[schema(example = true)]
     resolved: bool,
-    /// When it began.
+    /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved_at: Option<Time>,
 }
@@ -136,7 +78,7 @@ pub(crate) struct Reconnection {
     /// The service.
     #[schema(example = "api.shop.kind")]
     service_key: String,
-    /// `auto`, `manual` or `sync`.
+    /// Why.
     trigger: Trigger,
     /// Number of attempts.
     #[schema(example = 1)]
@@ -151,18 +93,6 @@ pub(crate) struct Reconnection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "the cluster does not answer")]
     error: Option<String>,
-}
-
-/// Why a tunnel was reopened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Trigger {
-    /// It was lost.
-    Auto,
-    /// Somebody asked for it.
-    Manual,
-    /// Somebody requested a sync with the cluster.
-    Sync,
 }
 
 /// Retention.
@@ -191,60 +121,40 @@ pub(crate) struct HistoryStats {
 
 // === impl Event ===
 
-impl From<&Logged> for Event {
-    fn from(Logged { id, event }: &Logged) -> Self {
+impl<'a> From<&'a Logged> for Event<'a> {
+    fn from(Logged { id, event }: &'a Logged) -> Self {
         Self {
             id: *id,
-            kind: event.kind,
-            timestamp: event.time,
-            service_key: event.service.as_ref().map(ToString::to_string),
-            forward_key: event.forward.clone(),
-            pod_name: event.pod.clone(),
-            message: event.message.clone(),
-            data: EventPlace {
-                namespace: event.namespace.namespace.to_string(),
-                context: event.namespace.context.to_string(),
-            },
+            service_key: event.service.as_ref().map(Key::from),
+            event,
+            data: (&event.namespace).into(),
         }
     }
 }
 
-impl From<&kubefwd_model::Event> for StreamedEvent {
-    fn from(event: &kubefwd_model::Event) -> Self {
+impl<'a> From<&'a kubefwd_model::Event> for StreamedEvent<'a> {
+    fn from(event: &'a kubefwd_model::Event) -> Self {
         let service = event.service.as_ref();
-        let key = service.map_or_else(|| event.namespace.to_string(), ToString::to_string);
         Self {
-            key,
-            namespace: event.namespace.namespace.to_string(),
-            service: service.map(|key| key.service.to_string()),
-            context: event.namespace.context.to_string(),
-            kind: event.kind,
-            timestamp: event.time,
-            forward_key: event.forward.clone(),
-            pod_name: event.pod.clone(),
-            message: event.message.clone(),
+            key: service.map_or_else(|| event.namespace.to_string(), ToString::to_string),
+            namespace: (&event.namespace).into(),
+            service: service.map(|key| &key.service),
+            event,
         }
     }
 }
 
 impl From<errors::ErrorRecord> for ErrorRecord {
     fn from(record: errors::ErrorRecord) -> Self {
-        let (service_key, namespace_key) = match &record.holder {
-            Holder::Service(key) => (key.to_string(), None),
-            Holder::Namespace(key) => (String::new(), Some(key.to_string())),
-            Holder::Worker(_) => (String::new(), None),
-        };
+        let (id, resolved_at, error_type) = (record.id, record.resolved_at, record.found.kind);
+        let detail = ErrorDetail::from(record);
         Self {
-            id: record.id,
-            timestamp: record.time.into(),
-            service_key,
-            namespace_key,
-            forward_key: record.found.forward.map(|(_, _, key)| key),
-            pod_name: record.found.pod,
-            error_type: record.found.kind,
-            message: record.found.message,
-            resolved: record.resolved_at.is_some(),
-            resolved_at: record.resolved_at.map(Time::from),
+            id,
+            no_service: NoService::unless(detail.service_key.is_some()),
+            detail,
+            error_type,
+            resolved: resolved_at.is_some(),
+            resolved_at: resolved_at.map(Time::from),
         }
     }
 }
@@ -255,14 +165,10 @@ impl From<reconnections::Reconnection> for Reconnection {
             id: one.id,
             timestamp: one.time.into(),
             service_key: one.service.to_string(),
-            trigger: match one.trigger {
-                reconnections::Trigger::Auto => Trigger::Auto,
-                reconnections::Trigger::Manual => Trigger::Manual,
-                reconnections::Trigger::Sync => Trigger::Sync,
-            },
+            trigger: one.trigger,
             attempt_count: one.attempts,
             success: one.error.is_none(),
-            duration: time::short(one.duration),
+            duration: duration::short(one.duration),
             error: one.error,
         }
     }

@@ -3,30 +3,22 @@
 use std::collections::BTreeMap;
 
 use kubefwd_model as model;
-use kubefwd_model::{Time, Uid};
+use kubefwd_model::entry::Route;
+use kubefwd_model::{ServiceKey, Time, duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::telemetry::http as recorded;
-use kubefwd_model::duration as time;
 
 /// Requests through one forward.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct HttpTraffic {
+pub(crate) struct HttpTraffic<'a> {
     /// The forward.
     #[schema(example = "api.shop.kind.api-6f.80")]
-    forward_key: String,
-    /// The serving pod.
-    #[schema(example = "api-6f")]
-    pod_name: String,
-    /// Local address.
-    #[serde(rename = "localIP")]
-    #[schema(example = "127.1.27.1")]
-    local_ip: String,
-    /// Local port.
-    #[schema(example = "80")]
-    local_port: String,
+    forward_key: &'a str,
+    #[serde(flatten)]
+    route: Route<'a>,
     /// The totals.
     summary: HttpSummary,
     /// The newest requests, newest first.
@@ -36,7 +28,7 @@ pub(crate) struct HttpTraffic {
 /// Requests through all forwards of a service.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceHttp {
+pub(crate) struct ServiceHttp<'a> {
     /// The service.
     #[schema(example = "api.shop.kind")]
     pub(crate) service_key: String,
@@ -46,7 +38,7 @@ pub(crate) struct ServiceHttp {
     /// Totals over all of its forwards.
     pub(crate) summary: HttpSummary,
     /// Per forward.
-    pub(crate) forwards: Vec<HttpTraffic>,
+    pub(crate) forwards: Vec<HttpTraffic<'a>>,
 }
 
 /// Whether to capture requests.
@@ -131,54 +123,41 @@ pub(crate) struct HttpLog {
 
 // === impl HttpTraffic ===
 
-impl HttpTraffic {
+impl<'a> HttpTraffic<'a> {
     /// The `count` newest requests through a forward.
     pub(crate) fn new(
-        service: &model::Service,
-        forward: &model::Forward,
+        service: &ServiceKey,
+        forward: &'a model::Forward,
         log: &recorded::HttpLog,
         count: usize,
     ) -> Self {
-        let uid = service.key.uid;
-        Self {
-            forward_key: forward.key.clone(),
-            pod_name: forward.pod.clone(),
-            local_ip: forward.address.to_string(),
-            local_port: forward.local_port.to_string(),
-            summary: log.summary(uid, [forward]).into(),
-            logs: log
-                .newest(uid, forward, count)
-                .into_iter()
-                .map(HttpLog::from)
-                .collect(),
-        }
+        Self::merged(
+            &forward.key,
+            service,
+            forward,
+            [forward].into_iter(),
+            log,
+            count,
+        )
     }
 
     /// The `count` newest requests through several forwards of one service, shown as one under `key`.
-    pub(crate) fn merged<'a>(
-        key: &str,
-        uid: Uid,
+    pub(crate) fn merged(
+        key: &'a str,
+        service: &ServiceKey,
+        first: &'a model::Forward,
         forwards: impl Iterator<Item = &'a model::Forward> + Clone,
         log: &recorded::HttpLog,
         count: usize,
     ) -> Self {
-        let first = forwards.clone().next();
-        let mut logs: Vec<recorded::Exchange> = forwards
-            .clone()
-            .flat_map(|forward| log.newest(uid, forward, count))
-            .collect();
+        let newest = |forward| log.newest(service.uid, forward, count);
+        let mut logs: Vec<recorded::Exchange> = forwards.clone().flat_map(newest).collect();
         logs.sort_by_key(|exchange| std::cmp::Reverse(exchange.time));
         logs.truncate(count);
         Self {
-            forward_key: key.to_owned(),
-            pod_name: first.map(|forward| forward.pod.clone()).unwrap_or_default(),
-            local_ip: first
-                .map(|forward| forward.address.to_string())
-                .unwrap_or_default(),
-            local_port: first
-                .map(|forward| forward.local_port.to_string())
-                .unwrap_or_default(),
-            summary: log.summary(uid, forwards).into(),
+            forward_key: key,
+            route: first.into(),
+            summary: log.summary(service.uid, forwards).into(),
             logs: logs.into_iter().map(HttpLog::from).collect(),
         }
     }
@@ -210,7 +189,7 @@ impl From<recorded::Exchange> for HttpLog {
             method: exchange.method,
             path: exchange.path,
             status_code: exchange.status,
-            duration: time::short(exchange.duration),
+            duration: duration::short(exchange.duration),
             size: exchange.size,
             protocol: exchange.protocol,
             grpc_status: exchange.grpc_status,

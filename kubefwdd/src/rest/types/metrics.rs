@@ -1,46 +1,26 @@
 //! Counters and rates.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use kubefwd_model as model;
-use kubefwd_model::Time;
+use kubefwd_model::entry::{Bytes, ForwardRates, Key, Rates, Route, ServiceId, Totals};
+use kubefwd_model::{Counts, Time, Traffic};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::services::Summary;
-
+use crate::rest::compat::{MetricTimes, TotalRates};
 use crate::telemetry::history::Bucket;
 use crate::telemetry::meters::Reading;
 
-/// Totals over everything that the caller forwards.
+/// Sums over everything that the caller forwards.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MetricsSummary {
-    /// Services.
-    #[schema(example = 15)]
-    total_services: usize,
-    /// Services that are active or partially active.
-    #[schema(example = 15)]
-    active_services: usize,
-    /// Forwards.
-    #[schema(example = 23)]
-    total_forwards: usize,
-    /// Forwards that are active.
-    #[schema(example = 23)]
-    active_forwards: usize,
-    /// Forwards in error, and services in error that have none.
-    #[schema(example = 0)]
-    error_count: usize,
-    /// Bytes from pods.
-    #[schema(example = 1048576)]
-    total_bytes_in: u64,
-    /// Bytes to pods.
-    #[schema(example = 524288)]
-    total_bytes_out: u64,
-    /// Bytes per second from pods, now.
-    #[schema(example = 1024.0)]
-    total_rate_in: f64,
-    /// Bytes per second to pods, now.
-    #[schema(example = 512.0)]
-    total_rate_out: f64,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(flatten)]
+    rates: TotalRates,
     /// How long the daemon has been running.
     #[schema(example = "2h15m30s")]
     uptime: String,
@@ -51,33 +31,18 @@ pub(crate) struct MetricsSummary {
 /// The metrics of a service.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceMetrics {
+pub(crate) struct ServiceMetrics<'a> {
     /// `service.namespace.context`
-    #[schema(example = "api.shop.kind")]
-    key: String,
-    /// Its name.
-    #[schema(example = "api")]
-    service_name: String,
-    /// Its namespace.
-    #[schema(example = "shop")]
-    namespace: String,
-    /// Its context.
-    #[schema(example = "kind")]
-    context: String,
-    /// Bytes from pods, including those that are gone.
-    #[schema(example = 2048)]
-    total_bytes_in: u64,
-    /// Bytes to pods, including those that are gone.
-    #[schema(example = 512)]
-    total_bytes_out: u64,
-    /// Bytes per second from pods, now.
-    #[schema(example = 10.5)]
-    rate_in: f64,
-    /// Bytes per second to pods, now.
-    #[schema(example = 1.5)]
-    rate_out: f64,
+    #[schema(value_type = String, example = "api.shop.kind")]
+    key: Key<'a>,
+    #[serde(flatten)]
+    id: ServiceId<'a>,
+    #[serde(flatten)]
+    totals: Totals,
+    #[serde(flatten)]
+    rates: Rates,
     /// Per forward.
-    port_forwards: Vec<PortMetrics>,
+    port_forwards: Vec<PortMetrics<'a>>,
     /// The last minute, second by second; only when a single service is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<Vec<Sample>>,
@@ -85,64 +50,26 @@ pub(crate) struct ServiceMetrics {
 
 /// The metrics of a forward.
 #[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PortMetrics {
-    /// The serving pod.
-    #[schema(example = "api-6f")]
-    pod_name: String,
-    /// Local address.
-    #[serde(rename = "localIP")]
-    #[schema(example = "127.1.27.1")]
-    local_ip: String,
-    /// Local port.
-    #[schema(example = "80")]
-    local_port: String,
-    /// The pod's port.
-    #[schema(example = "8080")]
-    pod_port: String,
-    /// Bytes from the pod.
-    #[schema(example = 2048)]
-    bytes_in: u64,
-    /// Bytes to the pod.
-    #[schema(example = 512)]
-    bytes_out: u64,
-    /// Bytes per second from the pod, now.
-    #[schema(example = 10.5)]
-    rate_in: f64,
-    /// Bytes per second to the pod, now.
-    #[schema(example = 1.5)]
-    rate_out: f64,
-    /// Bytes per second from the pod, over ten seconds.
-    #[schema(example = 9.0)]
-    avg_rate_in: f64,
-    /// Bytes per second to the pod, over ten seconds.
-    #[schema(example = 1.0)]
-    avg_rate_out: f64,
-    /// When it started listening.
-    connected_at: Time,
-    /// When bytes last moved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_activity_at: Option<Time>,
+pub(crate) struct PortMetrics<'a> {
+    #[serde(flatten)]
+    route: Route<'a>,
+    #[serde(flatten)]
+    traffic: Traffic,
+    #[serde(flatten)]
+    rates: ForwardRates,
+    #[serde(flatten)]
+    times: MetricTimes,
 }
 
 /// Traffic in one time step.
 #[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct Sample {
     /// The start of the step.
     timestamp: Time,
-    /// Bytes from pods.
-    #[schema(example = 2048)]
-    bytes_in: u64,
-    /// Bytes to pods.
-    #[schema(example = 512)]
-    bytes_out: u64,
-    /// Bytes per second from pods, over the step.
-    #[schema(example = 34.1)]
-    rate_in: f64,
-    /// Bytes per second to pods, over the step.
-    #[schema(example = 8.5)]
-    rate_out: f64,
+    #[serde(flatten)]
+    bytes: Bytes,
+    #[serde(flatten)]
+    rates: Rates,
 }
 
 /// A service's traffic over time.
@@ -158,17 +85,10 @@ pub(crate) struct MetricsHistory {
 // === impl MetricsSummary ===
 
 impl MetricsSummary {
-    pub(crate) fn new(sums: &Summary, uptime: String) -> Self {
+    pub(crate) fn new(sums: Summary, uptime: String) -> Self {
         Self {
-            total_services: sums.total_services,
-            active_services: sums.active_services,
-            total_forwards: sums.total_forwards,
-            active_forwards: sums.active_forwards,
-            error_count: sums.error_count,
-            total_bytes_in: sums.total_bytes_in,
-            total_bytes_out: sums.total_bytes_out,
-            total_rate_in: sums.rate_in,
-            total_rate_out: sums.rate_out,
+            counts: sums.counts,
+            rates: sums.rates.into(),
             uptime,
             last_updated: Time::now(),
         }
@@ -177,59 +97,31 @@ impl MetricsSummary {
 
 // === impl ServiceMetrics ===
 
-impl ServiceMetrics {
-    pub(crate) fn new(service: &model::Service, meters: &Reading<'_>) -> Self {
+impl<'a> ServiceMetrics<'a> {
+    pub(crate) fn new(service: &'a model::Service, meters: &Reading<'_>) -> Self {
         let (totals, rates) = meters.service(service);
+        let forwards = service.forwards.iter().map(|forward| PortMetrics {
+            route: forward.into(),
+            traffic: forward.traffic,
+            rates: meters.forward_rates(&service.key, forward),
+            times: forward.into(),
+        });
         Self {
-            key: service.key.to_string(),
-            service_name: service.key.service.to_string(),
-            namespace: service.key.namespace.to_string(),
-            context: service.key.context.to_string(),
-            total_bytes_in: totals.bytes_in,
-            total_bytes_out: totals.bytes_out,
-            rate_in: rates.rate_in,
-            rate_out: rates.rate_out,
-            port_forwards: service
-                .forwards
-                .iter()
-                .map(|forward| PortMetrics::new(service, forward, meters))
-                .collect(),
+            key: (&service.key).into(),
+            id: (&service.key).into(),
+            totals,
+            rates,
+            port_forwards: forwards.collect(),
             history: None,
         }
     }
 
     /// The same with the last minute.
-    pub(crate) fn with_history(service: &model::Service, meters: &Reading<'_>) -> Self {
-        let history = meters.history(&service.key, 1, 60);
-        let history = history
-            .into_iter()
-            .map(|bucket| Sample::new(bucket, 1))
-            .collect();
+    pub(crate) fn with_history(service: &'a model::Service, meters: &Reading<'_>) -> Self {
+        let history = meters.history(&service.key, 1, 60).into_iter();
         Self {
-            history: Some(history),
+            history: Some(history.map(|bucket| Sample::new(bucket, 1)).collect()),
             ..Self::new(service, meters)
-        }
-    }
-}
-
-// === impl PortMetrics ===
-
-impl PortMetrics {
-    fn new(service: &model::Service, forward: &model::Forward, meters: &Reading<'_>) -> Self {
-        let rates = meters.forward_rates(&service.key, forward);
-        Self {
-            pod_name: forward.pod.clone(),
-            local_ip: forward.address.to_string(),
-            local_port: forward.local_port.to_string(),
-            pod_port: forward.pod_port.to_string(),
-            bytes_in: forward.traffic.bytes_in,
-            bytes_out: forward.traffic.bytes_out,
-            rate_in: rates.now.rate_in,
-            rate_out: rates.now.rate_out,
-            avg_rate_in: rates.avg_rate_in,
-            avg_rate_out: rates.avg_rate_out,
-            connected_at: forward.started_at,
-            last_activity_at: forward.traffic.last_active,
         }
     }
 }
@@ -239,14 +131,18 @@ impl PortMetrics {
 impl Sample {
     /// A step of `seconds`.
     pub(crate) fn new(bucket: Bucket, seconds: u64) -> Self {
-        let start = std::time::UNIX_EPOCH + std::time::Duration::from_secs(bucket.start);
-        let seconds = seconds.max(1) as f64;
+        let rate = |bytes: u64| bytes as f64 / seconds.max(1) as f64;
+        let (bytes_in, bytes_out) = (bucket.bytes_in, bucket.bytes_out);
         Self {
-            timestamp: start.into(),
-            bytes_in: bucket.bytes_in,
-            bytes_out: bucket.bytes_out,
-            rate_in: bucket.bytes_in as f64 / seconds,
-            rate_out: bucket.bytes_out as f64 / seconds,
+            timestamp: (UNIX_EPOCH + Duration::from_secs(bucket.start)).into(),
+            bytes: Bytes {
+                bytes_in,
+                bytes_out,
+            },
+            rates: Rates {
+                rate_in: rate(bytes_in),
+                rate_out: rate(bytes_out),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use kubefwd_model::entry::NamespaceEntry;
+use kubefwd_model::entry::{Key, NamespaceEntry, NamespaceId};
 
 use crate::rest::extract::text;
 use crate::rest::wait::Wait;
@@ -78,17 +78,13 @@ pub(crate) struct Glob(String);
 
 /// A namespace that was added.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct AddedNamespace {
+pub(crate) struct AddedNamespace<'a> {
     /// `namespace.context`
     #[schema(example = "staging.minikube")]
     pub(crate) key: String,
-    /// Its name.
-    #[schema(example = "staging")]
-    pub(crate) namespace: String,
-    /// Its context.
-    #[schema(example = "minikube")]
-    pub(crate) context: String,
+    #[serde(flatten)]
+    pub(crate) id: NamespaceId<'a>,
     /// The keys of its services.
-    #[schema(example = json!(["api.staging.minikube"]))]
-    pub(crate) services: Vec<String>,
+    #[schema(value_type = Vec<String>, example = json!(["api.staging.minikube"]))]
+    pub(crate) services: Vec<Key<'a>>,
 }

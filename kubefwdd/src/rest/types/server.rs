@@ -1,44 +1,11 @@
 //! The daemon itself.
 
-use kubefwd_model::{Health, Time};
+use kubefwd_model::{Health, Time, duration};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::control::Info;
-use crate::rest::envelope::Meta;
-use kubefwd_model::duration as time;
-
-/// The health of the daemon.
-#[derive(Clone, Serialize, ToSchema)]
-pub(crate) struct HealthData {
-    /// Health.
-    status: Health,
-    /// When this was measured.
-    timestamp: Time,
-    /// Its version.
-    #[schema(example = "0.1.0")]
-    version: &'static str,
-    /// How long it has been running.
-    #[schema(example = "2h15m30s")]
-    uptime: String,
-}
-
-/// The health of the daemon in the envelope, and repeated next to it for clients that expect it there.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct HealthAnswer {
-    /// Always true.
-    #[schema(example = true)]
-    success: bool,
-    /// The health.
-    data: HealthData,
-    /// Always null.
-    error: (),
-    /// Response metadata.
-    meta: Meta,
-    /// Repeated from `data`.
-    #[serde(flatten)]
-    bare: HealthData,
-}
+use crate::rest::compat::{HealthData, StartTimes};
 
 /// Facts about the daemon.
 #[derive(Serialize, ToSchema)]
@@ -50,10 +17,8 @@ pub(crate) struct InfoData {
     /// How long it has been running.
     #[schema(example = "2h15m30s")]
     uptime: String,
-    /// When it started.
-    started_at: Time,
-    /// The same under kubefwd's name.
-    start_time: Time,
+    #[serde(flatten)]
+    started: StartTimes,
     /// Operating system and architecture.
     #[schema(example = "linux/x86_64")]
     platform: String,
@@ -71,22 +36,15 @@ pub(crate) struct InfoData {
     api_enabled: bool,
 }
 
-// === impl HealthAnswer ===
+// === impl HealthData ===
 
-impl HealthAnswer {
+impl HealthData {
     pub(crate) fn new(health: Health, info: &Info) -> Self {
-        let bare = HealthData {
+        Self {
             status: health,
             timestamp: Time::now(),
             version: info.version,
-            uptime: time::since(info.started_at),
-        };
-        Self {
-            success: true,
-            data: bare.clone(),
-            error: (),
-            meta: Meta::now(None),
-            bare,
+            uptime: duration::since(info.started_at),
         }
     }
 }
@@ -97,9 +55,8 @@ impl InfoData {
     pub(crate) fn new(info: &Info, namespaces: Vec<String>, contexts: Vec<String>) -> Self {
         Self {
             version: info.version,
-            uptime: time::since(info.started_at),
-            started_at: info.started_at.into(),
-            start_time: info.started_at.into(),
+            uptime: duration::since(info.started_at),
+            started: Time::from(info.started_at).into(),
             platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
             namespaces,
             contexts,

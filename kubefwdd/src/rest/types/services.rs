@@ -1,52 +1,29 @@
 //! Services and their sums.
 
 use kubefwd_model as model;
-use kubefwd_model::{ForwardStatus, HostName, ServiceStatus};
+use kubefwd_model::Counts;
+use kubefwd_model::entry::{Rates, ServiceEntry, Totals};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::telemetry::meters::Reading;
-use kubefwd_model::entry::{Rates, ServiceEntry, Totals};
 
-/// Service totals.
+/// Sums over services.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
-    /// Services.
-    #[schema(example = 3)]
-    pub(crate) total_services: usize,
-    /// Services that are active or partially active.
-    #[schema(example = 2)]
-    pub(crate) active_services: usize,
-    /// Forwards.
-    #[schema(example = 4)]
-    pub(crate) total_forwards: usize,
-    /// Forwards that are active.
-    #[schema(example = 3)]
-    pub(crate) active_forwards: usize,
-    /// Forwards in error, and services in error that have none.
-    #[schema(example = 1)]
-    pub(crate) error_count: usize,
-    /// Bytes from pods.
-    #[schema(example = 1048576)]
-    pub(crate) total_bytes_in: u64,
-    /// Bytes to pods.
-    #[schema(example = 524288)]
-    pub(crate) total_bytes_out: u64,
-    /// Bytes per second from pods, now.
-    #[schema(example = 1024.0)]
-    pub(crate) rate_in: f64,
-    /// Bytes per second to pods, now.
-    #[schema(example = 512.0)]
-    pub(crate) rate_out: f64,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+    #[serde(flatten)]
+    pub(crate) rates: Rates,
 }
 
-/// Services and their totals.
+/// Services and their sums.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ServiceList<'a> {
+pub(crate) struct ServiceList {
     /// The services, by context, namespace and name.
-    pub(crate) services: Vec<ServiceEntry<'a>>,
-    /// Totals over everything that matches, not only this page.
+    #[schema(value_type = Vec<ServiceEntry<'static>>)]
+    pub(crate) services: [(); 0],
+    /// Sums over everything that matches, not only this page.
     pub(crate) summary: Summary,
 }
 
@@ -86,54 +63,44 @@ pub(crate) struct Synced {
     pub(crate) force: bool,
 }
 
+// === impl Removed ===
+
+impl Removed {
+    pub(crate) fn new(key: &impl ToString) -> Self {
+        let key = key.to_string();
+        Self {
+            removed: true,
+            message: format!("{key} is no longer forwarded"),
+            key,
+        }
+    }
+}
+
 // === impl Summary ===
 
 impl Summary {
     /// Adds a service with all of its forwards.
     pub(crate) fn add(&mut self, service: &model::Service, meters: &Reading<'_>) {
         let (totals, rates) = meters.service(service);
-        self.count(service, service.forwards.iter(), totals, rates);
-        if service.forwards.is_empty() && service.status == ServiceStatus::Error {
-            self.error_count += 1;
-        }
+        let before = self.counts.totals;
+        self.counts.add(service);
+        // Forwards know only their own bytes, the meters also those of forwards that are gone.
+        self.counts.totals = before.plus(totals);
+        self.rates = self.rates.plus(rates);
     }
 
-    /// Adds some forwards of a service.
+    /// Adds only these forwards of a service.
     pub(crate) fn add_forwards<'a>(
         &mut self,
         service: &model::Service,
         forwards: impl Iterator<Item = &'a model::Forward> + Clone,
         meters: &Reading<'_>,
     ) {
-        let (mut totals, mut rates) = (Totals::default(), Rates::default());
-        for forward in forwards.clone() {
-            totals = totals.plus(forward.into());
-            rates = rates.plus(meters.forward_rates(&service.key, forward).now);
-        }
-        self.count(service, forwards, totals, rates);
-    }
-
-    fn count<'a>(
-        &mut self,
-        service: &model::Service,
-        forwards: impl Iterator<Item = &'a model::Forward>,
-        totals: Totals,
-        rates: Rates,
-    ) {
-        self.total_services += 1;
-        self.active_services += usize::from(service.is_active());
+        self.counts.add_forwards(service, forwards.clone());
         for forward in forwards {
-            self.total_forwards += 1;
-            match forward.status {
-                ForwardStatus::Active => self.active_forwards += 1,
-                ForwardStatus::Error => self.error_count += 1,
-                ForwardStatus::Pending | ForwardStatus::Connecting | ForwardStatus::Stopping => {}
-            }
+            let rates = meters.forward_rates(&service.key, forward);
+            self.rates = self.rates.plus(rates.now);
         }
-        self.total_bytes_in = self.total_bytes_in.saturating_add(totals.bytes_in);
-        self.total_bytes_out = self.total_bytes_out.saturating_add(totals.bytes_out);
-        self.rate_in += rates.rate_in;
-        self.rate_out += rates.rate_out;
     }
 }
 
@@ -148,25 +115,16 @@ pub(crate) fn service_entry<'a>(
     })
 }
 
-/// The part of a headless service that is one of its pods, under the key of that pod.
+/// One pod of a headless service, under the key of that pod.
 pub(crate) fn pod_entry<'a>(
     service: &'a model::Service,
     pod: &'a str,
     meters: &Reading<'_>,
 ) -> ServiceEntry<'a> {
-    let of_pod = service.forwards.iter().filter(|forward| forward.pod == pod);
     let (mut totals, mut rates) = (Totals::default(), Rates::default());
-    for forward in of_pod {
+    for forward in service.forwards.iter().filter(|forward| forward.pod == pod) {
         totals = totals.plus(forward.into());
         rates = rates.plus(meters.forward_rates(&service.key, forward).now);
     }
     service_entry(service, meters).only_pod(pod, totals, Some(rates))
-}
-
-/// The address of a service and the names that resolve to it; of a headless one those of its first pod.
-pub(crate) fn address_of(service: &model::Service) -> (Option<String>, Vec<String>) {
-    match service.address() {
-        Some((address, names)) => (Some(address.to_string()), HostName::texts(names)),
-        None => (None, Vec::new()),
-    }
 }

@@ -1,0 +1,190 @@
+//! The overall state, and the calls that fix what is wrong, for programs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::State;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
+use kubefwd_model as model;
+use kubefwd_model::{Finding, Health, ServiceStatus, duration};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::rest::Face;
+use crate::rest::envelope::{Envelope, Refusals};
+use crate::rest::extract::Caller;
+use crate::rest::keys;
+use crate::rest::types::analysis::{
+    Analysis, AnalysisStats, Issue, Recommendation, Status, SuggestedAction, severity,
+};
+use crate::rest::types::diagnostics::ServiceCounts;
+use crate::rest::types::non_empty;
+use crate::telemetry::errors::{ErrorRecord, Holder};
+
+/// The most recommendations and suggested actions in one answer.
+const ADVICE: usize = 100;
+/// What may stand in a path as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b':')
+    .remove(b'@');
+
+/// Status
+///
+/// The overall state in one sentence.
+#[utoipa::path(get, path = "/api/v1/status", tag = "Analysis", responses(
+    (status = 200, description = "The status", body = Envelope<Status>), Refusals,
+))]
+pub(crate) async fn status(State(face): State<Face>, caller: Caller) -> Envelope<Status> {
+    let findings = face.control.diagnose(&caller);
+    let counts = face.sums(&caller).counts;
+    let by_status = ServiceCounts::of(keys::visible(&face.control.view(), &caller));
+    let high = findings.iter().filter(|finding| is_high(finding));
+    let message = match high.clone().next() {
+        Some(first) => format!(
+            "{} problems; the first: {}: {}",
+            high.count(),
+            first.subject,
+            first.message
+        ),
+        None => summary(&by_status),
+    };
+    Envelope::new(Status {
+        status: health_of(&face, &findings),
+        message,
+        counts,
+        uptime: duration::since(face.control.info().started_at),
+    })
+}
+
+/// What works, where nothing is wrong. Services that cannot be forwarded are neither active nor in error.
+fn summary(services: &ServiceCounts) -> String {
+    let forwarding = services.active + services.partial;
+    match (services.total - services.unsupported, services.unsupported) {
+        (0, _) => "Nothing is forwarded yet".to_owned(),
+        (possible, _) if possible > forwarding => {
+            format!("{forwarding} of {possible} services forwarding")
+        }
+        (_, 0) => "All services forwarding normally".to_owned(),
+        (_, unsupported) => format!(
+            "All services forwarding normally, except {unsupported} that cannot be forwarded"
+        ),
+    }
+}
+
+/// Analysis
+///
+/// What is wrong, since when, and the command or call that fixes it.
+#[utoipa::path(get, path = "/api/v1/analyze", tag = "Analysis", responses(
+    (status = 200, description = "The analysis", body = Envelope<Analysis>), Refusals,
+))]
+pub(crate) async fn analyze(State(face): State<Face>, caller: Caller) -> Envelope<Analysis> {
+    let view = face.control.view();
+    let findings = face.control.diagnose(&caller);
+    let errors = &face.control.telemetry().errors;
+    let open = errors.open(ADVICE, |uid| caller.sees(uid));
+    let issues: Vec<Issue> = findings
+        .iter()
+        .filter_map(|finding| issue(finding, &open))
+        .collect();
+    let by_status = ServiceCounts::of(keys::visible(&view, &caller));
+    let possible = by_status.total - by_status.unsupported;
+    let affected = possible - by_status.active - by_status.partial;
+    let summary = match (issues.len(), by_status.total) {
+        (_, 0) => "Nothing is forwarded yet".to_owned(),
+        (0, total) => format!("All {total} services are forwarded"),
+        (n, _) => format!("{n} findings; {affected} of {possible} services are not active"),
+    };
+    Envelope::new(Analysis {
+        status: health_of(&face, &findings),
+        summary,
+        issues,
+        recommendations: recommendations(&findings),
+        suggested_actions: suggested_actions(&view, &caller),
+        stats: AnalysisStats {
+            counts: face.sums(&caller).counts,
+            errored_services: by_status.error,
+            uptime: duration::since(face.control.info().started_at),
+        },
+    })
+}
+
+fn issue(finding: &Finding, open: &[ErrorRecord]) -> Option<Issue> {
+    let severity = severity(finding)?;
+    let record = open.iter().find(|record| {
+        let forward = record.found.forward.as_ref();
+        forward.is_some_and(|(_, _, key)| *key == finding.subject)
+            || record.holder.to_string() == finding.subject
+    });
+    let service_key = record.and_then(|record| match &record.holder {
+        Holder::Service(key) => Some(key.to_string()),
+        Holder::Namespace(_) | Holder::Worker(_) => None,
+    });
+    Some(Issue {
+        severity,
+        component: finding.subject.clone(),
+        service_key,
+        message: finding.message.clone(),
+        hint: non_empty(&finding.hint),
+        since: record.map(|record| record.time.into()).or(finding.since),
+        error_type: record.map(|record| record.found.kind),
+    })
+}
+
+fn recommendations(findings: &[Finding]) -> Vec<Recommendation> {
+    let mut seen = BTreeSet::new();
+    advice(findings)
+        .filter(|(finding, hint)| seen.insert((finding.subject.clone(), hint.clone())))
+        .take(ADVICE)
+        .filter_map(|(finding, message)| {
+            Some(Recommendation {
+                priority: severity(finding)?,
+                category: finding.subject.clone(),
+                message,
+            })
+        })
+        .collect()
+}
+
+fn suggested_actions(view: &View, caller: &Actor) -> Vec<SuggestedAction> {
+    let fails = |service: &&Arc<model::Service>| {
+        let status = service.status;
+        matches!(status, ServiceStatus::Error | ServiceStatus::Partial)
+    };
+    let reconnect = |service: &Arc<model::Service>| {
+        let key = service.key.to_string();
+        let path = utf8_percent_encode(&key, PLAIN);
+        SuggestedAction {
+            action: "reconnect",
+            reason: service.status_reason.clone(),
+            endpoint: format!("/api/v1/services/{path}/reconnect"),
+            method: "POST",
+            target: key,
+        }
+    };
+    let failing = keys::visible(view, caller).filter(fails);
+    failing.take(ADVICE).map(reconnect).collect()
+}
+
+/// What to do about everything that is not as it should be.
+pub(super) fn advice(findings: &[Finding]) -> impl Iterator<Item = (&Finding, String)> {
+    let wrong = findings
+        .iter()
+        .filter(|finding| severity(finding).is_some());
+    wrong.filter_map(|finding| Some((finding, non_empty(&finding.hint)?)))
+}
+
+/// How well everything works for one caller: the daemon as a whole, and what they forward.
+pub(super) fn health_of(face: &Face, findings: &[Finding]) -> Health {
+    match face.control.health() {
+        (Health::Unhealthy, _) => Health::Unhealthy,
+        _ if findings.iter().any(is_high) => Health::Degraded,
+        _ => Health::Healthy,
+    }
+}
+
+fn is_high(finding: &Finding) -> bool {
+    severity(finding) == Some("high")
+}
