@@ -1,11 +1,10 @@
 //! The grammar of the command line: nouns, then verbs.
 
-use std::path::PathBuf;
-
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::cmd;
-use crate::output::{ColorChoice, Format};
+use crate::error::CliError;
+use crate::session::{GlobalArgs, Session};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -41,49 +40,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Options that every command takes.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct GlobalArgs {
-    /// Format of standard output
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT",
-        hide_possible_values = true,
-        help = "Output format: table, wide, json, yaml or name"
-    )]
-    pub(crate) output: Format,
-    /// Daemon socket [default: /run/kubefwd/kubefwdd.sock]
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "KUBEFWD_SOCKET",
-        hide_env_values = true
-    )]
-    pub(crate) socket: Option<PathBuf>,
-    /// When to use colours: auto, always or never
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "WHEN",
-        hide_possible_values = true
-    )]
-    pub(crate) color: ColorChoice,
-    /// Print only data and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// Show progress notes even when stderr is not a terminal
-    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
-    pub(crate) verbose: bool,
-}
-
 /// The nouns.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -117,10 +73,30 @@ pub(crate) enum Command {
     Completions(cmd::completions::CompletionsArgs),
 }
 
+impl Command {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What is left to report, and the exit code with it.
+    pub(crate) async fn run(self, session: &Session) -> Result<(), CliError> {
+        match self {
+            Self::Ns(command) => cmd::ns::run(session, command).await,
+            Self::Svc(command) => cmd::svc::run(session, command).await,
+            Self::Fwd(command) => cmd::fwd::run(session, command).await,
+            Self::Reserve(command) => cmd::reserve::run(session, command).await,
+            Self::Context(command) => cmd::context::run(session, command).await,
+            Self::Status(args) => cmd::status::run(session, &args).await,
+            Self::Events(args) => cmd::events::run(session, &args).await,
+            Self::Hosts => cmd::hosts::run(session).await,
+            Self::Doctor => cmd::doctor::run(session).await,
+            Self::Version(args) => cmd::version::run(session, &args).await,
+            Self::Completions(args) => cmd::completions::run(session, &args, Cli::command()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

@@ -1,37 +1,18 @@
-//! The errors of the command line: one type, its exit codes and how it is printed to standard error.
+//! The errors of the command line: one type, with its exit code, causes and hint.
 
-use std::fmt::Write as _;
+pub(crate) mod exit;
+mod hint;
+mod render;
+
 use std::io;
 
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::Failure;
+use kubefwd_proto::convert::Malformed;
+use kubefwd_proto::convert::failure::{ERROR_DOMAIN, from_status};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::connect::Unreachable;
-use crate::output::printable;
-
-/// The exit codes, as `--help` lists them.
-pub(crate) mod exit {
-    /// Anything that has no code of its own.
-    pub(crate) const FAILURE: u8 = 1;
-    /// The command line or a value in it is wrong; clap uses the same.
-    pub(crate) const USAGE: u8 = 2;
-    /// The daemon or a forward is degraded, or `--wait` timed out.
-    pub(crate) const DEGRADED: u8 = 3;
-    /// The daemon or the cluster refuses the caller.
-    pub(crate) const DENIED: u8 = 4;
-    /// Nothing answers on the socket.
-    pub(crate) const UNREACHABLE: u8 = 5;
-    /// No such namespace, service, context or key.
-    pub(crate) const NOT_FOUND: u8 = 6;
-    /// Ended by SIGINT or SIGTERM.
-    pub(crate) const INTERRUPTED: u8 = 130;
-    /// The reader of standard output is gone: what a shell reports for a program killed by SIGPIPE.
-    pub(crate) const BROKEN_PIPE: u8 = 141;
-}
-
-/// How many causes are listed; the rest is only counted.
-const MAX_CAUSES: usize = 20;
 
 /// Every way in which a command can fail.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +50,14 @@ pub(crate) enum CliError {
         what: String,
         /// What the transport reports.
         cause: String,
+    },
+    /// The daemon sent something that this program cannot read.
+    #[error("{what}")]
+    Malformed {
+        /// What was attempted.
+        what: String,
+        /// What cannot be read.
+        source: Malformed,
     },
     /// `--wait` timed out.
     #[error("{what}")]
@@ -111,11 +100,11 @@ impl CliError {
         let what = what.into();
         let ours = status
             .get_details_error_info()
-            .is_some_and(|info| info.domain == kubefwd_proto::convert::failure::ERROR_DOMAIN);
+            .is_some_and(|info| info.domain == ERROR_DOMAIN);
         if ours {
             return Self::Refused {
                 what,
-                failure: kubefwd_proto::convert::failure::from_status(status),
+                failure: from_status(status),
             };
         }
         // A status that the transport made up has an error below it; one from the other side has none.
@@ -133,8 +122,24 @@ impl CliError {
             },
             _ => Self::Refused {
                 what,
-                failure: kubefwd_proto::convert::failure::from_status(status),
+                failure: from_status(status),
             },
+        }
+    }
+
+    /// The daemon ended a stream that has no end of its own.
+    pub(crate) fn stream_ended(what: impl Into<String>) -> Self {
+        Self::Lost {
+            what: what.into(),
+            cause: "the daemon closed it, probably because it is stopping".to_owned(),
+        }
+    }
+
+    /// The daemon's answer to the attempt `what` cannot be read.
+    pub(crate) fn malformed(what: impl Into<String>, source: Malformed) -> Self {
+        Self::Malformed {
+            what: what.into(),
+            source,
         }
     }
 
@@ -144,12 +149,14 @@ impl CliError {
             Self::Usage { .. } => exit::USAGE,
             Self::Unreachable(Unreachable::Denied { .. }) => exit::DENIED,
             Self::Unreachable(_) | Self::Lost { .. } => exit::UNREACHABLE,
-            Self::Refused { failure, .. } => code_of(failure.reason),
+            Self::Refused { failure, .. } => exit::code(failure.reason),
             Self::NotActive { .. } | Self::Degraded => exit::DEGRADED,
             Self::Reported(code) => *code,
             Self::Interrupted => exit::INTERRUPTED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::BROKEN_PIPE,
-            Self::Output(_) | Self::Older { .. } | Self::System { .. } => exit::FAILURE,
+            Self::Output(_) | Self::Older { .. } | Self::Malformed { .. } | Self::System { .. } => {
+                exit::FAILURE
+            }
         }
     }
 
@@ -174,6 +181,7 @@ impl CliError {
             Self::Lost { cause, .. } => {
                 vec![format!("lost the connection to the daemon: {cause}")]
             }
+            Self::Malformed { source, .. } => vec![source.to_string()],
             Self::NotActive { causes, .. } => causes.clone(),
             Self::Output(error) | Self::System { source: error, .. } => vec![error.to_string()],
             Self::Usage { .. } | Self::Degraded | Self::Reported(_) | Self::Interrupted => {
@@ -188,10 +196,10 @@ impl CliError {
             Self::Usage { hint, .. } | Self::NotActive { hint, .. } => hint.clone(),
             Self::Unreachable(unreachable) => unreachable.hint(),
             Self::Refused { failure, .. } if failure.hint.is_empty() => {
-                hint_of(failure.reason).to_owned()
+                hint::of(failure.reason).to_owned()
             }
             Self::Refused { failure, .. } => failure.hint.clone(),
-            Self::Older { .. } => "kubefwdctl version".to_owned(),
+            Self::Older { .. } | Self::Malformed { .. } => "kubefwdctl version".to_owned(),
             Self::Lost { .. } => "kubefwdctl status".to_owned(),
             Self::Output(_) => "check that the file system is not full".to_owned(),
             Self::System { .. } => "check the limits of this session: ulimit -a".to_owned(),
@@ -201,44 +209,8 @@ impl CliError {
 
     /// The whole message, with its final newline.
     pub(crate) fn render(&self, coloured: bool) -> String {
-        let label = if coloured {
-            "\x1b[1;31merror:\x1b[0m"
-        } else {
-            "error:"
-        };
-        let mut text = format!("{label} {}\n", printable(&self.to_string()));
-        let causes = self.causes();
-        let lines: Vec<&str> = causes
-            .iter()
-            .flat_map(|cause| cause.lines())
-            .take(MAX_CAUSES)
-            .collect();
-        for (at, line) in lines.iter().enumerate() {
-            let lead = if at == 0 { "  cause: " } else { "         " };
-            push_line(&mut text, lead, line);
-        }
-        let left = causes
-            .iter()
-            .map(|cause| cause.lines().count())
-            .sum::<usize>()
-            - lines.len();
-        if left > 0 {
-            push_line(&mut text, "         ", &format!("and {left} more"));
-        }
-        for (at, line) in self.hint().lines().enumerate() {
-            push_line(
-                &mut text,
-                if at == 0 { "  hint: " } else { "        " },
-                line,
-            );
-        }
-        text
+        render::message(&self.to_string(), &self.causes(), &self.hint(), coloured)
     }
-}
-
-fn push_line(text: &mut String, lead: &str, line: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{lead}{}", printable(line));
 }
 
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
@@ -249,75 +221,24 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     error.to_string()
 }
 
-fn code_of(reason: Reason) -> u8 {
-    match reason {
-        Reason::InvalidArgument => exit::USAGE,
-        Reason::NotFound
-        | Reason::ContextNotFound
-        | Reason::NamespaceNotFound
-        | Reason::ServiceNotFound
-        | Reason::PodNotFound => exit::NOT_FOUND,
-        Reason::PermissionDenied | Reason::Unauthenticated | Reason::ForbiddenByCluster => {
-            exit::DENIED
-        }
-        Reason::AlreadyExists
-        | Reason::Conflict
-        | Reason::ClusterUnreachable
-        | Reason::ClusterUntrusted
-        | Reason::KubeconfigInvalid
-        | Reason::CredentialsNeeded
-        | Reason::WorkerUnavailable
-        | Reason::LimitExceeded
-        | Reason::Timeout
-        | Reason::Unsupported
-        | Reason::Internal
-        | Reason::PortUnavailable
-        | Reason::ConnectionRefused
-        | Reason::ConnectionLost => exit::FAILURE,
-    }
-}
-
-/// The next step if the daemon names none.
-fn hint_of(reason: Reason) -> &'static str {
-    match reason {
-        Reason::InvalidArgument => "kubefwdctl help",
-        Reason::NotFound | Reason::AlreadyExists | Reason::Conflict => "kubefwdctl svc ls",
-        Reason::ContextNotFound => "kubefwdctl context ls",
-        Reason::NamespaceNotFound => "kubectl get namespaces",
-        Reason::ServiceNotFound => "kubectl get services",
-        Reason::PermissionDenied | Reason::Unauthenticated => "kubefwdctl doctor",
-        Reason::ClusterUnreachable | Reason::ClusterUntrusted => "kubectl cluster-info",
-        Reason::KubeconfigInvalid => "kubectl config view",
-        Reason::CredentialsNeeded => {
-            "log in to the cluster as you do for kubectl, then run this command again"
-        }
-        Reason::ForbiddenByCluster => "kubectl auth can-i --list",
-        Reason::WorkerUnavailable | Reason::Timeout => "kubefwdctl status",
-        Reason::LimitExceeded => "kubefwdctl ns rm NAMESPACE",
-        Reason::Unsupported => "kubefwdctl version",
-        Reason::PortUnavailable => "kubefwdctl doctor",
-        Reason::ConnectionRefused | Reason::ConnectionLost | Reason::PodNotFound => {
-            "kubectl get pods"
-        }
-        Reason::Internal => crate::service::LOG_COMMAND,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use kubefwd_model::Reason;
+    use kubefwd_proto::convert::failure::to_status;
+
     use super::*;
 
     fn refused(reason: Reason, hint: &str) -> CliError {
         let failure = Failure::new(reason, "because").hint(hint);
-        CliError::from_status("cannot do it", &failure.into_status())
+        CliError::from_status("cannot do it", &to_status(failure))
     }
 
     #[test]
     fn every_reason_has_an_exit_code_and_a_next_step() {
-        let table: String = (0..=Reason::Internal as i32)
-            .filter_map(|n| Reason::try_from(n).ok())
+        let table: String = Reason::ALL
+            .iter()
             .map(|reason| {
-                let error = refused(reason, "");
+                let error = refused(*reason, "");
                 assert!(!error.hint().is_empty(), "{reason:?}");
                 format!("{:?} {}\n", reason, error.exit_code())
             })
@@ -335,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_unknown_means_an_older_daemon_but_an_unsupported_wish_does_not() {
+    fn a_call_that_is_unknown_means_an_older_daemon_but_an_unsupported_request_does_not() {
         let unknown = CliError::from_status("cannot do it", &Status::unimplemented("no such path"));
         assert!(matches!(unknown, CliError::Older { .. }));
         assert!(matches!(

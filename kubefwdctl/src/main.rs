@@ -2,29 +2,31 @@
 //!
 //! It needs no privileges: it talks to the daemon over a unix socket, and the daemon learns from the kernel who is calling.
 
-mod access;
+mod cache;
 mod cli;
+mod cluster;
 mod cmd;
 mod connect;
 mod error;
-mod follow;
 mod interrupt;
-mod mirror;
+mod item;
 mod output;
 mod parse;
 mod progress;
-mod service;
+mod service_manager;
+mod session;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::cli::Cli;
-use crate::cmd::Session;
+use crate::session::Session;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let session = Session::new(&cli.global);
+    let session = Session::new(cli.global);
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
             what: "cannot start",
             source,
         })
-        .and_then(|runtime| runtime.block_on(cmd::run(&session, cli.command)));
+        .and_then(|runtime| runtime.block_on(cli.command.run(&session)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

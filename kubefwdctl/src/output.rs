@@ -1,14 +1,15 @@
 //! Everything that is printed: data on standard output in the chosen format, notes and errors on standard error.
 
+pub(crate) mod changes;
 pub(crate) mod listing;
 pub(crate) mod rows;
-pub(crate) mod shape;
 pub(crate) mod table;
 pub(crate) mod units;
 
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
+use kubefwd_model::text::printable;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -48,7 +49,7 @@ pub(crate) struct Output {
     pub(crate) format: Format,
     coloured_stdout: bool,
     coloured_stderr: bool,
-    prose: bool,
+    notes: bool,
     warnings: bool,
 }
 
@@ -61,7 +62,7 @@ impl Output {
             format,
             coloured_stdout: coloured(color, io::stdout().is_terminal(), variable),
             coloured_stderr: coloured(color, stderr_is_terminal, variable),
-            prose: !quiet && (verbose || stderr_is_terminal),
+            notes: !quiet && (verbose || stderr_is_terminal),
             warnings: !quiet,
         }
     }
@@ -120,7 +121,7 @@ impl Output {
 
     /// Prints a note that helps a person and that no program needs.
     pub(crate) fn note(&self, text: &str) {
-        if self.prose {
+        if self.notes {
             to_stderr(&format!("{}\n", printable(text)));
         }
     }
@@ -148,13 +149,6 @@ impl Output {
             to_stderr(&error.render(self.coloured_stderr));
         }
     }
-}
-
-/// Text from other programs, such as a cluster's message, with control characters removed so that it cannot drive a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 fn to_stderr(text: &str) {
@@ -223,10 +217,5 @@ mod tests {
         assert!(!coloured(auto, true, environment(both)));
         assert!(coloured(ColorChoice::Always, false, environment(both)));
         assert!(!coloured(ColorChoice::Never, true, environment(&[])));
-    }
-
-    #[test]
-    fn foreign_text_cannot_drive_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\r\nc\u{9b}d"), "a [2Jb  c d");
     }
 }

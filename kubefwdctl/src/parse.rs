@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use kubefwd_model::duration;
 use kubefwd_proto::common::v1::PortMapping;
 
 /// A century: more than anybody waits or looks back, and far from overflow in time arithmetic.
@@ -12,16 +12,16 @@ const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// `30s`, `5m`, `1h30m`.
 ///
 /// # Errors
-/// Anything else, and durations below zero or beyond a century.
+/// Anything else, and durations beyond a century.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let example = "expected a duration such as 30s, 5m or 1h30m";
-    let parsed: SignedDuration = text.parse().map_err(|_| example.to_owned())?;
-    let duration =
-        Duration::try_from(parsed).map_err(|_| format!("must not be negative; {example}"))?;
-    if duration > MAX_DURATION {
-        return Err("must not be longer than a century".to_owned());
+    // A bare number could be meant in any unit.
+    let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+    let parsed = has_unit.then(|| duration::parse(text)).flatten();
+    match parsed {
+        None => Err("expected a duration such as 30s, 5m or 1h30m".to_owned()),
+        Some(long) if long > MAX_DURATION => Err("must not be longer than a century".to_owned()),
+        Some(duration) => Ok(duration),
     }
-    Ok(duration)
 }
 
 /// `80:8080`: the service's port and the local port to listen on instead.

@@ -1,84 +1,59 @@
 //! Tracks how far the requested services have come up: the pure part of `--wait` and `--attach`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod missing;
+mod targets;
 
-use kubefwd_proto::control::v1::{NamespaceState, Service, ServiceState};
+use std::collections::BTreeMap;
 
-use crate::mirror::{Delta, Id, Mirror};
+use kubefwd_model::{Service, ServiceStatus};
 
-/// What was requested, by the keys that the daemon returned.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Targets {
-    /// Keys of namespaces: all their services count.
-    pub(crate) namespaces: BTreeSet<String>,
-    /// Keys of single services.
-    pub(crate) services: BTreeSet<String>,
-    /// The first revision at which all of it can be seen.
-    pub(crate) revision: u64,
-}
-
-impl Targets {
-    fn covers(&self, service: &Service) -> bool {
-        self.services.contains(&service.key) || self.namespaces.contains(&namespace_key(service))
-    }
-
-    /// All keys, for messages.
-    pub(crate) fn keys(&self) -> String {
-        let keys: Vec<&str> = self
-            .namespaces
-            .iter()
-            .chain(&self.services)
-            .map(String::as_str)
-            .collect();
-        keys.join(", ")
-    }
-}
-
-fn namespace_key(service: &Service) -> String {
-    format!("{}.{}", service.namespace, service.context)
-}
+use crate::cache::{Cache, Delta, Id};
+pub(crate) use missing::Missing;
+pub(crate) use targets::Targets;
 
 /// Services that need no more waiting: active, or impossible.
-fn is_settled(state: ServiceState) -> bool {
-    matches!(state, ServiceState::Active | ServiceState::Unsupported)
+fn is_settled(status: ServiceStatus) -> bool {
+    matches!(status, ServiceStatus::Active | ServiceStatus::Unsupported)
 }
 
-/// Counts services by state; each update costs only what changed, so that ten thousand can come up one by one.
+/// Counts services by status; each update costs only what changed, so that ten thousand can come up one by one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     targets: Targets,
-    states: BTreeMap<Id, (String, ServiceState)>,
+    /// Requested services with the key of their namespace.
+    known: BTreeMap<Id, (String, ServiceStatus)>,
     /// Services seen per namespace key.
-    seen: BTreeMap<String, u32>,
+    seen: BTreeMap<String, usize>,
     unsettled: usize,
 }
 
 impl Progress {
-    /// Starts from what the mirror holds.
-    pub(crate) fn new(targets: Targets, mirror: &Mirror) -> Self {
+    /// Starts from what the cache holds.
+    pub(crate) fn new(targets: Targets, cache: &Cache) -> Self {
         let mut progress = Self {
             targets,
-            states: BTreeMap::new(),
+            known: BTreeMap::new(),
             seen: BTreeMap::new(),
             unsettled: 0,
         };
-        for (id, service) in &mirror.services {
-            progress.put(id, service);
+        for (id, item) in &cache.services {
+            progress.put(id, &item.service);
         }
         progress
     }
 
-    /// Applies a change; returns the ids of the targets' services in it.
-    pub(crate) fn apply(&mut self, delta: &Delta, mirror: &Mirror) -> Vec<Id> {
-        for service in &delta.removed_services {
-            self.remove(&(service.key.clone(), service.uid));
+    /// Applies a change; returns the ids of the requested services in it.
+    pub(crate) fn apply(&mut self, delta: &Delta, cache: &Cache) -> Vec<Id> {
+        for item in &delta.removed_services {
+            let key = &item.service.key;
+            self.remove(&(key.to_string(), key.uid.get()));
         }
         let mut touched = Vec::new();
         for (id, _) in &delta.services {
-            let Some(service) = mirror.services.get(id) else {
+            let Some(item) = cache.services.get(id) else {
                 continue;
             };
-            if self.put(id, service) {
+            if self.put(id, &item.service) {
                 touched.push(id.clone());
             }
         }
@@ -86,195 +61,101 @@ impl Progress {
     }
 
     fn put(&mut self, id: &Id, service: &Service) -> bool {
-        if !self.targets.covers(service) {
+        let namespace = service.key.namespace_key().to_string();
+        if !self.targets.cover(&id.0, &namespace) {
             return false;
         }
         self.remove(id);
-        let key = namespace_key(service);
-        *self.seen.entry(key.clone()).or_default() += 1;
-        self.unsettled += usize::from(!is_settled(service.state()));
-        self.states.insert(id.clone(), (key, service.state()));
+        *self.seen.entry(namespace.clone()).or_default() += 1;
+        self.unsettled += usize::from(!is_settled(service.status));
+        self.known.insert(id.clone(), (namespace, service.status));
         true
     }
 
     fn remove(&mut self, id: &Id) {
-        let Some((key, state)) = self.states.remove(id) else {
+        let Some((namespace, status)) = self.known.remove(id) else {
             return;
         };
-        self.unsettled -= usize::from(!is_settled(state));
-        if let Some(seen) = self.seen.get_mut(&key) {
+        self.unsettled -= usize::from(!is_settled(status));
+        if let Some(seen) = self.seen.get_mut(&namespace) {
             *seen -= 1;
         }
     }
 
     /// Whether every requested service is known, and active or impossible.
-    pub(crate) fn is_complete(&self, mirror: &Mirror) -> bool {
-        mirror.revision >= self.targets.revision
+    pub(crate) fn is_complete(&self, cache: &Cache) -> bool {
+        let Targets {
+            namespaces,
+            services,
+            revision,
+        } = &self.targets;
+        cache.revision >= *revision
             && self.unsettled == 0
-            && self.targets.services.iter().all(|key| self.knows(key))
-            && self
-                .targets
-                .namespaces
-                .iter()
-                .all(|key| self.is_listed(key, mirror))
+            && services.iter().all(|key| self.knows(key))
+            && namespaces.iter().all(|key| self.is_listed(key, cache))
     }
 
     fn knows(&self, key: &str) -> bool {
-        self.states
-            .range((key.to_owned(), 0)..)
-            .next()
-            .is_some_and(|((found, _), _)| found == key)
+        let mut from = self.known.range((key.to_owned(), 0)..);
+        from.next().is_some_and(|((found, _), _)| found == key)
     }
 
     /// The cluster has listed the services of the namespace, and all of them are here.
-    fn is_listed(&self, key: &str, mirror: &Mirror) -> bool {
-        let seen = self.seen.get(key).copied().unwrap_or(0);
-        mirror
-            .namespaces
-            .range((key.to_owned(), 0)..=(key.to_owned(), u32::MAX))
-            .any(|(_, ns)| ns.state() == NamespaceState::Watching && seen >= ns.services)
+    fn is_listed(&self, key: &str, cache: &Cache) -> bool {
+        let seen = self.seen.get(key).copied().unwrap_or_default();
+        cache
+            .namespaces_with_key(key)
+            .any(|item| item.is_watched() && seen >= item.sums.services)
     }
 
     /// Ids of the requested services that exist.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &Id> {
-        self.states.keys()
+        self.known.keys()
     }
 
     /// Totals for the last line: `11 services active, 1 cannot be forwarded`.
     pub(crate) fn summary(&self) -> String {
         let count = |wanted| {
-            self.states
-                .values()
-                .filter(|(_, state)| *state == wanted)
-                .count()
+            let statuses = self.known.values().map(|(_, status)| *status);
+            statuses.filter(|status| *status == wanted).count()
         };
-        let mut text = format!("{} active", services(count(ServiceState::Active)));
+        let mut text = format!("{} active", services(count(ServiceStatus::Active)));
         let others = [
-            (count(ServiceState::Partial), "partially active"),
-            (
-                count(ServiceState::Pending) + count(ServiceState::Unspecified),
-                "pending",
-            ),
-            (count(ServiceState::Error), "in error"),
-            (count(ServiceState::Unsupported), "cannot be forwarded"),
+            (ServiceStatus::Partial, "partially active"),
+            (ServiceStatus::Pending, "pending"),
+            (ServiceStatus::Error, "in error"),
+            (ServiceStatus::Unsupported, "cannot be forwarded"),
         ];
-        for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
-            text += &format!(", {count} {what}");
+        for (status, what) in others {
+            let count = count(status);
+            if count > 0 {
+                text += &format!(", {count} {what}");
+            }
         }
         text
-    }
-
-    /// What is missing: a headline, one line for each cause, and the daemon's hint, if any.
-    pub(crate) fn missing(&self, mirror: &Mirror) -> Missing {
-        let mut causes = Vec::new();
-        let mut hint = String::new();
-        for key in &self.targets.namespaces {
-            if !self.is_listed(key, mirror) {
-                let (cause, what_next) = namespace_cause(key, mirror);
-                causes.push(cause);
-                keep_first(&mut hint, what_next);
-            }
-        }
-        for key in &self.targets.services {
-            if !self.knows(key) {
-                causes.push(format!("{key}: not known yet"));
-            }
-        }
-        let unknown = causes.len();
-        for id in self
-            .states
-            .iter()
-            .filter(|(_, (_, state))| !is_settled(*state))
-            .map(|(id, _)| id)
-        {
-            let Some(service) = mirror.services.get(id) else {
-                continue;
-            };
-            causes.push(format!("{}: {}", service.key, explain(service)));
-            keep_first(&mut hint, service.hint.clone());
-        }
-        let what = match (unknown, self.unsettled) {
-            (0, 0) => format!("{} did not come up", self.targets.keys()),
-            (0, unsettled) => format!(
-                "{unsettled} of {} {} not active",
-                services(self.states.len()),
-                if unsettled == 1 { "is" } else { "are" }
-            ),
-            (_, 0) => format!("{} is not fully forwarded", self.targets.keys()),
-            (_, unsettled) => format!(
-                "{} is not fully forwarded, and {unsettled} of {} not active",
-                self.targets.keys(),
-                services(self.states.len())
-            ),
-        };
-        Missing { what, causes, hint }
-    }
-}
-
-/// What `--wait` did not see in time.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
-    /// The headline, without the time.
-    pub(crate) what: String,
-    /// One line for each object.
-    pub(crate) causes: Vec<String>,
-    /// What the daemon suggests; may be empty.
-    pub(crate) hint: String,
-}
-
-fn namespace_cause(key: &str, mirror: &Mirror) -> (String, String) {
-    let found = mirror
-        .namespaces
-        .range((key.to_owned(), 0)..=(key.to_owned(), u32::MAX))
-        .next();
-    let Some((_, namespace)) = found else {
-        return (format!("{key}: no longer forwarded"), String::new());
-    };
-    let failure = namespace.failure.clone().unwrap_or_default();
-    let cause = match namespace.state() {
-        NamespaceState::Failed => failure.message,
-        NamespaceState::Connecting | NamespaceState::Unspecified => {
-            "waiting for the cluster's service list".to_owned()
-        }
-        NamespaceState::Watching => "some of its services are not set up yet".to_owned(),
-    };
-    (format!("{key}: {cause}"), failure.hint)
-}
-
-/// `pending: no pod is ready`.
-pub(crate) fn explain(service: &Service) -> String {
-    let state = crate::output::shape::service_status(service.state());
-    match service.reason.as_str() {
-        "" => state.to_owned(),
-        reason => format!("{state}: {reason}"),
     }
 }
 
 /// `1 service`, `11 services`.
-pub(crate) fn services(count: usize) -> String {
-    if count == 1 {
-        "1 service".to_owned()
-    } else {
-        format!("{count} services")
-    }
-}
-
-fn keep_first(hint: &mut String, other: String) {
-    if hint.is_empty() {
-        *hint = other;
+fn services(count: usize) -> String {
+    match count {
+        1 => "1 service".to_owned(),
+        count => format!("{count} services"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kubefwd_proto::common::v1::Failure;
+    use kubefwd_proto::common::v1::{Failure, Reason};
     use kubefwd_proto::control::v1::watch_response::Update;
-    use kubefwd_proto::control::v1::{Changes, Namespace, ObjectRef, WatchResponse};
+    use kubefwd_proto::control::v1::{
+        Changes, Namespace, NamespaceState, ObjectRef, Service, ServiceState, WatchResponse,
+    };
 
     use super::*;
 
     struct Fixture {
-        mirror: Mirror,
+        cache: Cache,
         progress: Progress,
     }
 
@@ -286,17 +167,18 @@ mod tests {
                 services: set(services),
                 revision: 2,
             };
-            let mirror = Mirror::default();
-            let progress = Progress::new(targets, &mirror);
-            Self { mirror, progress }
+            let cache = Cache::default();
+            let progress = Progress::new(targets, &cache);
+            Self { cache, progress }
         }
 
         fn send(&mut self, revision: u64, changes: Changes) -> Vec<Id> {
-            let delta = self.mirror.apply(WatchResponse {
+            let message = WatchResponse {
                 revision,
                 update: Some(Update::Changes(changes)),
-            });
-            self.progress.apply(&delta, &self.mirror)
+            };
+            let delta = self.cache.apply(message).expect("well formed");
+            self.progress.apply(&delta, &self.cache)
         }
 
         fn services(&mut self, revision: u64, services: Vec<Service>) -> Vec<Id> {
@@ -312,12 +194,14 @@ mod tests {
         fn namespace(&mut self, revision: u64, state: NamespaceState, services: u32) {
             let namespace = Namespace {
                 key: "demo.real".to_owned(),
+                namespace: "demo".to_owned(),
+                context: "real".to_owned(),
                 state: state.into(),
                 services,
                 failure: (state == NamespaceState::Failed).then(|| Failure {
+                    reason: Reason::ForbiddenByCluster.into(),
                     message: "cannot list services".to_owned(),
                     hint: "kubectl auth can-i list services".to_owned(),
-                    ..Failure::default()
                 }),
                 ..Namespace::default()
             };
@@ -331,8 +215,12 @@ mod tests {
             );
         }
 
+        fn missing(&self) -> Missing {
+            Missing::of(&self.progress, &self.cache)
+        }
+
         fn is_complete(&self) -> bool {
-            self.progress.is_complete(&self.mirror)
+            self.progress.is_complete(&self.cache)
         }
     }
 
@@ -398,10 +286,7 @@ mod tests {
         let touched = fixture.services(2, vec![service("other", ServiceState::Pending)]);
         assert!(touched.is_empty(), "not asked for");
         assert!(!fixture.is_complete());
-        assert_eq!(
-            fixture.progress.missing(&fixture.mirror).causes,
-            ["db.demo.real: not known yet"]
-        );
+        assert_eq!(fixture.missing().causes, ["db.demo.real: not known yet"]);
         fixture.services(3, vec![service("db", ServiceState::Active)]);
         assert!(fixture.is_complete());
     }
@@ -435,12 +320,12 @@ mod tests {
             service("b", ServiceState::Pending),
         ];
         fixture.services(3, services);
-        let missing = fixture.progress.missing(&fixture.mirror);
+        let missing = fixture.missing();
         assert_eq!(missing.what, "1 of 2 services is not active");
         assert_eq!(missing.causes, ["b.demo.real: pending: no pod is ready"]);
 
         fixture.namespace(4, NamespaceState::Failed, 0);
-        let missing = fixture.progress.missing(&fixture.mirror);
+        let missing = fixture.missing();
         assert_eq!(missing.causes[0], "demo.real: cannot list services");
         assert_eq!(missing.hint, "kubectl auth can-i list services");
     }

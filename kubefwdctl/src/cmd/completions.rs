@@ -1,11 +1,10 @@
 //! `kubefwdctl completions`: scripts for shells.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::Session;
-use crate::cli::Cli;
 use crate::error::CliError;
+use crate::session::Session;
 
 /// Shown after the help.
 pub(crate) const HOW_TO: &str = "\
@@ -22,12 +21,16 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the script.
+/// Prints the script for this grammar.
 ///
 /// # Errors
 /// [`CliError::Output`].
-pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Result<(), CliError> {
+pub(crate) fn run(
+    session: &Session,
+    args: &CompletionsArgs,
+    mut grammar: Command,
+) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "kubefwdctl", &mut script);
+    clap_complete::generate(args.shell, &mut grammar, "kubefwdctl", &mut script);
     session.out.data(&String::from_utf8_lossy(&script))
 }

@@ -1,19 +1,17 @@
 //! `kubefwdctl doctor`: diagnoses problems, first on this side, then in the daemon.
 
-use std::path::{Path, PathBuf};
+mod checks;
+mod finding;
 
+use kubefwd_model::{Finding, Severity};
 use kubefwd_proto::control::v1::DiagnoseRequest;
-use nix::unistd::{Gid, Group, Uid, User};
 
-use super::Session;
 use crate::connect::Daemon;
 use crate::error::CliError;
 use crate::output::listing;
-use crate::output::shape::Finding;
-use crate::service::Manager;
-
-/// Members of this group may use the daemon.
-const GROUP: &str = "kubefwd";
+use crate::session::Session;
+use checks::{kubeconfig, membership, version};
+use finding::{from_error, ok};
 
 /// Prints all findings.
 ///
@@ -45,7 +43,7 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
     listing::print(&session.out, &findings, "")?;
     if findings
         .iter()
-        .any(|finding| matches!(finding.severity, "warning" | "error"))
+        .any(|finding| finding.severity >= Severity::Warning)
     {
         return Err(CliError::Degraded);
     }
@@ -53,174 +51,14 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
 }
 
 async fn diagnose(mut daemon: Daemon) -> Vec<Finding> {
-    match daemon.control.diagnose(DiagnoseRequest {}).await {
+    const WHAT: &str = "the daemon did not report its status";
+    let findings = match daemon.control.diagnose(DiagnoseRequest {}).await {
         Ok(answer) => {
-            let findings = answer.into_inner().findings;
-            findings.into_iter().map(Finding::from).collect()
+            let findings = answer.into_inner().findings.into_iter();
+            let read: Result<_, _> = findings.map(Finding::try_from).collect();
+            read.map_err(|error| CliError::malformed(WHAT, error))
         }
-        Err(status) => {
-            let error = CliError::from_status("the daemon did not report its status", &status);
-            vec![from_error("diagnosis", &error)]
-        }
-    }
-}
-
-fn version(daemon: &Daemon) -> Finding {
-    match daemon.skew() {
-        None => ok(
-            "version",
-            "client and daemon speak the same protocol".to_owned(),
-        ),
-        Some(skew) => finding("warning", "version", skew.message, skew.hint),
-    }
-}
-
-/// The daemon looks the user up for each request, so the user database counts, not the groups of this session.
-fn membership() -> Finding {
-    let uid = Uid::effective();
-    if uid.is_root() {
-        return ok("permission", "root may use the daemon".to_owned());
-    }
-    let user = User::from_uid(uid).ok().flatten();
-    let name = user
-        .as_ref()
-        .map_or_else(|| uid.to_string(), |user| user.name.clone());
-    match Group::from_name(GROUP) {
-        Ok(Some(group)) if is_member(&group, user.as_ref()) => {
-            ok("permission", format!("{name} is a member of group {GROUP}"))
-        }
-        Ok(Some(_)) => finding(
-            "error",
-            "permission",
-            format!("{name} is not a member of group {GROUP}, so the daemon refuses most requests"),
-            Manager::of_this_machine().join_group_command(&name),
-        ),
-        Ok(None) => finding(
-            "error",
-            "permission",
-            format!("group {GROUP} does not exist, so only root may use the daemon"),
-            match Manager::of_this_machine() {
-                Manager::Launchd => format!("sudo dseditgroup -o create {GROUP}"),
-                Manager::Systemd | Manager::None => format!("sudo groupadd --system {GROUP}"),
-            },
-        ),
-        Err(error) => finding(
-            "warning",
-            "permission",
-            format!("cannot look up group {GROUP}: {error}"),
-            format!("getent group {GROUP}"),
-        ),
-    }
-}
-
-fn is_member(group: &Group, user: Option<&User>) -> bool {
-    let listed = user.is_some_and(|user| user.gid == group.gid || group.mem.contains(&user.name));
-    listed || own_groups().contains(&group.gid)
-}
-
-/// Groups of this process: some come from sources that do not list their members.
-fn own_groups() -> Vec<Gid> {
-    let groups = rustix::process::getgroups().unwrap_or_default();
-    groups
-        .into_iter()
-        .map(|group| Gid::from_raw(group.as_raw()))
-        .collect()
-}
-
-fn kubeconfig() -> Finding {
-    let variable = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let (source, files): (&str, Vec<PathBuf>) = match (variable, home) {
-        (Some(list), _) => ("KUBECONFIG", std::env::split_paths(&list).collect()),
-        (None, Some(home)) => ("the default", vec![home.join(".kube/config")]),
-        (None, None) => ("HOME (not set)", Vec::new()),
+        Err(status) => Err(CliError::from_status(WHAT, &status)),
     };
-    judge_kubeconfig(source, &files, Path::is_file)
-}
-
-fn judge_kubeconfig(source: &str, files: &[PathBuf], exists: impl Fn(&Path) -> bool) -> Finding {
-    let files = || files.iter().filter(|file| !file.as_os_str().is_empty());
-    let names = |files: &mut dyn Iterator<Item = &PathBuf>| {
-        files
-            .map(|file| file.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let present = names(&mut files().filter(|file| exists(file)));
-    let absent = names(&mut files().filter(|file| !exists(file)));
-    match (present.as_str(), absent.as_str()) {
-        ("", absent) => finding(
-            "warning",
-            "kubeconfig",
-            format!("no kubeconfig: {source} names no existing file ({absent})"),
-            "kubefwdctl ns add NAMESPACE --kubeconfig FILE".to_owned(),
-        ),
-        (present, "") => ok("kubeconfig", present.to_owned()),
-        (present, absent) => finding(
-            "note",
-            "kubeconfig",
-            format!("{present}; {source} also names {absent}, which does not exist"),
-            String::new(),
-        ),
-    }
-}
-
-fn ok(subject: &str, message: String) -> Finding {
-    finding("ok", subject, message, String::new())
-}
-
-fn finding(severity: &'static str, subject: &str, message: String, hint: String) -> Finding {
-    Finding {
-        severity,
-        subject: subject.to_owned(),
-        message,
-        hint,
-        since: None,
-    }
-}
-
-fn from_error(subject: &str, error: &CliError) -> Finding {
-    let message = match error.causes().join("; ") {
-        cause if cause.is_empty() => error.to_string(),
-        cause => format!("{error}: {cause}"),
-    };
-    finding("error", subject, message, error.hint())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judge(present: &[&str], named: &[&str]) -> Finding {
-        let files: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
-        let exists = |file: &Path| present.iter().any(|name| Path::new(name) == file);
-        judge_kubeconfig("KUBECONFIG", &files, exists)
-    }
-
-    #[test]
-    fn a_kubeconfig_is_needed_but_not_every_one_that_is_named() {
-        assert_eq!(judge(&["/a", "/b"], &["/a", "", "/b"]).severity, "ok");
-        let some = judge(&["/a"], &["/a", "/b"]);
-        assert_eq!(some.severity, "note");
-        assert_eq!(
-            some.message,
-            "/a; KUBECONFIG also names /b, which does not exist"
-        );
-        let none = judge(&[], &["/a"]);
-        assert_eq!(none.severity, "warning");
-        assert!(!none.hint.is_empty());
-    }
-
-    #[test]
-    fn an_error_becomes_a_finding_with_its_cause_and_hint() {
-        let status = tonic::Status::unimplemented("");
-        let found = from_error("diagnosis", &CliError::from_status("no answer", &status));
-        assert_eq!(found.severity, "error");
-        assert!(
-            found
-                .message
-                .starts_with("no answer: the daemon does not support this call")
-        );
-        assert_eq!(found.hint, "kubefwdctl version");
-    }
+    findings.unwrap_or_else(|error| vec![from_error("diagnosis", &error)])
 }

@@ -1,18 +1,20 @@
 //! `kubefwdctl events`: past events, and new ones as they happen.
 
+mod event;
+mod printer;
+
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use jiff::Timestamp;
+use kubefwd_model::Time;
 use kubefwd_proto::control::v1::EventsRequest;
 
-use super::Session;
 use crate::error::CliError;
-use crate::output::listing::{self, Listed as _};
-use crate::output::shape::Event;
-use crate::output::table::{Cell, Table};
-use crate::output::{Format, Output};
 use crate::parse;
+use crate::session::Session;
+
+use event::Event;
+use printer::Printer;
 
 /// How many events are shown unless the command line says otherwise.
 const DEFAULT_LIMIT: u32 = 50;
@@ -55,7 +57,10 @@ pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<(), CliE
         .await
         .map_err(refused)?
         .into_inner();
-    let oldest = args.since.and_then(oldest);
+    let since = args
+        .since
+        .and_then(|ago| SystemTime::now().checked_sub(ago));
+    let oldest = since.map(Time::from);
     let mut printer = Printer::new(session.out, args.watch);
     while let Some(message) = stream.message().await.map_err(refused)? {
         if message.gap {
@@ -71,70 +76,12 @@ pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<(), CliE
             _ => true,
         };
         if is_recent {
-            printer.take(event)?;
+            printer.event(event)?;
         }
     }
     printer.finish()?;
     if args.watch {
-        return Err(CliError::Lost {
-            what: WHAT.to_owned(),
-            cause: "the daemon closed it, probably because it is stopping".to_owned(),
-        });
+        return Err(CliError::stream_ended(WHAT));
     }
     Ok(())
-}
-
-/// The time of the oldest event to show.
-fn oldest(since: Duration) -> Option<Timestamp> {
-    let time = SystemTime::now().checked_sub(since)?;
-    Timestamp::try_from(time).ok()
-}
-
-/// Prints events as they arrive when watching, else all at the end.
-struct Printer {
-    out: Output,
-    table: Table,
-    live: bool,
-    header_due: bool,
-    kept: Vec<Event>,
-}
-
-impl Printer {
-    fn new(out: Output, live: bool) -> Self {
-        Self {
-            table: Table::new(out.is_coloured()),
-            out,
-            live,
-            header_due: true,
-            kept: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, event: Event) -> Result<(), CliError> {
-        if !self.live {
-            self.kept.push(event);
-            return Ok(());
-        }
-        match self.out.format {
-            Format::Json | Format::Yaml => self.out.item(&event),
-            Format::Name => self.out.data(&format!("{}\n", event.key())),
-            Format::Table | Format::Wide => {
-                let wide = self.out.format == Format::Wide;
-                let mut rows = Vec::new();
-                // Printed with the first event, whose widths it needs.
-                if std::mem::take(&mut self.header_due) {
-                    rows.push(Event::header(wide).into_iter().map(Cell::from).collect());
-                }
-                rows.push(event.row(wide));
-                self.out.data(&self.table.render(&rows))
-            }
-        }
-    }
-
-    fn finish(self) -> Result<(), CliError> {
-        if self.live {
-            return Ok(());
-        }
-        listing::print(&self.out, &self.kept, "no events")
-    }
 }

@@ -4,12 +4,13 @@ use clap::{ArgGroup, Args, Subcommand};
 use kubefwd_proto::control::v1::ReconnectRequest;
 use serde::Serialize;
 
+use super::list;
 use super::remove::UserArgs;
 use super::svc::ScopeArgs;
-use super::{Session, list};
 use crate::error::CliError;
+use crate::item::ForwardItem;
 use crate::output::Format;
-use crate::output::shape::Forward;
+use crate::session::Session;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -53,7 +54,7 @@ pub(crate) async fn run(session: &Session, command: FwdCommand) -> Result<(), Cl
     match command {
         FwdCommand::Ls(scope) => {
             let if_none = "no ports are forwarded; start with: kubefwdctl ns add NAMESPACE";
-            list::run::<Forward>(session, scope.to_filter(), scope.watch, if_none).await
+            list::run::<ForwardItem>(session, scope.to_filter(), scope.watch, if_none).await
         }
         FwdCommand::Reconnect(args) => reconnect(session, args).await,
     }

@@ -1,11 +1,25 @@
 //! `kubefwdctl hosts`: the names of forwarded services.
 
-use kubefwd_proto::control::v1::GetHostsRequest;
+use kubefwd_proto::control::v1::{GetHostsRequest, HostsEntry};
+use serde::Serialize;
 
-use super::Session;
 use crate::error::CliError;
-use crate::output::listing;
-use crate::output::shape::HostName;
+use crate::output::listing::{self, Listed};
+use crate::output::rows::{insert, or_dash, titles};
+use crate::output::table::Cell;
+use crate::session::Session;
+
+/// A name in the hosts file.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostName {
+    hostname: String,
+    ip: String,
+    /// Absent for the daemon's own name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    service_key: String,
+    owner: u32,
+}
 
 /// Prints the daemon's block of the hosts file, as objects.
 ///
@@ -24,15 +38,42 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
             "kubefwdctl doctor",
         );
     }
-    let names: Vec<_> = answer
-        .entries
-        .into_iter()
-        .map(|entry| HostName {
-            ip: entry.address,
-            hostname: entry.name,
-            service: entry.service_key,
-            uid: entry.uid,
-        })
-        .collect();
+    let names: Vec<_> = answer.entries.into_iter().map(HostName::from).collect();
     listing::print(&session.out, &names, "no host names: nothing is forwarded")
+}
+
+impl From<HostsEntry> for HostName {
+    fn from(entry: HostsEntry) -> Self {
+        Self {
+            hostname: entry.name,
+            ip: entry.address,
+            service_key: entry.service_key,
+            owner: entry.uid,
+        }
+    }
+}
+
+impl Listed for HostName {
+    const KIND: &'static str = "hostname";
+    const PLURAL: &'static str = "hostnames";
+
+    fn header(wide: bool) -> Vec<&'static str> {
+        titles(&["ADDRESS", "NAME", "SERVICE"], wide, &["UID"])
+    }
+
+    fn row(&self, wide: bool) -> Vec<Cell> {
+        let mut row = vec![
+            self.ip.as_str().into(),
+            self.hostname.as_str().into(),
+            or_dash(&self.service_key).into(),
+        ];
+        if wide {
+            insert(&mut row, [self.owner.to_string().into()]);
+        }
+        row
+    }
+
+    fn key(&self) -> String {
+        self.hostname.clone()
+    }
 }

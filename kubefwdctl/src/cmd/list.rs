@@ -2,28 +2,28 @@
 
 use std::collections::HashSet;
 
-use kubefwd_proto::control::v1::watch_response::Update;
-use kubefwd_proto::control::v1::{Filter, ListRequest, WatchResponse};
+use kubefwd_proto::control::v1::{Filter, ListRequest};
 
-use super::Session;
+use crate::cache::{Cache, Delta};
 use crate::error::CliError;
-use crate::follow::Follow;
-use crate::mirror::{Delta, Mirror};
-use crate::output::listing::{self, Follower, Listed};
-use crate::output::shape::{self, Forward, Namespace, Service};
+use crate::item::{ForwardItem, NamespaceItem, ServiceItem};
+use crate::output::changes::ChangePrinter;
+use crate::output::listing::{self, Listed};
+use crate::session::Session;
+use crate::watch::Watch;
 
 /// A kind of object that `List` and `Watch` return.
-pub(crate) trait Viewed: Listed + PartialEq {
+pub(crate) trait Cached: Listed {
     /// All of them.
-    fn all(mirror: &Mirror) -> Vec<Self>
+    fn all(cache: &Cache) -> Vec<Self>
     where
         Self: Sized;
     /// Those that a message may have changed.
-    fn changed(delta: &Delta, mirror: &Mirror) -> Vec<Self>
+    fn changed(delta: &Delta, cache: &Cache) -> Vec<Self>
     where
         Self: Sized;
     /// Those that a message removed.
-    fn removed(delta: &Delta, mirror: &Mirror) -> Vec<Self>
+    fn removed(delta: &Delta, cache: &Cache) -> Vec<Self>
     where
         Self: Sized;
 }
@@ -32,7 +32,7 @@ pub(crate) trait Viewed: Listed + PartialEq {
 ///
 /// # Errors
 /// The daemon's refusal, a lost connection, or [`CliError::Output`].
-pub(crate) async fn run<T: Viewed>(
+pub(crate) async fn run<T: Cached>(
     session: &Session,
     filter: Filter,
     watch: bool,
@@ -45,92 +45,94 @@ pub(crate) async fn run<T: Viewed>(
             filter: Some(filter),
         };
         let answer = daemon.control.list(request).await;
-        let list = answer.map_err(|status| CliError::from_status(what, &status))?;
-        let mut mirror = Mirror::default();
-        mirror.apply(WatchResponse {
-            revision: 0,
-            update: Some(Update::Snapshot(list.into_inner())),
-        });
-        return listing::print(&session.out, &T::all(&mirror), if_none);
+        let list = answer.map_err(|status| CliError::from_status(&what, &status))?;
+        let cache =
+            Cache::of(list.into_inner()).map_err(|error| CliError::malformed(what, error))?;
+        return listing::print(&session.out, &T::all(&cache), if_none);
     }
-    let mut follow = Follow::open(&mut daemon, filter, &what).await?;
-    follow.what = format!("stopped watching {}", T::PLURAL);
-    let mut follower = Follower::new(session.out);
-    follower.replace(T::all(&follow.mirror))?;
+    let mut watch = Watch::open(&mut daemon, filter, &what).await?;
+    watch.what = format!("stopped watching {}", T::PLURAL);
+    let mut printer = ChangePrinter::new(session.out);
+    printer.replace(T::all(&watch.cache))?;
     loop {
-        let delta = follow.receive().await?;
+        let delta = watch.next().await?;
         if delta.replaced {
-            follower.replace(T::all(&follow.mirror))?;
+            printer.replace(T::all(&watch.cache))?;
         } else {
-            follower.remove(&T::removed(&delta, &follow.mirror))?;
-            follower.change(T::changed(&delta, &follow.mirror))?;
+            printer.remove(&T::removed(&delta, &watch.cache))?;
+            printer.change(T::changed(&delta, &watch.cache))?;
         }
     }
 }
 
-impl Viewed for Namespace {
-    fn all(mirror: &Mirror) -> Vec<Self> {
-        mirror.namespaces.values().map(Self::from).collect()
+impl Cached for NamespaceItem {
+    fn all(cache: &Cache) -> Vec<Self> {
+        cache.namespaces.values().cloned().collect()
     }
 
-    fn changed(delta: &Delta, mirror: &Mirror) -> Vec<Self> {
+    fn changed(delta: &Delta, cache: &Cache) -> Vec<Self> {
         let present = delta
             .namespaces
             .iter()
-            .filter_map(|id| mirror.namespaces.get(id));
-        present.map(Self::from).collect()
+            .filter_map(|id| cache.namespaces.get(id));
+        present.cloned().collect()
     }
 
-    fn removed(delta: &Delta, _: &Mirror) -> Vec<Self> {
-        delta.removed_namespaces.iter().map(Self::from).collect()
-    }
-}
-
-impl Viewed for Service {
-    fn all(mirror: &Mirror) -> Vec<Self> {
-        mirror.services.values().map(Self::from).collect()
-    }
-
-    fn changed(delta: &Delta, mirror: &Mirror) -> Vec<Self> {
-        let present = delta
-            .services
-            .iter()
-            .filter_map(|(id, _)| mirror.services.get(id));
-        present.map(Self::from).collect()
-    }
-
-    fn removed(delta: &Delta, _: &Mirror) -> Vec<Self> {
-        delta.removed_services.iter().map(Self::from).collect()
+    fn removed(delta: &Delta, _: &Cache) -> Vec<Self> {
+        delta.removed_namespaces.clone()
     }
 }
 
-impl Viewed for Forward {
-    fn all(mirror: &Mirror) -> Vec<Self> {
-        mirror.services.values().flat_map(shape::forwards).collect()
+impl Cached for ServiceItem {
+    fn all(cache: &Cache) -> Vec<Self> {
+        cache.services.values().cloned().collect()
     }
 
-    fn changed(delta: &Delta, mirror: &Mirror) -> Vec<Self> {
+    fn changed(delta: &Delta, cache: &Cache) -> Vec<Self> {
         let present = delta
             .services
             .iter()
-            .filter_map(|(id, _)| mirror.services.get(id));
-        present.flat_map(shape::forwards).collect()
+            .filter_map(|(id, _)| cache.services.get(id));
+        present.cloned().collect()
+    }
+
+    fn removed(delta: &Delta, _: &Cache) -> Vec<Self> {
+        delta.removed_services.clone()
+    }
+}
+
+impl Cached for ForwardItem {
+    fn all(cache: &Cache) -> Vec<Self> {
+        cache
+            .services
+            .values()
+            .flat_map(ServiceItem::forwards)
+            .collect()
+    }
+
+    fn changed(delta: &Delta, cache: &Cache) -> Vec<Self> {
+        let present = delta
+            .services
+            .iter()
+            .filter_map(|(id, _)| cache.services.get(id));
+        present.flat_map(ServiceItem::forwards).collect()
     }
 
     /// Those of services that are gone, and those that a service no longer has.
-    fn removed(delta: &Delta, mirror: &Mirror) -> Vec<Self> {
+    fn removed(delta: &Delta, cache: &Cache) -> Vec<Self> {
         let mut gone: Vec<Self> = delta
             .removed_services
             .iter()
-            .flat_map(shape::forwards)
+            .flat_map(ServiceItem::forwards)
             .collect();
         for (id, before) in &delta.services {
-            let (Some(before), Some(now)) = (before, mirror.services.get(id)) else {
+            let (Some(before), Some(now)) = (before, cache.services.get(id)) else {
                 continue;
             };
-            let kept: HashSet<&str> = now.forwards.iter().map(|f| f.key.as_str()).collect();
-            let lost = shape::forwards(before).into_iter();
-            gone.extend(lost.filter(|forward| !kept.contains(forward.key.as_str())));
+            let now = now.service.forwards.iter();
+            let kept: HashSet<&str> = now.map(|forward| forward.key.as_str()).collect();
+            let lost = before.forwards().into_iter();
+            gone.extend(lost.filter(|item| !kept.contains(item.forward.key.as_str())));
         }
         gone
     }

@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 use kubefwd_proto::common::v1::Selection;
 use kubefwd_proto::control::v1::{AddNamespaceRequest, Filter, RemoveNamespaceRequest};
 
-use super::add::{self, AddSettings, Wishes};
+use super::add::{self, AddRequests, AddSettings};
+use super::list;
 use super::remove::{self, RemoveArgs};
-use super::{Session, list};
 use crate::error::CliError;
-use crate::output::shape::Namespace;
+use crate::item::NamespaceItem;
+use crate::session::Session;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -74,8 +75,8 @@ pub(crate) struct NsLsArgs {
 pub(crate) async fn run(session: &Session, command: NsCommand) -> Result<(), CliError> {
     match command {
         NsCommand::Add(args) => {
-            let wishes = wishes(args.namespaces, &args.selection, &args.settings)?;
-            add::run(session, wishes, &args.settings).await
+            let requests = requests(args.namespaces, &args.selection, &args.settings)?;
+            add::run(session, requests, &args.settings).await
         }
         NsCommand::Rm(args) => remove_namespaces(session, &args).await,
         NsCommand::Ls(args) => {
@@ -85,18 +86,18 @@ pub(crate) async fn run(session: &Session, command: NsCommand) -> Result<(), Cli
                 ..Filter::default()
             };
             let if_none = "no namespaces are forwarded; start with: kubefwdctl ns add NAMESPACE";
-            list::run::<Namespace>(session, filter, args.watch, if_none).await
+            list::run::<NamespaceItem>(session, filter, args.watch, if_none).await
         }
     }
 }
 
-fn wishes(
+fn requests(
     namespaces: Vec<String>,
     selection: &SelectionArgs,
     settings: &AddSettings,
-) -> Result<Wishes, CliError> {
+) -> Result<AddRequests, CliError> {
     let request = AddNamespaceRequest {
-        access: Some(settings.access.to_access()?),
+        access: Some(settings.cluster.to_access()?),
         namespace: String::new(),
         selection: Some(Selection {
             label_selector: selection.selector.clone().unwrap_or_default(),
@@ -110,9 +111,9 @@ fn wishes(
         namespace,
         ..request.clone()
     });
-    Ok(Wishes {
+    Ok(AddRequests {
         namespaces: namespaces.collect(),
-        services: Vec::new(),
+        ..AddRequests::default()
     })
 }
 

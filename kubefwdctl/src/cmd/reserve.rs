@@ -4,12 +4,16 @@ use std::net::Ipv4Addr;
 
 use clap::{Args, Subcommand};
 use kubefwd_proto::control::v1::{
-    AddReservationRequest, ListReservationsRequest, RemoveReservationRequest, Reservation,
+    self as pb, AddReservationRequest, ListReservationsRequest, RemoveReservationRequest,
 };
+use serde::Serialize;
 
-use super::Session;
 use crate::error::CliError;
-use crate::output::{listing, shape};
+use crate::item::user_name;
+use crate::output::listing::{self, Listed};
+use crate::output::rows::or_dash;
+use crate::output::table::Cell;
+use crate::session::Session;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -43,6 +47,20 @@ pub(crate) struct ReserveRmArgs {
     target: String,
 }
 
+/// An address reserved for a service.
+#[derive(Serialize)]
+struct Reservation {
+    key: String,
+    #[serde(rename = "localIP")]
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<u32>,
+    #[serde(skip)]
+    owner_name: String,
+    /// It comes from the daemon's configuration file.
+    configured: bool,
+}
+
 /// Runs one verb.
 ///
 /// # Errors
@@ -58,10 +76,10 @@ pub(crate) async fn run(session: &Session, command: ReserveCommand) -> Result<()
 async fn add(session: &Session, args: ReserveAddArgs) -> Result<(), CliError> {
     let mut daemon = session.connect_to_change().await?;
     let what = format!("cannot reserve {} for {}", args.address, args.key);
-    let reservation = Reservation {
+    let reservation = pb::Reservation {
         key: args.key.clone(),
         address: args.address.to_string(),
-        ..Reservation::default()
+        ..pb::Reservation::default()
     };
     let request = AddReservationRequest {
         reservation: Some(reservation),
@@ -100,7 +118,46 @@ async fn list(session: &Session) -> Result<(), CliError> {
         .into_inner()
         .reservations
         .into_iter()
-        .map(shape::Reservation::from)
+        .map(Reservation::from)
         .collect();
     listing::print(&session.out, &reservations, "no addresses are reserved")
+}
+
+impl From<pb::Reservation> for Reservation {
+    fn from(reservation: pb::Reservation) -> Self {
+        let owner = (!reservation.configured).then_some(reservation.uid);
+        Self {
+            owner_name: owner.map_or_else(String::new, |uid| user_name(&reservation.user, uid)),
+            owner,
+            key: reservation.key,
+            address: reservation.address,
+            configured: reservation.configured,
+        }
+    }
+}
+
+impl Listed for Reservation {
+    const KIND: &'static str = "reservation";
+    const PLURAL: &'static str = "reservations";
+
+    fn header(_: bool) -> Vec<&'static str> {
+        vec!["ADDRESS", "KEY", "OWNER", "FROM"]
+    }
+
+    fn row(&self, _: bool) -> Vec<Cell> {
+        let from = match self.configured {
+            true => "configuration",
+            false => "request",
+        };
+        vec![
+            self.address.as_str().into(),
+            self.key.as_str().into(),
+            or_dash(&self.owner_name).into(),
+            from.into(),
+        ]
+    }
+
+    fn key(&self) -> String {
+        self.key.clone()
+    }
 }

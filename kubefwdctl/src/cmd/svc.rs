@@ -8,13 +8,14 @@ use kubefwd_proto::control::v1::{
 };
 use serde::Serialize;
 
-use super::add::{self, AddSettings, Wishes};
+use super::add::{self, AddRequests, AddSettings};
+use super::list;
 use super::remove::{self, RemoveArgs, UserArgs};
-use super::{Session, list};
 use crate::error::CliError;
+use crate::item::ServiceItem;
 use crate::output::Format;
-use crate::output::shape::Service;
 use crate::parse::ServiceTarget;
+use crate::session::Session;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -106,19 +107,19 @@ impl ScopeArgs {
 pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), CliError> {
     match command {
         SvcCommand::Add(args) => {
-            let wishes = wishes(&args)?;
-            add::run(session, wishes, &args.settings).await
+            let requests = requests(&args)?;
+            add::run(session, requests, &args.settings).await
         }
         SvcCommand::Rm(args) => remove_services(session, &args).await,
         SvcCommand::Capture(args) => capture(session, args).await,
         SvcCommand::Ls(scope) => {
             let if_none = "no services are forwarded; start with: kubefwdctl ns add NAMESPACE";
-            list::run::<Service>(session, scope.to_filter(), scope.watch, if_none).await
+            list::run::<ServiceItem>(session, scope.to_filter(), scope.watch, if_none).await
         }
     }
 }
 
-fn wishes(args: &SvcAddArgs) -> Result<Wishes, CliError> {
+fn requests(args: &SvcAddArgs) -> Result<AddRequests, CliError> {
     if args.local_ip.is_some() && args.services.len() > 1 {
         return Err(CliError::Usage {
             what: "--local-ip takes exactly one service, but several were given".to_owned(),
@@ -126,7 +127,7 @@ fn wishes(args: &SvcAddArgs) -> Result<Wishes, CliError> {
                 .to_owned(),
         });
     }
-    let access = args.settings.access.to_access()?;
+    let access = args.settings.cluster.to_access()?;
     let request = |target: &ServiceTarget| AddServiceRequest {
         access: Some(access.clone()),
         namespace: target.namespace.clone(),
@@ -135,9 +136,9 @@ fn wishes(args: &SvcAddArgs) -> Result<Wishes, CliError> {
         local_ip: args.local_ip.map(|ip| ip.to_string()).unwrap_or_default(),
         options: Some(args.settings.to_options()),
     };
-    Ok(Wishes {
-        namespaces: Vec::new(),
+    Ok(AddRequests {
         services: args.services.iter().map(request).collect(),
+        ..AddRequests::default()
     })
 }
 

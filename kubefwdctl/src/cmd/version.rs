@@ -4,9 +4,9 @@ use clap::Args;
 use kubefwd_proto::control::API_LEVEL;
 use serde::Serialize;
 
-use super::Session;
 use crate::error::CliError;
 use crate::output::Format;
+use crate::session::Session;
 
 /// `version`
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! Aligned columns, plain or with a coloured word.
 
-use crate::output::printable;
+use kubefwd_model::text::printable;
 
 /// Between two columns.
 const GAP: &str = "  ";

@@ -1,8 +1,9 @@
 //! Numbers and times as people read them.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use jiff::{Timestamp, tz::TimeZone};
+use kubefwd_model::Time;
 
 /// `0B`, `1.5KiB`, `12MiB`: no blank, so that a column stays one word.
 pub(crate) fn bytes(count: u64) -> String {
@@ -24,17 +25,6 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// `12s`, `5m30s`, `2h15m30s`: the form of durations in REST.
-pub(crate) fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
-
 /// `-` for a time that never was, microseconds as `850us` or `12ms`.
 pub(crate) fn micros(micros: u64) -> String {
     match micros {
@@ -44,21 +34,16 @@ pub(crate) fn micros(micros: u64) -> String {
     }
 }
 
-/// A protobuf time; `None` where it is absent or beyond the calendar.
-pub(crate) fn timestamp(time: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
-    let time = time?;
-    Timestamp::new(time.seconds, time.nanos).ok()
-}
-
 /// Local date and time, `-` for a time that never was.
-pub(crate) fn local(time: Option<Timestamp>) -> String {
-    time.map_or_else(
-        || "-".to_owned(),
-        |time| {
+pub(crate) fn local(time: Option<Time>) -> String {
+    let time = time.and_then(|time| Timestamp::try_from(SystemTime::from(time)).ok());
+    match time {
+        Some(time) => {
             let zoned = time.to_zoned(TimeZone::system());
             zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
-        },
-    )
+        }
+        None => "-".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -83,20 +68,8 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_the_form_of_rest() {
-        assert_eq!(duration(Duration::from_secs(8130)), "2h15m30s");
-        assert_eq!(duration(Duration::from_secs(59)), "59s");
-        assert_eq!(duration(Duration::from_secs(60)), "1m0s");
-    }
-
-    #[test]
     fn a_time_that_never_was_is_a_dash() {
-        assert_eq!(local(timestamp(None)), "-");
-        let beyond = prost_types::Timestamp {
-            seconds: i64::MAX,
-            nanos: 0,
-        };
-        assert_eq!(local(timestamp(Some(&beyond))), "-");
+        assert_eq!(local(None), "-");
         assert_eq!(micros(0), "-");
         assert_eq!(micros(850), "850us");
         assert_eq!(micros(12_345), "12ms");

@@ -1,8 +1,9 @@
 //! Changes: what the daemon is asked, `--wait` and `--attach`.
 
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::common::v1::{Balance, PortMapping, Selection};
 use kubefwd_proto::control::v1::{NamespaceState, Options, ServiceState};
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_proto::convert::failure::to_status;
 use nix::sys::signal::Signal;
 
 use crate::fake::{Fake, Script};
@@ -119,7 +120,7 @@ async fn one_refusal_does_not_hold_up_the_others() {
         "the cluster has no namespace \"nope\"",
     );
     let fake = Fake::start(Script {
-        refused_namespace: Some(("nope", failure.into_status())),
+        refused_namespace: Some(("nope", to_status(failure))),
         ..Script::default()
     });
     let outcome = run(&fake.socket(), "ns add nope demo").await;

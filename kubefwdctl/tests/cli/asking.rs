@@ -210,7 +210,7 @@ async fn events_of_the_last_while() {
         let mut response = event(ago, 0, kind, "");
         if let Some(event) = &mut response.event {
             let time = now - std::time::Duration::from_secs(ago);
-            event.time = Some(kubefwd_proto::time::timestamp(time));
+            event.time = Some(kubefwd_proto::convert::timestamp(time));
         }
         response
     };

@@ -2,7 +2,8 @@
 
 use std::os::unix::net::UnixListener;
 
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
+use kubefwd_proto::convert::failure::to_status;
 use tokio::io::AsyncWriteExt as _;
 use tonic::Status;
 
@@ -112,7 +113,7 @@ async fn the_daemon_refuses() {
     ];
     for (name, line, failure) in cases {
         let fake = Fake::start(Script {
-            refusal: Some(failure.into_status()),
+            refusal: Some(to_status(failure)),
             ..Script::default()
         });
         insta::assert_snapshot!(name, run(&fake.socket(), line).await.text());

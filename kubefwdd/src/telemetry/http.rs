@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use kubefwd_model as model;
 use kubefwd_model::{ListenerId, Uid};
-use kubefwd_proto::{time::system_time, worker::v1 as wire};
+use kubefwd_proto::{convert::system_time, worker::v1 as wire};
 
 use kubefwd_model::text::clean;
 

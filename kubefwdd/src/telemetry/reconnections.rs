@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kubefwd_model::{ContextName, NamespaceName, ServiceKey, ServiceName, Trigger, Uid};
-use kubefwd_proto::{time::system_time, worker::v1 as wire};
+use kubefwd_proto::{convert::system_time, worker::v1 as wire};
 
 use super::rings::{Record, Rings};
 

@@ -1,8 +1,8 @@
 //! The worker of a user, as the control protocol shows it.
 
-use kubefwd_model::{Uid, Worker, WorkerState};
+use kubefwd_model::{Worker, WorkerState};
 
-use super::{Malformed, words};
+use super::words;
 use crate::control::v1 as pb;
 
 words!(
@@ -24,20 +24,5 @@ impl From<&Worker> for pb::Worker {
             restarts: worker.restarts,
             error: worker.error.clone(),
         }
-    }
-}
-
-impl TryFrom<pb::Worker> for Worker {
-    type Error = Malformed;
-
-    fn try_from(worker: pb::Worker) -> Result<Self, Malformed> {
-        Ok(Self {
-            state: worker.state().try_into()?,
-            uid: Uid::new(worker.uid),
-            user: worker.user,
-            pid: worker.pid,
-            restarts: worker.restarts,
-            error: worker.error,
-        })
     }
 }

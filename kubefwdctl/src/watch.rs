@@ -1,22 +1,22 @@
-//! The `Watch` call: keeps a copy of what the daemon forwards up to date.
+//! The `Watch` call: keeps a cache of what the daemon forwards up to date.
 
 use kubefwd_proto::control::v1::{Filter, WatchRequest, WatchResponse};
 use tonic::Streaming;
 
+use crate::cache::{Cache, Delta};
 use crate::connect::Daemon;
 use crate::error::CliError;
-use crate::mirror::{Delta, Mirror};
 
-/// An open watch with its copy.
-pub(crate) struct Follow {
+/// An open watch with its cache.
+pub(crate) struct Watch {
     stream: Streaming<WatchResponse>,
     /// What to report if the watch fails from now on.
     pub(crate) what: String,
     /// What is forwarded now.
-    pub(crate) mirror: Mirror,
+    pub(crate) cache: Cache,
 }
 
-impl Follow {
+impl Watch {
     /// Opens the watch and waits for its initial snapshot; `what` is reported if that fails.
     ///
     /// # Errors
@@ -33,26 +33,26 @@ impl Follow {
         let stream = answer
             .map_err(|status| CliError::from_status(what, &status))?
             .into_inner();
-        let mut follow = Self {
+        let mut watch = Self {
             stream,
             what: what.to_owned(),
-            mirror: Mirror::default(),
+            cache: Cache::default(),
         };
-        while !follow.receive().await?.replaced {}
-        Ok(follow)
+        while !watch.next().await?.replaced {}
+        Ok(watch)
     }
 
-    /// Waits for the next change. Safe to drop half-way.
+    /// Waits for the next change. Safe to cancel.
     ///
     /// # Errors
     /// The daemon's refusal, or a lost connection, also if the daemon ends the watch: it never ends by itself.
-    pub(crate) async fn receive(&mut self) -> Result<Delta, CliError> {
+    pub(crate) async fn next(&mut self) -> Result<Delta, CliError> {
         match self.stream.message().await {
-            Ok(Some(message)) => Ok(self.mirror.apply(message)),
-            Ok(None) => Err(CliError::Lost {
-                what: self.what.clone(),
-                cause: "the daemon closed it, probably because it is stopping".to_owned(),
-            }),
+            Ok(Some(message)) => {
+                let applied = self.cache.apply(message);
+                applied.map_err(|error| CliError::malformed(self.what.as_str(), error))
+            }
+            Ok(None) => Err(CliError::stream_ended(self.what.as_str())),
             Err(status) => Err(CliError::from_status(self.what.as_str(), &status)),
         }
     }

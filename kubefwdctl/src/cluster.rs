@@ -12,7 +12,7 @@ use crate::error::CliError;
 /// Which cluster.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cluster")]
-pub(crate) struct AccessArgs {
+pub(crate) struct ClusterArgs {
     /// Kubeconfig context [default: the current context]
     #[arg(long, value_name = "CONTEXT")]
     pub(crate) context: Option<String>,
@@ -20,7 +20,7 @@ pub(crate) struct AccessArgs {
     pub(crate) kubeconfig: KubeconfigArgs,
 }
 
-impl AccessArgs {
+impl ClusterArgs {
     /// In the form of the daemon's API.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn paths_of_options_become_absolute() {
-        let args = AccessArgs {
+        let args = ClusterArgs {
             context: Some("real".to_owned()),
             kubeconfig: KubeconfigArgs {
                 kubeconfig: vec!["x".into(), "/y".into()],

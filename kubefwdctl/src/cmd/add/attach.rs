@@ -10,56 +10,60 @@ use kubefwd_proto::control::v1::{AttachRequest, AttachResponse, Filter};
 use tokio::time::Instant;
 use tonic::Streaming;
 
-use super::Session;
-use super::add::{Series, ServiceLines, Wishes, not_active};
+use super::lines::{Series, ServiceLines};
+use super::requests::AddRequests;
+use super::wait::not_active;
+use crate::cache::{Cache, Id};
 use crate::connect::Daemon;
 use crate::error::CliError;
-use crate::follow::Follow;
 use crate::interrupt::Interrupts;
-use crate::mirror::{Id, Mirror};
 use crate::output::{Format, Output};
 use crate::progress::{Progress, Targets};
+use crate::session::Session;
+use crate::watch::Watch;
 
-/// How long an interrupted command waits for its forwards to go.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long an interrupted command waits until its forwards are gone.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// What to report if the daemon ends it.
+const ENDED: &str = "forwarding ended";
 
 /// Adds, stays until interrupted or until the daemon exits, and leaves nothing behind.
 ///
 /// # Errors
 /// [`CliError::Interrupted`] as the normal end; [`CliError::NotActive`] if not everything is active within `limit`.
-pub(crate) async fn run(
+pub(super) async fn run(
     session: &Session,
     mut daemon: Daemon,
-    wishes: Wishes,
+    requests: AddRequests,
     limit: Option<Duration>,
 ) -> Result<(), CliError> {
     let out = &session.out;
     let mut interrupts = Interrupts::new()?;
-    let what = format!("cannot forward {}", wishes.names());
-    let mut follow = Follow::open(&mut daemon, Filter::default(), &what).await?;
-    follow.what = "forwarding ended".to_owned();
-    let before = keys(&follow.mirror);
+    let what = format!("cannot forward {}", requests.names());
+    let mut watch = Watch::open(&mut daemon, Filter::default(), &what).await?;
+    watch.what = ENDED.to_owned();
+    let before = keys(&watch.cache);
     let (stream, targets) = tokio::select! {
-        begun = begin(&mut daemon, wishes, &what) => begun?,
+        begun = begin(&mut daemon, requests, &what) => begun?,
         () = interrupts.next() => return Err(CliError::Interrupted),
     };
     if out.format == Format::Name {
-        let keys = targets.namespaces.iter().chain(&targets.services);
-        out.data(&keys.map(|key| format!("{key}\n")).collect::<String>())?;
+        let lines = targets.keys().map(|key| format!("{key}\n"));
+        out.data(&lines.collect::<String>())?;
     }
-    let names = targets.keys();
+    let names = targets.names();
     let mut lease = Lease { stream, targets };
-    let result = hold(out, &mut follow, &mut lease, &mut interrupts, limit).await;
+    let result = hold(out, &mut watch, &mut lease, &mut interrupts, limit).await;
     if matches!(
         result,
         Err(CliError::Interrupted | CliError::NotActive { .. })
     ) {
         drop(lease.stream);
-        let own = Own {
+        let added = Added {
             before,
             targets: lease.targets,
         };
-        let gone = farewell(&mut follow, &own, &mut interrupts).await;
+        let gone = await_removal(&mut watch, &added, &mut interrupts).await;
         out.note(&match gone {
             true => format!("stopped forwarding {names}"),
             false => format!("stopping; the daemon is still removing {names}"),
@@ -76,12 +80,12 @@ struct Lease {
 
 async fn begin(
     daemon: &mut Daemon,
-    wishes: Wishes,
+    requests: AddRequests,
     what: &str,
 ) -> Result<(Streaming<AttachResponse>, Targets), CliError> {
     let request = AttachRequest {
-        namespaces: wishes.namespaces,
-        services: wishes.services,
+        namespaces: requests.namespaces,
+        services: requests.services,
     };
     let refused = |status| CliError::from_status(what, &status);
     let mut stream = daemon
@@ -91,7 +95,7 @@ async fn begin(
         .map_err(refused)?
         .into_inner();
     let Some(first) = stream.message().await.map_err(refused)? else {
-        return Err(ended());
+        return Err(CliError::stream_ended(ENDED));
     };
     let targets = Targets {
         namespaces: first.namespace_keys.into_iter().collect(),
@@ -103,39 +107,39 @@ async fn begin(
 
 async fn hold(
     out: &Output,
-    follow: &mut Follow,
+    watch: &mut Watch,
     lease: &mut Lease,
     interrupts: &mut Interrupts,
     limit: Option<Duration>,
 ) -> Result<(), CliError> {
     let deadline = limit.map(|limit| Instant::now() + limit);
-    let mut progress = Progress::new(lease.targets.clone(), &follow.mirror);
+    let mut progress = Progress::new(lease.targets.clone(), &watch.cache);
     let mut lines = ServiceLines::new(*out, Series::Live);
     let known: Vec<Id> = progress.ids().cloned().collect();
-    lines.show(&known, &follow.mirror)?;
-    let mut told = false;
+    lines.show(&known, &watch.cache)?;
+    let mut announced = false;
     loop {
-        if !told && progress.is_complete(&follow.mirror) {
-            told = true;
+        if !announced && progress.is_complete(&watch.cache) {
+            announced = true;
             if out.confirms() {
                 out.data(&format!("{}\n", progress.summary()))?;
             }
             out.note("forwarding until interrupted (Ctrl-C)");
         }
-        let pending_deadline = deadline.filter(|_| !told);
+        let pending_deadline = deadline.filter(|_| !announced);
         tokio::select! {
-            delta = follow.receive() => {
-                let touched = progress.apply(&delta?, &follow.mirror);
-                lines.show(&touched, &follow.mirror)?;
+            delta = watch.next() => {
+                let touched = progress.apply(&delta?, &watch.cache);
+                lines.show(&touched, &watch.cache)?;
             }
             message = lease.stream.message() => match message {
                 Ok(Some(_)) => {}
-                Ok(None) => return Err(ended()),
-                Err(status) => return Err(CliError::from_status("forwarding ended", &status)),
+                Ok(None) => return Err(CliError::stream_ended(ENDED)),
+                Err(status) => return Err(CliError::from_status(ENDED, &status)),
             },
             () = reached(pending_deadline) => {
                 let limit = limit.unwrap_or_default();
-                return Err(not_active(&progress, &follow.mirror, limit));
+                return Err(not_active(&progress, &watch.cache, limit));
             }
             () = interrupts.next() => return Err(CliError::Interrupted),
         }
@@ -151,37 +155,38 @@ async fn reached(deadline: Option<Instant>) {
 }
 
 /// What this command added: the keys that the daemon returned, without those that existed before.
-struct Own {
+struct Added {
     before: BTreeSet<String>,
     targets: Targets,
 }
 
-impl Own {
-    fn is_gone(&self, mirror: &Mirror) -> bool {
-        let left = keys(mirror);
-        let targets = self.targets.namespaces.iter().chain(&self.targets.services);
-        let mut own = targets.filter(|key| !self.before.contains(*key));
-        own.all(|key| !left.contains(key) && !has_services(mirror, key, &self.before))
+impl Added {
+    fn is_gone(&self, cache: &Cache) -> bool {
+        let left = keys(cache);
+        let mut own = self
+            .targets
+            .keys()
+            .filter(|key| !self.before.contains(*key));
+        own.all(|key| !left.contains(key) && !has_services(cache, key, &self.before))
     }
 }
 
-fn has_services(mirror: &Mirror, namespace: &str, before: &BTreeSet<String>) -> bool {
-    mirror.services.values().any(|service| {
-        !before.contains(&service.key)
-            && format!("{}.{}", service.namespace, service.context) == namespace
+fn has_services(cache: &Cache, namespace: &str, before: &BTreeSet<String>) -> bool {
+    cache.services.iter().any(|((key, _), item)| {
+        !before.contains(key) && item.service.key.namespace_key().to_string() == namespace
     })
 }
 
-fn keys(mirror: &Mirror) -> BTreeSet<String> {
-    let ids = mirror.namespaces.keys().chain(mirror.services.keys());
+fn keys(cache: &Cache) -> BTreeSet<String> {
+    let ids = cache.namespaces.keys().chain(cache.services.keys());
     ids.map(|(key, _)| key.clone()).collect()
 }
 
 /// Waits until the forwards are gone, up to a limit or a second interrupt.
-async fn farewell(follow: &mut Follow, own: &Own, interrupts: &mut Interrupts) -> bool {
+async fn await_removal(watch: &mut Watch, added: &Added, interrupts: &mut Interrupts) -> bool {
     let watch = async {
-        while !own.is_gone(&follow.mirror) {
-            if follow.receive().await.is_err() {
+        while !added.is_gone(&watch.cache) {
+            if watch.next().await.is_err() {
                 // Without the daemon the forwards should be gone too, but we cannot tell.
                 return false;
             }
@@ -190,14 +195,7 @@ async fn farewell(follow: &mut Follow, own: &Own, interrupts: &mut Interrupts) -
     };
     tokio::select! {
         gone = watch => gone,
-        () = tokio::time::sleep(FAREWELL) => false,
+        () = tokio::time::sleep(STOP_TIMEOUT) => false,
         () = interrupts.next() => false,
-    }
-}
-
-fn ended() -> CliError {
-    CliError::Lost {
-        what: "forwarding ended".to_owned(),
-        cause: "the daemon closed it, probably because it is stopping".to_owned(),
     }
 }

@@ -1,0 +1,143 @@
+//! What can be checked on this side: versions, group membership, kubeconfig.
+
+use std::path::{Path, PathBuf};
+
+use kubefwd_model::{Finding, Severity};
+use nix::unistd::{Gid, Group, Uid, User};
+
+use super::finding::{finding, ok};
+use crate::connect::Daemon;
+use crate::service_manager::Manager;
+
+/// Members of this group may use the daemon.
+const GROUP: &str = "kubefwd";
+
+/// Whether the two programs speak the same protocol.
+pub(super) fn version(daemon: &Daemon) -> Finding {
+    match daemon.skew() {
+        None => ok(
+            "version",
+            "client and daemon speak the same protocol".to_owned(),
+        ),
+        Some(skew) => finding(Severity::Warning, "version", skew.message, skew.hint),
+    }
+}
+
+/// The daemon looks the user up for each request, so the user database counts, not the groups of this session.
+pub(super) fn membership() -> Finding {
+    let uid = Uid::effective();
+    if uid.is_root() {
+        return ok("permission", "root may use the daemon".to_owned());
+    }
+    let user = User::from_uid(uid).ok().flatten();
+    let name = user
+        .as_ref()
+        .map_or_else(|| uid.to_string(), |user| user.name.clone());
+    match Group::from_name(GROUP) {
+        Ok(Some(group)) if is_member(&group, user.as_ref()) => {
+            ok("permission", format!("{name} is a member of group {GROUP}"))
+        }
+        Ok(Some(_)) => finding(
+            Severity::Error,
+            "permission",
+            format!("{name} is not a member of group {GROUP}, so the daemon refuses most requests"),
+            Manager::of_this_machine().join_group_command(&name),
+        ),
+        Ok(None) => finding(
+            Severity::Error,
+            "permission",
+            format!("group {GROUP} does not exist, so only root may use the daemon"),
+            match Manager::of_this_machine() {
+                Manager::Launchd => format!("sudo dseditgroup -o create {GROUP}"),
+                Manager::Systemd | Manager::None => format!("sudo groupadd --system {GROUP}"),
+            },
+        ),
+        Err(error) => finding(
+            Severity::Warning,
+            "permission",
+            format!("cannot look up group {GROUP}: {error}"),
+            format!("getent group {GROUP}"),
+        ),
+    }
+}
+
+fn is_member(group: &Group, user: Option<&User>) -> bool {
+    let listed = user.is_some_and(|user| user.gid == group.gid || group.mem.contains(&user.name));
+    listed || own_groups().contains(&group.gid)
+}
+
+/// Groups of this process: some come from sources that do not list their members.
+fn own_groups() -> Vec<Gid> {
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    groups
+        .into_iter()
+        .map(|group| Gid::from_raw(group.as_raw()))
+        .collect()
+}
+
+/// Whether there is a kubeconfig.
+pub(super) fn kubeconfig() -> Finding {
+    let variable = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let (source, files): (&str, Vec<PathBuf>) = match (variable, home) {
+        (Some(list), _) => ("KUBECONFIG", std::env::split_paths(&list).collect()),
+        (None, Some(home)) => ("the default", vec![home.join(".kube/config")]),
+        (None, None) => ("HOME (not set)", Vec::new()),
+    };
+    judge_kubeconfig(source, &files, Path::is_file)
+}
+
+fn judge_kubeconfig(source: &str, files: &[PathBuf], exists: impl Fn(&Path) -> bool) -> Finding {
+    let files = || files.iter().filter(|file| !file.as_os_str().is_empty());
+    let names = |files: &mut dyn Iterator<Item = &PathBuf>| {
+        files
+            .map(|file| file.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let present = names(&mut files().filter(|file| exists(file)));
+    let absent = names(&mut files().filter(|file| !exists(file)));
+    match (present.as_str(), absent.as_str()) {
+        ("", absent) => finding(
+            Severity::Warning,
+            "kubeconfig",
+            format!("no kubeconfig: {source} names no existing file ({absent})"),
+            "kubefwdctl ns add NAMESPACE --kubeconfig FILE".to_owned(),
+        ),
+        (present, "") => ok("kubeconfig", present.to_owned()),
+        (present, absent) => finding(
+            Severity::Note,
+            "kubeconfig",
+            format!("{present}; {source} also names {absent}, which does not exist"),
+            String::new(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(present: &[&str], named: &[&str]) -> Finding {
+        let files: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
+        let exists = |file: &Path| present.iter().any(|name| Path::new(name) == file);
+        judge_kubeconfig("KUBECONFIG", &files, exists)
+    }
+
+    #[test]
+    fn a_kubeconfig_is_needed_but_not_every_one_that_is_named() {
+        assert_eq!(
+            judge(&["/a", "/b"], &["/a", "", "/b"]).severity,
+            Severity::Ok
+        );
+        let some = judge(&["/a"], &["/a", "/b"]);
+        assert_eq!(some.severity, Severity::Note);
+        assert_eq!(
+            some.message,
+            "/a; KUBECONFIG also names /b, which does not exist"
+        );
+        let none = judge(&[], &["/a"]);
+        assert_eq!(none.severity, Severity::Warning);
+        assert!(!none.hint.is_empty());
+    }
+}

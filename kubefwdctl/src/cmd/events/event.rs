@@ -1,0 +1,86 @@
+//! An event as it is printed.
+
+use kubefwd_model::Time;
+use kubefwd_proto::control::v1 as pb;
+use kubefwd_proto::convert::system_time;
+use serde::Serialize;
+
+use crate::output::listing::Listed;
+use crate::output::rows::{insert, or_dash, titles};
+use crate::output::table::{Cell, Tone};
+use crate::output::units;
+
+/// An event.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event {
+    id: u64,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timestamp: Option<Time>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace_key: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    service_key: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    forward_key: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pod_name: String,
+    message: String,
+}
+
+impl Event {
+    /// The smallest object that it is about.
+    fn object(&self) -> &str {
+        let candidates = [&self.forward_key, &self.service_key, &self.namespace_key];
+        let mut known = candidates.into_iter().filter(|key| !key.is_empty());
+        known.next().map_or("", String::as_str)
+    }
+}
+
+impl From<pb::Event> for Event {
+    fn from(event: pb::Event) -> Self {
+        Self {
+            id: event.id,
+            kind: event.r#type,
+            timestamp: event.time.as_ref().map(|time| system_time(time).into()),
+            namespace_key: event.namespace_key,
+            service_key: event.service_key,
+            forward_key: event.forward_key,
+            pod_name: event.pod,
+            message: event.message,
+        }
+    }
+}
+
+impl Listed for Event {
+    const KIND: &'static str = "event";
+    const PLURAL: &'static str = "events";
+
+    fn header(wide: bool) -> Vec<&'static str> {
+        titles(&["TIME", "TYPE", "OBJECT", "MESSAGE"], wide, &["ID", "POD"])
+    }
+
+    fn row(&self, wide: bool) -> Vec<Cell> {
+        let tone = match self.kind.ends_with(".error") {
+            true => Tone::Bad,
+            false => Tone::Plain,
+        };
+        let mut row = vec![
+            units::local(self.timestamp).into(),
+            Cell::toned(&self.kind, tone),
+            or_dash(self.object()).into(),
+            self.message.as_str().into(),
+        ];
+        if wide {
+            let more = [self.id.to_string().into(), or_dash(&self.pod_name).into()];
+            insert(&mut row, more);
+        }
+        row
+    }
+
+    fn key(&self) -> String {
+        self.object().to_owned()
+    }
+}

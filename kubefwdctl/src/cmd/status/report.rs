@@ -1,0 +1,140 @@
+//! The daemon's status as it is printed.
+
+use kubefwd_model::{Health, Time, WorkerState};
+use kubefwd_proto::control::v1::{self as pb, GetStatusResponse};
+use kubefwd_proto::convert::system_time;
+use serde::Serialize;
+
+use crate::item::user_name;
+
+/// The word for a state that only a newer daemon knows.
+const UNKNOWN: &str = "unknown";
+
+/// The structured form; the first fields are those of REST.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status {
+    pub(super) status: &'static str,
+    pub(super) message: String,
+    pub(super) version: String,
+    pub(super) pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) started_at: Option<Time>,
+    pub(super) total_namespaces: u32,
+    pub(super) total_services: u32,
+    pub(super) active_services: u32,
+    pub(super) total_forwards: u32,
+    pub(super) active_forwards: u32,
+    pub(super) error_count: u32,
+    pub(super) total_bytes_in: u64,
+    pub(super) total_bytes_out: u64,
+    pub(super) workers: Vec<Worker>,
+    pub(super) hosts_file: HostsFile,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) rest_url: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) rest_error: String,
+    pub(super) config_path: String,
+    pub(super) state_path: String,
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Worker {
+    pub(super) uid: u32,
+    pub(super) user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<u32>,
+    pub(super) status: &'static str,
+    pub(super) restarts: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) error: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HostsFile {
+    pub(super) path: String,
+    pub(super) entries: u32,
+    pub(super) writes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_written: Option<Time>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) error: String,
+}
+
+// === impl Status ===
+
+impl From<GetStatusResponse> for Status {
+    fn from(answer: GetStatusResponse) -> Self {
+        let health = Health::try_from(answer.health());
+        let pb::Counts {
+            namespaces,
+            services,
+            services_active,
+            forwards,
+            forwards_active,
+            errors,
+            bytes_in,
+            bytes_out,
+        } = answer.counts.unwrap_or_default();
+        Self {
+            status: health.map_or(UNKNOWN, Health::as_str),
+            message: answer.message,
+            version: answer.version,
+            pid: answer.pid,
+            started_at: answer
+                .started_at
+                .as_ref()
+                .map(|time| system_time(time).into()),
+            total_namespaces: namespaces,
+            total_services: services,
+            active_services: services_active,
+            total_forwards: forwards,
+            active_forwards: forwards_active,
+            error_count: errors,
+            total_bytes_in: bytes_in,
+            total_bytes_out: bytes_out,
+            workers: answer.workers.into_iter().map(Worker::from).collect(),
+            hosts_file: answer.hosts.unwrap_or_default().into(),
+            rest_url: answer.rest_url,
+            rest_error: answer.rest_error,
+            config_path: answer.config_path,
+            state_path: answer.state_path,
+            warnings: answer.warnings,
+        }
+    }
+}
+
+// === impl Worker ===
+
+impl From<pb::Worker> for Worker {
+    fn from(worker: pb::Worker) -> Self {
+        let state = WorkerState::try_from(worker.state());
+        Self {
+            uid: worker.uid,
+            user: user_name(&worker.user, worker.uid),
+            pid: (worker.pid != 0).then_some(worker.pid),
+            status: state.map_or(UNKNOWN, WorkerState::as_str),
+            restarts: worker.restarts,
+            error: worker.error,
+        }
+    }
+}
+
+// === impl HostsFile ===
+
+impl From<pb::HostsFile> for HostsFile {
+    fn from(file: pb::HostsFile) -> Self {
+        Self {
+            path: file.path,
+            entries: file.entries,
+            writes: file.writes,
+            last_written: file
+                .last_written
+                .as_ref()
+                .map(|time| system_time(time).into()),
+            error: file.error,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Services in lists.
+
+use std::collections::BTreeSet;
+
+use kubefwd_model::{Forward, ServiceStatus};
+
+use super::{insert, joined, or_dash, state, titles};
+use crate::item::ServiceItem;
+use crate::output::listing::Listed;
+use crate::output::table::Cell;
+
+impl Listed for ServiceItem {
+    const KIND: &'static str = "service";
+    const PLURAL: &'static str = "services";
+
+    fn header(wide: bool) -> Vec<&'static str> {
+        let narrow = [
+            "SERVICE",
+            "NAMESPACE",
+            "CONTEXT",
+            "ADDRESS",
+            "PORTS",
+            "STATE",
+            "MESSAGE",
+        ];
+        titles(&narrow, wide, &["PODS", "KEY", "OWNER", "NAMES"])
+    }
+
+    fn row(&self, wide: bool) -> Vec<Cell> {
+        let service = &self.service;
+        let mut row = vec![
+            service.key.service.as_str().into(),
+            service.key.namespace.as_str().into(),
+            service.key.context.as_str().into(),
+            or_dash(&self.address()).into(),
+            or_dash(&self.ports()).into(),
+            state(service.status.as_str()),
+            self.message().into(),
+        ];
+        if wide {
+            let more = [
+                service.ready_pods.to_string().into(),
+                self.key().into(),
+                self.owner.as_str().into(),
+                or_dash(&joined(&service.hostnames)).into(),
+            ];
+            insert(&mut row, more);
+        }
+        row
+    }
+
+    fn key(&self) -> String {
+        self.service.key.to_string()
+    }
+
+    fn uid(&self) -> u32 {
+        self.service.key.uid.get()
+    }
+}
+
+impl ServiceItem {
+    /// `127.1.27.1`; empty while it has none.
+    fn address(&self) -> String {
+        let address = self.service.address;
+        address.map(|ip| ip.to_string()).unwrap_or_default()
+    }
+
+    /// `127.1.27.1:80,443`; `-` without an address.
+    pub(crate) fn address_and_ports(&self) -> String {
+        match (self.address(), self.ports()) {
+            (ip, _) if ip.is_empty() => "-".to_owned(),
+            (ip, ports) if ports.is_empty() => ip,
+            (ip, ports) => format!("{ip}:{ports}"),
+        }
+    }
+
+    /// The ports of the service's own address, ascending; `8080->80` where the local port differs.
+    fn ports(&self) -> String {
+        let forwards = &self.service.forwards;
+        let has_own = forwards.iter().any(|forward| !forward.pod_address);
+        let shown = forwards
+            .iter()
+            .filter(|forward| !(has_own && forward.pod_address));
+        let ports: BTreeSet<_> = shown.map(|f| (f.local_port, port(f))).collect();
+        let texts: Vec<String> = ports.into_iter().map(|(_, text)| text).collect();
+        texts.join(",")
+    }
+
+    /// Why it is not (fully) active, and which ports were skipped.
+    fn message(&self) -> String {
+        let service = &self.service;
+        let reason = Some(service.status_reason.clone()).filter(|reason| !reason.is_empty());
+        let skipped = match service.status {
+            ServiceStatus::Unsupported => &[][..],
+            _ => &service.skipped_ports,
+        };
+        let skipped = skipped.iter().map(|port| format!("skipped {port}"));
+        reason
+            .into_iter()
+            .chain(skipped)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+}
+
+fn port(forward: &Forward) -> String {
+    let (local, service) = (forward.local_port, forward.service_port);
+    match local == service {
+        true => local.to_string(),
+        false => format!("{local}->{service}"),
+    }
+}
