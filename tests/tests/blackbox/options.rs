@@ -145,7 +145,7 @@ fn an_allowed_suffix_gives_the_name_that_is_refused_without() {
         let _said = system.ctl(&["ns", "add", "com", "--wait"]).ok();
         assert!(get("shop.com", 80).contains("pod: shop-"));
         let service = system.service_in("shop.com.sim", "active");
-        assert_eq!(service["refusedHostnames"], serde_json::json!([]));
+        assert!(service["refusedNames"].is_null(), "{service}");
     });
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod browser;
+mod client;
 mod contexts;
 mod contract;
 mod devtools;

@@ -24,9 +24,9 @@ const HOSTS: &str = "127.0.0.1 localhost\n10.1.2.3 printer\n";
 /// The services of the scene and the status each comes to.
 const STATUSES: [(&str, &str); 14] = [
     ("blocked.demo.sim", "error"),
-    ("dns.demo.sim", "error"),
+    ("dns.demo.sim", "unsupported"),
     ("echo.demo.sim", "active"),
-    ("ext.demo.sim", "error"),
+    ("ext.demo.sim", "unsupported"),
     ("idle.demo.sim", "pending"),
     ("multi.demo.sim", "active"),
     ("nopods.demo.sim", "pending"),
