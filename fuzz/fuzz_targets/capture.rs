@@ -1,4 +1,4 @@
-//! See `kubefwd_worker::fuzzing`.
+//! See `kubefwd_capture::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kubefwd_worker::fuzzing::capture(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kubefwd_capture::fuzzing::capture(bytes));

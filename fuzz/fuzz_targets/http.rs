@@ -1,4 +1,4 @@
-//! See `kubefwd_worker::fuzzing`.
+//! See `kubefwd_portforward::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kubefwd_worker::fuzzing::http(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kubefwd_portforward::fuzzing::http(bytes));

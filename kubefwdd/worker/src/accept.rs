@@ -7,12 +7,13 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 
 use stall::Stall;
@@ -28,13 +29,13 @@ const STARVED: Duration = Duration::from_millis(100);
 const WAKE: Token = Token(usize::MAX);
 
 /// Accepts for listeners; `T` says what a listener is for and comes back with each connection.
-pub struct Acceptor<T> {
+pub(crate) struct Acceptor<T> {
     registry: Registry,
     shared: Arc<Shared<T>>,
 }
 
 /// The accepted connections.
-pub struct Accepted<T> {
+pub(crate) struct Accepted<T> {
     queue: mpsc::Receiver<(T, TcpStream)>,
     shared: Arc<Shared<T>>,
 }
@@ -55,7 +56,7 @@ struct Entry<T> {
 ///
 /// # Errors
 /// When the system has no descriptors or threads left.
-pub fn start<T: Clone + Send + Sync + 'static>() -> io::Result<(Acceptor<T>, Accepted<T>)> {
+pub(crate) fn start<T: Clone + Send + Sync + 'static>() -> io::Result<(Acceptor<T>, Accepted<T>)> {
     let poll = Poll::new()?;
     let registry = poll.registry().try_clone()?;
     let shared = Arc::new(Shared {
@@ -88,7 +89,7 @@ impl<T> Acceptor<T> {
     ///
     /// # Errors
     /// When the descriptor is no listener that can be polled.
-    pub fn add(&self, id: u64, listener: OwnedFd, owner: T) -> io::Result<()> {
+    pub(crate) fn add(&self, id: u64, listener: OwnedFd, owner: T) -> io::Result<()> {
         let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true)?;
         let entry = Arc::new(Entry {
@@ -106,7 +107,7 @@ impl<T> Acceptor<T> {
     }
 
     /// Accepts no more from this listener; connections that were accepted before may still arrive.
-    pub fn remove(&self, id: u64) {
+    pub(crate) fn remove(&self, id: u64) {
         // Closing the descriptor would not end the polling: the daemon has the same socket open.
         if let Ok(token) = token(id)
             && let Some(entry) = self.shared.lock().remove(&token.0)
@@ -149,7 +150,7 @@ fn deregister(registry: &Registry, listener: &TcpListener) -> io::Result<()> {
 
 impl<T> Accepted<T> {
     /// The next connection; `None` once the [`Acceptor`] is gone.
-    pub async fn next(&mut self) -> Option<(T, TcpStream)> {
+    pub(crate) async fn next(&mut self) -> Option<(T, TcpStream)> {
         let next = self.queue.recv().await;
         if self.shared.stall.end() {
             self.shared.wake();
@@ -162,9 +163,7 @@ impl<T> Accepted<T> {
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Entry<T>>>> {
-        self.listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.listeners.lock()
     }
 
     fn wake(&self) {

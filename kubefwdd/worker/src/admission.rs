@@ -6,19 +6,20 @@
 
 use std::collections::HashMap;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kubefwd_proto::worker::v1::Refused;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use nix::unistd::{Group, Uid, User, getuid};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::link::{Closed, Outbox};
-use crate::tunnel::peer;
+use crate::outbox::{Closed, Outbox};
+use kubefwd_os::peer;
 
 /// Refusals are reported together.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ const KINDS: usize = 256;
 
 /// The rule, and whom it kept out.
 #[derive(Default)]
-pub struct Admission {
+pub(crate) struct Admission {
     is_limited: AtomicBool,
     group: Mutex<String>,
     refused: Mutex<HashMap<(u64, Option<u32>), u64>>,
@@ -36,17 +37,17 @@ pub struct Admission {
 
 impl Admission {
     /// Holds for connections from now on.
-    pub fn set(&self, limited: bool, group: String) {
-        *self.group.lock().unwrap_or_else(PoisonError::into_inner) = group;
+    pub(crate) fn set(&self, limited: bool, group: String) {
+        *self.group.lock() = group;
         self.is_limited.store(limited, Ordering::Release);
     }
 
     /// Whether a connection may go on; one that may not is counted.
-    pub async fn admits(&self, listener: u64, local: &TcpStream) -> bool {
+    pub(crate) async fn admits(&self, listener: u64, local: &TcpStream) -> bool {
         if !self.is_limited.load(Ordering::Acquire) {
             return true;
         }
-        let owner = peer::owner(local);
+        let owner = owner(local);
         let is_let_in = match owner {
             None => false,
             Some(uid) if uid == 0 || uid == getuid().as_raw() => true,
@@ -60,11 +61,7 @@ impl Admission {
 
     /// Looked up each time, so that joining and leaving the group hold at once. The database may be slow to answer.
     async fn is_member(&self, uid: u32) -> bool {
-        let group = self
-            .group
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let group = self.group.lock().clone();
         let answer = spawn_blocking(move || is_member(uid, &group)).await;
         match answer {
             Ok(Ok(answer)) => answer,
@@ -86,7 +83,7 @@ impl Admission {
     }
 
     fn refused(&self) -> MutexGuard<'_, HashMap<(u64, Option<u32>), u64>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refused.lock()
     }
 }
 
@@ -94,7 +91,7 @@ impl Admission {
 ///
 /// # Errors
 /// When the channel to the daemon has ended.
-pub async fn tell(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Closed> {
+pub(crate) async fn tell(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Closed> {
     loop {
         admission.some.notified().await;
         let refused = std::mem::take(&mut *admission.refused());
@@ -108,6 +105,11 @@ pub async fn tell(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Close
         }
         sleep(PERIOD).await;
     }
+}
+
+/// The user whose process connected.
+fn owner(local: &TcpStream) -> Option<u32> {
+    peer::owner(local.local_addr().ok()?, local.peer_addr().ok()?)
 }
 
 fn is_member(uid: u32, group: &str) -> nix::Result<bool> {

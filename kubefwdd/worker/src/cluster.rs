@@ -1,4 +1,4 @@
-//! One cluster as one kubeconfig context reaches it: where it is ([`Endpoint`]), with what credentials, and a Kubernetes
+//! One cluster as one kubeconfig context reaches it: where it is ([`ApiServer`]), with what credentials, and a Kubernetes
 //! client that uses both.
 //!
 //! [`Clusters`] hands them out, so that a user's programs, watches and questions share credentials and connections: a
@@ -6,16 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
+use kubefwd_portforward::api_server::ApiServer;
 use kubefwd_proto::{Failure, Reason};
+use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::access::Credentials;
-use crate::access::kubeconfig::{Context, Environment, Listed, Merged};
-use crate::endpoint::Endpoint;
+use crate::auth::ContextCredentials;
+use crate::auth::kubeconfig::{Context, Environment, Listed, Merged};
 use transport::Transport;
 
 pub use classify::{classify, classify_status};
@@ -32,8 +33,8 @@ const REMEMBERED: usize = 64;
 /// One cluster, as one context reaches it.
 pub struct Cluster {
     context: Context,
-    endpoint: Arc<Endpoint>,
-    credentials: Credentials,
+    api_server: Arc<ApiServer>,
+    credentials: ContextCredentials,
     transport: Transport,
     client: kube::Client,
 }
@@ -44,21 +45,21 @@ impl Cluster {
     /// # Errors
     /// The context says something that cannot be used.
     pub fn new(context: Context, environment: &Environment) -> Result<Self, Failure> {
-        let server = server(&context)?;
-        let proxy = proxy::choose(&context.cluster, &server, environment)?;
-        let credentials = Credentials::new(&context, environment)?;
+        let url = server_url(&context)?;
+        let proxy = proxy::choose(&context.cluster, &url, environment)?;
+        let credentials = ContextCredentials::new(&context, environment)?;
         let name = context.cluster.tls_server_name.clone();
-        let endpoint = Arc::new(Endpoint {
-            server,
+        let api_server = Arc::new(ApiServer {
+            url,
             tls_server_name: name.filter(|name| !name.is_empty()),
             proxy,
-            access: Arc::new(credentials.clone()),
+            credentials: Arc::new(credentials.clone()),
         });
-        let transport = Transport::new(endpoint.clone());
+        let transport = Transport::new(api_server.clone());
         let client = kube::Client::new(transport.clone(), context.namespace.clone());
         Ok(Self {
             context,
-            endpoint,
+            api_server,
             credentials,
             transport,
             client,
@@ -86,8 +87,8 @@ impl Cluster {
     }
 
     /// What tunnels connect to.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    pub fn api_server(&self) -> &Arc<ApiServer> {
+        &self.api_server
     }
 
     /// The Kubernetes client. It does not repeat failed requests, except once after a 401 with new credentials.
@@ -101,8 +102,8 @@ impl Cluster {
     }
 
     /// Makes new connections from now on: the machine woke up or its network changed.
-    pub fn start_afresh(&self) {
-        self.transport.start_afresh();
+    pub fn reconnect(&self) {
+        self.transport.reconnect();
     }
 }
 
@@ -191,15 +192,15 @@ impl Clusters {
     }
 
     /// Makes new connections to all clusters from now on.
-    pub fn start_afresh(&self) {
+    pub fn reconnect(&self) {
         for known in self.lock().known.values() {
-            known.cluster.start_afresh();
+            known.cluster.reconnect();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
         // Nothing in a critical section leaves the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -219,7 +220,7 @@ fn content(context: &Context) -> Result<Value, Failure> {
 }
 
 /// The address of the API server. Without a scheme it is `https://`, as for kubectl once any TLS setting is there.
-fn server(context: &Context) -> Result<Uri, Failure> {
+fn server_url(context: &Context) -> Result<Uri, Failure> {
     let text = context.cluster.server.as_deref().unwrap_or_default().trim();
     let with_scheme = if text.contains("://") {
         text.to_owned()

@@ -106,7 +106,12 @@ async fn contexts(clusters: &Clusters, files: &[String], outlet: &Outlet) -> Res
 
 /// Gets the credentials ready, so that what a plugin takes is not held against the API server.
 async fn log_in(cluster: &Cluster) -> Result<(), Failure> {
-    cluster.endpoint().access.grant(None).await.map(|_| ())
+    cluster
+        .api_server()
+        .credentials
+        .credentials(None)
+        .await
+        .map(|_| ())
 }
 
 /// One request, with its error explained.

@@ -3,25 +3,27 @@
 use std::net::TcpStream as StdTcpStream;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kubefwd_proto::worker::v1::{ForwardPhase, ForwardReport, Traffic};
 use kubefwd_proto::{Failure, Reason};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpStream;
 
-use crate::capture::recorder::{Listener, Recorder, Tap};
+use crate::capture;
 use crate::index::object::Name;
 use crate::index::select::PodPort;
-use crate::tunnel::{Backend, Backends, Counters, Outcome, Transport};
+use kubefwd_capture::recorder::{Listener, Recorder};
+use kubefwd_portforward::{Backend, Backends, Counters, Outcome, Tap, Transport};
 use route::Route;
 
-pub mod route;
-pub mod traffic;
+pub(crate) mod route;
+pub(crate) mod traffic;
 
 /// A listener, the service's port behind it, and what went through.
-pub struct Forward {
+pub(crate) struct Forward {
     listener: u64,
     route: Arc<Route>,
     port: u16,
@@ -51,7 +53,7 @@ struct Said {
 impl Forward {
     /// Forwards connections of `listener` to `port` of a service, or of one of its pods; `recorder` records requests where
     /// that is wanted.
-    pub fn new(
+    pub(crate) fn new(
         listener: u64,
         route: Arc<Route>,
         port: u16,
@@ -75,12 +77,12 @@ impl Forward {
     }
 
     /// The daemon's number of the listener.
-    pub fn listener(&self) -> u64 {
+    pub(crate) fn listener(&self) -> u64 {
         self.listener
     }
 
     /// Its state, if that is known and not what was reported last.
-    pub fn report(&self) -> Option<ForwardReport> {
+    pub(crate) fn report(&self) -> Option<ForwardReport> {
         if !self.route.is_known() {
             return None;
         }
@@ -144,12 +146,12 @@ impl Forward {
     }
 
     /// Looks for requests in the bytes of a new connection, where that is wanted.
-    fn tap(&self) -> Option<Box<Tap>> {
+    fn tap(&self) -> Option<Box<dyn Tap>> {
         let recorder = self.recorder.as_ref().filter(|_| self.route.captures())?;
         let listener = self
             .capture
             .get_or_init(|| recorder.listener(self.listener));
-        Some(listener.tap())
+        Some(Box::new(capture::Tap(listener.tap())))
     }
 
     fn state(&self, failure: Option<&Failure>) -> ForwardReport {
@@ -196,7 +198,7 @@ impl Forward {
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.said.lock()
     }
 }
 
@@ -210,7 +212,7 @@ struct Connection<'a> {
 impl Backends for Connection<'_> {
     fn pick(&self, tried: &[String]) -> Option<Backend> {
         let forward = self.forward;
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let pod = forward.pod.as_deref();
         let PodPort { pod, port, .. } =
             forward
@@ -245,11 +247,7 @@ impl Backends for Connection<'_> {
 
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        let current = self
-            .current
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(uid) = current.take() {
+        if let Some(uid) = self.current.get_mut().take() {
             self.forward.route.closed(&uid);
         }
     }

@@ -9,12 +9,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use kubefwd_proto::worker::v1::ObservedService;
 
-pub mod filter;
-pub mod object;
+pub(crate) mod filter;
+pub(crate) mod object;
 mod observe;
 mod pods;
 mod presence;
-pub mod select;
+pub(crate) mod select;
 mod slices;
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ use slices::Slices;
 
 /// News of one kind of objects.
 #[derive(Clone, Debug)]
-pub enum Change<T> {
+pub(crate) enum Change<T> {
     /// All objects that exist now.
     Listed(Vec<T>),
     /// One object was added or changed.
@@ -37,7 +37,7 @@ pub enum Change<T> {
 }
 
 /// Everything known of one namespace.
-pub struct NamespaceIndex {
+pub(crate) struct NamespaceIndex {
     filter: Filter,
     services: HashMap<Name, Entry>,
     listed: Membership,
@@ -62,7 +62,7 @@ enum Backing {
 
 /// What the daemon does not know yet.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// `services` is all there is.
     pub complete: bool,
     /// New and changed services.
@@ -77,7 +77,7 @@ pub struct Changes {
 
 impl NamespaceIndex {
     /// An empty index that reads pods from EndpointSlices and knows nothing until everything was listed once.
-    pub fn new(filter: Filter) -> Self {
+    pub(crate) fn new(filter: Filter) -> Self {
         Self {
             filter,
             services: HashMap::new(),
@@ -90,7 +90,7 @@ impl NamespaceIndex {
     }
 
     /// Takes news of services from a watch that decides about `covers`.
-    pub fn services(&mut self, covers: Membership, change: Change<Service>) {
+    pub(crate) fn services(&mut self, covers: Membership, change: Change<Service>) {
         match change {
             Change::Listed(services) => {
                 let present: BTreeSet<Name> = services.iter().map(|s| s.name.clone()).collect();
@@ -116,14 +116,14 @@ impl NamespaceIndex {
     }
 
     /// Takes news of EndpointSlices; ignored once pods are read instead.
-    pub fn slices(&mut self, change: Change<Slice>) {
+    pub(crate) fn slices(&mut self, change: Change<Slice>) {
         if let Backing::Slices(slices) = &mut self.backing {
             slices.apply(change, &mut self.dirty);
         }
     }
 
     /// Reads pods by selector from now on, because EndpointSlices are not to be had.
-    pub fn use_pods(&mut self) {
+    pub(crate) fn use_pods(&mut self) {
         let mut pods = Pods::default();
         for entry in self.services.values() {
             pods.service_applied(&entry.service);
@@ -132,19 +132,19 @@ impl NamespaceIndex {
     }
 
     /// Gives up on knowing pods, because neither EndpointSlices nor pods are to be had.
-    pub fn use_nothing(&mut self) {
+    pub(crate) fn use_nothing(&mut self) {
         self.replace_backing(Backing::Unavailable);
     }
 
     /// Takes news of pods; ignored unless [`use_pods`](Self::use_pods) was called.
-    pub fn pods(&mut self, change: Change<Pod>) {
+    pub(crate) fn pods(&mut self, change: Change<Pod>) {
         if let Backing::Pods(pods) = &mut self.backing {
             pods.apply(change, &mut self.dirty);
         }
     }
 
     /// Whether every kind of object was listed at least once.
-    pub fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         let backed = match &self.backing {
             Backing::Slices(slices) => slices.listed,
             Backing::Pods(pods) => pods.listed,
@@ -153,18 +153,13 @@ impl NamespaceIndex {
         backed && self.listed.contains(self.filter.needs())
     }
 
-    /// How many services there are.
-    pub fn len(&self) -> usize {
-        self.services.len()
-    }
-
     /// Whether there are no services.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.services.is_empty()
     }
 
     /// What changed since the last call; `None` when nothing did, or when not everything was listed yet.
-    pub fn take_changes(&mut self) -> Option<Changes> {
+    pub(crate) fn take_changes(&mut self) -> Option<Changes> {
         if !self.is_synced() || (self.announced && self.dirty.is_empty()) {
             return None;
         }
@@ -197,7 +192,7 @@ impl NamespaceIndex {
     }
 
     /// Whether a pod exists, as far as is known: where pods cannot be read, nobody can say that one is gone.
-    pub fn has_pod(&self, uid: &str) -> bool {
+    pub(crate) fn has_pod(&self, uid: &str) -> bool {
         match &self.backing {
             Backing::Slices(slices) => slices.presence.has(uid),
             Backing::Pods(pods) => pods.presence.has(uid),
@@ -206,7 +201,7 @@ impl NamespaceIndex {
     }
 
     /// The pods that stand behind a service, by port; nothing for a service that does not exist.
-    pub fn endpoints(&self, service: &str) -> Endpoints {
+    pub(crate) fn endpoints(&self, service: &str) -> Endpoints {
         let Some(entry) = self.services.get(service) else {
             return Endpoints::default();
         };

@@ -1,22 +1,22 @@
-//! The worker: runs as one user and holds everything that is that user's: kubeconfig, credentials, watches, tunnels and
-//! the forwarded bytes. It talks to the daemon over one socketpair and asks root for nothing but listening sockets.
+//! The worker: runs as one user and holds everything that belongs to that user: kubeconfig, credentials, watches, tunnels
+//! and the forwarded bytes. It talks to the daemon over one socketpair and gets nothing from root but listening sockets.
 
-pub mod accept;
-pub mod access;
-pub mod admission;
-pub mod capture;
-pub mod carrier;
+mod accept;
+mod admission;
+pub mod app;
+pub mod auth;
+mod capture;
 pub mod cli;
 pub mod cluster;
+mod data_plane;
 pub mod discovery;
-pub mod endpoint;
-pub mod forward;
+mod event_loop;
+mod forward;
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod index;
-pub mod link;
+mod index;
+mod outbox;
 mod sync;
 pub mod sys;
-pub mod tunnel;
-pub mod watch;
-pub mod worker;
+mod watch;

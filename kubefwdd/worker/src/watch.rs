@@ -3,13 +3,15 @@
 //! Each namespace has one task that owns its [`NamespaceIndex`](crate::index::NamespaceIndex) ([`namespace`]) and two or
 //! three tasks that watch one kind of objects each (`stream`); those only decode, shrink and pass on.
 
-pub mod backoff;
+pub(crate) mod backoff;
 mod check;
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-pub mod namespace;
+pub(crate) mod namespace;
 mod phase;
+mod report;
 mod stream;
 mod trouble;
 mod wire;
 
-pub use namespace::{Namespace, Spec, run};
+pub(crate) use namespace::{Namespace, Spec, run};

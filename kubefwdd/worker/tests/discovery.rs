@@ -16,7 +16,7 @@ use kubefwd_proto::{Failure, Reason};
 use kubefwd_tests::{
     Cluster, Credential, Kubeconfig, RequestEffect, RequestMatch, Rule, demo, write_exec_plugin,
 };
-use kubefwd_worker::access::kubeconfig::Environment;
+use kubefwd_worker::auth::kubeconfig::Environment;
 use kubefwd_worker::cluster::{Clusters, classify};
 use kubefwd_worker::discovery::{Answers, answer};
 use tempfile::TempDir;

@@ -4,10 +4,9 @@ use std::error::Error as StdError;
 use std::io;
 
 use kube::core::Status;
+use kubefwd_portforward::dial::{DialError, tls_failure};
 use kubefwd_proto::{Failure, Reason};
-use rustls::{AlertDescription, CertificateError};
 
-use super::connect::DialError;
 use super::transport::NoAnswer;
 
 const QUOTED: usize = 300;
@@ -185,10 +184,10 @@ fn classify_chain(error: &(dyn StdError + 'static)) -> Failure {
             return failure.clone();
         }
         if let Some(dial) = cause.downcast_ref::<DialError>() {
-            return classify_dial(dial);
+            return dial.failure();
         }
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-            return classify_tls("the API server", error);
+            return tls_failure("the API server", error);
         }
         if let Some(NoAnswer) = cause.downcast_ref() {
             return Failure::new(Reason::Timeout, NoAnswer.to_string())
@@ -212,128 +211,6 @@ fn classify_chain(error: &(dyn StdError + 'static)) -> Failure {
         format!("the request to the API server failed: {}", chain(error)),
     )
     .hint("this is tried again")
-}
-
-fn classify_dial(error: &DialError) -> Failure {
-    let unreachable = |text| Failure::new(Reason::ClusterUnreachable, text);
-    match error {
-        DialError::Resolve { host, source } => unreachable(format!(
-            "the API server's name {host} cannot be resolved: {source}"
-        ))
-        .hint("is a VPN needed, or the name in the kubeconfig wrong?"),
-        DialError::Connect { target, source } => match io_kind(&**source) {
-            Some(io::ErrorKind::ConnectionRefused) => unreachable(format!(
-                "nothing listens on {target} (connection refused)"
-            ))
-            .hint("is the cluster running, and is its address in the kubeconfig still right?"),
-            _ => unreachable(format!(
-                "the API server {target} cannot be reached: {}",
-                root(&**source)
-            ))
-            .hint("is the network up, is a VPN needed?"),
-        },
-        DialError::Proxy {
-            proxy,
-            target,
-            source,
-        } => unreachable(format!(
-            "the proxy {proxy} does not lead to {target}: {}",
-            root(&**source)
-        ))
-        .hint("see proxy-url in the kubeconfig, HTTPS_PROXY and NO_PROXY"),
-        DialError::Timeout { .. } => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("the API server {error}"),
-        )
-        .hint("is the network up, is a VPN needed?"),
-        DialError::ServerName(_) => Failure::new(Reason::KubeconfigInvalid, error.to_string())
-            .hint("correct server or tls-server-name in the kubeconfig"),
-        DialError::Tls { target, source } => {
-            let inner = source
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            match inner {
-                Some(error) => classify_tls(target, error),
-                None => unreachable(format!("{target} ended the TLS handshake: {source}"))
-                    .hint("is it an API server, and not something else on its port?"),
-            }
-        }
-    }
-}
-
-/// Explains a TLS failure with the server at `target`.
-fn classify_tls(target: &str, error: &rustls::Error) -> Failure {
-    let untrusted = |why: String| {
-        Failure::new(
-            Reason::ClusterUntrusted,
-            format!("the certificate of {target} is not trusted: {why}"),
-        )
-    };
-    match error {
-        rustls::Error::InvalidCertificate(error) => match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => untrusted(
-                format!("it expired ({error})"),
-            )
-            .hint("it must be renewed in the cluster; see also that this machine's clock is right"),
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                untrusted(format!("it is not valid yet ({error})"))
-                    .hint("is this machine's clock right?")
-            }
-            CertificateError::UnknownIssuer => untrusted(
-                "it is not signed by the certificate authority of the kubeconfig".to_owned(),
-            )
-            .hint("the cluster may have been made anew: fetch the kubeconfig again"),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                untrusted(format!("it is for other names ({error})")).hint(
-                    "use one of its names as server in the kubeconfig, or set tls-server-name",
-                )
-            }
-            other => untrusted(other.to_string()).hint("fetch the kubeconfig again"),
-        },
-        rustls::Error::AlertReceived(
-            AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::CertificateRequired
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied,
-        ) => Failure::new(
-            Reason::CredentialsNeeded,
-            format!("{target} does not accept the client certificate: {error}"),
-        )
-        .hint("fetch the kubeconfig again, or log in again"),
-        rustls::Error::InvalidMessage(_) => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("{target} does not speak TLS"),
-        )
-        .hint("should the kubeconfig's server begin with http://, or is its port another one?"),
-        other => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("TLS with {target} failed: {other}"),
-        ),
-    }
-}
-
-fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        next = cause.source();
-    }
-    None
-}
-
-/// The last cause, which is the most exact.
-fn root(error: &(dyn StdError + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    shorten(&last.to_string())
 }
 
 fn chain(error: &(dyn StdError + 'static)) -> String {

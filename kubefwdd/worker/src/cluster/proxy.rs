@@ -8,7 +8,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use kube::config::Cluster;
 use kubefwd_proto::{Failure, Reason};
 
-use crate::access::kubeconfig::Environment;
+use crate::auth::kubeconfig::Environment;
 
 /// The proxy to connect through, as `http://`, `https://` or `socks5://` with its credentials, if it has any.
 ///

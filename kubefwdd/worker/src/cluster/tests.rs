@@ -119,7 +119,7 @@ async fn a_cluster_is_reached_with_its_authority_and_token() {
         &clusters.get("", &files).await.unwrap()
     ));
     assert_eq!(
-        cluster.endpoint().server.to_string(),
+        cluster.api_server().url.to_string(),
         format!("https://{}/", server.address)
     );
     kubeconfig(
@@ -296,7 +296,12 @@ async fn a_rotated_token_file_is_noticed_by_the_refusal() {
     );
     let clusters = Clusters::new(Environment::new());
     let cluster = clusters.get("", &files).await.unwrap();
-    cluster.endpoint().access.grant(None).await.unwrap();
+    cluster
+        .api_server()
+        .credentials
+        .credentials(None)
+        .await
+        .unwrap();
     cluster
         .credentials
         .make_older(jiff::SignedDuration::from_secs(30));
@@ -346,7 +351,7 @@ async fn a_name_without_address_is_said() {
         files: Vec::new(),
     };
     let cluster = Cluster::new(context, &Environment::new()).unwrap();
-    let server = cluster.endpoint().server.to_string();
+    let server = cluster.api_server().url.to_string();
     assert_eq!(server, "https://no-such-host.invalid:6443/prefix/");
     let error = cluster.client().apiserver_version().await.unwrap_err();
     let failure = classify(&error);

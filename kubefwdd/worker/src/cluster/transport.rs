@@ -1,7 +1,7 @@
-//! Requests with the user's credentials: every one carries the current grant, and one that is answered 401 is repeated
-//! once with a new grant. A 401 is given before a request is acted upon, so that this is safe for all of them.
+//! Requests with the user's credentials. A request that is answered 401 is repeated once with new ones: the API server
+//! authenticates before it acts, so this is safe for all requests.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use thiserror::Error;
 use tower::{BoxError, Service};
 
 use super::bounded::{Bound, Bounded};
 use super::connect::Connector;
-use crate::endpoint::{Endpoint, Grant};
+use kubefwd_portforward::api_server::{ApiServer, Credentials};
 
 /// From the request to the head of its answer. Watches and logs answer at once too, and then go on for long.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ pub(super) struct NoAnswer;
 /// The HTTP side of one cluster.
 #[derive(Clone)]
 pub(super) struct Transport {
-    endpoint: Arc<Endpoint>,
+    server: Arc<ApiServer>,
     /// The client whose connections were made with this TLS configuration.
     current: Arc<Mutex<Option<Current>>>,
 }
@@ -59,36 +60,40 @@ struct Current {
 }
 
 impl Transport {
-    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn new(server: Arc<ApiServer>) -> Self {
         Self {
-            endpoint,
+            server,
             current: Arc::default(),
         }
     }
 
-    /// Uses no connection that was made before.
-    pub(super) fn start_afresh(&self) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Opens new connections from now on.
+    pub(super) fn reconnect(&self) {
+        *self.current.lock() = None;
     }
 
     async fn send(self, request: Request<Body>) -> Result<Response<Bounded<Incoming>>, BoxError> {
         let (mut parts, body) = request.into_parts();
-        parts.uri = absolute(&self.endpoint.server, &parts.uri)?;
+        parts.uri = absolute(&self.server.url, &parts.uri)?;
         parts.headers.insert(USER_AGENT, AGENT);
         let body = body.collect().await?.to_bytes();
 
-        let grant = self.endpoint.access.grant(None).await?;
-        let response = self.send_once(&grant, &parts, &body).await?;
+        let credentials = self.server.credentials.credentials(None).await?;
+        let response = self.send_once(&credentials, &parts, &body).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let grant = self.endpoint.access.grant(Some(grant.generation)).await?;
-        self.send_once(&grant, &parts, &body).await
+        let credentials = self
+            .server
+            .credentials
+            .credentials(Some(credentials.generation))
+            .await?;
+        self.send_once(&credentials, &parts, &body).await
     }
 
     async fn send_once(
         &self,
-        grant: &Grant,
+        credentials: &Credentials,
         parts: &Parts,
         body: &Bytes,
     ) -> Result<Response<Bounded<Incoming>>, BoxError> {
@@ -96,13 +101,13 @@ impl Transport {
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
-        for name in grant.headers.keys() {
+        for name in credentials.headers.keys() {
             request.headers_mut().remove(name);
         }
-        for (name, value) in &grant.headers {
+        for (name, value) in &credentials.headers {
             request.headers_mut().append(name, value.clone());
         }
-        let sending = self.client(grant).request(request);
+        let sending = self.client(credentials).request(request);
         match tokio::time::timeout(ANSWER_LIMIT, sending).await {
             Ok(answer) => {
                 let answer = answer?;
@@ -113,9 +118,9 @@ impl Transport {
         }
     }
 
-    /// The client for this grant: another certificate or other trust roots need other connections.
-    fn client(&self, grant: &Grant) -> HttpClient {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The client for these credentials: another certificate or other trust roots need other connections.
+    fn client(&self, credentials: &Credentials) -> HttpClient {
+        let mut current = self.current.lock();
         let same = |a: &Option<Arc<ClientConfig>>, b: &Option<Arc<ClientConfig>>| match (a, b) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
@@ -123,7 +128,7 @@ impl Transport {
         };
         if let Some(current) = current
             .as_ref()
-            .filter(|current| same(&current.tls, &grant.tls))
+            .filter(|current| same(&current.tls, &credentials.tls))
         {
             return current.client.clone();
         }
@@ -131,9 +136,12 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(Connector::new(&self.endpoint, grant.tls.clone()));
+            .build(Connector {
+                server: self.server.clone(),
+                tls: credentials.tls.clone(),
+            });
         *current = Some(Current {
-            tls: grant.tls.clone(),
+            tls: credentials.tls.clone(),
             client: client.clone(),
         });
         client

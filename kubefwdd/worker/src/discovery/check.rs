@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::outlet::{Outlet, Stop};
 use super::{ask, log_in, valid_name};
-use crate::access::suggest::nearest;
+use crate::auth::suggest::nearest;
 use crate::cluster::Cluster;
 use crate::index::filter::Filter;
 

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::outlet::{Outlet, Stop};
 use super::{ask, log_in, valid_name};
-use crate::access::kubeconfig::Listed;
+use crate::auth::kubeconfig::Listed;
 use crate::cluster::Cluster;
 
 const PAGE: u32 = 500;

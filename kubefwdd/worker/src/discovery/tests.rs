@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use kubefwd_proto::worker::v1::{CheckQuery, ListContextsQuery, ListPodsQuery};
 
 use super::*;
-use crate::access::kubeconfig::Environment;
+use crate::auth::kubeconfig::Environment;
 
 const KUBECONFIG: &str = "
 current-context: real

@@ -5,33 +5,34 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::ForwardReport;
 use kubefwd_proto::{Failure, Reason};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::Forward;
 use crate::index::object::Name;
 use crate::index::select::{Chooser, Endpoints, PodPort};
-use crate::tunnel::{Transport, Tunnels};
+use kubefwd_portforward::{Transport, Tunnels};
 
 /// How long a cluster may need to be found and to list what it has. That nothing is known yet, because the worker has just
 /// started, does not mean that there is nothing.
 const LEARNING: Duration = Duration::from_secs(5);
 
 /// The tunnels of one context, once its cluster is known.
-pub struct Slot {
+pub(crate) struct Slot {
     tunnels: watch::Sender<Option<Arc<Tunnels>>>,
     /// How long a connection waits for them, and for the first news of its service's pods.
     patience: Duration,
 }
 
 /// The routes of one namespace.
-pub struct Routes {
+pub(crate) struct Routes {
     namespace: Name,
     slot: Arc<Slot>,
     state: Mutex<State>,
@@ -47,7 +48,7 @@ struct State {
 
 /// How new connections of a service are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Treatment {
+pub(crate) struct Treatment {
     /// How they choose among ready pods.
     pub balance: Balance,
     /// Whether requests are looked for in their bytes.
@@ -55,7 +56,7 @@ pub struct Treatment {
 }
 
 /// One service's pods.
-pub struct Route {
+pub(crate) struct Route {
     namespace: Name,
     service: Name,
     slot: Arc<Slot>,
@@ -71,7 +72,7 @@ pub struct Route {
 
 impl Slot {
     /// No tunnels yet; a connection to a service without a ready pod waits so long for one.
-    pub fn new(no_backend_wait: Duration) -> Self {
+    pub(crate) fn new(no_backend_wait: Duration) -> Self {
         Self {
             tunnels: watch::Sender::default(),
             patience: no_backend_wait.max(LEARNING),
@@ -79,17 +80,17 @@ impl Slot {
     }
 
     /// The cluster is known, or another one than before. Connections that are under way stay with the tunnels they have.
-    pub fn set(&self, tunnels: Option<Arc<Tunnels>>) {
+    pub(crate) fn set(&self, tunnels: Option<Arc<Tunnels>>) {
         self.tunnels.send_replace(tunnels);
     }
 
     /// The tunnels now.
-    pub fn tunnels(&self) -> Option<Arc<Tunnels>> {
+    pub(crate) fn tunnels(&self) -> Option<Arc<Tunnels>> {
         self.tunnels.borrow().clone()
     }
 
     /// The transport that the cluster accepted last.
-    pub fn transport(&self) -> Option<Transport> {
+    pub(crate) fn transport(&self) -> Option<Transport> {
         self.tunnels.borrow().as_ref()?.transport()
     }
 
@@ -103,7 +104,7 @@ impl Slot {
 
 impl Routes {
     /// No routes yet.
-    pub fn new(namespace: &str, slot: Arc<Slot>) -> Self {
+    pub(crate) fn new(namespace: &str, slot: Arc<Slot>) -> Self {
         Self {
             namespace: namespace.into(),
             slot,
@@ -113,7 +114,7 @@ impl Routes {
     }
 
     /// The route of a service, made if there is none.
-    pub fn get_or_make(&self, service: &str, treatment: Treatment) -> Arc<Route> {
+    pub(crate) fn get_or_make(&self, service: &str, treatment: Treatment) -> Arc<Route> {
         let mut state = self.state();
         if let Some(route) = state.routes.get(service) {
             return route.clone();
@@ -137,17 +138,17 @@ impl Routes {
     }
 
     /// The route of a service, if something listens for it.
-    pub fn get(&self, service: &str) -> Option<Arc<Route>> {
+    pub(crate) fn get(&self, service: &str) -> Option<Arc<Route>> {
         self.state().routes.get(service).cloned()
     }
 
     /// All routes.
-    pub fn all(&self) -> Vec<Arc<Route>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Route>> {
         self.state().routes.values().cloned().collect()
     }
 
     /// Waits until routes were made that nobody has filled, and returns the services.
-    pub async fn wanted(&self) -> BTreeSet<Name> {
+    pub(crate) async fn wanted(&self) -> BTreeSet<Name> {
         loop {
             let notified = self.wanted.notified();
             let new = std::mem::take(&mut self.state().new);
@@ -159,7 +160,7 @@ impl Routes {
     }
 
     /// These pods do not exist any more: what they have not answered goes to others.
-    pub fn pods_gone(&self, uids: &BTreeSet<Name>) {
+    pub(crate) fn pods_gone(&self, uids: &BTreeSet<Name>) {
         if let Some(tunnels) = self.slot.tunnels() {
             for uid in uids {
                 tunnels.pod_gone(uid);
@@ -168,7 +169,7 @@ impl Routes {
     }
 
     /// Forgets the route of a service, if no listener uses it any more.
-    pub fn release(&self, service: &str) {
+    pub(crate) fn release(&self, service: &str) {
         let mut state = self.state();
         if state
             .routes
@@ -180,14 +181,14 @@ impl Routes {
     }
 
     /// Forgets routes that no listener uses; returns whether none is left.
-    pub fn sweep(&self) -> bool {
+    pub(crate) fn sweep(&self) -> bool {
         let mut state = self.state();
         state.routes.retain(|_, route| route.is_used());
         state.routes.is_empty()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -195,12 +196,12 @@ impl Routes {
 
 impl Route {
     /// The service's name.
-    pub fn service(&self) -> &str {
+    pub(crate) fn service(&self) -> &str {
         &self.service
     }
 
     /// The service's namespace.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
 
@@ -209,7 +210,7 @@ impl Route {
     }
 
     /// How new connections are treated from now on.
-    pub fn treat(&self, treatment: Treatment) {
+    pub(crate) fn treat(&self, treatment: Treatment) {
         *self.treatment() = treatment;
     }
 
@@ -219,7 +220,7 @@ impl Route {
     }
 
     /// Whether the cluster has said what stands behind the service: until then there is nothing to report.
-    pub fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
@@ -239,7 +240,7 @@ impl Route {
     }
 
     /// Takes what the cluster says now; returns what the daemon should know of the forwards.
-    pub fn publish(&self, endpoints: Endpoints) -> Vec<ForwardReport> {
+    pub(crate) fn publish(&self, endpoints: Endpoints) -> Vec<ForwardReport> {
         self.known.store(true, Ordering::Relaxed);
         let endpoints = Arc::new(endpoints);
         let before = self.endpoints.send_replace(endpoints.clone());
@@ -250,7 +251,7 @@ impl Route {
     }
 
     /// Nothing is known of the service any more, because nobody watches it.
-    pub fn forget(&self) -> Vec<ForwardReport> {
+    pub(crate) fn forget(&self) -> Vec<ForwardReport> {
         self.endpoints.send_replace(Arc::default());
         self.each(Forward::report)
     }
@@ -259,7 +260,7 @@ impl Route {
     ///
     /// # Errors
     /// Why a pod cannot be reached.
-    pub async fn reconnect(&self) -> Result<(), Failure> {
+    pub(crate) async fn reconnect(&self) -> Result<(), Failure> {
         let uids: Vec<String> = {
             let endpoints = self.endpoints.borrow();
             endpoints.uids.iter().map(ToString::to_string).collect()
@@ -275,12 +276,12 @@ impl Route {
     }
 
     /// The uids of the pods behind the service, ready or not.
-    pub fn pods(&self) -> Box<[Name]> {
+    pub(crate) fn pods(&self) -> Box<[Name]> {
         self.endpoints.borrow().uids.clone()
     }
 
     /// Whether a pod, ready or not, stands behind the service.
-    pub fn has_pod(&self, uid: &str) -> bool {
+    pub(crate) fn has_pod(&self, uid: &str) -> bool {
         let endpoints = self.endpoints.borrow();
         endpoints
             .uids
@@ -345,17 +346,15 @@ impl Route {
     }
 
     fn treatment(&self) -> MutexGuard<'_, Treatment> {
-        self.treatment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.treatment.lock()
     }
 
     fn chooser(&self) -> MutexGuard<'_, Chooser> {
-        self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
+        self.chooser.lock()
     }
 
     fn forwards(&self) -> MutexGuard<'_, Vec<Weak<Forward>>> {
-        self.forwards.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forwards.lock()
     }
 }
 

@@ -4,13 +4,14 @@
 
 use std::collections::HashMap;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kubefwd_proto::time;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Traffic, TrafficReport};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::Forward;
 use crate::accept::Accepted;
 use crate::admission::Admission;
-use crate::link::{Closed, Outbox};
+use crate::outbox::{Closed, Outbox};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Entries in one frame: some 60 bytes each.
@@ -26,7 +27,7 @@ const IN_ONE_FRAME: usize = 4096;
 
 /// The forwards that have, or a moment ago had, connections.
 #[derive(Default)]
-pub struct Moving {
+pub(crate) struct Moving {
     forwards: Mutex<HashMap<u64, Moved>>,
     some: Notify,
 }
@@ -38,7 +39,7 @@ struct Moved {
 }
 
 /// Serves connections as they are accepted, each in a task, until no more come.
-pub async fn serve(
+pub(crate) async fn serve(
     mut accepted: Accepted<Arc<Forward>>,
     tasks: TaskTracker,
     admission: Arc<Admission>,
@@ -71,7 +72,7 @@ async fn one(forward: Arc<Forward>, local: TcpStream, moving: Arc<Moving>, outbo
 ///
 /// # Errors
 /// When the channel to the daemon has ended.
-pub async fn tell(moving: Arc<Moving>, outbox: Outbox) -> Result<(), Closed> {
+pub(crate) async fn tell(moving: Arc<Moving>, outbox: Outbox) -> Result<(), Closed> {
     loop {
         moving.some().await;
         let mut ticks = interval(PERIOD);
@@ -108,7 +109,7 @@ impl Moving {
     ///
     /// # Errors
     /// When the channel to the daemon has ended.
-    pub async fn tell_now(&self, outbox: &Outbox) -> Result<(), Closed> {
+    pub(crate) async fn tell_now(&self, outbox: &Outbox) -> Result<(), Closed> {
         let (traffic, reports) = self.take();
         for traffic in traffic.chunks(IN_ONE_FRAME) {
             let traffic = traffic.to_vec();
@@ -154,7 +155,7 @@ impl Moving {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Moved>> {
-        self.forwards.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forwards.lock()
     }
 }
 

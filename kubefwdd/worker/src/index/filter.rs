@@ -8,11 +8,11 @@ use kubefwd_proto::{Failure, Reason};
 
 /// Why a service is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Membership(u8);
+pub(crate) struct Membership(u8);
 
 /// Decides the [`Membership`] of services by their names; labels and fields are the API server's to decide.
 #[derive(Clone, Debug)]
-pub struct Filter {
+pub(crate) struct Filter {
     selection: Option<Globs>,
     names: BTreeSet<String>,
 }
@@ -26,44 +26,44 @@ struct Globs {
 
 impl Membership {
     /// Not wanted.
-    pub const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
     /// The namespace's selection matches it.
-    pub const SELECTED: Self = Self(1);
+    pub(crate) const SELECTED: Self = Self(1);
     /// It is wanted by name.
-    pub const NAMED: Self = Self(2);
+    pub(crate) const NAMED: Self = Self(2);
     /// Both of the above.
-    pub const BOTH: Self = Self(3);
+    pub(crate) const BOTH: Self = Self(3);
 
     /// Whether this is [`Self::NONE`].
-    pub fn is_none(self) -> bool {
+    pub(crate) fn is_none(self) -> bool {
         self.0 == 0
     }
 
     /// Whether all of `other` is in this.
-    pub fn contains(self, other: Self) -> bool {
+    pub(crate) fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
     /// Whether some of `other` is in this.
-    pub fn intersects(self, other: Self) -> bool {
+    pub(crate) fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
     /// This and `other`.
     #[must_use]
-    pub fn with(self, other: Self) -> Self {
+    pub(crate) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// This without `other`.
     #[must_use]
-    pub fn without(self, other: Self) -> Self {
+    pub(crate) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
     /// What this and `other` have in common.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 }
@@ -73,7 +73,7 @@ impl Filter {
     ///
     /// # Errors
     /// [`Reason::InvalidArgument`] for a glob that cannot be parsed.
-    pub fn new<I>(selection: Option<&Selection>, names: I) -> Result<Self, Failure>
+    pub(crate) fn new<I>(selection: Option<&Selection>, names: I) -> Result<Self, Failure>
     where
         I: IntoIterator<Item = String>,
     {
@@ -92,7 +92,7 @@ impl Filter {
     }
 
     /// The kinds of membership that this filter can give.
-    pub fn needs(&self) -> Membership {
+    pub(crate) fn needs(&self) -> Membership {
         let selected = match self.selection {
             Some(_) => Membership::SELECTED,
             None => Membership::NONE,
@@ -105,13 +105,8 @@ impl Filter {
         selected.with(named)
     }
 
-    /// The services wanted by name.
-    pub fn names(&self) -> &BTreeSet<String> {
-        &self.names
-    }
-
     /// Why a service of this name is wanted.
-    pub fn membership(&self, name: &str) -> Membership {
+    pub(crate) fn membership(&self, name: &str) -> Membership {
         let selected = self.selection.as_ref().is_some_and(|globs| {
             (globs.include.is_empty() || globs.include.is_match(name))
                 && !globs.exclude.is_match(name)

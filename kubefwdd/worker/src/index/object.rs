@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 /// The name or uid of an object, shared by everything that refers to it.
-pub type Name = Arc<str>;
+pub(crate) type Name = Arc<str>;
 
 /// One label, `key=value`.
-pub type Label = Arc<str>;
+pub(crate) type Label = Arc<str>;
 
 /// A Service (core/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
+pub(crate) struct Service {
     /// `metadata.name`.
     pub name: Name,
     /// Where an ExternalName service points; `None` for every other type.
@@ -27,7 +27,7 @@ pub struct Service {
 
 /// A port of a [`Service`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServicePort {
+pub(crate) struct ServicePort {
     /// Empty where a service has one port without a name.
     pub name: Box<str>,
     /// The service's own port.
@@ -42,7 +42,7 @@ pub struct ServicePort {
 
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// TCP.
     Tcp,
     /// UDP.
@@ -53,7 +53,7 @@ pub enum Protocol {
 
 /// The port of a pod, as a service says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// A number.
     Number(u16),
     /// The name of a container port: may be another number in every pod.
@@ -62,7 +62,7 @@ pub enum Target {
 
 /// An EndpointSlice (discovery.k8s.io/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// `metadata.name`.
     pub name: Name,
     /// The service that it belongs to.
@@ -75,7 +75,7 @@ pub struct Slice {
 
 /// A port of a [`Slice`], already resolved to a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlicePort {
+pub(crate) struct SlicePort {
     /// The name of the service's port.
     pub name: Box<str>,
     /// The port of the pods.
@@ -86,7 +86,7 @@ pub struct SlicePort {
 
 /// An endpoint of a [`Slice`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SliceEndpoint {
+pub(crate) struct SliceEndpoint {
     /// The pod behind it; `None` for an address that is no pod of this namespace.
     pub pod: Option<PodRef>,
     /// Whether it takes connections.
@@ -95,7 +95,7 @@ pub struct SliceEndpoint {
 
 /// Which pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodRef {
+pub(crate) struct PodRef {
     /// `metadata.name`.
     pub name: Name,
     /// `metadata.uid`: a pod of a StatefulSet comes back under the same name with another uid.
@@ -104,7 +104,7 @@ pub struct PodRef {
 
 /// Whether a pod takes connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Condition {
+pub(crate) enum Condition {
     /// No.
     NotReady,
     /// It is terminating but still serves: used only while nothing is [`Condition::Ready`], as kube-proxy does.
@@ -115,7 +115,7 @@ pub enum Condition {
 
 /// A Pod (core/v1), read where EndpointSlices are forbidden.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
+pub(crate) struct Pod {
     /// `metadata.name`.
     pub name: Name,
     /// `metadata.uid`.
@@ -134,7 +134,7 @@ pub struct Pod {
 
 /// A port that a container of a [`Pod`] declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerPort {
+pub(crate) struct ContainerPort {
     /// May be empty.
     pub name: Box<str>,
     /// The number.
@@ -145,7 +145,7 @@ pub struct ContainerPort {
 
 impl Protocol {
     /// As Kubernetes writes it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
@@ -156,7 +156,7 @@ impl Protocol {
 
 impl Service {
     /// Its ports that can be forwarded.
-    pub fn tcp_ports(&self) -> impl Iterator<Item = &ServicePort> {
+    pub(crate) fn tcp_ports(&self) -> impl Iterator<Item = &ServicePort> {
         self.ports
             .iter()
             .filter(|port| port.protocol == Protocol::Tcp)

@@ -8,7 +8,7 @@ use super::object::{Condition, Name, PodRef};
 
 /// The pods behind one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     /// By the service's port; only ports and pods that take connections.
     ports: BTreeMap<u16, Box<[PodPort]>>,
     /// Pods that are ready, in a stable order.
@@ -21,7 +21,7 @@ pub struct Endpoints {
 
 /// A port of a pod that takes connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodPort {
+pub(crate) struct PodPort {
     /// The pod.
     pub pod: PodRef,
     /// The port of the pod.
@@ -34,7 +34,7 @@ pub struct PodPort {
 
 /// Chooses pods for the connections of one service: remembers what it chose.
 #[derive(Debug, Default)]
-pub struct Chooser {
+pub(crate) struct Chooser {
     /// The pod that connections go to while it is ready.
     primary: Option<Name>,
     /// Where round-robin goes on.
@@ -56,7 +56,7 @@ type Order = (usize, Name, Name);
 
 impl Endpoints {
     /// The pods that answer on a port of the service: ready ones, or else those that drain; `pod` narrows to one by name.
-    pub fn usable<'a>(
+    pub(crate) fn usable<'a>(
         &'a self,
         port: u16,
         pod: Option<&'a str>,
@@ -76,7 +76,7 @@ impl Endpoints {
 impl Chooser {
     /// The pod for a new connection to `port`, leaving out the uids in `tried`; remembers the choice. `None`: nothing is
     /// ready, or everything was tried.
-    pub fn pick(
+    pub(crate) fn pick(
         &mut self,
         endpoints: &Endpoints,
         balance: Balance,
@@ -118,17 +118,22 @@ impl Chooser {
     }
 
     /// The pod that a connection would go to now if it were the next; changes nothing.
-    pub fn peek(&self, endpoints: &Endpoints, port: u16, pod: Option<&str>) -> Option<PodPort> {
+    pub(crate) fn peek(
+        &self,
+        endpoints: &Endpoints,
+        port: u16,
+        pod: Option<&str>,
+    ) -> Option<PodPort> {
         self.primary_of(endpoints.usable(port, pod)).cloned()
     }
 
     /// A connection to this pod was opened.
-    pub fn opened(&mut self, uid: &Name) {
+    pub(crate) fn opened(&mut self, uid: &Name) {
         *self.open.entry(uid.clone()).or_default() += 1;
     }
 
     /// A connection to this pod has ended.
-    pub fn closed(&mut self, uid: &Name) {
+    pub(crate) fn closed(&mut self, uid: &Name) {
         if let Some(open) = self.open.get_mut(uid) {
             *open -= 1;
             if *open == 0 {

@@ -7,7 +7,7 @@ use rand::RngExt as _;
 /// Decorrelated jitter: every wait is chosen at random between the floor and three times the one before, up to a
 /// ceiling, so that many watches that failed together do not come back together.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     floor: Duration,
     ceiling: Duration,
     last: Duration,
@@ -15,12 +15,12 @@ pub struct Backoff {
 
 impl Backoff {
     /// For requests to an API server: 0.2 s to 30 s.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::between(Duration::from_millis(200), Duration::from_secs(30))
     }
 
     /// Waits between `floor` and `ceiling`.
-    pub fn between(floor: Duration, ceiling: Duration) -> Self {
+    pub(crate) fn between(floor: Duration, ceiling: Duration) -> Self {
         Self {
             floor,
             ceiling,
@@ -29,14 +29,14 @@ impl Backoff {
     }
 
     /// How long to wait now.
-    pub fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let longest = (self.last * 3).min(self.ceiling);
         self.last = rand::rng().random_range(self.floor..=longest.max(self.floor));
         self.last
     }
 
     /// It works again: the next wait is a short one.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.last = self.floor;
     }
 }

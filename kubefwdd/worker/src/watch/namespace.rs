@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::check::{self, Existence};
 use super::phase::Status;
+use super::report;
 use super::stream::{self, News, Source};
 use super::trouble::Trouble;
 use super::wire::{Wire, WirePod, WireService, WireSlice};
@@ -21,7 +22,7 @@ use crate::forward::route::Routes;
 use crate::index::filter::{Filter, Membership};
 use crate::index::object::{Pod, Service, Slice};
 use crate::index::{Change, NamespaceIndex};
-use crate::link::{Closed, Outbox, services_reports};
+use crate::outbox::{Closed, Outbox};
 
 /// News that wait for the task.
 const QUEUE: usize = 64;
@@ -30,7 +31,7 @@ const BATCH: usize = 1024;
 
 /// Which services of which namespace are wanted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spec {
+pub(crate) struct Spec {
     /// The context's name, for reports.
     pub context: String,
     /// The namespace.
@@ -44,7 +45,7 @@ pub struct Spec {
 }
 
 /// What a namespace's task works with.
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// What is wanted.
     pub spec: Spec,
     /// The cluster.
@@ -60,7 +61,7 @@ pub struct Namespace {
 }
 
 /// Watches a namespace and reports until the daemon is gone. Cancel it by dropping.
-pub async fn run(namespace: Namespace) {
+pub(crate) async fn run(namespace: Namespace) {
     let context = namespace.spec.context.clone();
     let name = namespace.spec.namespace.clone();
     let filter = Filter::new(
@@ -78,7 +79,7 @@ pub async fn run(namespace: Namespace) {
 }
 
 /// The report that a namespace cannot be watched.
-pub fn failed(context: &str, namespace: &str, failure: Failure) -> Frame {
+pub(crate) fn failed(context: &str, namespace: &str, failure: Failure) -> Frame {
     Frame::Namespace(NamespaceReport {
         failure: Some(failure.into()),
         ..report(context, namespace, NamespacePhase::Failed)
@@ -86,7 +87,7 @@ pub fn failed(context: &str, namespace: &str, failure: Failure) -> Frame {
 }
 
 /// The report that nothing is known of a namespace yet.
-pub fn connecting(context: &str, namespace: &str) -> Frame {
+pub(crate) fn connecting(context: &str, namespace: &str) -> Frame {
     Frame::Namespace(report(context, namespace, NamespacePhase::Connecting))
 }
 
@@ -339,7 +340,7 @@ impl Task {
             let Spec {
                 context, namespace, ..
             } = &self.namespace.spec;
-            for report in services_reports(context, namespace, changes) {
+            for report in report::services(context, namespace, changes) {
                 self.namespace.outbox.send(Frame::Services(report)).await?;
             }
             for service in touched {

@@ -63,6 +63,15 @@ impl Daemon {
     }
 
     pub(crate) async fn start_with(kubeconfig: &Kubeconfig, tuning: Tuning) -> Self {
+        Self::start_trusting(kubeconfig, tuning, None).await
+    }
+
+    /// Starts a worker on a system whose only trusted root is this certificate.
+    pub(crate) async fn start_trusting(
+        kubeconfig: &Kubeconfig,
+        tuning: Tuning,
+        root: Option<&str>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = kubeconfig.clone().context(CONTEXT);
         kubeconfig.write(&folder.path().join("config")).unwrap();
@@ -76,6 +85,11 @@ impl Daemon {
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", folder.path())
             .stdin(Stdio::null());
+        if let Some(root) = root {
+            let path = folder.path().join("system-roots.pem");
+            std::fs::write(&path, root).unwrap();
+            command.env("SSL_CERT_FILE", path);
+        }
         if let Some(level) = std::env::var_os("KUBEFWD_WORKER_LOG") {
             command.env("KUBEFWD_WORKER_LOG", level);
         }

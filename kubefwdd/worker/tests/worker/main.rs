@@ -5,6 +5,7 @@
 mod daemon;
 mod following;
 mod forwarding;
+mod proxies;
 #[cfg(target_os = "linux")]
 mod scale;
 

@@ -6,6 +6,8 @@ use kube::core::response::StatusDetails;
 use proptest::prelude::*;
 use rustls::pki_types::UnixTime;
 
+use rustls::{AlertDescription, CertificateError};
+
 use super::*;
 
 fn api(code: u16, message: &str) -> Failure {

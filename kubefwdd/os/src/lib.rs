@@ -1,0 +1,3 @@
+//! Questions to the operating system that more than one program or crate asks.
+
+pub mod peer;

@@ -1,0 +1,210 @@
+//! Skips bodies of HTTP/1 messages (RFC 9112, sections 6 and 7), counting what is payload.
+
+use crate::Unclear;
+
+/// The longest of a chunk's extensions, and of all trailers of a body, bytes.
+const MAX_LINES: usize = 16 * 1024;
+
+/// What is left of a body.
+#[derive(Debug)]
+pub(super) enum Body {
+    Length(u64),
+    Chunked(Chunked),
+    /// Everything until the connection ends.
+    Rest,
+}
+
+/// Where in a chunked body the next byte is.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    place: Place,
+    /// Bytes of lines since the last payload.
+    lines: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Size { value: u64, digits: u8 },
+    Extension { value: u64 },
+    SizeLf { value: u64 },
+    Payload(u64),
+    PayloadCr,
+    PayloadLf,
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+}
+
+/// What was skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Skipped {
+    /// Bytes of payload.
+    pub(super) payload: u64,
+    /// The body is over.
+    pub(super) whole: bool,
+}
+
+impl Body {
+    pub(super) fn chunked() -> Self {
+        let place = Place::Size {
+            value: 0,
+            digits: 0,
+        };
+        Self::Chunked(Chunked { place, lines: 0 })
+    }
+
+    /// Takes what belongs to the body off `input`.
+    pub(super) fn skip(&mut self, input: &mut &[u8]) -> Result<Skipped, Unclear> {
+        match self {
+            Self::Length(left) => {
+                let payload = take(left, input);
+                let whole = *left == 0;
+                Ok(Skipped { payload, whole })
+            }
+            Self::Chunked(chunked) => chunked.skip(input),
+            Self::Rest => {
+                let payload = input.len() as u64;
+                *input = &[];
+                let whole = false;
+                Ok(Skipped { payload, whole })
+            }
+        }
+    }
+}
+
+impl Chunked {
+    fn skip(&mut self, input: &mut &[u8]) -> Result<Skipped, Unclear> {
+        let mut payload = 0;
+        while let Some((byte, rest)) = input.split_first() {
+            if let Place::Payload(left) = &mut self.place {
+                payload += take(left, input);
+                if *left == 0 {
+                    self.place = Place::PayloadCr;
+                    self.lines = 0;
+                }
+                continue;
+            }
+            *input = rest;
+            self.lines += 1;
+            if self.lines > MAX_LINES {
+                return Err(Unclear);
+            }
+            self.place = match (self.place, byte) {
+                (Place::EndLf, b'\n') => {
+                    let whole = true;
+                    return Ok(Skipped { payload, whole });
+                }
+                (place, byte) => next(place, *byte)?,
+            };
+        }
+        let whole = false;
+        Ok(Skipped { payload, whole })
+    }
+}
+
+/// Line ends are CR and LF here and nothing else: who takes a lone LF for one sees other chunks.
+fn next(place: Place, byte: u8) -> Result<Place, Unclear> {
+    /// More could not be a size that exists.
+    const DIGITS: u8 = 15;
+    Ok(match (place, byte) {
+        (Place::Size { value, digits }, _) if byte.is_ascii_hexdigit() && digits < DIGITS => {
+            let digit = char::from(byte).to_digit(16).ok_or(Unclear)?;
+            Place::Size {
+                value: value << 4 | u64::from(digit),
+                digits: digits + 1,
+            }
+        }
+        (Place::Size { value, digits: 1.. } | Place::Extension { value }, b'\r') => {
+            Place::SizeLf { value }
+        }
+        (Place::Size { value, digits: 1.. }, b';' | b' ' | b'\t') => Place::Extension { value },
+        (Place::SizeLf { value: 0 }, b'\n') | (Place::TrailerLf, b'\n') => Place::TrailerStart,
+        (Place::SizeLf { value }, b'\n') => Place::Payload(value),
+        (Place::PayloadCr, b'\r') => Place::PayloadLf,
+        (Place::PayloadLf, b'\n') => Place::Size {
+            value: 0,
+            digits: 0,
+        },
+        (Place::TrailerStart, b'\r') => Place::EndLf,
+        (Place::Trailer, b'\r') => Place::TrailerLf,
+        (Place::Extension { .. } | Place::TrailerStart | Place::Trailer, b'\n') => {
+            return Err(Unclear);
+        }
+        (Place::Extension { value }, _) => Place::Extension { value },
+        (Place::TrailerStart | Place::Trailer, _) => Place::Trailer,
+        _ => return Err(Unclear),
+    })
+}
+
+/// Takes at most `left` bytes.
+fn take(left: &mut u64, input: &mut &[u8]) -> u64 {
+    let taken = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+    *input = &input[taken..];
+    *left -= taken as u64;
+    taken as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How much payload there was, and what was left behind the body.
+    fn skip<'a>(mut body: Body, pieces: &[&'a [u8]]) -> Result<(u64, Option<&'a [u8]>), Unclear> {
+        let mut sum = 0;
+        for piece in pieces {
+            let mut input = *piece;
+            let Skipped { payload, whole } = body.skip(&mut input)?;
+            sum += payload;
+            if whole {
+                return Ok((sum, Some(input)));
+            }
+        }
+        Ok((sum, None))
+    }
+
+    #[test]
+    fn bodies_end_where_they_say() {
+        let tail = Some(&b"next"[..]);
+        assert_eq!(skip(Body::Length(3), &[b"abcnext"]), Ok((3, tail)));
+        assert_eq!(skip(Body::Length(4), &[b"ab", b"c"]), Ok((3, None)));
+        assert_eq!(skip(Body::Rest, &[b"ab", b"c"]), Ok((3, None)));
+        for (text, payload) in [
+            ("3\r\nabc\r\n0\r\n\r\nnext", 3),
+            ("0\r\n\r\nnext", 0),
+            (
+                "000A;a=\"b\"\r\n0123456789\r\n1 \r\nx\r\n00\r\na: b\r\nc: d\r\n\r\nnext",
+                11,
+            ),
+        ] {
+            let bytes = text.as_bytes();
+            assert_eq!(skip(Body::chunked(), &[bytes]), Ok((payload, tail)));
+            for cut in 0..bytes.len() - 4 {
+                let (head, rest) = bytes.split_at(cut);
+                assert_eq!(skip(Body::chunked(), &[head, rest]), Ok((payload, tail)));
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_that_two_readers_could_see_differently_are_unclear() {
+        for text in [
+            "3\nabc\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\n",
+            "3;a\nb\r\n",
+            "\r\n",
+            "0x3\r\n",
+            "-1\r\n",
+            " 3\r\n",
+            "1000000000000000\r\n",
+            "0\r\n\n",
+            "0\r\na: b\n\r\n",
+        ] {
+            let outcome = skip(Body::chunked(), &[text.as_bytes()]);
+            assert_eq!(outcome, Err(Unclear), "{text:?}");
+        }
+        let endless = "0\r\n".to_owned() + &"a: b\r\n".repeat(5000);
+        assert_eq!(skip(Body::chunked(), &[endless.as_bytes()]), Err(Unclear));
+    }
+}

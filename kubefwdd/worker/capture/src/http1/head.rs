@@ -1,0 +1,296 @@
+//! Heads of HTTP/1 messages: found however they are cut, and read for what decides where the message ends.
+
+use std::borrow::Cow;
+use std::mem::MaybeUninit;
+
+use httparse::{Header, ParserConfig, Request, Response, Status};
+
+use super::body::Body;
+use crate::text::{Method, authority, target};
+use crate::{Protocol, Unclear};
+
+/// The longest head, bytes.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// Puts a head together.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    bytes: Vec<u8>,
+}
+
+/// A request's head.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) target: Box<str>,
+    pub(super) protocol: Protocol,
+    /// Its answer has no body, whatever it says.
+    pub(super) is_head: bool,
+    /// The connection is another one's once it is accepted.
+    pub(super) is_connect: bool,
+    /// The client may leave the body out when the answer comes first.
+    pub(super) expects: bool,
+    pub(super) body: Option<Body>,
+}
+
+/// An answer's head.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: u16,
+    framing: Framing,
+}
+
+#[derive(Debug, Default)]
+struct Framing {
+    length: Option<u64>,
+    chunked: bool,
+    expects: bool,
+}
+
+impl Collector {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Takes a whole head off `input`; `None` when it is not whole yet and all of `input` was kept.
+    pub(super) fn take<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<Cow<'a, [u8]>>, Unclear> {
+        let before = self.bytes.len();
+        let room = MAX_HEAD - before;
+        let offered = &input[..input.len().min(room)];
+        if before == 0 {
+            if let Some(end) = end(offered, 0)? {
+                let (head, rest) = input.split_at(end);
+                *input = rest;
+                return Ok(Some(Cow::Borrowed(head)));
+            }
+            if offered.len() == room {
+                return Err(Unclear);
+            }
+            self.bytes.extend_from_slice(offered);
+            *input = &[];
+            return Ok(None);
+        }
+        self.bytes.extend_from_slice(offered);
+        let Some(end) = end(&self.bytes, before)? else {
+            if offered.len() == room {
+                return Err(Unclear);
+            }
+            *input = &[];
+            return Ok(None);
+        };
+        *input = &input[end - before..];
+        let mut head = std::mem::take(&mut self.bytes);
+        head.truncate(end);
+        Ok(Some(Cow::Owned(head)))
+    }
+}
+
+/// Where the head ends, looking at lines that end at or behind `from`. A line that ends with LF alone is unclear: not
+/// everybody takes that for an end.
+fn end(bytes: &[u8], from: usize) -> Result<Option<usize>, Unclear> {
+    for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
+        let line = &bytes[..=from + at];
+        if !line.ends_with(b"\r\n") {
+            return Err(Unclear);
+        }
+        if line.ends_with(b"\r\n\r\n") {
+            return Ok(Some(line.len()));
+        }
+    }
+    Ok(None)
+}
+
+impl Asked {
+    pub(super) fn parse(head: &[u8], keep_query: bool) -> Result<Self, Unclear> {
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut request = Request::new(&mut []);
+        let parsed = request
+            .parse_with_uninit_headers(head, &mut headers)
+            .map_err(|_| Unclear)?;
+        if parsed != Status::Complete(head.len()) {
+            return Err(Unclear);
+        }
+        let (Some(method), Some(path), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(Unclear);
+        };
+        let framing = Framing::new(version, request.headers)?;
+        let is_connect = method == "CONNECT";
+        Ok(Self {
+            method: Method::new(method.as_bytes()),
+            target: if is_connect {
+                authority(path.as_bytes())
+            } else {
+                target(path.as_bytes(), keep_query)
+            },
+            protocol: if version == 0 {
+                Protocol::Http10
+            } else {
+                Protocol::Http11
+            },
+            is_head: method == "HEAD",
+            is_connect,
+            expects: framing.expects,
+            body: framing.body(),
+        })
+    }
+}
+
+impl Answered {
+    pub(super) fn parse(head: &[u8]) -> Result<Self, Unclear> {
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut response = Response::new(&mut []);
+        let parsed = ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut response, head, &mut headers)
+            .map_err(|_| Unclear)?;
+        if parsed != Status::Complete(head.len()) || !head.starts_with(b"HTTP/") {
+            return Err(Unclear);
+        }
+        let (Some(status), Some(version)) = (response.code, response.version) else {
+            return Err(Unclear);
+        };
+        let framing = Framing::new(version, response.headers)?;
+        Ok(Self { status, framing })
+    }
+
+    /// The body of an answer that has one.
+    pub(super) fn body(&self) -> Option<Body> {
+        match (self.framing.length, self.framing.chunked) {
+            (None, false) => Some(Body::Rest),
+            _ => self.framing.body(),
+        }
+    }
+}
+
+impl Framing {
+    /// Refuses what two readers could understand differently.
+    fn new(version: u8, headers: &[Header<'_>]) -> Result<Self, Unclear> {
+        let mut framing = Self::default();
+        let mut codings = 0;
+        for Header { name, value } in headers {
+            if name.eq_ignore_ascii_case("content-length") {
+                if framing.length.replace(length(value)?).is_some() {
+                    return Err(Unclear);
+                }
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                codings += 1;
+                framing.chunked = is_chunked(value);
+            } else if name.eq_ignore_ascii_case("expect") {
+                framing.expects = true;
+            }
+        }
+        let wrong_coding = codings > 0
+            && (codings > 1 || !framing.chunked || framing.length.is_some() || version == 0);
+        if wrong_coding {
+            return Err(Unclear);
+        }
+        Ok(framing)
+    }
+
+    fn body(&self) -> Option<Body> {
+        match self.length {
+            _ if self.chunked => Some(Body::chunked()),
+            None | Some(0) => None,
+            Some(length) => Some(Body::Length(length)),
+        }
+    }
+}
+
+/// A length is digits and nothing else.
+fn length(value: &[u8]) -> Result<u64, Unclear> {
+    let digits = value.trim_ascii();
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Unclear);
+    }
+    let text = std::str::from_utf8(digits).map_err(|_| Unclear)?;
+    text.parse().map_err(|_| Unclear)
+}
+
+fn is_chunked(value: &[u8]) -> bool {
+    let last = value.rsplit(|byte| *byte == b',').next();
+    last.is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_found_however_it_is_cut() {
+        let bytes = b"GET / HTTP/1.1\r\nhost: a\r\n\r\nbody";
+        let whole = &bytes[..bytes.len() - 4];
+        for cut in 0..whole.len() {
+            let mut collector = Collector::default();
+            let (mut first, mut second) = bytes.split_at(cut);
+            assert_eq!(collector.take(&mut first), Ok(None));
+            let head = collector.take(&mut second).unwrap().unwrap();
+            assert_eq!((&*head, second), (whole, &b"body"[..]), "{cut}");
+            assert!(collector.is_empty());
+        }
+    }
+
+    #[test]
+    fn heads_are_bounded() {
+        let long = [b"GET / HTTP/1.1\r\nx: ".to_vec(), vec![b'x'; MAX_HEAD]].concat();
+        let mut collector = Collector::default();
+        assert_eq!(collector.take(&mut &long[..]), Err(Unclear));
+        let mut collector = Collector::default();
+        let mut pieces = long.chunks(1000);
+        assert!(pieces.any(|mut piece| collector.take(&mut piece) == Err(Unclear)));
+        assert!(collector.held() <= 2 * MAX_HEAD);
+        let many = "a: b\r\n".repeat(MAX_HEADERS + 1);
+        let head = format!("GET / HTTP/1.1\r\n{many}\r\n");
+        assert_eq!(Asked::parse(head.as_bytes(), true).err(), Some(Unclear));
+    }
+
+    #[test]
+    fn what_smugglers_write_is_unclear() {
+        for headers in [
+            "content-length: 5\r\ncontent-length: 5\r\n",
+            "content-length: 5\r\ncontent-length: 6\r\n",
+            "content-length: 5, 5\r\n",
+            "content-length: +5\r\n",
+            "content-length: 0x5\r\n",
+            "content-length: \r\n",
+            "content-length: 99999999999999999999\r\n",
+            "content-length : 5\r\n",
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: chunked, identity\r\n",
+            "transfer-encoding: xchunked\r\n",
+            "transfer-encoding: gzip\r\n",
+            " folded: 1\r\n",
+            "x: 1\r\n folded\r\n",
+            "x: a\0b\r\n",
+            "x: a\rb\r\n",
+            "transfer-encoding\r\n",
+        ] {
+            let head = format!("POST / HTTP/1.1\r\n{headers}\r\n");
+            assert_eq!(
+                Asked::parse(head.as_bytes(), true).err(),
+                Some(Unclear),
+                "{headers:?}"
+            );
+            let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
+            assert_eq!(
+                Answered::parse(head.as_bytes()).err(),
+                Some(Unclear),
+                "{headers:?}"
+            );
+        }
+        let old = b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(Asked::parse(old, true).err(), Some(Unclear));
+        let mut lone = &b"GET / HTTP/1.1\r\nhost: a\n\r\n"[..];
+        assert_eq!(Collector::default().take(&mut lone), Err(Unclear));
+    }
+}

@@ -1,0 +1,465 @@
+//! Walks over the frames of one direction of an HTTP/2 connection (RFC 9113, section 4): header blocks are put together,
+//! data is counted, the rest is skipped.
+
+use std::time::Instant;
+
+use crate::Unclear;
+
+const HEADER: usize = 9;
+/// The largest header block that is put together.
+const MAX_BLOCK: usize = 64 * 1024;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const PRIORITY: u8 = 32;
+
+/// What a frame, or a piece of one, says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// A whole header block is in [`Frames::block`].
+    Headers {
+        stream: u32,
+        end: bool,
+        began: Instant,
+    },
+    /// A whole header block is in [`Frames::block`], of a request that the server makes up itself.
+    Promise,
+    Data {
+        stream: u32,
+        bytes: usize,
+        end: bool,
+    },
+    Reset {
+        stream: u32,
+    },
+    /// Streams above `last` get no answer.
+    GoAway {
+        last: u32,
+    },
+}
+
+/// The frames of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    header: Vec<u8>,
+    state: State,
+    /// The first frame was seen, and was what it has to be.
+    begun: bool,
+    block: Vec<u8>,
+    /// The header block that is not whole yet.
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    stream: u32,
+    end: bool,
+    promise: bool,
+    began: Instant,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Header,
+    Skip(usize),
+    Data(Data),
+    /// A piece of a header block, which begins at `start` of the block.
+    Piece {
+        flags: u8,
+        start: usize,
+        left: usize,
+    },
+    GoAway {
+        left: usize,
+        last: [u8; 4],
+        have: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Data {
+    stream: u32,
+    end: bool,
+    /// The first byte says how much padding there is, and was not seen.
+    padded: bool,
+    left: usize,
+    padding: usize,
+}
+
+impl Frames {
+    /// The header block that the last item spoke of.
+    pub(super) fn block(&self) -> &[u8] {
+        &self.block
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        self.block.capacity() + self.header.capacity()
+    }
+
+    /// The next thing that `input` says; `None` once all of it was taken.
+    pub(super) fn next(
+        &mut self,
+        input: &mut &[u8],
+        now: Instant,
+    ) -> Result<Option<Item>, Unclear> {
+        loop {
+            match self.state {
+                State::Header => {
+                    let take = (HEADER - self.header.len()).min(input.len());
+                    self.header.extend_from_slice(advance(input, take));
+                    if self.header.len() < HEADER {
+                        return Ok(None);
+                    }
+                    if let Some(item) = self.begin(now)? {
+                        return Ok(Some(item));
+                    }
+                }
+                State::Skip(left) => {
+                    let take = left.min(input.len());
+                    advance(input, take);
+                    if take < left {
+                        self.state = State::Skip(left - take);
+                        return Ok(None);
+                    }
+                    self.state = State::Header;
+                }
+                State::Data(data) => match self.data(data, input)? {
+                    None if input.is_empty() => return Ok(None),
+                    None => {}
+                    item => return Ok(item),
+                },
+                State::Piece { flags, start, left } => {
+                    let take = left.min(input.len());
+                    self.block.extend_from_slice(advance(input, take));
+                    if take < left {
+                        let left = left - take;
+                        self.state = State::Piece { flags, start, left };
+                        return Ok(None);
+                    }
+                    self.state = State::Header;
+                    if let Some(item) = self.end_piece(flags, start)? {
+                        return Ok(Some(item));
+                    }
+                }
+                State::GoAway {
+                    left,
+                    mut last,
+                    have,
+                } => {
+                    let take = (last.len() - have).min(input.len());
+                    last[have..have + take].copy_from_slice(advance(input, take));
+                    let (have, left) = (have + take, left - take);
+                    if have < last.len() {
+                        self.state = State::GoAway { left, last, have };
+                        return Ok(None);
+                    }
+                    self.state = State::Skip(left);
+                    let last = u32::from_be_bytes(last) & 0x7fff_ffff;
+                    return Ok(Some(Item::GoAway { last }));
+                }
+            }
+        }
+    }
+
+    /// Takes a frame's header.
+    fn begin(&mut self, now: Instant) -> Result<Option<Item>, Unclear> {
+        let [l2, l1, l0, kind, flags, s3, s2, s1, s0] = self.header[..] else {
+            return Err(Unclear);
+        };
+        self.header.clear();
+        let left = usize::from(l2) << 16 | usize::from(l1) << 8 | usize::from(l0);
+        let stream = u32::from_be_bytes([s3, s2, s1, s0]) & 0x7fff_ffff;
+        if !std::mem::replace(&mut self.begun, true) && kind != SETTINGS {
+            return Err(Unclear);
+        }
+        if self.open.is_some() != (kind == CONTINUATION) {
+            return Err(Unclear);
+        }
+        self.state = match kind {
+            DATA => State::Data(Data {
+                stream,
+                end: flags & END_STREAM != 0,
+                padded: flags & PADDED != 0,
+                left,
+                padding: 0,
+            }),
+            HEADERS | PUSH_PROMISE => {
+                self.block.clear();
+                self.open = Some(Open {
+                    stream,
+                    end: kind == HEADERS && flags & END_STREAM != 0,
+                    promise: kind == PUSH_PROMISE,
+                    began: now,
+                });
+                self.piece(flags, left)?
+            }
+            CONTINUATION => {
+                if self.open.is_some_and(|open| open.stream != stream) {
+                    return Err(Unclear);
+                }
+                // It has neither padding nor priority, whatever these bits say.
+                self.piece(flags & END_HEADERS, left)?
+            }
+            RST_STREAM => {
+                self.state = State::Skip(left);
+                return Ok(Some(Item::Reset { stream }));
+            }
+            GOAWAY => {
+                let (last, have) = ([0; 4], 0);
+                if left < last.len() {
+                    return Err(Unclear);
+                }
+                State::GoAway { left, last, have }
+            }
+            _ => State::Skip(left),
+        };
+        Ok(None)
+    }
+
+    fn piece(&self, flags: u8, left: usize) -> Result<State, Unclear> {
+        let start = self.block.len();
+        if start + left > MAX_BLOCK {
+            return Err(Unclear);
+        }
+        Ok(State::Piece { flags, start, left })
+    }
+
+    /// Takes what is not header block out of a piece.
+    fn end_piece(&mut self, flags: u8, start: usize) -> Result<Option<Item>, Unclear> {
+        let open = self.open.ok_or(Unclear)?;
+        let mut before = 0;
+        let mut padding = 0;
+        if flags & PADDED != 0 {
+            padding = usize::from(*self.block.get(start).ok_or(Unclear)?);
+            before += 1;
+        }
+        if open.promise && start == 0 {
+            before += 4;
+        } else if flags & PRIORITY != 0 {
+            before += 5;
+        }
+        if self.block.len() < start + before + padding {
+            return Err(Unclear);
+        }
+        self.block.truncate(self.block.len() - padding);
+        self.block.drain(start..start + before);
+        if flags & END_HEADERS == 0 {
+            return Ok(None);
+        }
+        self.open = None;
+        let Open {
+            stream,
+            end,
+            promise,
+            began,
+        } = open;
+        Ok(Some(if promise {
+            Item::Promise
+        } else {
+            Item::Headers { stream, end, began }
+        }))
+    }
+
+    fn data(&mut self, mut data: Data, input: &mut &[u8]) -> Result<Option<Item>, Unclear> {
+        if data.padded {
+            let left = data.left.checked_sub(1).ok_or(Unclear)?;
+            let [padding, ..] = **input else {
+                return Ok(None);
+            };
+            advance(input, 1);
+            data.padded = false;
+            data.left = left;
+            data.padding = usize::from(padding);
+            if data.padding > data.left {
+                return Err(Unclear);
+            }
+        }
+        let take = data.left.min(input.len());
+        advance(input, take);
+        let bytes = take.min(data.left - data.padding.min(data.left));
+        data.left -= take;
+        let whole = data.left == 0;
+        self.state = if whole {
+            State::Header
+        } else {
+            State::Data(data)
+        };
+        let end = whole && data.end;
+        let stream = data.stream;
+        Ok((bytes > 0 || end).then_some(Item::Data { stream, bytes, end }))
+    }
+}
+
+/// Takes the first `count` bytes off `input`, which has them.
+fn advance<'a>(input: &mut &'a [u8], count: usize) -> &'a [u8] {
+    let (taken, rest) = input.split_at(count);
+    *input = rest;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// What a frame says, its block included, with consecutive data as one.
+    fn said(pieces: &[&[u8]]) -> Result<Vec<(Item, Vec<u8>)>, Unclear> {
+        let now = Instant::now();
+        let (mut frames, mut said) = (Frames::default(), Vec::new());
+        for piece in pieces {
+            let mut input = *piece;
+            while let Some(mut item) = frames.next(&mut input, now)? {
+                let mut block = Vec::new();
+                match &mut item {
+                    Item::Headers { began, .. } => {
+                        assert_eq!(*began, now);
+                        block = frames.block().to_vec();
+                    }
+                    Item::Promise => block = frames.block().to_vec(),
+                    _ => {}
+                }
+                match (said.last_mut(), &item) {
+                    (
+                        Some((
+                            Item::Data {
+                                stream: before,
+                                bytes: sum,
+                                end: ended @ false,
+                            },
+                            _,
+                        )),
+                        Item::Data { stream, bytes, end },
+                    ) if before == stream => {
+                        *sum += bytes;
+                        *ended = *end;
+                    }
+                    _ => said.push((item, block)),
+                }
+            }
+        }
+        // The time is the same for all and says nothing here.
+        Ok(said)
+    }
+
+    fn sample() -> Vec<u8> {
+        let padded_headers = [&[3, 0, 0, 0, 0, 16][..], b"block", &[0; 3]].concat();
+        [
+            frame(SETTINGS, 0, 0, &[0; 6]),
+            frame(HEADERS, PADDED | PRIORITY, 1, &padded_headers),
+            frame(CONTINUATION, END_HEADERS, 1, b" goes on"),
+            frame(DATA, PADDED, 1, &[2, b'a', b'b', b'c', 0, 0]),
+            frame(DATA, END_STREAM, 1, b"12345"),
+            frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\x02promised"),
+            frame(200, 0, 0, b"unknown kinds are skipped"),
+            frame(RST_STREAM, 0, 3, &[0, 0, 0, 8]),
+            frame(DATA, END_STREAM, 5, b""),
+            frame(GOAWAY, 0, 0, &[0, 0, 0, 7, 0, 0, 0, 0, b'x']),
+            frame(SETTINGS, 1, 0, b""),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn frames_are_understood() {
+        let said = said(&[&sample()]).unwrap();
+        let blocks: Vec<&[u8]> = said.iter().map(|(_, block)| &block[..]).collect();
+        assert_eq!(
+            blocks,
+            [&b"block goes on"[..], b"", b"promised", b"", b"", b""]
+        );
+        let data = |stream, bytes, end| Item::Data { stream, bytes, end };
+        assert!(matches!(
+            said[0].0,
+            Item::Headers {
+                stream: 1,
+                end: false,
+                ..
+            }
+        ));
+        assert_eq!(said[1].0, data(1, 8, true));
+        assert_eq!(said[2].0, Item::Promise);
+        assert_eq!(said[3].0, Item::Reset { stream: 3 });
+        assert_eq!(said[4].0, data(5, 0, true));
+        assert_eq!(said[5].0, Item::GoAway { last: 7 });
+    }
+
+    #[test]
+    fn what_breaks_the_rules_is_unclear() {
+        let settings = frame(SETTINGS, 0, 0, b"");
+        for bad in [
+            frame(DATA, 0, 1, b"first"),
+            [settings.clone(), frame(CONTINUATION, 4, 1, b"")].concat(),
+            [
+                settings.clone(),
+                frame(HEADERS, 0, 1, b""),
+                frame(DATA, 0, 1, b"between"),
+            ]
+            .concat(),
+            [
+                settings.clone(),
+                frame(HEADERS, 0, 1, b""),
+                frame(CONTINUATION, 4, 3, b""),
+            ]
+            .concat(),
+            [settings.clone(), frame(DATA, PADDED, 1, &[5, 0])].concat(),
+            [settings.clone(), frame(DATA, PADDED, 1, &[])].concat(),
+            [settings.clone(), frame(HEADERS, PADDED | 4, 1, &[5, 0])].concat(),
+            [settings.clone(), frame(HEADERS, PRIORITY | 4, 1, &[0; 4])].concat(),
+            [settings.clone(), frame(HEADERS, 4, 1, &[0; MAX_BLOCK + 1])].concat(),
+            [settings, frame(GOAWAY, 0, 0, &[0; 3])].concat(),
+        ] {
+            assert_eq!(
+                said(&[&bad]),
+                Err(Unclear),
+                "{:x?}",
+                &bad[..bad.len().min(64)]
+            );
+        }
+    }
+
+    fn without_times(said: Vec<(Item, Vec<u8>)>) -> String {
+        let text = |(item, block): (Item, Vec<u8>)| match item {
+            Item::Headers { stream, end, .. } => format!("headers {stream} {end} {block:?}\n"),
+            other => format!("{other:?} {block:?}\n"),
+        };
+        said.into_iter().map(text).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_says_the_same(cuts in prop::collection::vec(0..400_usize, 0..8)) {
+            let bytes = sample();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.push(bytes.len());
+            cuts.sort_unstable();
+            let mut at = 0;
+            let pieces: Vec<&[u8]> = cuts
+                .into_iter()
+                .map(|cut| &bytes[std::mem::replace(&mut at, cut)..cut])
+                .collect();
+            let (cut, whole) = (said(&pieces).unwrap(), said(&[&bytes]).unwrap());
+            prop_assert_eq!(without_times(cut), without_times(whole));
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! From sniffers to the daemon: what is recorded of each listener's requests, and how much at most.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use kubefwd_proto::time;
+use kubefwd_proto::worker::v1::{HttpExchange, HttpReport};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::allowance::Allowance;
+use super::{Exchange, Seen, Sniffer};
+
+/// Requests of one listener that are recorded in a second; beyond that, one in so many is.
+const PER_SECOND: u64 = 1000;
+/// Requests that wait to be told.
+const WAITING: usize = 8192;
+/// How long they wait for others.
+const BATCH: Duration = Duration::from_millis(200);
+/// Requests in one frame: a little more than a kilobyte each at most.
+const IN_ONE_FRAME: usize = 512;
+/// What all sniffers together may hold, bytes; beyond that connections are given up.
+const HELD: usize = 16 * 1024 * 1024;
+
+/// Collects what the sniffers of all listeners see.
+#[derive(Debug)]
+pub struct Recorder {
+    keep_queries: bool,
+    waiting: Mutex<Waiting>,
+    /// Something waits.
+    some: Notify,
+    /// So much waits that it should be told now.
+    much: Notify,
+    held: Allowance,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    exchanges: Vec<(u64, Exchange)>,
+    /// Listeners that have some that were not recorded, each once.
+    unrecorded: Vec<Arc<Listener>>,
+}
+
+/// One listener whose connections are watched.
+#[derive(Debug)]
+pub struct Listener {
+    id: u64,
+    recorder: Arc<Recorder>,
+    tally: Mutex<Tally>,
+}
+
+/// Which requests of a listener are recorded, and how many were not since that was last told.
+#[derive(Debug)]
+struct Tally {
+    rate: Rate,
+    unrecorded: u64,
+}
+
+/// Decides which requests are recorded when there are many.
+#[derive(Debug)]
+struct Rate {
+    second: Instant,
+    /// Requests in this second.
+    seen: u64,
+    recorded: u64,
+    /// One in so many is recorded: as the second before suggests.
+    one_in: u64,
+}
+
+/// Watches one connection of a listener.
+#[derive(Debug)]
+pub struct Tap {
+    sniffer: Sniffer,
+    listener: Arc<Listener>,
+    /// What of the recorder's allowance it uses.
+    held: usize,
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    /// Collects; queries of targets are kept only if that is said.
+    pub fn new(keep_queries: bool) -> Arc<Self> {
+        Arc::new(Self {
+            keep_queries,
+            waiting: Mutex::default(),
+            some: Notify::new(),
+            much: Notify::new(),
+            held: Allowance::new(HELD),
+        })
+    }
+
+    /// A listener whose connections are to be watched.
+    pub fn listener(self: &Arc<Self>, id: u64) -> Arc<Listener> {
+        Arc::new(Listener {
+            id,
+            recorder: Arc::clone(self),
+            tally: Mutex::new(Tally {
+                rate: Rate::new(Instant::now()),
+                unrecorded: 0,
+            }),
+        })
+    }
+
+    /// Waits until something was seen, and gives others a moment to join it. Nothing runs while nothing is seen.
+    pub async fn seen(&self) {
+        self.some.notified().await;
+        // Either way there is something to report.
+        let _ = timeout(BATCH, self.much.notified()).await;
+    }
+
+    /// What waits, as frames that are small enough.
+    pub fn take(&self) -> Vec<HttpReport> {
+        let Waiting {
+            exchanges,
+            unrecorded,
+        } = std::mem::take(&mut *self.waiting());
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let wire = |(listener, exchange): &(u64, Exchange)| {
+            let ago = now.saturating_duration_since(exchange.began);
+            HttpExchange {
+                listener: *listener,
+                time: Some(time::timestamp(wall.checked_sub(ago).unwrap_or(wall))),
+                method: exchange.method.as_str().to_owned(),
+                path: exchange.path.to_string(),
+                status: exchange.status.into(),
+                duration_us: u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX),
+                response_bytes: exchange.response_bytes,
+                protocol: exchange.protocol.as_str().to_owned(),
+                grpc_status: exchange.grpc_status,
+            }
+        };
+        let mut reports: Vec<HttpReport> = exchanges
+            .chunks(IN_ONE_FRAME)
+            .map(|exchanges| HttpReport {
+                exchanges: exchanges.iter().map(wire).collect(),
+                ..HttpReport::default()
+            })
+            .collect();
+        let dropped = |listener: &Arc<Listener>| {
+            let count = std::mem::take(&mut listener.tally().unrecorded);
+            (listener.id, count)
+        };
+        reports.extend(unrecorded.chunks(IN_ONE_FRAME).map(|listeners| HttpReport {
+            dropped: listeners.iter().map(dropped).collect(),
+            ..HttpReport::default()
+        }));
+        reports
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock()
+    }
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Watches a new connection.
+    pub fn tap(self: &Arc<Self>) -> Tap {
+        Tap {
+            sniffer: Sniffer::new(self.recorder.keep_queries),
+            listener: Arc::clone(self),
+            held: 0,
+        }
+    }
+
+    fn seen(self: &Arc<Self>, seen: Seen, now: Instant) {
+        let unrecorded = match seen {
+            Seen::Exchange(exchange) => {
+                let admitted = self.tally().rate.admits(now);
+                u64::from(!admitted || !self.record(exchange))
+            }
+            Seen::Unrecorded(count) => count,
+        };
+        if unrecorded > 0 {
+            self.count(unrecorded);
+        }
+    }
+
+    /// Keeps a request to be told; false if too many wait already.
+    fn record(&self, exchange: Exchange) -> bool {
+        let recorder = &self.recorder;
+        let mut waiting = recorder.waiting();
+        let before = waiting.exchanges.len();
+        if before >= WAITING {
+            return false;
+        }
+        waiting.exchanges.push((self.id, exchange));
+        drop(waiting);
+        match before + 1 {
+            1 => recorder.some.notify_one(),
+            half if half == WAITING / 2 => recorder.much.notify_one(),
+            _ => {}
+        }
+        true
+    }
+
+    /// Counts requests that are not recorded. Where there are many, this is what is done for nearly all of them.
+    fn count(self: &Arc<Self>, unrecorded: u64) {
+        let mut tally = self.tally();
+        let first = tally.unrecorded == 0;
+        tally.unrecorded += unrecorded;
+        drop(tally);
+        if first {
+            self.recorder.waiting().unrecorded.push(Arc::clone(self));
+            self.recorder.some.notify_one();
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock()
+    }
+}
+
+// === impl Rate ===
+
+impl Rate {
+    fn new(now: Instant) -> Self {
+        Self {
+            second: now,
+            seen: 0,
+            recorded: 0,
+            one_in: 1,
+        }
+    }
+
+    /// Whether the request of this moment is recorded.
+    fn admits(&mut self, now: Instant) -> bool {
+        let past = now.saturating_duration_since(self.second).as_secs();
+        if past > 0 {
+            // After a pause the second before had none.
+            let before = if past == 1 { self.seen } else { 0 };
+            *self = Self {
+                second: self.second + Duration::from_secs(past),
+                one_in: before.div_ceil(PER_SECOND).max(1),
+                ..Self::new(now)
+            };
+        }
+        self.seen += 1;
+        let turn = (self.seen - 1).is_multiple_of(self.one_in);
+        let admitted = turn && self.recorded < PER_SECOND;
+        self.recorded += u64::from(admitted);
+        admitted
+    }
+}
+
+// === impl Tap ===
+
+impl Tap {
+    /// Bytes of the client went their way. False once no more need to be shown.
+    pub fn client(&mut self, bytes: &[u8], now: Instant) -> bool {
+        let listener = &self.listener;
+        self.sniffer
+            .client(bytes, now, &mut |seen| listener.seen(seen, now));
+        self.weigh(now)
+    }
+
+    /// Bytes of the pod went their way. False once no more need to be shown.
+    pub fn server(&mut self, bytes: &[u8], now: Instant) -> bool {
+        let listener = &self.listener;
+        self.sniffer
+            .server(bytes, now, &mut |seen| listener.seen(seen, now));
+        self.weigh(now)
+    }
+
+    /// Counts what it holds; all of them together may hold so much and no more.
+    fn weigh(&mut self, now: Instant) -> bool {
+        let held = self.sniffer.held();
+        if held != self.held {
+            let fits = self.listener.recorder.held.change(self.held, held);
+            self.held = held;
+            if !fits {
+                let listener = &self.listener;
+                self.sniffer.give_up(&mut |seen| listener.seen(seen, now));
+                return self.weigh(now);
+            }
+        }
+        !self.sniffer.is_over()
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let listener = &self.listener;
+        self.sniffer.end(now, &mut |seen| listener.seen(seen, now));
+        self.listener.recorder.held.give_back(self.held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+    fn told(recorder: &Recorder) -> (Vec<HttpExchange>, u64) {
+        let reports = recorder.take();
+        assert!(reports.iter().all(|r| r.exchanges.len() <= IN_ONE_FRAME));
+        let unrecorded = reports.iter().flat_map(|r| r.dropped.values()).sum();
+        let exchanges = reports.into_iter().flat_map(|report| report.exchanges);
+        (exchanges.collect(), unrecorded)
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_is_told() {
+        let recorder = Recorder::new(false);
+        let mut tap = recorder.listener(7).tap();
+        assert!(
+            tap.client(b"GET /a?b HTTP/1.1\r\n\r\n", Instant::now())
+                && tap.server(ANSWER, Instant::now())
+        );
+        recorder.seen().await;
+        let (exchanges, _) = told(&recorder);
+        let [exchange] = &exchanges[..] else {
+            panic!("{exchanges:?}");
+        };
+        let HttpExchange {
+            listener,
+            method,
+            path,
+            status,
+            protocol,
+            ..
+        } = exchange;
+        assert_eq!((*listener, *status), (7, 200));
+        assert_eq!([method, path, protocol], ["GET", "/a", "HTTP/1.1"]);
+        // A connection that ends with an open request, and one that becomes unclear.
+        assert!(tap.client(b"GET /b HTTP/1.1\r\n\r\n", Instant::now()));
+        drop(tap);
+        let mut unclear = recorder.listener(8).tap();
+        assert!(
+            unclear.client(b"GET /c HTTP/1.1\r\n\r\n", Instant::now())
+                && !unclear.server(b"nonsense\r\n\r\n", Instant::now())
+        );
+        let (mut lost, mut paths) = (0, Vec::new());
+        while lost == 0 || paths.is_empty() {
+            recorder.seen().await;
+            for report in recorder.take() {
+                lost += report.dropped.get(&8).copied().unwrap_or_default();
+                paths.extend(report.exchanges.into_iter().map(|e| (e.path, e.status)));
+            }
+        }
+        assert_eq!((lost, paths), (1, vec![("/b".to_owned(), 0)]));
+    }
+
+    #[test]
+    fn many_requests_are_thinned_out_and_all_counted() {
+        let recorder = Recorder::new(false);
+        let mut tap = recorder.listener(1).tap();
+        for _ in 0..20_000 {
+            assert!(
+                tap.client(b"GET / HTTP/1.1\r\n\r\n", Instant::now())
+                    && tap.server(ANSWER, Instant::now())
+            );
+        }
+        let (exchanges, unrecorded) = told(&recorder);
+        assert!(exchanges.len() <= WAITING);
+        assert_eq!(exchanges.len() as u64 + unrecorded, 20_000);
+    }
+
+    #[test]
+    fn one_in_so_many_is_recorded_evenly() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        let mut second = |number: u64, requests: u64| {
+            let begin = start + Duration::from_secs(number);
+            let at = |n| begin + Duration::from_micros(n * 900_000 / requests);
+            let admitted: Vec<u64> = (0..requests).filter(|n| rate.admits(at(*n))).collect();
+            admitted
+        };
+        assert_eq!(second(0, 1_000).len(), 1_000);
+        assert_eq!(second(1, 4_500).len(), 1_000);
+        let spread = second(2, 4_500);
+        assert_eq!((spread.len(), spread[1], spread[899]), (900, 5, 4495));
+        // After a pause nothing suggests that there will be many.
+        assert_eq!(second(9, 10), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn all_sniffers_together_hold_so_much_and_no_more() {
+        let recorder = Recorder::new(false);
+        let listener = recorder.listener(1);
+        let mut taps = Vec::new();
+        let mut refused = 0;
+        // Heads that never end.
+        let part = [&b"GET / HTTP/1.1\r\nx: "[..], &[b'x'; 15_000]].concat();
+        for _ in 0..2_000 {
+            let mut tap = listener.tap();
+            if tap.client(&part, Instant::now()) {
+                taps.push(tap);
+            } else {
+                refused += 1;
+            }
+            assert!(recorder.held.held() <= HELD);
+        }
+        assert!(refused > 0 && taps.len() > 500);
+        drop(taps);
+        assert_eq!(recorder.held.held(), 0);
+        assert!(listener.tap().client(&part, Instant::now()));
+    }
+}

@@ -1,0 +1,214 @@
+//! One upgraded connection to a pod and all local connections that it carries.
+//!
+//! # Why one task owns everything
+//! The task reads the tunnel into one large buffer, takes the frames apart where they lie and writes their payload straight
+//! to the clients' sockets; in the other direction it reads the clients' sockets into the buffer that leaves next, behind
+//! room for the frame's header. A byte is copied only if somebody does not take it now. With a task per stream each
+//! byte would pass a queue, each frame would be an allocation and each direction would need its own bookkeeping of who
+//! may still wait; with one owner there are no locks, the order of frames is the order of the code, and reading a client
+//! only when the tunnel takes bytes is all the backpressure that uploads need.
+//!
+//! The sockets are polled with a waker each ([`ready`]), so a wake-up costs by the number of sockets that are ready. The
+//! only things that other threads touch are the commands, a few flags and the list of ready keys.
+
+mod actor;
+mod backlog;
+mod close;
+mod gather;
+mod health;
+mod mux;
+mod ready;
+mod stream;
+mod timers;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use kubefwd_os::peer::{self, Peer};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::transport::{Transport, upgrade::Upgraded};
+use actor::Actor;
+use ready::ReadyList;
+
+pub(crate) use backlog::{Budget, Limits};
+pub(crate) use close::is_dial_error;
+pub(crate) use health::Intervals;
+pub(crate) use mux::StreamConfig;
+pub(crate) use stream::{Downstream, End, Retry};
+
+/// Opens that wait for the task.
+const COMMANDS: usize = 256;
+
+/// What all connections of a cluster share.
+#[derive(Clone)]
+pub(crate) struct ConnectionConfig {
+    pub(crate) stream: StreamConfig,
+    pub(crate) intervals: Intervals,
+    pub(crate) idle_close: Duration,
+    pub(crate) budget: Arc<Budget>,
+}
+
+/// A handle to a connection's task; the connection ends once all handles are gone and its streams have ended.
+pub(crate) struct Connection {
+    opens: mpsc::Sender<Open>,
+    shared: Arc<Shared>,
+}
+
+struct Open {
+    downstream: Downstream,
+    done: oneshot::Sender<End>,
+}
+
+/// What the handle sees of the task, and the flags that it sets for it.
+struct Shared {
+    transport: Transport,
+    ready: Arc<ReadyList>,
+    streams: AtomicUsize,
+    draining: AtomicBool,
+    overloaded: AtomicBool,
+    closed: AtomicBool,
+    round_trip_micros: AtomicU64,
+    why: OnceLock<String>,
+    /// Whether the failure was reported.
+    failure_taken: AtomicBool,
+}
+
+/// Finish the streams, take no new ones.
+const DRAIN: u8 = 1;
+/// The pod is gone: give back what it has not answered, then as above.
+const POD_GONE: u8 = 2;
+/// Find out at once whether the connection is alive.
+const PROBE: u8 = 4;
+
+/// A connection as a choice for a new stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Streams that it carries.
+    pub(crate) streams: usize,
+    /// It carries a slow reader or a bulk transfer, or its PINGs queue behind bytes: better not add to it.
+    pub(crate) overloaded: bool,
+}
+
+impl Connection {
+    /// Starts the task of a new connection, which calls `overloaded` each time that it becomes a bad place for new streams.
+    pub(crate) fn spawn(
+        upgraded: Upgraded,
+        config: &ConnectionConfig,
+        overloaded: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let (opens, receiver) = mpsc::channel(COMMANDS);
+        let shared = Arc::new(Shared {
+            transport: upgraded.transport,
+            ready: Arc::default(),
+            streams: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            round_trip_micros: AtomicU64::new(upgraded.took.as_micros() as u64),
+            why: OnceLock::new(),
+            failure_taken: AtomicBool::new(false),
+        });
+        let actor = Actor::new(upgraded, config, receiver, Arc::clone(&shared));
+        tokio::spawn(actor.run(Box::new(overloaded)));
+        Self { opens, shared }
+    }
+
+    /// Carries a local connection to its end.
+    pub(crate) async fn carry(&self, downstream: Downstream) -> End {
+        let (done, end) = oneshot::channel();
+        if let Err(mpsc::error::SendError(open)) = self.opens.send(Open { downstream, done }).await
+        {
+            return End::Retry(open.downstream, Retry::Connection(self.why()));
+        }
+        end.await
+            .unwrap_or_else(|_| End::Reset("the tunnel's task ended".to_owned()))
+    }
+
+    /// Takes no new streams from now on.
+    pub(crate) fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.order(DRAIN);
+    }
+
+    /// The pod does not exist any more.
+    pub(crate) fn pod_gone(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.order(POD_GONE);
+    }
+
+    /// The machine slept or its network changed.
+    pub(crate) fn probe(&self) {
+        self.order(PROBE);
+    }
+
+    /// How it would bear a new stream; `None` where it takes none.
+    pub(crate) fn load(&self) -> Option<Load> {
+        let shared = &self.shared;
+        if shared.draining.load(Ordering::Relaxed) || self.is_closed() {
+            return None;
+        }
+        Some(Load {
+            streams: self.streams(),
+            overloaded: shared.overloaded.load(Ordering::Relaxed),
+        })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn streams(&self) -> usize {
+        self.shared.streams.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.shared.transport
+    }
+
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.shared.round_trip_micros.load(Ordering::Relaxed))
+    }
+
+    /// Why the connection ended or was draining, as far as that is known.
+    pub(crate) fn why(&self) -> String {
+        self.shared
+            .why
+            .get()
+            .cloned()
+            .unwrap_or_else(|| "the connection ended".to_owned())
+    }
+
+    /// Why the connection failed, if it did.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.shared.why.get().map(String::as_str)
+    }
+
+    /// Whether the connection failed; true only once.
+    pub(crate) fn take_new_failure(&self) -> bool {
+        self.failure().is_some() && !self.shared.failure_taken.swap(true, Ordering::Relaxed)
+    }
+
+    fn order(&self, order: u8) {
+        self.shared.ready.order(order);
+    }
+}
+
+/// Whether the client still holds its socket.
+pub(crate) fn client_socket(local: &TcpStream) -> Peer {
+    match (local.local_addr(), local.peer_addr()) {
+        (Ok(ours), Ok(theirs)) => peer::look_up(ours, theirs),
+        _ => Peer::Closed,
+    }
+}
+
+/// Closes with RST: the client learns at once that this was no proper end.
+pub(crate) fn reset_local(local: TcpStream) {
+    // Where the option cannot be set, the close alone must do.
+    let _ = local.set_zero_linger();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! Whether a connection still carries bytes, judged by SPDY PINGs; a pure state machine that is told the time.
+//!
+//! The runtime deals incoming frames out to five workers by stream id, and PINGs in turn. So one PING answered says that the
+//! connection lives, and five in one write say that all five workers do: a worker that is stuck behind a stream that nobody
+//! reads leaves its PING unanswered, and new streams on it would hang. Each probe of a stuck worker takes one of its last
+//! queue places, so a connection that failed a probe is not probed again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Workers of a runtime's SPDY connection.
+const WORKERS: u8 = 5;
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// However strong the doubt: probes cost queue places.
+const LEAST_PROBE_PAUSE: Duration = Duration::from_secs(1);
+const RESUME_DEADLINE: Duration = Duration::from_secs(1);
+/// Uploads beyond this since the last sign of life may be what the far side cannot take: silence is then no death.
+const STALLING_BYTES: usize = 64 * 1024;
+const STALLING_FRAMES: usize = 50;
+const MISSES: u8 = 2;
+
+/// How often and how patiently.
+#[derive(Clone, Debug)]
+pub(crate) struct Intervals {
+    /// Between PINGs while streams are open.
+    pub(crate) busy: Duration,
+    /// Between PINGs without streams.
+    pub(crate) idle: Duration,
+    /// The least time that an answer may take.
+    pub(crate) timeout: Duration,
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Fine,
+    /// Send these PINGs, in one write.
+    Send(Vec<u32>),
+    /// Put no new stream on the connection.
+    Quarantine(&'static str),
+    /// Give the connection up.
+    Dead(&'static str),
+}
+
+/// The health of one connection.
+pub(super) struct Health {
+    intervals: Intervals,
+    next_id: u32,
+    next_ping: Instant,
+    next_probe: Instant,
+    last_probe: Option<Instant>,
+    /// Moved bytes since the last probe: only then a worker can have got stuck.
+    moved: bool,
+    waiting: Option<Waiting>,
+    misses: u8,
+    heard: Instant,
+    stalling: (usize, usize),
+    quarantined: bool,
+    smoothed: Duration,
+    shortest: Duration,
+}
+
+struct Waiting {
+    first: u32,
+    count: u8,
+    answered: u8,
+    sent: Instant,
+    deadline: Instant,
+}
+
+impl Health {
+    /// `round_trip` is the first estimate, from the upgrade.
+    pub(super) fn new(intervals: Intervals, round_trip: Duration, now: Instant) -> Self {
+        Self {
+            next_id: 1,
+            next_ping: now + intervals.busy,
+            next_probe: now + PROBE_INTERVAL,
+            last_probe: None,
+            moved: false,
+            waiting: None,
+            misses: 0,
+            heard: now,
+            stalling: (0, 0),
+            quarantined: false,
+            smoothed: round_trip,
+            shortest: round_trip,
+            intervals,
+        }
+    }
+
+    /// The smoothed round trip to the runtime.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.smoothed
+    }
+
+    /// PINGs take much longer than they could: bytes queue up on the way.
+    pub(super) fn is_queueing(&self) -> bool {
+        self.smoothed > self.shortest.max(Duration::from_millis(5)) * 3
+    }
+
+    /// How long the runtime may take to accept a stream before its workers are doubted.
+    pub(super) fn accept_timeout(&self) -> Duration {
+        Duration::from_millis(250).max(self.smoothed * 4)
+    }
+
+    /// Bytes of any kind came.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.misses = 0;
+        self.moved = true;
+    }
+
+    /// A frame of an upload left.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.stalling.0 += bytes;
+        self.stalling.1 += 1;
+        self.moved = true;
+    }
+
+    /// A PING came back.
+    pub(super) fn answered(&mut self, id: u32, now: Instant) {
+        self.stalling = (0, 0);
+        let Some(waiting) = &mut self.waiting else {
+            return;
+        };
+        let place = id.wrapping_sub(waiting.first);
+        if place % 2 != 0 || place / 2 >= u32::from(waiting.count) {
+            return;
+        }
+        let sample = now - waiting.sent;
+        waiting.answered += 1;
+        if waiting.answered == waiting.count {
+            self.waiting = None;
+        }
+        self.smoothed = (self.smoothed * 7 + sample) / 8;
+        self.shortest = self.shortest.min(sample);
+    }
+
+    /// Reading was stopped on purpose, so that silence means nothing.
+    pub(super) fn deaf(&mut self, now: Instant) {
+        self.waiting = None;
+        self.misses = 0;
+        self.heard = now;
+        self.next_ping = now + self.intervals.busy;
+    }
+
+    /// Doubt: five PINGs now, unless an answer is awaited already.
+    pub(super) fn probe(&mut self, now: Instant) -> Verdict {
+        let under_way = self
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.count > 1);
+        let recent = self
+            .last_probe
+            .is_some_and(|last| now < last + LEAST_PROBE_PAUSE);
+        if self.quarantined || under_way || recent {
+            return Verdict::Fine;
+        }
+        self.last_probe = Some(now);
+        self.next_probe = now + PROBE_INTERVAL;
+        self.moved = false;
+        let deadline = Duration::from_millis(500).max(self.smoothed * 6);
+        self.send(WORKERS, deadline, now)
+    }
+
+    /// The machine slept or its network changed: one PING with a short deadline decides.
+    pub(super) fn verify(&mut self, now: Instant) -> Verdict {
+        self.misses = MISSES - 1;
+        self.stalling = (0, 0);
+        self.send(1, RESUME_DEADLINE, now)
+    }
+
+    /// No probes any more, whoever decided so.
+    pub(super) fn quarantine(&mut self) {
+        self.quarantined = true;
+    }
+
+    /// When [`tick`](Self::tick) wants to be called.
+    pub(super) fn deadline(&self) -> Instant {
+        match &self.waiting {
+            Some(waiting) => waiting.deadline,
+            None => self.next_ping,
+        }
+    }
+
+    /// Time has passed. `stuck`: bytes wait that the socket does not take.
+    pub(super) fn tick(&mut self, now: Instant, streams: usize, stuck: bool) -> Verdict {
+        if let Some(waiting) = &self.waiting {
+            if now < waiting.deadline {
+                return Verdict::Fine;
+            }
+            let silent = self.heard <= waiting.sent;
+            let probed = waiting.count > 1;
+            self.waiting = None;
+            if !silent || stuck || self.may_be_stalled() {
+                return self.missed_answer(probed, stuck, now);
+            }
+            self.misses += 1;
+            if self.misses >= MISSES {
+                return Verdict::Dead("the tunnel answers no PING");
+            }
+            return self.send(1, self.answer_timeout(), now);
+        }
+        if now < self.next_ping {
+            return Verdict::Fine;
+        }
+        if streams > 0 && self.moved && now >= self.next_probe && !self.quarantined {
+            return self.probe(now);
+        }
+        let interval = if streams > 0 {
+            self.intervals.busy
+        } else {
+            self.intervals.idle
+        };
+        self.next_ping = now + interval;
+        self.send(1, self.answer_timeout(), now)
+    }
+
+    /// Streams came or went: the next PING is not later than the interval that now holds.
+    pub(super) fn streams_changed(&mut self, now: Instant, streams: usize) {
+        if streams > 0 {
+            self.next_ping = self.next_ping.min(now + self.intervals.busy);
+        }
+    }
+
+    /// Bytes come, or ours do not leave, but the answer did not come: some worker is stuck, or the far side is full.
+    fn missed_answer(&mut self, probed: bool, stuck: bool, now: Instant) -> Verdict {
+        self.next_ping = now + self.intervals.busy;
+        if self.quarantined {
+            return Verdict::Fine;
+        }
+        if probed || stuck {
+            self.quarantined = true;
+            return Verdict::Quarantine("the runtime does not serve all streams of the connection");
+        }
+        self.probe(now)
+    }
+
+    fn may_be_stalled(&self) -> bool {
+        self.stalling.0 >= STALLING_BYTES || self.stalling.1 >= STALLING_FRAMES
+    }
+
+    fn answer_timeout(&self) -> Duration {
+        self.intervals.timeout.max(self.smoothed * 8)
+    }
+
+    fn send(&mut self, count: u8, deadline: Duration, now: Instant) -> Verdict {
+        let first = self.next_id;
+        let ids: Vec<u32> = (0..u32::from(count))
+            .map(|i| first.wrapping_add(2 * i))
+            .collect();
+        self.next_id = first.wrapping_add(2 * u32::from(count));
+        self.waiting = Some(Waiting {
+            first,
+            count,
+            answered: 0,
+            sent: now,
+            deadline: now + deadline,
+        });
+        Verdict::Send(ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn health(now: Instant) -> Health {
+        let intervals = Intervals {
+            busy: BUSY,
+            idle: Duration::from_secs(20),
+            timeout: TIMEOUT,
+        };
+        Health::new(intervals, Duration::from_millis(10), now)
+    }
+
+    fn sent(verdict: Verdict) -> Vec<u32> {
+        let Verdict::Send(ids) = verdict else {
+            panic!("{verdict:?}")
+        };
+        ids
+    }
+
+    #[test]
+    fn two_misses_in_silence_are_death() {
+        let start = Instant::now();
+        let mut health = health(start);
+        let now = start + BUSY;
+        assert_eq!(sent(health.tick(now, 1, false)), [1]);
+        let now = now + TIMEOUT;
+        assert_eq!(sent(health.tick(now, 1, false)), [3]);
+        let now = now + TIMEOUT;
+        assert!(matches!(health.tick(now, 1, false), Verdict::Dead(_)));
+    }
+
+    #[test]
+    fn an_answer_is_life() {
+        let start = Instant::now();
+        let mut health = health(start);
+        let mut now = start;
+        for _ in 0..20 {
+            now = health.deadline();
+            let ids = sent(health.tick(now, 0, false));
+            for id in ids {
+                health.heard(now + Duration::from_millis(3));
+                health.answered(id, now + Duration::from_millis(3));
+            }
+        }
+        assert!(
+            now - start > Duration::from_secs(300),
+            "idle PINGs are far apart"
+        );
+        assert!(health.round_trip() < Duration::from_millis(6));
+    }
+
+    #[test]
+    fn four_of_five_is_a_wedge_and_is_not_probed_again() {
+        let start = Instant::now();
+        let mut health = health(start);
+        let ids = sent(health.probe(start));
+        assert_eq!(ids.len(), 5);
+        for id in &ids[1..] {
+            health.heard(start + Duration::from_millis(5));
+            health.answered(*id, start + Duration::from_millis(5));
+        }
+        let now = health.deadline();
+        assert!(matches!(health.tick(now, 3, false), Verdict::Quarantine(_)));
+        assert_eq!(health.probe(now), Verdict::Fine);
+    }
+
+    #[test]
+    fn silence_after_a_large_upload_is_a_stall_and_not_death() {
+        let start = Instant::now();
+        let mut health = health(start);
+        health.sent(STALLING_BYTES);
+        let mut now = start + BUSY;
+        let mut quarantined = false;
+        for _ in 0..20 {
+            match health.tick(now, 1, false) {
+                Verdict::Dead(why) => panic!("declared dead: {why}"),
+                Verdict::Quarantine(_) => quarantined = true,
+                Verdict::Fine | Verdict::Send(_) => {}
+            }
+            now = health.deadline().max(now + Duration::from_millis(1));
+        }
+        assert!(quarantined);
+    }
+
+    #[test]
+    fn after_a_resume_one_missed_second_is_enough() {
+        let start = Instant::now();
+        let mut health = health(start);
+        assert_eq!(sent(health.verify(start)).len(), 1);
+        assert!(matches!(
+            health.tick(start + RESUME_DEADLINE, 0, false),
+            Verdict::Dead(_)
+        ));
+    }
+
+    #[test]
+    fn foreign_and_old_answers_change_nothing() {
+        let start = Instant::now();
+        let mut health = health(start);
+        let ids = sent(health.probe(start));
+        for id in [0, 2, 99, u32::MAX] {
+            health.answered(id, start);
+        }
+        assert!(health.waiting.is_some());
+        for id in ids {
+            health.answered(id, start);
+        }
+        assert!(health.waiting.is_none());
+    }
+}

@@ -1,0 +1,267 @@
+//! One upgrade of one connection: from HTTP to the frames of a port-forward.
+
+use std::io;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap};
+use http::{StatusCode, Uri};
+use thiserror::Error;
+use tokio::time::{Instant, timeout};
+
+use super::{Transport, websocket};
+use crate::http1::{HeadError, MAX_HEAD, Reason, names, parse_head, reason, request};
+use crate::upstream::Upstream;
+
+/// How long the body of a refusal is waited for.
+const BODY_WAIT: Duration = Duration::from_secs(1);
+
+/// Which pod, and what to say to the server.
+pub(crate) struct Request<'a> {
+    pub(crate) server: &'a Uri,
+    pub(crate) namespace: &'a str,
+    pub(crate) pod: &'a str,
+    /// Only [`Transport::Channel`] names its port here.
+    pub(crate) port: u16,
+    /// Authorization and impersonation.
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// A connection that now carries frames.
+pub(crate) struct Upgraded {
+    pub(crate) upstream: Upstream,
+    pub(crate) transport: Transport,
+    /// What came behind the response's head.
+    pub(crate) initial: Vec<u8>,
+    /// From the request to the response: one round trip and the cluster's own work.
+    pub(crate) took: Duration,
+}
+
+/// Why a connection carries no frames.
+#[derive(Debug, Error)]
+pub(crate) enum UpgradeError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error("{status}: {}", reason.message)]
+    Refused { status: StatusCode, reason: Reason },
+    #[error("the answer to the upgrade does not confirm the protocol")]
+    Unconfirmed,
+}
+
+/// Sends the request over `upstream` and reads the response.
+///
+/// Nothing is sent behind the request before the response is there: the API server would lose it.
+///
+/// # Errors
+/// The connection broke, or the server did not switch protocols.
+pub(crate) async fn upgrade(
+    mut upstream: Upstream,
+    transport: Transport,
+    ask: &Request<'_>,
+) -> Result<Upgraded, UpgradeError> {
+    let key = websocket::key();
+    let started = Instant::now();
+    upstream.write_all(&head(transport, ask, &key)).await?;
+    let mut bytes = Vec::new();
+    let head = loop {
+        upstream.read(&mut bytes).await?;
+        if let Some(head) = parse_head(&bytes)? {
+            break head;
+        }
+    };
+    let took = started.elapsed();
+    let initial = bytes.split_off(head.length);
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        let body = body(&mut upstream, &head.headers, initial).await;
+        return Err(UpgradeError::Refused {
+            status: head.status,
+            reason: reason(&body),
+        });
+    }
+    let confirmed = match transport {
+        Transport::Spdy => names(&head.headers, header::UPGRADE, SPDY),
+        Transport::WebSocket | Transport::Channel => {
+            names(
+                &head.headers,
+                header::SEC_WEBSOCKET_PROTOCOL,
+                subprotocol(transport),
+            ) && head
+                .headers
+                .get(header::SEC_WEBSOCKET_ACCEPT)
+                .is_some_and(|accept| accept.as_bytes() == websocket::accept(&key).as_bytes())
+        }
+    };
+    if !confirmed {
+        return Err(UpgradeError::Unconfirmed);
+    }
+    Ok(Upgraded {
+        upstream,
+        transport,
+        initial,
+        took,
+    })
+}
+
+const SPDY: &str = "SPDY/3.1";
+const PROTOCOL_VERSION: &str = "X-Stream-Protocol-Version";
+
+fn subprotocol(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Spdy => "portforward.k8s.io",
+        Transport::WebSocket => "SPDY/3.1+portforward.k8s.io",
+        Transport::Channel => "v4.channel.k8s.io",
+    }
+}
+
+fn head(transport: Transport, ask: &Request<'_>, key: &str) -> Vec<u8> {
+    let host = ask
+        .server
+        .authority()
+        .map(|authority| authority.as_str())
+        .map(|authority| authority.rsplit('@').next().unwrap_or(authority))
+        .unwrap_or_default();
+    let prefix = ask.server.path().trim_end_matches('/');
+    let mut target = format!(
+        "{prefix}/api/v1/namespaces/{}/pods/{}/portforward",
+        ask.namespace, ask.pod
+    );
+    let mut headers: Vec<(&str, &[u8])> = vec![
+        ("Host", host.as_bytes()),
+        (
+            "User-Agent",
+            concat!("kubefwd/", env!("CARGO_PKG_VERSION")).as_bytes(),
+        ),
+        ("Connection", b"Upgrade"),
+    ];
+    for (name, value) in ask.headers {
+        headers.push((name.as_str(), value.as_bytes()));
+    }
+    let protocol = subprotocol(transport).as_bytes();
+    if transport == Transport::Spdy {
+        headers.push(("Upgrade", SPDY.as_bytes()));
+        headers.push((PROTOCOL_VERSION, protocol));
+        headers.push(("Content-Length", b"0"));
+        return request("POST", &target, &headers);
+    }
+    if transport == Transport::Channel {
+        target = format!("{target}?ports={}", ask.port);
+    }
+    headers.push(("Upgrade", b"websocket"));
+    headers.push(("Sec-WebSocket-Version", b"13"));
+    headers.push(("Sec-WebSocket-Key", key.as_bytes()));
+    headers.push(("Sec-WebSocket-Protocol", protocol));
+    request("GET", &target, &headers)
+}
+
+/// The body of a refusal, as far as it comes in time: it only serves the error text.
+async fn body(upstream: &mut Upstream, headers: &HeaderMap, mut body: Vec<u8>) -> Vec<u8> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(MAX_HEAD)
+        .min(MAX_HEAD);
+    let _ = timeout(BODY_WAIT, async {
+        while body.len() < length && upstream.read(&mut body).await.is_ok() {}
+    })
+    .await;
+    body.truncate(length);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    fn ask(headers: &HeaderMap) -> (Uri, &HeaderMap) {
+        (
+            "https://api.example:6443/k8s/clusters/c-1/"
+                .parse()
+                .unwrap(),
+            headers,
+        )
+    }
+
+    async fn answered(
+        transport: Transport,
+        answer: &'static [u8],
+    ) -> (Result<Upgraded, UpgradeError>, String) {
+        let (ours, mut theirs) = duplex(8192);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, "Bearer t".parse().unwrap());
+        let (server, headers) = ask(&headers);
+        let request = Request {
+            server: &server,
+            namespace: "demo",
+            pod: "db-0",
+            port: 5432,
+            headers,
+        };
+        tokio::join!(
+            upgrade(Upstream::plain(Box::new(ours)), transport, &request),
+            async {
+                let mut seen = vec![0; 8192];
+                let length = theirs.read(&mut seen).await.unwrap();
+                theirs.write_all(answer).await.unwrap();
+                seen.truncate(length);
+                String::from_utf8(seen).unwrap()
+            }
+        )
+    }
+
+    #[tokio::test]
+    async fn classic_upgrade_keeps_the_prefix_and_the_first_frames() {
+        let (result, seen) = answered(
+            Transport::Spdy,
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\n\r\nabc",
+        )
+        .await;
+        assert_eq!(result.unwrap().initial, b"abc");
+        assert!(seen.starts_with(
+            "POST /k8s/clusters/c-1/api/v1/namespaces/demo/pods/db-0/portforward HTTP/1.1\r\nHost: api.example:6443\r\n"
+        ));
+        for line in [
+            "authorization: Bearer t",
+            "Upgrade: SPDY/3.1",
+            "X-Stream-Protocol-Version: portforward.k8s.io",
+            "Content-Length: 0",
+        ] {
+            assert!(
+                seen.contains(&format!("\r\n{line}\r\n")),
+                "{line} in {seen}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_websocket_that_does_not_prove_the_key_is_refused() {
+        let (result, seen) = answered(
+            Transport::Channel,
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Protocol: v4.channel.k8s.io\r\nSec-WebSocket-Accept: AAAA\r\n\r\n",
+        )
+        .await;
+        assert!(matches!(result, Err(UpgradeError::Unconfirmed)));
+        assert!(seen.contains("/portforward?ports=5432 HTTP/1.1"));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_keeps_the_servers_words() {
+        let (result, _) = answered(
+            Transport::Spdy,
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 18\r\n\r\npod does not exist",
+        )
+        .await;
+        let Err(UpgradeError::Refused { status, reason }) = result else {
+            panic!("upgraded")
+        };
+        assert_eq!(
+            (status.as_u16(), reason.message.as_str()),
+            (404, "pod does not exist")
+        );
+        assert!(!reason.is_status);
+    }
+}

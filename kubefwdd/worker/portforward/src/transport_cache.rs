@@ -1,0 +1,155 @@
+//! Caches on disk which transport each cluster accepted: a cluster behind a proxy that passes only WebSocket is not
+//! asked for SPDY first each time.
+//!
+//! One small file of the user's, a line for each API server. It only saves round trips, so a file that cannot be read or
+//! written is ignored.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::transport::Transport;
+use parking_lot::Mutex;
+
+/// Lines that are kept; the oldest are dropped first.
+const MAX_LINES: usize = 500;
+/// A larger file is not ours.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The cache file.
+#[derive(Debug)]
+pub struct TransportCache {
+    path: PathBuf,
+    writing: Mutex<()>,
+}
+
+impl TransportCache {
+    /// In this file, created on first use.
+    pub fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            writing: Mutex::new(()),
+        }
+    }
+
+    /// In the user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`. `None` where neither is known.
+    pub fn of_user() -> Option<Self> {
+        let folder = |name| std::env::var_os(name).map(PathBuf::from);
+        let cache = folder("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+        let home = || folder("HOME").filter(|path| path.is_absolute());
+        let cache = cache.or_else(|| Some(home()?.join(".cache")))?;
+        Some(Self::at(cache.join("kubefwd").join("transports")))
+    }
+
+    /// What the API server accepted last; never the oldest protocol, so that the better ones are tried again.
+    pub(crate) fn get(&self, server: &str) -> Option<Transport> {
+        let lines = self.read();
+        let (_, word) = lines.iter().find(|(known, _)| known == server)?;
+        parse(word)
+    }
+
+    /// Stores what an API server accepted.
+    pub(crate) fn set(&self, server: &str, transport: Transport) {
+        let _one_at_a_time = self.writing.lock();
+        let mut lines = self.read();
+        lines.retain(|(known, _)| known != server);
+        if let Some(word) = word(transport) {
+            lines.push((server.to_owned(), word.to_owned()));
+        }
+        let first = lines.len().saturating_sub(MAX_LINES);
+        if let Err(error) = write(&self.path, &lines[first..]) {
+            tracing::debug!(path = %self.path.display(), %error, "cannot cache the transport");
+        }
+    }
+
+    fn read(&self) -> Vec<(String, String)> {
+        let small = fs::metadata(&self.path).is_ok_and(|file| file.len() <= MAX_BYTES);
+        let text = small.then(|| fs::read_to_string(&self.path).ok()).flatten();
+        let text = text.unwrap_or_default();
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        pairs
+            .map(|(server, word)| (server.to_owned(), word.to_owned()))
+            .collect()
+    }
+}
+
+/// Replaces the file as a whole: two workers of a user may write at the same time.
+fn write(path: &Path, lines: &[(String, String)]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder)?;
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = fs::File::create(&temporary)?;
+    for (server, word) in lines {
+        writeln!(file, "{server} {word}")?;
+    }
+    drop(file);
+    fs::rename(&temporary, path).inspect_err(|_| {
+        // The first error is the one that says why.
+        let _left = fs::remove_file(&temporary);
+    })
+}
+
+fn word(transport: Transport) -> Option<&'static str> {
+    match transport {
+        Transport::Spdy => Some("spdy"),
+        Transport::WebSocket => Some("websocket"),
+        Transport::Channel => None,
+    }
+}
+
+fn parse(text: &str) -> Option<Transport> {
+    match text {
+        "spdy" => Some(Transport::Spdy),
+        "websocket" => Some(Transport::WebSocket),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> (tempfile::TempDir, TransportCache) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = TransportCache::at(folder.path().join("deep").join("transports"));
+        (folder, cache)
+    }
+
+    #[test]
+    fn each_server_has_its_own_and_the_last_counts() {
+        let (_folder, cache) = cache();
+        assert_eq!(cache.get("https://a"), None);
+        cache.set("https://a", Transport::Spdy);
+        cache.set("https://b", Transport::WebSocket);
+        cache.set("https://a", Transport::WebSocket);
+        cache.set("https://b", Transport::Spdy);
+        assert_eq!(cache.get("https://a"), Some(Transport::WebSocket));
+        assert_eq!(cache.get("https://b"), Some(Transport::Spdy));
+        cache.set("https://a", Transport::Channel);
+        assert_eq!(cache.get("https://a"), None, "better ones are tried again");
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_written_is_not_known() {
+        let (folder, cache) = cache();
+        fs::create_dir_all(folder.path().join("deep")).unwrap();
+        fs::write(&cache.path, "https://a nonsense\nrubbish\n\u{0}\n").unwrap();
+        assert_eq!(cache.get("https://a"), None);
+        let nowhere = TransportCache::at(PathBuf::from("/proc/nowhere/transports"));
+        nowhere.set("https://a", Transport::Spdy);
+        assert_eq!(nowhere.get("https://a"), None);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let (_folder, cache) = cache();
+        let many: Vec<_> = (0..MAX_LINES)
+            .map(|n| (format!("https://{n}"), "spdy".to_owned()))
+            .collect();
+        write(&cache.path, &many).unwrap();
+        cache.set("https://new", Transport::WebSocket);
+        assert_eq!(cache.get("https://0"), None);
+        assert_eq!(cache.get("https://1"), Some(Transport::Spdy));
+        assert_eq!(cache.get("https://new"), Some(Transport::WebSocket));
+    }
+}

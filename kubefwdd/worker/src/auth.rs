@@ -1,0 +1,212 @@
+//! Everything by which the user's programs would reach a cluster, done as they do it: the kubeconfig, inline tokens,
+//! files that are rotated, client certificates and credential plugins.
+//!
+//! [`ContextCredentials`] is the [`CredentialSource`] of one kubeconfig context. Whoever needs a credentials waits for the same refresh; a
+//! credential that is about to run out is renewed while it is still in use; one that the API server refused is fetched
+//! anew once. Failed attempts are spaced out, because a plugin may open a browser each time.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use jiff::SignedDuration;
+use kubefwd_proto::{Failure, Reason};
+use parking_lot::{Mutex, MutexGuard};
+
+use deadline::{Deadline, Moment};
+use kubefwd_portforward::api_server::{CredentialSource, Credentials};
+use renewal::{Held, Sources};
+
+mod certificate;
+mod deadline;
+pub(crate) mod exec;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod headers;
+pub mod kubeconfig;
+mod material;
+mod renewal;
+pub(crate) mod suggest;
+pub(crate) mod tls;
+
+/// When a credential is refused that was fetched because the one before was refused, and so soon after that, fetching
+/// again would not help.
+const FRESH: SignedDuration = SignedDuration::from_secs(10);
+/// The pause after a failed attempt; it doubles with each.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
+
+type Flight = Shared<BoxFuture<'static, Result<Credentials, Failure>>>;
+
+/// The credentials of one kubeconfig context.
+#[derive(Clone)]
+pub struct ContextCredentials {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sources: Sources,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Arc<Held>>,
+    /// The fetch that is under way, for everybody to wait for.
+    flight: Option<Flight>,
+    trouble: Option<Trouble>,
+}
+
+/// The last attempt failed.
+struct Trouble {
+    failure: Failure,
+    until: Deadline,
+    pause: SignedDuration,
+}
+
+impl ContextCredentials {
+    /// Takes what the context says; nothing is read or run before the first credentials.
+    ///
+    /// # Errors
+    /// The kubeconfig asks for what is contradictory or not supported.
+    pub fn new(
+        context: &kubeconfig::Context,
+        environment: &kubeconfig::Environment,
+    ) -> Result<Self, Failure> {
+        let inner = Inner {
+            sources: Sources::new(context, environment)?,
+            state: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Forgets that the last attempts failed: the user asks, so the user may have logged in again.
+    pub fn try_again(&self) {
+        self.inner.lock().trouble = None;
+    }
+
+    /// Makes what is held look older, for tests of what depends on its age.
+    #[cfg(test)]
+    pub(crate) fn make_older(&self, by: SignedDuration) {
+        let mut state = self.inner.lock();
+        let held = state.held.take().and_then(Arc::into_inner);
+        state.held = held.map(|held| Arc::new(held.fetched_earlier(by)));
+    }
+
+    /// A credentials that can be given at once, or the fetch to wait for.
+    fn next(&self, rejected: Option<u64>) -> Result<Credentials, Wait> {
+        let now = Moment::now();
+        let mut state = self.inner.lock();
+        let held = state.held.clone();
+        let is_refused = held
+            .as_ref()
+            .is_some_and(|held| rejected == Some(held.credentials.generation));
+        if let Some(held) = held
+            .as_ref()
+            .filter(|held| !is_refused && !held.is_over(now))
+        {
+            if held.is_due(now) && state.flight.is_none() && !state.pausing(now) {
+                drop(self.launch(&mut state, false));
+            }
+            return Ok(held.credentials.clone());
+        }
+        if let Some(flight) = &state.flight {
+            return Err(Wait::For(flight.clone()));
+        }
+        let trouble = state.trouble.as_ref();
+        if let Some(trouble) = trouble.filter(|trouble| !trouble.until.has_passed(now)) {
+            return Err(Wait::Failed(trouble.failure.clone()));
+        }
+        if let Some(held) = held
+            .filter(|held| is_refused && held.after_refusal && !held.fresh_until.has_passed(now))
+        {
+            return Err(Wait::Failed(self.inner.sources.refused(&held)));
+        }
+        Err(Wait::For(self.launch(&mut state, is_refused)))
+    }
+
+    /// Starts a fetch that goes on whether or not somebody still waits for it.
+    fn launch(&self, state: &mut State, refused: bool) -> Flight {
+        let inner = self.inner.clone();
+        let held = state.held.clone();
+        let task = tokio::spawn(async move {
+            let fetched = inner.sources.fetch(held.as_deref(), refused).await;
+            inner.lock().land(fetched)
+        });
+        let flight = task
+            .map(|joined| {
+                joined.unwrap_or_else(|error| {
+                    let text = format!("fetching credentials was interrupted: {error}");
+                    Err(Failure::new(Reason::Internal, text))
+                })
+            })
+            .boxed()
+            .shared();
+        state.flight = Some(flight.clone());
+        flight
+    }
+}
+
+enum Wait {
+    For(Flight),
+    Failed(Failure),
+}
+
+impl CredentialSource for ContextCredentials {
+    fn credentials(&self, rejected: Option<u64>) -> BoxFuture<'_, Result<Credentials, Failure>> {
+        let next = self.next(rejected);
+        async move {
+            match next {
+                Ok(credentials) => Ok(credentials),
+                Err(Wait::Failed(failure)) => Err(failure),
+                Err(Wait::For(flight)) => flight.await,
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in a critical section leaves the state half changed.
+        self.state.lock()
+    }
+}
+
+impl State {
+    fn pausing(&self, now: Moment) -> bool {
+        self.trouble
+            .as_ref()
+            .is_some_and(|trouble| !trouble.until.has_passed(now))
+    }
+
+    fn land(&mut self, fetched: Result<Held, Failure>) -> Result<Credentials, Failure> {
+        self.flight = None;
+        match fetched {
+            Ok(held) => {
+                let credentials = held.credentials.clone();
+                self.held = Some(Arc::new(held));
+                self.trouble = None;
+                Ok(credentials)
+            }
+            Err(failure) => {
+                let pause = match &self.trouble {
+                    Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
+                    None => FIRST_PAUSE,
+                };
+                tracing::warn!(%failure, ?pause, "no credentials");
+                self.trouble = Some(Trouble {
+                    failure: failure.clone(),
+                    until: Deadline::after(pause, Moment::now()),
+                    pause,
+                });
+                Err(failure)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,344 @@
+//! How a credential is put together from its sources, and when it has to be put together again.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use jiff::{SignedDuration, Timestamp};
+use kube::config::AuthInfo;
+use kubefwd_proto::{Failure, Reason};
+
+use super::FRESH;
+use super::certificate::Identity;
+use super::deadline::{Deadline, Moment};
+use super::exec::Plugin;
+use super::exec::credential::Credential;
+use super::kubeconfig::{Context, Environment};
+use super::material::{Loaded, Material};
+use super::{headers, tls};
+use kubefwd_portforward::api_server::Credentials;
+
+/// Files are read again this often.
+const REREAD: SignedDuration = SignedDuration::from_secs(60);
+/// A credential is renewed this long before it runs out, or at 80 % of its life, whichever is earlier.
+const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// Where the credentials of one context come from.
+pub(super) struct Sources {
+    context: String,
+    user: String,
+    plain_http: bool,
+    insecure: bool,
+    material: Material,
+    fixed: HeaderMap,
+    plugin: Option<Plugin>,
+}
+
+/// A credentials with all that went into it.
+pub(super) struct Held {
+    pub(super) credentials: Credentials,
+    /// Until then, a refusal is one of what was only just fetched.
+    pub(super) fresh_until: Deadline,
+    /// The one before was refused.
+    pub(super) after_refusal: bool,
+    loaded: Loaded,
+    ran: Option<Ran>,
+    renew_at: Option<Deadline>,
+    expires: Option<Deadline>,
+}
+
+/// What a plugin handed out, and when it should be asked again.
+#[derive(Clone)]
+struct Ran {
+    credential: Credential,
+    renew_at: Option<Deadline>,
+}
+
+impl Held {
+    #[cfg(test)]
+    pub(super) fn fetched_earlier(mut self, by: SignedDuration) -> Self {
+        self.fresh_until = self.fresh_until.brought_forward(by);
+        self
+    }
+
+    /// Whether it should be renewed while it still works.
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.renew_at.is_some_and(|at| at.has_passed(now))
+    }
+
+    /// Whether it works no more.
+    pub(super) fn is_over(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|at| at.has_passed(now))
+    }
+}
+
+impl Sources {
+    pub(super) fn new(context: &Context, environment: &Environment) -> Result<Self, Failure> {
+        let user = &context.user;
+        let material = Material::new(&context.cluster, user)?;
+        let fixed = headers::fixed(user, material.has_token())?;
+        // As in client-go, a plugin is asked only where no other header would be sent.
+        let has_header = material.has_token() || fixed.contains_key(AUTHORIZATION);
+        let plugin = match &user.exec {
+            Some(config) if !has_header => Some(Plugin::new(
+                &context.user_name,
+                config,
+                &context.cluster,
+                environment,
+            )?),
+            _ => None,
+        };
+        if !has_header && plugin.is_none() {
+            refuse_auth_provider(user, &context.user_name)?;
+        }
+        let server = context.cluster.server.as_deref().unwrap_or_default();
+        Ok(Self {
+            context: context.name.clone(),
+            user: context.user_name.clone(),
+            plain_http: server.starts_with("http://"),
+            insecure: context.cluster.insecure_skip_tls_verify.unwrap_or_default(),
+            material,
+            fixed,
+            plugin,
+        })
+    }
+
+    /// Puts a credentials together; `refused` when the API server has just refused the one held.
+    pub(super) async fn fetch(&self, held: Option<&Held>, refused: bool) -> Result<Held, Failure> {
+        let loaded = match self.load().await {
+            Ok(loaded) => loaded,
+            // A file that is being replaced at this moment is no reason to stop.
+            Err(failure) => match held.filter(|held| !refused && !held.is_over(Moment::now())) {
+                Some(held) => {
+                    tracing::warn!(%failure, "keeping what was read before");
+                    held.loaded.clone()
+                }
+                None => return Err(failure),
+            },
+        };
+        let now = Moment::now();
+        let ran = match &self.plugin {
+            Some(plugin) => Some(self.ask(plugin, held, refused, now).await?),
+            None => None,
+        };
+        let is_same = |held: &&Held| {
+            let before = held.ran.as_ref().map(|ran| &ran.credential);
+            held.loaded == loaded && before == ran.as_ref().map(|ran| &ran.credential)
+        };
+        let same = held.filter(is_same);
+        match same {
+            Some(held) if refused => return Err(self.refused(held)),
+            _ => {}
+        }
+        let identity = self.identity(&loaded, ran.as_ref())?;
+        let certificate_ends = identity.as_ref().and_then(|identity| identity.not_after);
+        let ends = [
+            ran.as_ref().and_then(|ran| ran.credential.expires),
+            certificate_ends,
+        ];
+        let expires = earliest(ends.map(|end| end.map(|end| Deadline::at(end, now))));
+        let renew_at = earliest([
+            self.material
+                .has_files()
+                .then(|| Deadline::after(REREAD, now)),
+            ran.as_ref().and_then(|ran| ran.renew_at),
+        ]);
+        let credentials = match same {
+            Some(held) => held.credentials.clone(),
+            None => Credentials {
+                generation: held.map_or(1, |held| held.credentials.generation + 1),
+                headers: self.headers(&loaded, ran.as_ref())?,
+                tls: self.tls(held, &loaded, ran.as_ref(), identity)?,
+            },
+        };
+        Ok(Held {
+            credentials,
+            // An unchanged credential is as old as it was.
+            fresh_until: same.map_or_else(|| Deadline::after(FRESH, now), |held| held.fresh_until),
+            after_refusal: same.map_or(refused, |held| held.after_refusal),
+            loaded,
+            ran,
+            renew_at,
+            expires,
+        })
+    }
+
+    /// What to say when the API server refuses what there is.
+    pub(super) fn refused(&self, held: &Held) -> Failure {
+        let (context, user) = (&self.context, &self.user);
+        let kind = match (&held.ran, &held.loaded.token, &held.loaded.certificate) {
+            (Some(_), ..) => "what the credential plugin printed",
+            (None, Some(_), _) => "the token",
+            (None, None, Some(_)) => "the client certificate",
+            _ if self.fixed.contains_key(AUTHORIZATION) => "the password",
+            _ => {
+                return Failure::new(
+                    Reason::CredentialsNeeded,
+                    format!("the cluster of context {context:?} wants credentials and the kubeconfig has none (401)"),
+                )
+                .hint("add a user to the context, for example by fetching the kubeconfig again");
+            }
+        };
+        Failure::new(
+            Reason::CredentialsNeeded,
+            format!("the cluster of context {context:?} refused {kind} of user {user:?} (401)"),
+        )
+        .hint("log in again; it may have expired or been revoked")
+    }
+
+    async fn load(&self) -> Result<Loaded, Failure> {
+        if !self.material.has_files() {
+            return self.material.read();
+        }
+        let material = self.material.clone();
+        tokio::task::spawn_blocking(move || material.read())
+            .await
+            .unwrap_or_else(|error| {
+                let text = format!("reading credential files was interrupted: {error}");
+                Err(Failure::new(Reason::Internal, text))
+            })
+    }
+
+    async fn ask(
+        &self,
+        plugin: &Plugin,
+        held: Option<&Held>,
+        refused: bool,
+        now: Moment,
+    ) -> Result<Ran, Failure> {
+        let before = held.and_then(|held| held.ran.as_ref()).filter(|_| !refused);
+        if let Some(ran) = before.filter(|ran| ran.renew_at.is_none_or(|at| !at.has_passed(now))) {
+            return Ok(ran.clone());
+        }
+        let mut credential = plugin.run().await?;
+        if credential.expires.is_none() {
+            let certificate = credential.certificate.as_ref();
+            let identity = certificate.and_then(|(pem, key)| Identity::from_pem(pem, key).ok());
+            credential.expires = identity.and_then(|identity| identity.not_after);
+        }
+        let now = Moment::now();
+        if let Some(expires) = credential.expires.filter(|expires| *expires <= now.wall) {
+            return Err(Failure::new(
+                Reason::CredentialsNeeded,
+                format!("the credential plugin of user {:?} printed a credential that expired at {expires}", self.user),
+            )
+            .hint("log in again, and see that this machine's clock is right"));
+        }
+        let renew_at = credential.expires.map(|expires| renewal(now.wall, expires));
+        let renew_at = renew_at.map(|at| Deadline::at(at, now));
+        Ok(Ran {
+            credential,
+            renew_at,
+        })
+    }
+
+    fn identity(&self, loaded: &Loaded, ran: Option<&Ran>) -> Result<Option<Identity>, Failure> {
+        let of_plugin = ran.and_then(|ran| ran.credential.certificate.as_ref());
+        let Some((certificate, key)) = of_plugin.or(loaded.certificate.as_ref()) else {
+            return Ok(None);
+        };
+        let user = &self.user;
+        let identity = Identity::from_pem(certificate, key).map_err(|error| {
+            Failure::new(
+                Reason::CredentialsNeeded,
+                format!("the client certificate or key of user {user:?} cannot be used: {error}"),
+            )
+            .hint("fetch the kubeconfig again")
+        })?;
+        match identity.not_after {
+            Some(end) if end <= Timestamp::now() => Err(Failure::new(
+                Reason::CredentialsNeeded,
+                format!("the client certificate of user {user:?} expired at {end}"),
+            )
+            .hint("renew it, for example by fetching the kubeconfig again")),
+            _ => Ok(Some(identity)),
+        }
+    }
+
+    fn headers(&self, loaded: &Loaded, ran: Option<&Ran>) -> Result<HeaderMap, Failure> {
+        let mut headers = self.fixed.clone();
+        let of_plugin = ran.and_then(|ran| ran.credential.token.as_deref());
+        if let Some(token) = of_plugin.or(loaded.token.as_deref()) {
+            headers.insert(AUTHORIZATION, headers::bearer(token)?);
+        }
+        Ok(headers)
+    }
+
+    /// Keeps the TLS side of the credentials before, with its sessions, unless the trust roots or the certificate changed.
+    fn tls(
+        &self,
+        held: Option<&Held>,
+        loaded: &Loaded,
+        ran: Option<&Ran>,
+        identity: Option<Identity>,
+    ) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
+        if self.plain_http {
+            return Ok(None);
+        }
+        let certificate =
+            |ran: Option<&Ran>| ran.and_then(|ran| ran.credential.certificate.clone());
+        let is_same = |held: &&Held| {
+            held.loaded.authority == loaded.authority
+                && held.loaded.certificate == loaded.certificate
+                && certificate(held.ran.as_ref()) == certificate(ran)
+        };
+        if let Some(held) = held.filter(is_same) {
+            return Ok(held.credentials.tls.clone());
+        }
+        tls::client_config(loaded.authority.as_deref(), self.insecure, identity).map(Some)
+    }
+}
+
+fn refuse_auth_provider(user: &AuthInfo, name: &str) -> Result<(), Failure> {
+    let Some(provider) = &user.auth_provider else {
+        return Ok(());
+    };
+    let instead = match provider.name.as_str() {
+        "gcp" => {
+            "install gke-gcloud-auth-plugin and run `gcloud container clusters get-credentials`"
+        }
+        "azure" => "install kubelogin and run `kubelogin convert-kubeconfig`",
+        "oidc" => "install kubelogin (kubectl oidc-login) and set it up as an exec plugin",
+        _ => "use the exec plugin that its maker offers",
+    };
+    let provider = &provider.name;
+    Err(Failure::new(
+        Reason::Unsupported,
+        format!("user {name:?} logs in with auth-provider {provider:?}, which Kubernetes removed in 1.26"),
+    )
+    .hint(instead))
+}
+
+fn renewal(now: Timestamp, expires: Timestamp) -> Timestamp {
+    let life = expires.duration_since(now);
+    let early = now + life * 4 / 5;
+    let margin = expires - MARGIN;
+    // What lives hardly longer than the margin would otherwise be renewed all the time.
+    if life > MARGIN * 2 {
+        early.min(margin)
+    } else {
+        early
+    }
+}
+
+fn earliest<const N: usize>(times: [Option<Deadline>; N]) -> Option<Deadline> {
+    times.into_iter().flatten().reduce(Deadline::earlier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_comes_before_the_end() {
+        let now = Timestamp::UNIX_EPOCH;
+        let at = |seconds| {
+            let renewal = renewal(now, now + SignedDuration::from_secs(seconds));
+            renewal.duration_since(now).as_secs()
+        };
+        assert_eq!(at(3600), 2880);
+        assert_eq!(at(200), 140);
+        assert_eq!(at(60), 48);
+        assert_eq!(at(10), 8);
+    }
+}

@@ -1,0 +1,354 @@
+//! The task that owns the worker's state: takes frames from the daemon one by one and makes what runs match what is wanted.
+//!
+//! It never waits for the daemon to read: frames of its own wait in a list until the queue to the daemon has room, so that
+//! two ends that both write cannot block each other.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kubefwd_proto::channel::{ChannelError, Receiver};
+use kubefwd_proto::common::v1::Balance;
+use kubefwd_proto::worker::PROTOCOL;
+use kubefwd_proto::worker::v1::from_worker::Frame;
+use kubefwd_proto::worker::v1::to_worker::Frame as Order;
+use kubefwd_proto::worker::v1::{
+    Environment, Grant, Held, Hello, Reconnect, ReconnectedReport, Resync, ServiceRef, ToWorker,
+    Tuning, Welcome,
+};
+use kubefwd_proto::{environment, time};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::{self, Acceptor};
+use crate::admission::{self, Admission};
+use crate::capture;
+use crate::cluster::Clusters;
+use crate::data_plane::DataPlane;
+use crate::forward::Forward;
+use crate::forward::traffic::{self, Moving};
+use crate::outbox::{Closed, Outbox};
+use contexts::{Contexts, Event};
+use kubefwd_capture::recorder::Recorder;
+use kubefwd_portforward::{Settings, TransportCache};
+use queries::Queries;
+
+mod contexts;
+mod host;
+mod network;
+mod queries;
+
+/// Events of the worker's own tasks that wait for the loop.
+const EVENTS: usize = 64;
+/// How long connections may go on after the daemon asked the worker to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long it may take to have told the daemon what it does not know yet.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why the worker ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The daemon broke the protocol, or is another version.
+    #[error("the channel to kubefwdd failed")]
+    Channel(#[from] ChannelError),
+    /// The two programs do not belong together.
+    #[error(
+        "kubefwdd speaks protocol {daemon} and this worker {PROTOCOL}: install both from the same release"
+    )]
+    Protocol {
+        /// What the daemon speaks.
+        daemon: u32,
+    },
+    /// The operating system does not deliver signals.
+    #[error("cannot wait for signals")]
+    Signal(#[source] io::Error),
+    /// The operating system gave no thread or descriptor.
+    #[error("cannot start accepting connections")]
+    Accept(#[source] io::Error),
+}
+
+/// How the loop goes on.
+enum Next {
+    Go,
+    Stop,
+}
+
+struct EventLoop {
+    outbox: Outbox,
+    /// Frames that wait for room in the outbox.
+    waiting: VecDeque<Frame>,
+    acceptor: Acceptor<Arc<Forward>>,
+    admission: Arc<Admission>,
+    listeners: HashMap<u64, Listener>,
+    /// Records requests; `None` until the daemon has said how.
+    capture: Option<Arc<Recorder>>,
+    moving: Arc<Moving>,
+    contexts: Contexts,
+    queries: Queries,
+    tasks: TaskTracker,
+}
+
+/// A listener that is accepted from.
+struct Listener {
+    service: ServiceRef,
+    forward: Arc<Forward>,
+}
+
+/// Runs until the daemon or a signal asks the worker to end, or the daemon is gone.
+///
+/// # Errors
+/// When the daemon and the worker do not understand each other.
+pub(crate) async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), RunError> {
+    let hello = Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+    };
+    let terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
+    let (acceptor, accepted) = accept::start().map_err(RunError::Accept)?;
+    let (sender, mut events) = mpsc::channel(EVENTS);
+    let clusters = Arc::new(Clusters::new(environment::of_this_process()));
+    let tasks = TaskTracker::new();
+    let moving = Arc::new(Moving::default());
+    let admission = Arc::new(Admission::default());
+    let data_plane = DataPlane::start().map_err(RunError::Accept)?;
+    data_plane.spawn(traffic::serve(
+        accepted,
+        tasks.clone(),
+        admission.clone(),
+        moving.clone(),
+        outbox.clone(),
+    ));
+    tokio::spawn(traffic::tell(moving.clone(), outbox.clone()));
+    tokio::spawn(admission::tell(admission.clone(), outbox.clone()));
+    tokio::spawn(host::watch(sender.clone()));
+    let mut worker = EventLoop {
+        waiting: VecDeque::from([Frame::Hello(hello)]),
+        acceptor,
+        admission,
+        listeners: HashMap::new(),
+        capture: None,
+        moving,
+        contexts: Contexts::new(clusters.clone(), outbox.clone(), sender),
+        queries: Queries::new(clusters, outbox.clone(), tasks.clone()),
+        tasks,
+        outbox,
+    };
+    let ended = worker.run(&mut orders, &mut events, terminate).await;
+    worker.end().await;
+    ended
+}
+
+impl EventLoop {
+    async fn run(
+        &mut self,
+        orders: &mut Receiver<ToWorker>,
+        events: &mut mpsc::Receiver<Event>,
+        mut terminate: Signal,
+    ) -> Result<(), RunError> {
+        let outbox = self.outbox.clone();
+        loop {
+            tokio::select! {
+                order = orders.receive() => {
+                    let Some((order, descriptor)) = or_gone(order)? else {
+                        return Ok(());
+                    };
+                    let Some(order) = order.frame else {
+                        tracing::debug!("a frame of a kind that this version does not know");
+                        continue;
+                    };
+                    match self.obey(order, descriptor)? {
+                        Next::Go => {}
+                        Next::Stop => return Ok(()),
+                    }
+                }
+                _ = terminate.recv() => return Ok(()),
+                Some(event) = events.recv() => {
+                    let frames = self.contexts.take(event);
+                    self.waiting.extend(frames);
+                }
+                room = outbox.reserve(), if !self.waiting.is_empty() => {
+                    let Ok(room) = room else {
+                        return Ok(());
+                    };
+                    if let Some(frame) = self.waiting.pop_front() {
+                        room.send(frame);
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<Next, RunError> {
+        match order {
+            Order::Welcome(welcome) => self.welcome(welcome)?,
+            Order::Desired(desired) => {
+                let frames = self.contexts.want(desired);
+                self.waiting.extend(frames);
+            }
+            Order::Grant(grant) => self.grant(grant, descriptor),
+            Order::Revoke(revoke) => {
+                self.acceptor.remove(revoke.listener);
+                if let Some(Listener { service, forward }) = self.listeners.remove(&revoke.listener)
+                {
+                    drop(forward);
+                    self.contexts.release(&service);
+                }
+            }
+            Order::Query(query) => self.waiting.extend(self.queries.ask(query)),
+            Order::CancelQuery(cancel) => self.queries.cancel(cancel.id),
+            Order::Reconnect(reconnect) => self.reconnect(reconnect),
+            Order::Probe(_) => self.contexts.probe(),
+            Order::Resync(resync) => self.resync(&resync),
+            Order::Environment(Environment { variables }) => {
+                self.contexts.environment(environment::filter(variables));
+            }
+            Order::Access(access) => self.admission.set(access.limited, access.group),
+            Order::Shutdown(_) => return Ok(Next::Stop),
+        }
+        Ok(Next::Go)
+    }
+
+    fn welcome(&mut self, welcome: Welcome) -> Result<(), RunError> {
+        if welcome.protocol != PROTOCOL {
+            return Err(RunError::Protocol {
+                daemon: welcome.protocol,
+            });
+        }
+        let tuning = welcome.tuning.unwrap_or_default();
+        self.contexts.set_tuning(settings(&tuning));
+        self.contexts.set_capture(!tuning.no_http_capture);
+        let recorder = Recorder::new(tuning.keep_http_queries);
+        tokio::spawn(capture::report(recorder.clone(), self.outbox.clone()));
+        self.capture = Some(recorder);
+        Ok(())
+    }
+
+    fn grant(&mut self, grant: Grant, descriptor: Option<OwnedFd>) {
+        let listener = grant.listener;
+        let held = self.hold(grant, descriptor);
+        let error = held.err().unwrap_or_default();
+        if !error.is_empty() {
+            tracing::warn!(listener, error, "a listener cannot be used");
+        }
+        self.waiting
+            .push_back(Frame::Held(Held { listener, error }));
+        let forward = self
+            .listeners
+            .get(&listener)
+            .map(|listener| &listener.forward);
+        if let Some(report) = forward.and_then(|forward| forward.report()) {
+            self.waiting.push_back(Frame::Forward(report));
+        }
+    }
+
+    fn hold(&mut self, grant: Grant, descriptor: Option<OwnedFd>) -> Result<(), String> {
+        let descriptor = descriptor.ok_or("no listening socket came with the grant")?;
+        let service = grant.service.ok_or("the grant names no service")?;
+        let port = u16::try_from(grant.service_port).map_err(|_| "the port is out of range")?;
+        let route = self.contexts.route(&service);
+        let pod = Some(grant.pod.as_str()).filter(|pod| !pod.is_empty());
+        let forward = Forward::new(grant.listener, route, port, pod, self.capture.clone());
+        self.acceptor
+            .add(grant.listener, descriptor, forward.clone())
+            .map_err(|error| format!("cannot accept from the listening socket: {error}"))?;
+        self.listeners
+            .insert(grant.listener, Listener { service, forward });
+        Ok(())
+    }
+
+    fn reconnect(&self, reconnect: Reconnect) {
+        for service in reconnect.services {
+            self.contexts.refresh_credentials(&service.context);
+            let route = self.contexts.existing_route(&service);
+            let outbox = self.outbox.clone();
+            self.tasks.spawn(async move {
+                let began = Instant::now();
+                let result = match &route {
+                    Some(route) => route
+                        .reconnect()
+                        .await
+                        .map_err(|failure| failure.to_string()),
+                    None => Err("nothing is forwarded for this service".to_owned()),
+                };
+                let report = ReconnectedReport {
+                    id: reconnect.id,
+                    service: Some(service),
+                    automatic: false,
+                    resync: reconnect.resync,
+                    attempts: 1,
+                    duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    error: result.err().unwrap_or_default(),
+                    time: Some(time::now()),
+                };
+                let _: Result<(), Closed> = outbox.send(Frame::Reconnected(report)).await;
+            });
+        }
+    }
+
+    fn resync(&mut self, resync: &Resync) {
+        for service in &resync.services {
+            self.contexts.resync(&service.context, &service.namespace);
+        }
+    }
+
+    /// Ends: no new connections, some time for those that are open, and the daemon hears what went through them.
+    async fn end(self) {
+        let Self {
+            outbox,
+            acceptor,
+            listeners,
+            capture,
+            moving,
+            contexts,
+            queries,
+            tasks,
+            ..
+        } = self;
+        drop((acceptor, contexts, queries, listeners));
+        tasks.close();
+        if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+            tracing::info!(connections = tasks.len(), "connections are cut");
+        }
+        let last = async {
+            moving.tell_now(&outbox).await?;
+            match capture {
+                Some(recorder) => capture::report_now(&recorder, &outbox).await,
+                None => Ok(()),
+            }
+        };
+        // A daemon that is gone, or does not read any more, needs to hear nothing.
+        let _told = tokio::time::timeout(FAREWELL, last).await;
+    }
+}
+
+/// A daemon that died before it read everything resets the channel: that is an end like any other.
+fn or_gone<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T>, ChannelError> {
+    match received {
+        Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        received => received,
+    }
+}
+
+fn settings(tuning: &Tuning) -> Settings {
+    let mut settings = Settings {
+        transport_cache: TransportCache::of_user().map(Arc::new),
+        ..Settings::default()
+    };
+    if tuning.no_backend_wait_ms > 0 {
+        settings.no_backend_wait = Duration::from_millis(tuning.no_backend_wait_ms.into());
+    }
+    if tuning.half_close_grace_ms > 0 {
+        settings.half_close_grace = Duration::from_millis(tuning.half_close_grace_ms.into());
+    }
+    settings
+}
+
+/// A balance that a newer daemon may send is the default one.
+fn balance(number: i32) -> Balance {
+    Balance::try_from(number).unwrap_or_default()
+}

@@ -1,0 +1,567 @@
+//! The kubeconfig contexts in use: for each its cluster, its tunnels and the watches of its namespaces.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kubefwd_proto::common::v1::Balance;
+use kubefwd_proto::worker::v1::from_worker::Frame;
+use kubefwd_proto::worker::v1::{
+    Desired, DesiredContext, DesiredNamespace, ReconnectedReport, ServiceRef,
+};
+use kubefwd_proto::{Failure, time};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::balance;
+use crate::auth::kubeconfig::Environment;
+use crate::cluster::{Cluster, Clusters};
+use crate::forward::route::{Route, Routes, Slot, Treatment};
+use crate::outbox::Outbox;
+use crate::watch::backoff::Backoff;
+use crate::watch::{self, Namespace, Spec, namespace};
+use kubefwd_portforward::{Reopened, Settings, Tunnels};
+
+/// How often a kubeconfig is read again while its cluster does not answer, or it cannot be used.
+const READ_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Tunnels opened anew that nobody has told of yet.
+const REOPENED: usize = 64;
+
+/// What the worker's own tasks tell its loop.
+pub(super) enum Event {
+    /// A context's cluster is known, or is another one than before.
+    Opened { id: u64, cluster: Arc<Cluster> },
+    /// A context cannot be used.
+    Failed { id: u64, failure: Failure },
+    /// The machine woke up or its network changed.
+    MachineChanged,
+    /// A tunnel of a context was opened anew without being asked.
+    Reopened { id: u64, reopened: Reopened },
+}
+
+/// All contexts, and the routes that listeners use.
+pub(super) struct Contexts {
+    clusters: Arc<Clusters>,
+    outbox: Outbox,
+    events: mpsc::Sender<Event>,
+    settings: Settings,
+    /// Whether requests are looked for where nothing else is said of a service.
+    capture: bool,
+    contexts: BTreeMap<String, Context>,
+    slots: HashMap<String, Arc<Slot>>,
+    routes: HashMap<(String, String), Arc<Routes>>,
+    next_id: u64,
+}
+
+struct Context {
+    /// Tells the events of this one from those of an earlier one with the same name.
+    id: u64,
+    kubeconfig: Vec<String>,
+    state: State,
+    namespaces: BTreeMap<String, Watched>,
+    /// Tries failing requests at once.
+    retry: Arc<Notify>,
+    /// Reads the kubeconfig again at once.
+    reread: Arc<Notify>,
+    /// Reads it again before long: requests fail.
+    suspect: Arc<Notify>,
+    _opener: AbortOnDropHandle<()>,
+}
+
+enum State {
+    Opening,
+    Failed(Failure),
+    Open(Arc<Cluster>),
+}
+
+struct Watched {
+    spec: Spec,
+    balance: Balance,
+    /// Of services that have one of their own.
+    balances: BTreeMap<String, Balance>,
+    /// Whether requests are looked for, of services of which that was said.
+    capture: HashMap<String, bool>,
+    /// None while there is no cluster.
+    watch: Option<AbortOnDropHandle<()>>,
+}
+
+impl Contexts {
+    pub(super) fn new(
+        clusters: Arc<Clusters>,
+        outbox: Outbox,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self {
+            clusters,
+            outbox,
+            events,
+            settings: Settings::default(),
+            capture: false,
+            contexts: BTreeMap::new(),
+            slots: HashMap::new(),
+            routes: HashMap::new(),
+            next_id: 0,
+        }
+    }
+
+    /// For tunnels that are made from now on.
+    pub(super) fn set_tuning(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Whether requests are looked for where nothing else is said of a service; comes before anything is wanted.
+    pub(super) fn set_capture(&mut self, capture: bool) {
+        self.capture = capture;
+    }
+
+    /// Makes what runs match what is wanted; returns what the daemon should know at once.
+    pub(super) fn want(&mut self, desired: Desired) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let mut wanted: BTreeMap<String, DesiredContext> = BTreeMap::new();
+        for context in desired.contexts {
+            wanted.insert(context.name.clone(), context);
+        }
+        let is_wanted = |name: &String, context: &mut Context| {
+            wanted
+                .get(name)
+                .is_some_and(|w| w.kubeconfig == context.kubeconfig)
+        };
+        let gone: Vec<_> = self
+            .contexts
+            .extract_if(.., |name, context| !is_wanted(name, context))
+            .collect();
+        for (name, context) in gone {
+            if let Some(slot) = self.slots.get(&name) {
+                slot.set(None);
+            }
+            for namespace in context.namespaces.keys() {
+                frames.extend(self.forget(&name, namespace));
+            }
+        }
+        for (name, context) in wanted {
+            frames.extend(self.want_context(name, context));
+        }
+        self.sweep();
+        frames
+    }
+
+    fn want_context(&mut self, name: String, wanted: DesiredContext) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        if !self.contexts.contains_key(&name) {
+            let context = self.open(&name, wanted.kubeconfig);
+            self.contexts.insert(name.clone(), context);
+        }
+        let wanted: BTreeMap<String, DesiredNamespace> = wanted
+            .namespaces
+            .into_iter()
+            .map(|n| (n.name.clone(), n))
+            .collect();
+        let Some(context) = self.contexts.get_mut(&name) else {
+            return frames;
+        };
+        let gone: Vec<_> = context
+            .namespaces
+            .extract_if(.., |namespace, _| !wanted.contains_key(namespace))
+            .map(|(namespace, _)| namespace)
+            .collect();
+        for namespace in gone {
+            frames.extend(self.forget(&name, &namespace));
+        }
+        for (namespace, wanted) in wanted {
+            frames.extend(self.want_namespace(&name, namespace, wanted));
+        }
+        frames
+    }
+
+    fn want_namespace(
+        &mut self,
+        context: &str,
+        namespace: String,
+        wanted: DesiredNamespace,
+    ) -> Option<Frame> {
+        let mut new = Watched::new(context, wanted);
+        let routes = self.routes(context, &namespace);
+        for route in routes.all() {
+            route.treat(new.treatment(route.service(), self.capture));
+        }
+        let context_state = self.contexts.get_mut(context)?;
+        let known = context_state.namespaces.remove(&namespace);
+        let is_new = known.is_none();
+        match known {
+            Some(known) if known.spec == new.spec => new.watch = known.watch,
+            _ => {}
+        }
+        // Made before the watch is started, so that whatever that says is later.
+        let frame = is_new.then(|| match &context_state.state {
+            State::Failed(failure) => namespace::failed(context, &namespace, failure.clone()),
+            State::Opening | State::Open(_) => namespace::connecting(context, &namespace),
+        });
+        if new.watch.is_none() {
+            new.watch = context_state.watch(&new.spec, &routes, &self.outbox);
+        }
+        context_state.namespaces.insert(namespace, new);
+        frame
+    }
+
+    /// Takes news of a context; returns what the daemon should know.
+    pub(super) fn take(&mut self, event: Event) -> Vec<Frame> {
+        match event {
+            Event::MachineChanged => {
+                self.probe();
+                Vec::new()
+            }
+            Event::Opened { id, cluster } => {
+                self.opened(id, &cluster);
+                Vec::new()
+            }
+            Event::Reopened { id, reopened } => self.reopened(id, &reopened),
+            Event::Failed { id, failure } => {
+                let Some((name, context)) = self.by_id(id) else {
+                    return Vec::new();
+                };
+                context.state = State::Failed(failure.clone());
+                let namespaces = context.namespaces.keys();
+                namespaces
+                    .map(|namespace| namespace::failed(&name, namespace, failure.clone()))
+                    .collect()
+            }
+        }
+    }
+
+    /// Makes tunnels to a cluster and watches it, instead of the one before.
+    fn opened(&mut self, id: u64, cluster: &Arc<Cluster>) {
+        let outbox = self.outbox.clone();
+        let mut settings = self.settings.clone();
+        let Some((name, context)) = self.by_id(id) else {
+            return;
+        };
+        context.state = State::Open(cluster.clone());
+        let namespaces: Vec<String> = context.namespaces.keys().cloned().collect();
+        let slot = self.slot(&name);
+        settings.transport = slot.transport();
+        settings.reopened = Some(self.follow(id));
+        slot.set(Some(Tunnels::new(cluster.api_server().clone(), settings)));
+        for namespace in namespaces {
+            let routes = self.routes(&name, &namespace);
+            if let Some(context) = self.contexts.get_mut(&name)
+                && let Some(mut watched) = context.namespaces.remove(&namespace)
+            {
+                watched.watch = context.watch(&watched.spec, &routes, &outbox);
+                context.namespaces.insert(namespace, watched);
+            }
+        }
+    }
+
+    /// Passes on what the tunnels of a context tell, until they are gone.
+    fn follow(&self, id: u64) -> mpsc::Sender<Reopened> {
+        let (sender, mut receiver) = mpsc::channel(REOPENED);
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            while let Some(reopened) = receiver.recv().await {
+                if events.send(Event::Reopened { id, reopened }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        sender
+    }
+
+    /// A tunnel belongs to every service that its pod stands behind.
+    fn reopened(&mut self, id: u64, reopened: &Reopened) -> Vec<Frame> {
+        let Some((context, _)) = self.by_id(id) else {
+            return Vec::new();
+        };
+        let key = (context, reopened.namespace.clone());
+        let routes = self.routes.get(&key).map(|routes| routes.all());
+        let routes = routes.into_iter().flatten();
+        let behind = routes.filter(|route| route.has_pod(&reopened.pod_uid));
+        let report = |route: Arc<Route>| ReconnectedReport {
+            id: 0,
+            service: Some(ServiceRef {
+                context: key.0.clone(),
+                namespace: key.1.clone(),
+                service: route.service().to_owned(),
+            }),
+            automatic: true,
+            resync: false,
+            attempts: reopened.attempts,
+            duration_ms: u64::try_from(reopened.took.as_millis()).unwrap_or(u64::MAX),
+            error: reopened.error.clone().unwrap_or_default(),
+            time: Some(time::now()),
+        };
+        behind.map(report).map(Frame::Reconnected).collect()
+    }
+
+    /// The route of a service, for a listener.
+    pub(super) fn route(&mut self, service: &ServiceRef) -> Arc<Route> {
+        let context = self.contexts.get(&service.context);
+        let watched = context.and_then(|context| context.namespaces.get(&service.namespace));
+        let treatment = match watched {
+            Some(watched) => watched.treatment(&service.service, self.capture),
+            None => Treatment {
+                balance: Balance::Primary,
+                capture: self.capture,
+            },
+        };
+        self.routes(&service.context, &service.namespace)
+            .get_or_make(&service.service, treatment)
+    }
+
+    /// The route of a service that has a listener.
+    pub(super) fn existing_route(&self, service: &ServiceRef) -> Option<Arc<Route>> {
+        let key = (service.context.clone(), service.namespace.clone());
+        self.routes.get(&key)?.get(&service.service)
+    }
+
+    /// A listener of this service is gone.
+    pub(super) fn release(&mut self, service: &ServiceRef) {
+        let key = (service.context.clone(), service.namespace.clone());
+        if let Some(routes) = self.routes.get(&key) {
+            routes.release(&service.service);
+        }
+    }
+
+    /// The machine woke up or its network changed.
+    pub(super) fn probe(&self) {
+        self.clusters.reconnect();
+        for slot in self.slots.values() {
+            if let Some(tunnels) = slot.tunnels() {
+                tunnels.probe_all();
+            }
+        }
+        for context in self.contexts.values() {
+            context.retry.notify_waiters();
+            context.reread.notify_one();
+        }
+    }
+
+    /// The user's environment changed.
+    pub(super) fn environment(&self, environment: Environment) {
+        self.clusters.replace_environment(environment);
+        for (name, context) in &self.contexts {
+            self.refresh_credentials(name);
+            context.reread.notify_one();
+        }
+    }
+
+    /// The user asks, so the user may have logged in again.
+    pub(super) fn refresh_credentials(&self, context: &str) {
+        if let Some(context) = self.contexts.get(context)
+            && let State::Open(cluster) = &context.state
+        {
+            cluster.try_credentials_again();
+        }
+    }
+
+    /// Lists a namespace afresh.
+    pub(super) fn resync(&mut self, context: &str, namespace: &str) {
+        self.refresh_credentials(context);
+        let routes = self.routes(context, namespace);
+        if let Some(context) = self.contexts.get_mut(context) {
+            context.reread.notify_one();
+            if let Some(mut watched) = context.namespaces.remove(namespace) {
+                watched.watch = context.watch(&watched.spec, &routes, &self.outbox);
+                context.namespaces.insert(namespace.to_owned(), watched);
+            }
+        }
+    }
+
+    fn open(&mut self, name: &str, kubeconfig: Vec<String>) -> Context {
+        let id = self.next_id;
+        self.next_id += 1;
+        let (reread, suspect) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let opener = Opener {
+            id,
+            context: name.to_owned(),
+            kubeconfig: kubeconfig.clone(),
+            clusters: self.clusters.clone(),
+            reread: reread.clone(),
+            suspect: suspect.clone(),
+            events: self.events.clone(),
+        };
+        Context {
+            id,
+            kubeconfig,
+            state: State::Opening,
+            namespaces: BTreeMap::new(),
+            retry: Arc::new(Notify::new()),
+            reread,
+            suspect,
+            _opener: AbortOnDropHandle::new(tokio::spawn(opener.run())),
+        }
+    }
+
+    fn by_id(&mut self, id: u64) -> Option<(String, &mut Context)> {
+        self.contexts
+            .iter_mut()
+            .find(|(_, context)| context.id == id)
+            .map(|(name, context)| (name.clone(), context))
+    }
+
+    fn slot(&mut self, context: &str) -> Arc<Slot> {
+        let patience = self.settings.no_backend_wait;
+        let slot = self.slots.entry(context.to_owned());
+        slot.or_insert_with(|| Arc::new(Slot::new(patience)))
+            .clone()
+    }
+
+    fn routes(&mut self, context: &str, namespace: &str) -> Arc<Routes> {
+        let slot = self.slot(context);
+        self.routes
+            .entry((context.to_owned(), namespace.to_owned()))
+            .or_insert_with(|| Arc::new(Routes::new(namespace, slot)))
+            .clone()
+    }
+
+    /// Nobody watches the namespace any more: its listeners, if any are left, lead nowhere.
+    fn forget(&self, context: &str, namespace: &str) -> Vec<Frame> {
+        let key = (context.to_owned(), namespace.to_owned());
+        let routes = self.routes.get(&key).map(|routes| routes.all());
+        let reports = routes
+            .into_iter()
+            .flatten()
+            .flat_map(|route| route.forget());
+        reports.map(Frame::Forward).collect()
+    }
+
+    /// Drops what neither a wanted namespace nor a listener uses.
+    fn sweep(&mut self) {
+        let Self {
+            contexts,
+            routes,
+            slots,
+            ..
+        } = self;
+        routes.retain(|(context, namespace), routes| {
+            let wanted = contexts
+                .get(context)
+                .is_some_and(|context| context.namespaces.contains_key(namespace));
+            let unused = routes.sweep();
+            wanted || !unused
+        });
+        let used: BTreeSet<&String> = routes.keys().map(|(context, _)| context).collect();
+        slots.retain(|context, _| contexts.contains_key(context) || used.contains(context));
+    }
+}
+
+impl Context {
+    /// Starts the watch of a namespace, if the cluster is known.
+    fn watch(
+        &self,
+        spec: &Spec,
+        routes: &Arc<Routes>,
+        outbox: &Outbox,
+    ) -> Option<AbortOnDropHandle<()>> {
+        let State::Open(cluster) = &self.state else {
+            return None;
+        };
+        let namespace = Namespace {
+            spec: spec.clone(),
+            client: cluster.client().clone(),
+            routes: routes.clone(),
+            retry: self.retry.clone(),
+            suspect: self.suspect.clone(),
+            outbox: outbox.clone(),
+        };
+        Some(AbortOnDropHandle::new(tokio::spawn(watch::run(namespace))))
+    }
+}
+
+impl Watched {
+    fn new(context: &str, wanted: DesiredNamespace) -> Self {
+        let own = |service: i32| match balance(service) {
+            Balance::Unspecified => balance(wanted.balance),
+            own => own,
+        };
+        Self {
+            balance: balance(wanted.balance),
+            balances: wanted
+                .services
+                .iter()
+                .map(|service| (service.name.clone(), own(service.balance)))
+                .collect(),
+            capture: wanted.capture,
+            spec: Spec {
+                context: context.to_owned(),
+                namespace: wanted.name,
+                selection: wanted.selection,
+                names: wanted.services.into_iter().map(|s| s.name).collect(),
+                generation: wanted.generation,
+            },
+            watch: None,
+        }
+    }
+
+    fn treatment(&self, service: &str, capture: bool) -> Treatment {
+        Treatment {
+            balance: self.balances.get(service).copied().unwrap_or(self.balance),
+            capture: self.capture.get(service).copied().unwrap_or(capture),
+        }
+    }
+}
+
+/// Finds out which cluster a context means, and whether that changes.
+struct Opener {
+    id: u64,
+    context: String,
+    kubeconfig: Vec<String>,
+    clusters: Arc<Clusters>,
+    reread: Arc<Notify>,
+    suspect: Arc<Notify>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Opener {
+    async fn run(self) {
+        let mut backoff = Backoff::between(READ_AGAIN.0, READ_AGAIN.1);
+        let mut known: Option<Arc<Cluster>> = None;
+        let mut said: Option<Failure> = None;
+        loop {
+            let event = match self.clusters.get(&self.context, &self.kubeconfig).await {
+                Ok(cluster) if known.as_ref().is_some_and(|k| Arc::ptr_eq(k, &cluster)) => None,
+                Ok(cluster) => {
+                    known = Some(cluster.clone());
+                    backoff.reset();
+                    Some(Event::Opened {
+                        id: self.id,
+                        cluster,
+                    })
+                }
+                Err(failure) if said.as_ref() == Some(&failure) => None,
+                Err(failure) if known.is_some() => {
+                    tracing::warn!(
+                        context = self.context,
+                        %failure,
+                        "the kubeconfig cannot be used any more; what it said before stays in use"
+                    );
+                    said = Some(failure);
+                    None
+                }
+                Err(failure) => {
+                    said = Some(failure.clone());
+                    Some(Event::Failed {
+                        id: self.id,
+                        failure,
+                    })
+                }
+            };
+            if let Some(event) = event
+                && self.events.send(event).await.is_err()
+            {
+                return;
+            }
+            if known.is_some() {
+                tokio::select! {
+                    () = self.reread.notified() => continue,
+                    () = self.suspect.notified() => {}
+                }
+            }
+            tokio::select! {
+                () = self.reread.notified() => {}
+                () = sleep(backoff.pause()) => {}
+            }
+        }
+    }
+}

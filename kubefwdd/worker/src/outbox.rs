@@ -1,0 +1,116 @@
+//! The worker's side of the protocol with the daemon: one bounded queue of frames to send, and one task that sends them.
+
+use kubefwd_proto::channel::{self, Accepts, ChannelError, Receiver, Sender};
+use kubefwd_proto::worker::v1::from_worker::Frame;
+use kubefwd_proto::worker::v1::{FromWorker, ToWorker};
+use std::io;
+use std::os::unix::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) mod log_layer;
+
+/// Frames that wait to be sent.
+const QUEUE: usize = 256;
+/// Where frames for the daemon go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox(mpsc::Sender<FromWorker>);
+
+/// The frames that wait to be sent.
+pub(crate) struct Outgoing(mpsc::Receiver<FromWorker>);
+
+/// The channel to the daemon has ended: the worker has nothing to live for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the channel to the daemon is closed")]
+pub(crate) struct Closed;
+
+/// Makes the queue; it works before there is a runtime or a channel.
+pub(crate) fn queue() -> (Outbox, Outgoing) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Outbox(sender), Outgoing(receiver))
+}
+
+/// Makes the two halves of the channel to the daemon; the worker takes listening sockets with frames.
+///
+/// # Errors
+/// When the socket cannot be registered with the runtime.
+pub(crate) fn open(socket: UnixStream) -> io::Result<(Sender<FromWorker>, Receiver<ToWorker>)> {
+    channel::channel(socket, Accepts::Descriptors)
+}
+
+// === impl Outbox ===
+
+impl Outbox {
+    /// Queues a frame; waits while the queue is full.
+    ///
+    /// # Errors
+    /// When the channel has ended.
+    pub(crate) async fn send(&self, frame: Frame) -> Result<(), Closed> {
+        self.0.send(wrap(frame)).await.map_err(|_| Closed)
+    }
+
+    /// Queues a frame if there is room.
+    pub(crate) fn try_send(&self, frame: Frame) -> bool {
+        self.0.try_send(wrap(frame)).is_ok()
+    }
+
+    /// Waits for room for one frame.
+    ///
+    /// # Errors
+    /// When the channel has ended.
+    pub(crate) async fn reserve(&self) -> Result<Room<'_>, Closed> {
+        self.0.reserve().await.map(Room).map_err(|_| Closed)
+    }
+}
+
+/// Room for one frame in the queue.
+pub(crate) struct Room<'a>(mpsc::Permit<'a, FromWorker>);
+
+impl Room<'_> {
+    /// Takes it.
+    pub(crate) fn send(self, frame: Frame) {
+        self.0.send(wrap(frame));
+    }
+}
+
+fn wrap(frame: Frame) -> FromWorker {
+    FromWorker { frame: Some(frame) }
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// The next frame, without waiting.
+    #[cfg(test)]
+    pub(crate) fn try_next(&mut self) -> Option<Frame> {
+        self.0.try_recv().ok()?.frame
+    }
+
+    /// Sends frames until the daemon is gone or every [`Outbox`] is; after `end` only those that wait then.
+    ///
+    /// # Errors
+    /// When the channel breaks.
+    pub(crate) async fn drain_into(
+        mut self,
+        mut sender: Sender<FromWorker>,
+        end: CancellationToken,
+    ) -> Result<(), ChannelError> {
+        loop {
+            let frame = tokio::select! {
+                () = end.cancelled(), if !self.0.is_closed() => {
+                    self.0.close();
+                    continue;
+                }
+                frame = self.0.recv() => frame,
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            match sender.send(&frame, None).await {
+                Ok(()) => {}
+                Err(ChannelError::TooLarge(bytes)) => {
+                    tracing::error!(bytes, "a frame is too large for the daemon and was dropped");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
