@@ -22,9 +22,9 @@ use crate::outbox::{Closed, Outbox};
 use kubefwd_os::peer;
 
 /// Refusals are reported together.
-const PERIOD: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Users and listeners that one report tells apart; more are counted as unknown.
-const KINDS: usize = 256;
+const MAX_ENTRIES: usize = 256;
 
 /// The rule, and whom it kept out.
 #[derive(Default)]
@@ -32,7 +32,7 @@ pub(crate) struct Admission {
     is_limited: AtomicBool,
     group: Mutex<String>,
     refused: Mutex<HashMap<(u64, Option<u32>), u64>>,
-    some: Notify,
+    nonempty: Notify,
 }
 
 impl Admission {
@@ -75,11 +75,11 @@ impl Admission {
 
     fn count(&self, listener: u64, owner: Option<u32>) {
         let mut refused = self.refused();
-        let full = refused.len() >= KINDS && !refused.contains_key(&(listener, owner));
+        let full = refused.len() >= MAX_ENTRIES && !refused.contains_key(&(listener, owner));
         let key = (listener, owner.filter(|_| !full));
         *refused.entry(key).or_default() += 1;
         drop(refused);
-        self.some.notify_one();
+        self.nonempty.notify_one();
     }
 
     fn refused(&self) -> MutexGuard<'_, HashMap<(u64, Option<u32>), u64>> {
@@ -91,9 +91,9 @@ impl Admission {
 ///
 /// # Errors
 /// When the channel to the daemon has ended.
-pub(crate) async fn tell(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Closed> {
+pub(crate) async fn report(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Closed> {
     loop {
-        admission.some.notified().await;
+        admission.nonempty.notified().await;
         let refused = std::mem::take(&mut *admission.refused());
         for ((listener, uid), count) in refused {
             let report = Refused {
@@ -103,7 +103,7 @@ pub(crate) async fn tell(admission: Arc<Admission>, outbox: Outbox) -> Result<()
             };
             outbox.send(Frame::Refused(report)).await?;
         }
-        sleep(PERIOD).await;
+        sleep(REPORT_INTERVAL).await;
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
             admission.count(1, Some(uid));
         }
         let refused = admission.refused();
-        assert!(refused.len() <= KINDS + 1);
+        assert!(refused.len() <= MAX_ENTRIES + 1);
         assert_eq!(refused.values().sum::<u64>(), 10_000);
     }
 }

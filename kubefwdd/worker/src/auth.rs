@@ -15,7 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use deadline::{Deadline, Moment};
 use kubefwd_portforward::api_server::{CredentialSource, Credentials};
-use renewal::{Held, Sources};
+use renewal::{Cached, Sources};
 
 mod certificate;
 mod deadline;
@@ -36,7 +36,7 @@ const FRESH: SignedDuration = SignedDuration::from_secs(10);
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
 
-type Flight = Shared<BoxFuture<'static, Result<Credentials, Failure>>>;
+type Fetch = Shared<BoxFuture<'static, Result<Credentials, Failure>>>;
 
 /// The credentials of one kubeconfig context.
 #[derive(Clone)]
@@ -51,14 +51,14 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    held: Option<Arc<Held>>,
+    cached: Option<Arc<Cached>>,
     /// The fetch that is under way, for everybody to wait for.
-    flight: Option<Flight>,
-    trouble: Option<Trouble>,
+    fetch: Option<Fetch>,
+    last_failure: Option<LastFailure>,
 }
 
 /// The last attempt failed.
-struct Trouble {
+struct LastFailure {
     failure: Failure,
     until: Deadline,
     pause: SignedDuration,
@@ -84,58 +84,58 @@ impl ContextCredentials {
 
     /// Forgets that the last attempts failed: the user asks, so the user may have logged in again.
     pub fn try_again(&self) {
-        self.inner.lock().trouble = None;
+        self.inner.lock().last_failure = None;
     }
 
-    /// Makes what is held look older, for tests of what depends on its age.
+    /// Makes what is cached look older, for tests of what depends on its age.
     #[cfg(test)]
     pub(crate) fn make_older(&self, by: SignedDuration) {
         let mut state = self.inner.lock();
-        let held = state.held.take().and_then(Arc::into_inner);
-        state.held = held.map(|held| Arc::new(held.fetched_earlier(by)));
+        let cached = state.cached.take().and_then(Arc::into_inner);
+        state.cached = cached.map(|cached| Arc::new(cached.fetched_earlier(by)));
     }
 
     /// A credentials that can be given at once, or the fetch to wait for.
     fn next(&self, rejected: Option<u64>) -> Result<Credentials, Wait> {
         let now = Moment::now();
         let mut state = self.inner.lock();
-        let held = state.held.clone();
-        let is_refused = held
+        let cached = state.cached.clone();
+        let is_refused = cached
             .as_ref()
-            .is_some_and(|held| rejected == Some(held.credentials.generation));
-        if let Some(held) = held
+            .is_some_and(|cached| rejected == Some(cached.credentials.generation));
+        if let Some(cached) = cached
             .as_ref()
-            .filter(|held| !is_refused && !held.is_over(now))
+            .filter(|cached| !is_refused && !cached.is_expired(now))
         {
-            if held.is_due(now) && state.flight.is_none() && !state.pausing(now) {
-                drop(self.launch(&mut state, false));
+            if cached.needs_refresh(now) && state.fetch.is_none() && !state.pausing(now) {
+                drop(self.start_fetch(&mut state, false));
             }
-            return Ok(held.credentials.clone());
+            return Ok(cached.credentials.clone());
         }
-        if let Some(flight) = &state.flight {
-            return Err(Wait::For(flight.clone()));
+        if let Some(fetch) = &state.fetch {
+            return Err(Wait::For(fetch.clone()));
         }
-        let trouble = state.trouble.as_ref();
-        if let Some(trouble) = trouble.filter(|trouble| !trouble.until.has_passed(now)) {
-            return Err(Wait::Failed(trouble.failure.clone()));
+        let last_failure = state.last_failure.as_ref();
+        if let Some(last_failure) = last_failure.filter(|last_failure| !last_failure.until.has_passed(now)) {
+            return Err(Wait::Failed(last_failure.failure.clone()));
         }
-        if let Some(held) = held
-            .filter(|held| is_refused && held.after_refusal && !held.fresh_until.has_passed(now))
+        if let Some(cached) = cached
+            .filter(|cached| is_refused && cached.after_refusal && !cached.fresh_until.has_passed(now))
         {
-            return Err(Wait::Failed(self.inner.sources.refused(&held)));
+            return Err(Wait::Failed(self.inner.sources.refused(&cached)));
         }
-        Err(Wait::For(self.launch(&mut state, is_refused)))
+        Err(Wait::For(self.start_fetch(&mut state, is_refused)))
     }
 
     /// Starts a fetch that goes on whether or not somebody still waits for it.
-    fn launch(&self, state: &mut State, refused: bool) -> Flight {
+    fn start_fetch(&self, state: &mut State, refused: bool) -> Fetch {
         let inner = self.inner.clone();
-        let held = state.held.clone();
+        let cached = state.cached.clone();
         let task = tokio::spawn(async move {
-            let fetched = inner.sources.fetch(held.as_deref(), refused).await;
-            inner.lock().land(fetched)
+            let fetched = inner.sources.fetch(cached.as_deref(), refused).await;
+            inner.lock().finish_fetch(fetched)
         });
-        let flight = task
+        let fetch = task
             .map(|joined| {
                 joined.unwrap_or_else(|error| {
                     let text = format!("fetching credentials was interrupted: {error}");
@@ -144,13 +144,13 @@ impl ContextCredentials {
             })
             .boxed()
             .shared();
-        state.flight = Some(flight.clone());
-        flight
+        state.fetch = Some(fetch.clone());
+        fetch
     }
 }
 
 enum Wait {
-    For(Flight),
+    For(Fetch),
     Failed(Failure),
 }
 
@@ -161,7 +161,7 @@ impl CredentialSource for ContextCredentials {
             match next {
                 Ok(credentials) => Ok(credentials),
                 Err(Wait::Failed(failure)) => Err(failure),
-                Err(Wait::For(flight)) => flight.await,
+                Err(Wait::For(fetch)) => fetch.await,
             }
         }
         .boxed()
@@ -177,27 +177,27 @@ impl Inner {
 
 impl State {
     fn pausing(&self, now: Moment) -> bool {
-        self.trouble
+        self.last_failure
             .as_ref()
-            .is_some_and(|trouble| !trouble.until.has_passed(now))
+            .is_some_and(|last_failure| !last_failure.until.has_passed(now))
     }
 
-    fn land(&mut self, fetched: Result<Held, Failure>) -> Result<Credentials, Failure> {
-        self.flight = None;
+    fn finish_fetch(&mut self, fetched: Result<Cached, Failure>) -> Result<Credentials, Failure> {
+        self.fetch = None;
         match fetched {
-            Ok(held) => {
-                let credentials = held.credentials.clone();
-                self.held = Some(Arc::new(held));
-                self.trouble = None;
+            Ok(cached) => {
+                let credentials = cached.credentials.clone();
+                self.cached = Some(Arc::new(cached));
+                self.last_failure = None;
                 Ok(credentials)
             }
             Err(failure) => {
-                let pause = match &self.trouble {
-                    Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
+                let pause = match &self.last_failure {
+                    Some(last_failure) => (last_failure.pause * 2).min(LONGEST_PAUSE),
                     None => FIRST_PAUSE,
                 };
                 tracing::warn!(%failure, ?pause, "no credentials");
-                self.trouble = Some(Trouble {
+                self.last_failure = Some(LastFailure {
                     failure: failure.clone(),
                     until: Deadline::after(pause, Moment::now()),
                     pause,

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 /// Tasks that may run before sockets are looked at again. A tunnel with much to carry runs again and again, and others
 /// must not wait for the default number of such turns.
-const TURNS: u32 = 2;
+const EVENT_INTERVAL: u32 = 2;
 
 /// The thread; it ends with this value, and so does all that runs on it.
 pub(crate) struct DataPlane {
@@ -28,12 +28,12 @@ impl DataPlane {
     pub(crate) fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .event_interval(TURNS)
+            .event_interval(EVENT_INTERVAL)
             .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new()
-            .name("carry".to_owned())
+            .name("data-plane".to_owned())
             .spawn(move || {
                 // It ends with an error, since nobody ever sends.
                 let _dropped = runtime.block_on(stopped);
@@ -57,10 +57,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_tasks_start_stays_on_the_thread_and_ends_with_it() {
-        let carrier = DataPlane::start().unwrap();
+        let data_plane = DataPlane::start().unwrap();
         let (sender, receiver) = oneshot::channel();
         let (alive, gone) = oneshot::channel::<()>();
-        carrier.spawn(async move {
+        data_plane.spawn(async move {
             tokio::spawn(async move {
                 let name = std::thread::current().name().map(str::to_owned);
                 sender.send(name).unwrap();
@@ -68,8 +68,8 @@ mod tests {
                 std::future::pending::<()>().await;
             });
         });
-        assert_eq!(receiver.await.unwrap().as_deref(), Some("carry"));
-        drop(carrier);
+        assert_eq!(receiver.await.unwrap().as_deref(), Some("data-plane"));
+        drop(data_plane);
         assert!(gone.await.is_err());
     }
 }

@@ -29,7 +29,7 @@ use crate::capture;
 use crate::cluster::Clusters;
 use crate::data_plane::DataPlane;
 use crate::forward::Forward;
-use crate::forward::traffic::{self, Moving};
+use crate::forward::active::{self, ActiveForwards};
 use crate::outbox::{Closed, Outbox};
 use contexts::{Contexts, Event};
 use kubefwd_capture::recorder::Recorder;
@@ -44,10 +44,10 @@ mod queries;
 /// Events of the worker's own tasks that wait for the loop.
 const EVENTS: usize = 64;
 /// How long connections may go on after the daemon asked the worker to end.
-const GRACE: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long it may take to have told the daemon what it does not know yet.
-const FAREWELL: Duration = Duration::from_millis(500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why the worker ended.
 #[derive(Debug, thiserror::Error)]
@@ -80,13 +80,13 @@ enum Next {
 struct EventLoop {
     outbox: Outbox,
     /// Frames that wait for room in the outbox.
-    waiting: VecDeque<Frame>,
+    pending: VecDeque<Frame>,
     acceptor: Acceptor<Arc<Forward>>,
     admission: Arc<Admission>,
     listeners: HashMap<u64, Listener>,
-    /// Records requests; `None` until the daemon has said how.
+    /// Records requests; `None` until the daemon has reported how.
     capture: Option<Arc<Recorder>>,
-    moving: Arc<Moving>,
+    active: Arc<ActiveForwards>,
     contexts: Contexts,
     queries: Queries,
     tasks: TaskTracker,
@@ -113,33 +113,33 @@ pub(crate) async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Resul
     let (sender, mut events) = mpsc::channel(EVENTS);
     let clusters = Arc::new(Clusters::new(environment::of_this_process()));
     let tasks = TaskTracker::new();
-    let moving = Arc::new(Moving::default());
+    let active = Arc::new(ActiveForwards::default());
     let admission = Arc::new(Admission::default());
     let data_plane = DataPlane::start().map_err(RunError::Accept)?;
-    data_plane.spawn(traffic::serve(
+    data_plane.spawn(active::serve(
         accepted,
         tasks.clone(),
         admission.clone(),
-        moving.clone(),
+        active.clone(),
         outbox.clone(),
     ));
-    tokio::spawn(traffic::tell(moving.clone(), outbox.clone()));
-    tokio::spawn(admission::tell(admission.clone(), outbox.clone()));
+    tokio::spawn(active::report(active.clone(), outbox.clone()));
+    tokio::spawn(admission::report(admission.clone(), outbox.clone()));
     tokio::spawn(host::watch(sender.clone()));
-    let mut worker = EventLoop {
-        waiting: VecDeque::from([Frame::Hello(hello)]),
+    let mut event_loop = EventLoop {
+        pending: VecDeque::from([Frame::Hello(hello)]),
         acceptor,
         admission,
         listeners: HashMap::new(),
         capture: None,
-        moving,
+        active,
         contexts: Contexts::new(clusters.clone(), outbox.clone(), sender),
         queries: Queries::new(clusters, outbox.clone(), tasks.clone()),
         tasks,
         outbox,
     };
-    let ended = worker.run(&mut orders, &mut events, terminate).await;
-    worker.end().await;
+    let ended = event_loop.run(&mut orders, &mut events, terminate).await;
+    event_loop.shut_down().await;
     ended
 }
 
@@ -154,28 +154,28 @@ impl EventLoop {
         loop {
             tokio::select! {
                 order = orders.receive() => {
-                    let Some((order, descriptor)) = or_gone(order)? else {
+                    let Some((order, descriptor)) = reset_is_end(order)? else {
                         return Ok(());
                     };
                     let Some(order) = order.frame else {
                         tracing::debug!("a frame of a kind that this version does not know");
                         continue;
                     };
-                    match self.obey(order, descriptor)? {
+                    match self.handle(order, descriptor)? {
                         Next::Go => {}
                         Next::Stop => return Ok(()),
                     }
                 }
                 _ = terminate.recv() => return Ok(()),
                 Some(event) = events.recv() => {
-                    let frames = self.contexts.take(event);
-                    self.waiting.extend(frames);
+                    let frames = self.contexts.handle(event);
+                    self.pending.extend(frames);
                 }
-                room = outbox.reserve(), if !self.waiting.is_empty() => {
+                room = outbox.reserve(), if !self.pending.is_empty() => {
                     let Ok(room) = room else {
                         return Ok(());
                     };
-                    if let Some(frame) = self.waiting.pop_front() {
+                    if let Some(frame) = self.pending.pop_front() {
                         room.send(frame);
                     }
                 }
@@ -183,12 +183,12 @@ impl EventLoop {
         }
     }
 
-    fn obey(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<Next, RunError> {
+    fn handle(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<Next, RunError> {
         match order {
             Order::Welcome(welcome) => self.welcome(welcome)?,
             Order::Desired(desired) => {
-                let frames = self.contexts.want(desired);
-                self.waiting.extend(frames);
+                let frames = self.contexts.apply(desired);
+                self.pending.extend(frames);
             }
             Order::Grant(grant) => self.grant(grant, descriptor),
             Order::Revoke(revoke) => {
@@ -199,7 +199,7 @@ impl EventLoop {
                     self.contexts.release(&service);
                 }
             }
-            Order::Query(query) => self.waiting.extend(self.queries.ask(query)),
+            Order::Query(query) => self.pending.extend(self.queries.ask(query)),
             Order::CancelQuery(cancel) => self.queries.cancel(cancel.id),
             Order::Reconnect(reconnect) => self.reconnect(reconnect),
             Order::Probe(_) => self.contexts.probe(),
@@ -230,23 +230,23 @@ impl EventLoop {
 
     fn grant(&mut self, grant: Grant, descriptor: Option<OwnedFd>) {
         let listener = grant.listener;
-        let held = self.hold(grant, descriptor);
-        let error = held.err().unwrap_or_default();
+        let added = self.add_listener(grant, descriptor);
+        let error = added.err().unwrap_or_default();
         if !error.is_empty() {
             tracing::warn!(listener, error, "a listener cannot be used");
         }
-        self.waiting
+        self.pending
             .push_back(Frame::Held(Held { listener, error }));
         let forward = self
             .listeners
             .get(&listener)
             .map(|listener| &listener.forward);
         if let Some(report) = forward.and_then(|forward| forward.report()) {
-            self.waiting.push_back(Frame::Forward(report));
+            self.pending.push_back(Frame::Forward(report));
         }
     }
 
-    fn hold(&mut self, grant: Grant, descriptor: Option<OwnedFd>) -> Result<(), String> {
+    fn add_listener(&mut self, grant: Grant, descriptor: Option<OwnedFd>) -> Result<(), String> {
         let descriptor = descriptor.ok_or("no listening socket came with the grant")?;
         let service = grant.service.ok_or("the grant names no service")?;
         let port = u16::try_from(grant.service_port).map_err(|_| "the port is out of range")?;
@@ -297,13 +297,13 @@ impl EventLoop {
     }
 
     /// Ends: no new connections, some time for those that are open, and the daemon hears what went through them.
-    async fn end(self) {
+    async fn shut_down(self) {
         let Self {
             outbox,
             acceptor,
             listeners,
             capture,
-            moving,
+            active,
             contexts,
             queries,
             tasks,
@@ -311,23 +311,23 @@ impl EventLoop {
         } = self;
         drop((acceptor, contexts, queries, listeners));
         tasks.close();
-        if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
             tracing::info!(connections = tasks.len(), "connections are cut");
         }
         let last = async {
-            moving.tell_now(&outbox).await?;
+            active.report_now(&outbox).await?;
             match capture {
                 Some(recorder) => capture::report_now(&recorder, &outbox).await,
                 None => Ok(()),
             }
         };
         // A daemon that is gone, or does not read any more, needs to hear nothing.
-        let _told = tokio::time::timeout(FAREWELL, last).await;
+        let _told = tokio::time::timeout(SHUTDOWN_TIMEOUT, last).await;
     }
 }
 
 /// A daemon that died before it read everything resets the channel: that is an end like any other.
-fn or_gone<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T>, ChannelError> {
+fn reset_is_end<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T>, ChannelError> {
     match received {
         Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
         received => received,

@@ -20,7 +20,7 @@ use kubefwd_portforward::{Backend, Backends, Counters, Outcome, Tap, Transport};
 use route::Route;
 
 pub(crate) mod route;
-pub(crate) mod traffic;
+pub(crate) mod active;
 
 /// A listener, the service's port behind it, and what went through.
 pub(crate) struct Forward {
@@ -37,11 +37,11 @@ pub(crate) struct Forward {
     open: AtomicUsize,
     /// Connections that were reset before anything was known that they could be carried to.
     refused: AtomicU64,
-    said: Mutex<Said>,
+    reported: Mutex<Reported>,
 }
 
 #[derive(Default)]
-struct Said {
+struct Reported {
     /// What the daemon knows.
     report: Option<ForwardReport>,
     /// How many reports there were.
@@ -70,7 +70,7 @@ impl Forward {
             capture: OnceLock::new(),
             open: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
-            said: Mutex::default(),
+            reported: Mutex::default(),
         });
         forward.route.attach(&forward);
         forward
@@ -86,27 +86,27 @@ impl Forward {
         if !self.route.is_known() {
             return None;
         }
-        let mut said = self.said();
-        let mut report = self.state(said.failure.as_ref());
-        report.sequence = said.sequence;
-        if said.report.as_ref() == Some(&report) {
+        let mut reported = self.reported();
+        let mut report = self.state(reported.failure.as_ref());
+        report.sequence = reported.sequence;
+        if reported.report.as_ref() == Some(&report) {
             return None;
         }
-        said.sequence += 1;
-        report.sequence = said.sequence;
-        said.report = Some(report.clone());
+        reported.sequence += 1;
+        report.sequence = reported.sequence;
+        reported.report = Some(report.clone());
         Some(report)
     }
 
     /// Other pods stand behind the service: what failed before says nothing about them.
     fn pods_changed(&self) -> Option<ForwardReport> {
-        self.said().failure = None;
+        self.reported().failure = None;
         self.report()
     }
 
     /// A connection was answered.
     fn answered(&self) {
-        self.said().failure = None;
+        self.reported().failure = None;
     }
 
     /// Carries one connection to its end; returns the forward's state if that changed.
@@ -125,9 +125,9 @@ impl Forward {
             self.refused.fetch_add(1, Ordering::Relaxed);
             reset(&local);
             drop(local);
-            let why = "the cluster has not said yet which pods this service has";
+            let why = "the cluster has not reported yet which pods this service has";
             let failure = Failure::new(Reason::ClusterUnreachable, why);
-            self.said().failure = Some(failure.hint("the state of its namespace says why"));
+            self.reported().failure = Some(failure.hint("the state of its namespace says why"));
             return self.report();
         };
         let backends = Connection {
@@ -139,7 +139,7 @@ impl Forward {
             Outcome::Closed => self.answered(),
             Outcome::Failed(failure) => {
                 tracing::debug!(listener = self.listener, %failure, "a connection failed");
-                self.said().failure = Some(failure);
+                self.reported().failure = Some(failure);
             }
         }
         self.report()
@@ -163,7 +163,7 @@ impl Forward {
             };
         };
         let used = self.counters.values().opened > 0;
-        let transport = self.route.slot().transport().filter(|_| used);
+        let transport = self.route.context_tunnels().transport().filter(|_| used);
         ForwardReport {
             listener: self.listener,
             phase: match failure {
@@ -197,8 +197,8 @@ impl Forward {
         }
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
-        self.said.lock()
+    fn reported(&self) -> MutexGuard<'_, Reported> {
+        self.reported.lock()
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) mod log_layer;
 
 /// Frames that wait to be sent.
-const QUEUE: usize = 256;
+const CAPACITY: usize = 256;
 /// Where frames for the daemon go. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox(mpsc::Sender<FromWorker>);
@@ -26,7 +26,7 @@ pub(crate) struct Closed;
 
 /// Makes the queue; it works before there is a runtime or a channel.
 pub(crate) fn queue() -> (Outbox, Outgoing) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, receiver) = mpsc::channel(CAPACITY);
     (Outbox(sender), Outgoing(receiver))
 }
 
@@ -58,15 +58,15 @@ impl Outbox {
     ///
     /// # Errors
     /// When the channel has ended.
-    pub(crate) async fn reserve(&self) -> Result<Room<'_>, Closed> {
-        self.0.reserve().await.map(Room).map_err(|_| Closed)
+    pub(crate) async fn reserve(&self) -> Result<Permit<'_>, Closed> {
+        self.0.reserve().await.map(Permit).map_err(|_| Closed)
     }
 }
 
-/// Room for one frame in the queue.
-pub(crate) struct Room<'a>(mpsc::Permit<'a, FromWorker>);
+/// Permit for one frame in the queue.
+pub(crate) struct Permit<'a>(mpsc::Permit<'a, FromWorker>);
 
-impl Room<'_> {
+impl Permit<'_> {
     /// Takes it.
     pub(crate) fn send(self, frame: Frame) {
         self.0.send(wrap(frame));

@@ -4,14 +4,14 @@
 //! three tasks that watch one kind of objects each (`stream`); those only decode, shrink and pass on.
 
 pub(crate) mod backoff;
-mod check;
+mod existence;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod namespace;
 mod phase;
 mod report;
 mod stream;
-mod trouble;
-mod wire;
+mod failure;
+mod decode;
 
 pub(crate) use namespace::{Namespace, Spec, run};

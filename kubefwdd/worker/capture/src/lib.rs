@@ -9,7 +9,7 @@
 //! | `classify` | what a connection speaks, from the client's first bytes |
 //! | `http1` | heads and bodies; pairs requests and answers in order |
 //! | `http2` | frames and HPACK; pairs requests and answers by stream; gRPC |
-//! | `allowance` | how much all sniffers together may hold |
+//! | `budget` | how much all sniffers together may hold |
 //! | `text` | what is kept of a method and a target |
 //! | [`recorder`] | what is told to the daemon, and how much at most |
 
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use classify::{Guess, Opening};
 
-mod allowance;
+mod budget;
 mod classify;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

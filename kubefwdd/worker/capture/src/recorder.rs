@@ -9,19 +9,19 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::allowance::Allowance;
+use super::budget::Budget;
 use super::{Exchange, Seen, Sniffer};
 
 /// Requests of one listener that are recorded in a second; beyond that, one in so many is.
 const PER_SECOND: u64 = 1000;
 /// Requests that wait to be told.
-const WAITING: usize = 8192;
+const MAX_WAITING: usize = 8192;
 /// How long they wait for others.
-const BATCH: Duration = Duration::from_millis(200);
+const BATCH_DELAY: Duration = Duration::from_millis(200);
 /// Requests in one frame: a little more than a kilobyte each at most.
-const IN_ONE_FRAME: usize = 512;
+const MAX_PER_FRAME: usize = 512;
 /// What all sniffers together may hold, bytes; beyond that connections are given up.
-const HELD: usize = 16 * 1024 * 1024;
+const MAX_HELD: usize = 16 * 1024 * 1024;
 
 /// Collects what the sniffers of all listeners see.
 #[derive(Debug)]
@@ -29,10 +29,10 @@ pub struct Recorder {
     keep_queries: bool,
     waiting: Mutex<Waiting>,
     /// Something waits.
-    some: Notify,
+    nonempty: Notify,
     /// So much waits that it should be told now.
-    much: Notify,
-    held: Allowance,
+    half_full: Notify,
+    held: Budget,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ struct Rate {
 pub struct Tap {
     sniffer: Sniffer,
     listener: Arc<Listener>,
-    /// What of the recorder's allowance it uses.
+    /// What of the recorder's budget it uses.
     held: usize,
 }
 
@@ -85,9 +85,9 @@ impl Recorder {
         Arc::new(Self {
             keep_queries,
             waiting: Mutex::default(),
-            some: Notify::new(),
-            much: Notify::new(),
-            held: Allowance::new(HELD),
+            nonempty: Notify::new(),
+            half_full: Notify::new(),
+            held: Budget::new(MAX_HELD),
         })
     }
 
@@ -105,9 +105,9 @@ impl Recorder {
 
     /// Waits until something was seen, and gives others a moment to join it. Nothing runs while nothing is seen.
     pub async fn seen(&self) {
-        self.some.notified().await;
+        self.nonempty.notified().await;
         // Either way there is something to report.
-        let _ = timeout(BATCH, self.much.notified()).await;
+        let _ = timeout(BATCH_DELAY, self.half_full.notified()).await;
     }
 
     /// What waits, as frames that are small enough.
@@ -132,7 +132,7 @@ impl Recorder {
             }
         };
         let mut reports: Vec<HttpReport> = exchanges
-            .chunks(IN_ONE_FRAME)
+            .chunks(MAX_PER_FRAME)
             .map(|exchanges| HttpReport {
                 exchanges: exchanges.iter().map(wire).collect(),
                 ..HttpReport::default()
@@ -142,7 +142,7 @@ impl Recorder {
             let count = std::mem::take(&mut listener.tally().unrecorded);
             (listener.id, count)
         };
-        reports.extend(unrecorded.chunks(IN_ONE_FRAME).map(|listeners| HttpReport {
+        reports.extend(unrecorded.chunks(MAX_PER_FRAME).map(|listeners| HttpReport {
             dropped: listeners.iter().map(dropped).collect(),
             ..HttpReport::default()
         }));
@@ -184,14 +184,14 @@ impl Listener {
         let recorder = &self.recorder;
         let mut waiting = recorder.waiting();
         let before = waiting.exchanges.len();
-        if before >= WAITING {
+        if before >= MAX_WAITING {
             return false;
         }
         waiting.exchanges.push((self.id, exchange));
         drop(waiting);
         match before + 1 {
-            1 => recorder.some.notify_one(),
-            half if half == WAITING / 2 => recorder.much.notify_one(),
+            1 => recorder.nonempty.notify_one(),
+            half if half == MAX_WAITING / 2 => recorder.half_full.notify_one(),
             _ => {}
         }
         true
@@ -205,7 +205,7 @@ impl Listener {
         drop(tally);
         if first {
             self.recorder.waiting().unrecorded.push(Arc::clone(self));
-            self.recorder.some.notify_one();
+            self.recorder.nonempty.notify_one();
         }
     }
 
@@ -296,9 +296,9 @@ mod tests {
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-    fn told(recorder: &Recorder) -> (Vec<HttpExchange>, u64) {
+    fn taken(recorder: &Recorder) -> (Vec<HttpExchange>, u64) {
         let reports = recorder.take();
-        assert!(reports.iter().all(|r| r.exchanges.len() <= IN_ONE_FRAME));
+        assert!(reports.iter().all(|r| r.exchanges.len() <= MAX_PER_FRAME));
         let unrecorded = reports.iter().flat_map(|r| r.dropped.values()).sum();
         let exchanges = reports.into_iter().flat_map(|report| report.exchanges);
         (exchanges.collect(), unrecorded)
@@ -313,7 +313,7 @@ mod tests {
                 && tap.server(ANSWER, Instant::now())
         );
         recorder.seen().await;
-        let (exchanges, _) = told(&recorder);
+        let (exchanges, _) = taken(&recorder);
         let [exchange] = &exchanges[..] else {
             panic!("{exchanges:?}");
         };
@@ -356,8 +356,8 @@ mod tests {
                     && tap.server(ANSWER, Instant::now())
             );
         }
-        let (exchanges, unrecorded) = told(&recorder);
-        assert!(exchanges.len() <= WAITING);
+        let (exchanges, unrecorded) = taken(&recorder);
+        assert!(exchanges.len() <= MAX_WAITING);
         assert_eq!(exchanges.len() as u64 + unrecorded, 20_000);
     }
 
@@ -394,7 +394,7 @@ mod tests {
             } else {
                 refused += 1;
             }
-            assert!(recorder.held.held() <= HELD);
+            assert!(recorder.held.held() <= MAX_HELD);
         }
         assert!(refused > 0 && taps.len() > 500);
         drop(taps);

@@ -3,8 +3,8 @@
 //! The source is the crate's own. Only `sync` is different: [loom](https://docs.rs/loom) runs the model again and again, and
 //! each time lets the threads meet in another way, old values that a processor may still show included.
 
-#[path = "../src/allowance.rs"]
-mod allowance;
+#[path = "../src/budget.rs"]
+mod budget;
 
 /// Loom's types in place of those that the crate uses.
 mod sync {
@@ -15,18 +15,18 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use allowance::Allowance;
+use budget::Budget;
 
 const MOST: usize = 10;
 
 /// Grows in two steps, and lets go of everything if that is too much. What it holds then.
-fn grow(allowance: &Allowance) -> usize {
+fn grow(budget: &Budget) -> usize {
     let mut held = 0;
     for next in [2, 6] {
-        let fits = allowance.change(held, next);
+        let fits = budget.change(held, next);
         held = next;
         if !fits {
-            assert!(allowance.change(held, 0));
+            assert!(budget.change(held, 0));
             return 0;
         }
     }
@@ -43,19 +43,19 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn sniffers_together_hold_no_more_than_they_may() {
     explore(|| {
-        let allowance = Arc::new(Allowance::new(MOST));
+        let budget = Arc::new(Budget::new(MOST));
         let others: Vec<_> = (0..2)
             .map(|_| {
-                let allowance = Arc::clone(&allowance);
-                thread::spawn(move || grow(&allowance))
+                let budget = Arc::clone(&budget);
+                thread::spawn(move || grow(&budget))
             })
             .collect();
-        let mut held = vec![grow(&allowance)];
+        let mut held = vec![grow(&budget)];
         held.extend(others.into_iter().map(|other| other.join().unwrap()));
         let all: usize = held.iter().sum();
-        assert_eq!(allowance.held(), all);
+        assert_eq!(budget.held(), all);
         assert!(all <= MOST, "{held:?}");
-        held.into_iter().for_each(|held| allowance.give_back(held));
-        assert_eq!(allowance.held(), 0);
+        held.into_iter().for_each(|held| budget.give_back(held));
+        assert_eq!(budget.held(), 0);
     });
 }

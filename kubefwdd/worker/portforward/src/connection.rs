@@ -130,18 +130,18 @@ impl Connection {
     /// Takes no new streams from now on.
     pub(crate) fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.order(DRAIN);
+        self.signal(DRAIN);
     }
 
     /// The pod does not exist any more.
     pub(crate) fn pod_gone(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.order(POD_GONE);
+        self.signal(POD_GONE);
     }
 
     /// The machine slept or its network changed.
     pub(crate) fn probe(&self) {
-        self.order(PROBE);
+        self.signal(PROBE);
     }
 
     /// How it would bear a new stream; `None` where it takes none.
@@ -191,8 +191,8 @@ impl Connection {
         self.failure().is_some() && !self.shared.failure_taken.swap(true, Ordering::Relaxed)
     }
 
-    fn order(&self, order: u8) {
-        self.shared.ready.order(order);
+    fn signal(&self, signal: u8) {
+        self.shared.ready.signal(signal);
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Sources {
 }
 
 /// A credentials with all that went into it.
-pub(super) struct Held {
+pub(super) struct Cached {
     pub(super) credentials: Credentials,
     /// Until then, a refusal is one of what was only just fetched.
     pub(super) fresh_until: Deadline,
@@ -54,7 +54,7 @@ struct Ran {
     renew_at: Option<Deadline>,
 }
 
-impl Held {
+impl Cached {
     #[cfg(test)]
     pub(super) fn fetched_earlier(mut self, by: SignedDuration) -> Self {
         self.fresh_until = self.fresh_until.brought_forward(by);
@@ -62,12 +62,12 @@ impl Held {
     }
 
     /// Whether it should be renewed while it still works.
-    pub(super) fn is_due(&self, now: Moment) -> bool {
+    pub(super) fn needs_refresh(&self, now: Moment) -> bool {
         self.renew_at.is_some_and(|at| at.has_passed(now))
     }
 
     /// Whether it works no more.
-    pub(super) fn is_over(&self, now: Moment) -> bool {
+    pub(super) fn is_expired(&self, now: Moment) -> bool {
         self.expires.is_some_and(|at| at.has_passed(now))
     }
 }
@@ -103,31 +103,31 @@ impl Sources {
         })
     }
 
-    /// Puts a credentials together; `refused` when the API server has just refused the one held.
-    pub(super) async fn fetch(&self, held: Option<&Held>, refused: bool) -> Result<Held, Failure> {
+    /// Puts a credentials together; `refused` when the API server has just refused the one cached.
+    pub(super) async fn fetch(&self, cached: Option<&Cached>, refused: bool) -> Result<Cached, Failure> {
         let loaded = match self.load().await {
             Ok(loaded) => loaded,
             // A file that is being replaced at this moment is no reason to stop.
-            Err(failure) => match held.filter(|held| !refused && !held.is_over(Moment::now())) {
-                Some(held) => {
+            Err(failure) => match cached.filter(|cached| !refused && !cached.is_expired(Moment::now())) {
+                Some(cached) => {
                     tracing::warn!(%failure, "keeping what was read before");
-                    held.loaded.clone()
+                    cached.loaded.clone()
                 }
                 None => return Err(failure),
             },
         };
         let now = Moment::now();
         let ran = match &self.plugin {
-            Some(plugin) => Some(self.ask(plugin, held, refused, now).await?),
+            Some(plugin) => Some(self.ask(plugin, cached, refused, now).await?),
             None => None,
         };
-        let is_same = |held: &&Held| {
-            let before = held.ran.as_ref().map(|ran| &ran.credential);
-            held.loaded == loaded && before == ran.as_ref().map(|ran| &ran.credential)
+        let is_same = |cached: &&Cached| {
+            let before = cached.ran.as_ref().map(|ran| &ran.credential);
+            cached.loaded == loaded && before == ran.as_ref().map(|ran| &ran.credential)
         };
-        let same = held.filter(is_same);
+        let same = cached.filter(is_same);
         match same {
-            Some(held) if refused => return Err(self.refused(held)),
+            Some(cached) if refused => return Err(self.refused(cached)),
             _ => {}
         }
         let identity = self.identity(&loaded, ran.as_ref())?;
@@ -144,18 +144,18 @@ impl Sources {
             ran.as_ref().and_then(|ran| ran.renew_at),
         ]);
         let credentials = match same {
-            Some(held) => held.credentials.clone(),
+            Some(cached) => cached.credentials.clone(),
             None => Credentials {
-                generation: held.map_or(1, |held| held.credentials.generation + 1),
+                generation: cached.map_or(1, |cached| cached.credentials.generation + 1),
                 headers: self.headers(&loaded, ran.as_ref())?,
-                tls: self.tls(held, &loaded, ran.as_ref(), identity)?,
+                tls: self.tls(cached, &loaded, ran.as_ref(), identity)?,
             },
         };
-        Ok(Held {
+        Ok(Cached {
             credentials,
             // An unchanged credential is as old as it was.
-            fresh_until: same.map_or_else(|| Deadline::after(FRESH, now), |held| held.fresh_until),
-            after_refusal: same.map_or(refused, |held| held.after_refusal),
+            fresh_until: same.map_or_else(|| Deadline::after(FRESH, now), |cached| cached.fresh_until),
+            after_refusal: same.map_or(refused, |cached| cached.after_refusal),
             loaded,
             ran,
             renew_at,
@@ -164,9 +164,9 @@ impl Sources {
     }
 
     /// What to say when the API server refuses what there is.
-    pub(super) fn refused(&self, held: &Held) -> Failure {
+    pub(super) fn refused(&self, cached: &Cached) -> Failure {
         let (context, user) = (&self.context, &self.user);
-        let kind = match (&held.ran, &held.loaded.token, &held.loaded.certificate) {
+        let kind = match (&cached.ran, &cached.loaded.token, &cached.loaded.certificate) {
             (Some(_), ..) => "what the credential plugin printed",
             (None, Some(_), _) => "the token",
             (None, None, Some(_)) => "the client certificate",
@@ -202,11 +202,11 @@ impl Sources {
     async fn ask(
         &self,
         plugin: &Plugin,
-        held: Option<&Held>,
+        cached: Option<&Cached>,
         refused: bool,
         now: Moment,
     ) -> Result<Ran, Failure> {
-        let before = held.and_then(|held| held.ran.as_ref()).filter(|_| !refused);
+        let before = cached.and_then(|cached| cached.ran.as_ref()).filter(|_| !refused);
         if let Some(ran) = before.filter(|ran| ran.renew_at.is_none_or(|at| !at.has_passed(now))) {
             return Ok(ran.clone());
         }
@@ -267,7 +267,7 @@ impl Sources {
     /// Keeps the TLS side of the credentials before, with its sessions, unless the trust roots or the certificate changed.
     fn tls(
         &self,
-        held: Option<&Held>,
+        cached: Option<&Cached>,
         loaded: &Loaded,
         ran: Option<&Ran>,
         identity: Option<Identity>,
@@ -277,13 +277,13 @@ impl Sources {
         }
         let certificate =
             |ran: Option<&Ran>| ran.and_then(|ran| ran.credential.certificate.clone());
-        let is_same = |held: &&Held| {
-            held.loaded.authority == loaded.authority
-                && held.loaded.certificate == loaded.certificate
-                && certificate(held.ran.as_ref()) == certificate(ran)
+        let is_same = |cached: &&Cached| {
+            cached.loaded.authority == loaded.authority
+                && cached.loaded.certificate == loaded.certificate
+                && certificate(cached.ran.as_ref()) == certificate(ran)
         };
-        if let Some(held) = held.filter(is_same) {
-            return Ok(held.credentials.tls.clone());
+        if let Some(cached) = cached.filter(is_same) {
+            return Ok(cached.credentials.tls.clone());
         }
         tls::client_config(loaded.authority.as_deref(), self.insecure, identity).map(Some)
     }

@@ -17,26 +17,26 @@ use tokio_util::task::AbortOnDropHandle;
 use super::balance;
 use crate::auth::kubeconfig::Environment;
 use crate::cluster::{Cluster, Clusters};
-use crate::forward::route::{Route, Routes, Slot, Treatment};
+use crate::forward::route::{Route, Routes, ContextTunnels, ConnectionPolicy};
 use crate::outbox::Outbox;
 use crate::watch::backoff::Backoff;
 use crate::watch::{self, Namespace, Spec, namespace};
 use kubefwd_portforward::{Reopened, Settings, Tunnels};
 
 /// How often a kubeconfig is read again while its cluster does not answer, or it cannot be used.
-const READ_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const RELOAD_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Tunnels opened anew that nobody has told of yet.
-const REOPENED: usize = 64;
+const MAX_REOPENED: usize = 64;
 
 /// What the worker's own tasks tell its loop.
 pub(super) enum Event {
     /// A context's cluster is known, or is another one than before.
-    Opened { id: u64, cluster: Arc<Cluster> },
+    Resolved { id: u64, cluster: Arc<Cluster> },
     /// A context cannot be used.
     Failed { id: u64, failure: Failure },
     /// The machine woke up or its network changed.
-    MachineChanged,
+    HostChanged,
     /// A tunnel of a context was opened anew without being asked.
     Reopened { id: u64, reopened: Reopened },
 }
@@ -47,10 +47,10 @@ pub(super) struct Contexts {
     outbox: Outbox,
     events: mpsc::Sender<Event>,
     settings: Settings,
-    /// Whether requests are looked for where nothing else is said of a service.
+    /// Whether requests are looked for where nothing else is reported of a service.
     capture: bool,
     contexts: BTreeMap<String, Context>,
-    slots: HashMap<String, Arc<Slot>>,
+    tunnels_by_context: HashMap<String, Arc<ContextTunnels>>,
     routes: HashMap<(String, String), Arc<Routes>>,
     next_id: u64,
 }
@@ -60,28 +60,28 @@ struct Context {
     id: u64,
     kubeconfig: Vec<String>,
     state: State,
-    namespaces: BTreeMap<String, Watched>,
+    namespaces: BTreeMap<String, WatchedNamespace>,
     /// Tries failing requests at once.
     retry: Arc<Notify>,
     /// Reads the kubeconfig again at once.
-    reread: Arc<Notify>,
+    reload: Arc<Notify>,
     /// Reads it again before long: requests fail.
-    suspect: Arc<Notify>,
-    _opener: AbortOnDropHandle<()>,
+    request_failed: Arc<Notify>,
+    _resolver: AbortOnDropHandle<()>,
 }
 
 enum State {
-    Opening,
+    Resolving,
     Failed(Failure),
-    Open(Arc<Cluster>),
+    Resolved(Arc<Cluster>),
 }
 
-struct Watched {
+struct WatchedNamespace {
     spec: Spec,
     balance: Balance,
     /// Of services that have one of their own.
     balances: BTreeMap<String, Balance>,
-    /// Whether requests are looked for, of services of which that was said.
+    /// Whether requests are looked for, of services of which that was reported.
     capture: HashMap<String, bool>,
     /// None while there is no cluster.
     watch: Option<AbortOnDropHandle<()>>,
@@ -100,7 +100,7 @@ impl Contexts {
             settings: Settings::default(),
             capture: false,
             contexts: BTreeMap::new(),
-            slots: HashMap::new(),
+            tunnels_by_context: HashMap::new(),
             routes: HashMap::new(),
             next_id: 0,
         }
@@ -111,13 +111,13 @@ impl Contexts {
         self.settings = settings;
     }
 
-    /// Whether requests are looked for where nothing else is said of a service; comes before anything is wanted.
+    /// Whether requests are looked for where nothing else is reported of a service; comes before anything is wanted.
     pub(super) fn set_capture(&mut self, capture: bool) {
         self.capture = capture;
     }
 
     /// Makes what runs match what is wanted; returns what the daemon should know at once.
-    pub(super) fn want(&mut self, desired: Desired) -> Vec<Frame> {
+    pub(super) fn apply(&mut self, desired: Desired) -> Vec<Frame> {
         let mut frames = Vec::new();
         let mut wanted: BTreeMap<String, DesiredContext> = BTreeMap::new();
         for context in desired.contexts {
@@ -133,24 +133,24 @@ impl Contexts {
             .extract_if(.., |name, context| !is_wanted(name, context))
             .collect();
         for (name, context) in gone {
-            if let Some(slot) = self.slots.get(&name) {
-                slot.set(None);
+            if let Some(context_tunnels) = self.tunnels_by_context.get(&name) {
+                context_tunnels.set(None);
             }
             for namespace in context.namespaces.keys() {
                 frames.extend(self.forget(&name, namespace));
             }
         }
         for (name, context) in wanted {
-            frames.extend(self.want_context(name, context));
+            frames.extend(self.apply_context(name, context));
         }
         self.sweep();
         frames
     }
 
-    fn want_context(&mut self, name: String, wanted: DesiredContext) -> Vec<Frame> {
+    fn apply_context(&mut self, name: String, wanted: DesiredContext) -> Vec<Frame> {
         let mut frames = Vec::new();
         if !self.contexts.contains_key(&name) {
-            let context = self.open(&name, wanted.kubeconfig);
+            let context = self.resolve(&name, wanted.kubeconfig);
             self.contexts.insert(name.clone(), context);
         }
         let wanted: BTreeMap<String, DesiredNamespace> = wanted
@@ -170,21 +170,21 @@ impl Contexts {
             frames.extend(self.forget(&name, &namespace));
         }
         for (namespace, wanted) in wanted {
-            frames.extend(self.want_namespace(&name, namespace, wanted));
+            frames.extend(self.apply_namespace(&name, namespace, wanted));
         }
         frames
     }
 
-    fn want_namespace(
+    fn apply_namespace(
         &mut self,
         context: &str,
         namespace: String,
         wanted: DesiredNamespace,
     ) -> Option<Frame> {
-        let mut new = Watched::new(context, wanted);
+        let mut new = WatchedNamespace::new(context, wanted);
         let routes = self.routes(context, &namespace);
         for route in routes.all() {
-            route.treat(new.treatment(route.service(), self.capture));
+            route.set_policy(new.policy(route.service(), self.capture));
         }
         let context_state = self.contexts.get_mut(context)?;
         let known = context_state.namespaces.remove(&namespace);
@@ -196,7 +196,7 @@ impl Contexts {
         // Made before the watch is started, so that whatever that says is later.
         let frame = is_new.then(|| match &context_state.state {
             State::Failed(failure) => namespace::failed(context, &namespace, failure.clone()),
-            State::Opening | State::Open(_) => namespace::connecting(context, &namespace),
+            State::Resolving | State::Resolved(_) => namespace::connecting(context, &namespace),
         });
         if new.watch.is_none() {
             new.watch = context_state.watch(&new.spec, &routes, &self.outbox);
@@ -206,14 +206,14 @@ impl Contexts {
     }
 
     /// Takes news of a context; returns what the daemon should know.
-    pub(super) fn take(&mut self, event: Event) -> Vec<Frame> {
+    pub(super) fn handle(&mut self, event: Event) -> Vec<Frame> {
         match event {
-            Event::MachineChanged => {
+            Event::HostChanged => {
                 self.probe();
                 Vec::new()
             }
-            Event::Opened { id, cluster } => {
-                self.opened(id, &cluster);
+            Event::Resolved { id, cluster } => {
+                self.resolved(id, &cluster);
                 Vec::new()
             }
             Event::Reopened { id, reopened } => self.reopened(id, &reopened),
@@ -231,18 +231,18 @@ impl Contexts {
     }
 
     /// Makes tunnels to a cluster and watches it, instead of the one before.
-    fn opened(&mut self, id: u64, cluster: &Arc<Cluster>) {
+    fn resolved(&mut self, id: u64, cluster: &Arc<Cluster>) {
         let outbox = self.outbox.clone();
         let mut settings = self.settings.clone();
         let Some((name, context)) = self.by_id(id) else {
             return;
         };
-        context.state = State::Open(cluster.clone());
+        context.state = State::Resolved(cluster.clone());
         let namespaces: Vec<String> = context.namespaces.keys().cloned().collect();
-        let slot = self.slot(&name);
-        settings.transport = slot.transport();
-        settings.reopened = Some(self.follow(id));
-        slot.set(Some(Tunnels::new(cluster.api_server().clone(), settings)));
+        let context_tunnels = self.context_tunnels(&name);
+        settings.transport = context_tunnels.transport();
+        settings.reopened = Some(self.forward_reopened(id));
+        context_tunnels.set(Some(Tunnels::new(cluster.api_server().clone(), settings)));
         for namespace in namespaces {
             let routes = self.routes(&name, &namespace);
             if let Some(context) = self.contexts.get_mut(&name)
@@ -255,8 +255,8 @@ impl Contexts {
     }
 
     /// Passes on what the tunnels of a context tell, until they are gone.
-    fn follow(&self, id: u64) -> mpsc::Sender<Reopened> {
-        let (sender, mut receiver) = mpsc::channel(REOPENED);
+    fn forward_reopened(&self, id: u64) -> mpsc::Sender<Reopened> {
+        let (sender, mut receiver) = mpsc::channel(MAX_REOPENED);
         let events = self.events.clone();
         tokio::spawn(async move {
             while let Some(reopened) = receiver.recv().await {
@@ -298,15 +298,15 @@ impl Contexts {
     pub(super) fn route(&mut self, service: &ServiceRef) -> Arc<Route> {
         let context = self.contexts.get(&service.context);
         let watched = context.and_then(|context| context.namespaces.get(&service.namespace));
-        let treatment = match watched {
-            Some(watched) => watched.treatment(&service.service, self.capture),
-            None => Treatment {
+        let policy = match watched {
+            Some(watched) => watched.policy(&service.service, self.capture),
+            None => ConnectionPolicy {
                 balance: Balance::Primary,
                 capture: self.capture,
             },
         };
         self.routes(&service.context, &service.namespace)
-            .get_or_make(&service.service, treatment)
+            .get_or_make(&service.service, policy)
     }
 
     /// The route of a service that has a listener.
@@ -326,14 +326,14 @@ impl Contexts {
     /// The machine woke up or its network changed.
     pub(super) fn probe(&self) {
         self.clusters.reconnect();
-        for slot in self.slots.values() {
-            if let Some(tunnels) = slot.tunnels() {
+        for context_tunnels in self.tunnels_by_context.values() {
+            if let Some(tunnels) = context_tunnels.tunnels() {
                 tunnels.probe_all();
             }
         }
         for context in self.contexts.values() {
             context.retry.notify_waiters();
-            context.reread.notify_one();
+            context.reload.notify_one();
         }
     }
 
@@ -342,14 +342,14 @@ impl Contexts {
         self.clusters.replace_environment(environment);
         for (name, context) in &self.contexts {
             self.refresh_credentials(name);
-            context.reread.notify_one();
+            context.reload.notify_one();
         }
     }
 
     /// The user asks, so the user may have logged in again.
     pub(super) fn refresh_credentials(&self, context: &str) {
         if let Some(context) = self.contexts.get(context)
-            && let State::Open(cluster) = &context.state
+            && let State::Resolved(cluster) = &context.state
         {
             cluster.try_credentials_again();
         }
@@ -360,7 +360,7 @@ impl Contexts {
         self.refresh_credentials(context);
         let routes = self.routes(context, namespace);
         if let Some(context) = self.contexts.get_mut(context) {
-            context.reread.notify_one();
+            context.reload.notify_one();
             if let Some(mut watched) = context.namespaces.remove(namespace) {
                 watched.watch = context.watch(&watched.spec, &routes, &self.outbox);
                 context.namespaces.insert(namespace.to_owned(), watched);
@@ -368,28 +368,28 @@ impl Contexts {
         }
     }
 
-    fn open(&mut self, name: &str, kubeconfig: Vec<String>) -> Context {
+    fn resolve(&mut self, name: &str, kubeconfig: Vec<String>) -> Context {
         let id = self.next_id;
         self.next_id += 1;
-        let (reread, suspect) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let opener = Opener {
+        let (reload, request_failed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let resolver = ContextResolver {
             id,
             context: name.to_owned(),
             kubeconfig: kubeconfig.clone(),
             clusters: self.clusters.clone(),
-            reread: reread.clone(),
-            suspect: suspect.clone(),
+            reload: reload.clone(),
+            request_failed: request_failed.clone(),
             events: self.events.clone(),
         };
         Context {
             id,
             kubeconfig,
-            state: State::Opening,
+            state: State::Resolving,
             namespaces: BTreeMap::new(),
             retry: Arc::new(Notify::new()),
-            reread,
-            suspect,
-            _opener: AbortOnDropHandle::new(tokio::spawn(opener.run())),
+            reload,
+            request_failed,
+            _resolver: AbortOnDropHandle::new(tokio::spawn(resolver.run())),
         }
     }
 
@@ -400,18 +400,18 @@ impl Contexts {
             .map(|(name, context)| (name.clone(), context))
     }
 
-    fn slot(&mut self, context: &str) -> Arc<Slot> {
-        let patience = self.settings.no_backend_wait;
-        let slot = self.slots.entry(context.to_owned());
-        slot.or_insert_with(|| Arc::new(Slot::new(patience)))
+    fn context_tunnels(&mut self, context: &str) -> Arc<ContextTunnels> {
+        let timeout_length = self.settings.no_backend_wait;
+        let context_tunnels = self.tunnels_by_context.entry(context.to_owned());
+        context_tunnels.or_insert_with(|| Arc::new(ContextTunnels::new(timeout_length)))
             .clone()
     }
 
     fn routes(&mut self, context: &str, namespace: &str) -> Arc<Routes> {
-        let slot = self.slot(context);
+        let context_tunnels = self.context_tunnels(context);
         self.routes
             .entry((context.to_owned(), namespace.to_owned()))
-            .or_insert_with(|| Arc::new(Routes::new(namespace, slot)))
+            .or_insert_with(|| Arc::new(Routes::new(namespace, context_tunnels)))
             .clone()
     }
 
@@ -431,7 +431,7 @@ impl Contexts {
         let Self {
             contexts,
             routes,
-            slots,
+            tunnels_by_context,
             ..
         } = self;
         routes.retain(|(context, namespace), routes| {
@@ -442,7 +442,7 @@ impl Contexts {
             wanted || !unused
         });
         let used: BTreeSet<&String> = routes.keys().map(|(context, _)| context).collect();
-        slots.retain(|context, _| contexts.contains_key(context) || used.contains(context));
+        tunnels_by_context.retain(|context, _| contexts.contains_key(context) || used.contains(context));
     }
 }
 
@@ -454,7 +454,7 @@ impl Context {
         routes: &Arc<Routes>,
         outbox: &Outbox,
     ) -> Option<AbortOnDropHandle<()>> {
-        let State::Open(cluster) = &self.state else {
+        let State::Resolved(cluster) = &self.state else {
             return None;
         };
         let namespace = Namespace {
@@ -462,14 +462,14 @@ impl Context {
             client: cluster.client().clone(),
             routes: routes.clone(),
             retry: self.retry.clone(),
-            suspect: self.suspect.clone(),
+            request_failed: self.request_failed.clone(),
             outbox: outbox.clone(),
         };
         Some(AbortOnDropHandle::new(tokio::spawn(watch::run(namespace))))
     }
 }
 
-impl Watched {
+impl WatchedNamespace {
     fn new(context: &str, wanted: DesiredNamespace) -> Self {
         let own = |service: i32| match balance(service) {
             Balance::Unspecified => balance(wanted.balance),
@@ -494,8 +494,8 @@ impl Watched {
         }
     }
 
-    fn treatment(&self, service: &str, capture: bool) -> Treatment {
-        Treatment {
+    fn policy(&self, service: &str, capture: bool) -> ConnectionPolicy {
+        ConnectionPolicy {
             balance: self.balances.get(service).copied().unwrap_or(self.balance),
             capture: self.capture.get(service).copied().unwrap_or(capture),
         }
@@ -503,44 +503,44 @@ impl Watched {
 }
 
 /// Finds out which cluster a context means, and whether that changes.
-struct Opener {
+struct ContextResolver {
     id: u64,
     context: String,
     kubeconfig: Vec<String>,
     clusters: Arc<Clusters>,
-    reread: Arc<Notify>,
-    suspect: Arc<Notify>,
+    reload: Arc<Notify>,
+    request_failed: Arc<Notify>,
     events: mpsc::Sender<Event>,
 }
 
-impl Opener {
+impl ContextResolver {
     async fn run(self) {
-        let mut backoff = Backoff::between(READ_AGAIN.0, READ_AGAIN.1);
+        let mut backoff = Backoff::between(RELOAD_INTERVAL.0, RELOAD_INTERVAL.1);
         let mut known: Option<Arc<Cluster>> = None;
-        let mut said: Option<Failure> = None;
+        let mut reported: Option<Failure> = None;
         loop {
             let event = match self.clusters.get(&self.context, &self.kubeconfig).await {
                 Ok(cluster) if known.as_ref().is_some_and(|k| Arc::ptr_eq(k, &cluster)) => None,
                 Ok(cluster) => {
                     known = Some(cluster.clone());
                     backoff.reset();
-                    Some(Event::Opened {
+                    Some(Event::Resolved {
                         id: self.id,
                         cluster,
                     })
                 }
-                Err(failure) if said.as_ref() == Some(&failure) => None,
+                Err(failure) if reported.as_ref() == Some(&failure) => None,
                 Err(failure) if known.is_some() => {
                     tracing::warn!(
                         context = self.context,
                         %failure,
-                        "the kubeconfig cannot be used any more; what it said before stays in use"
+                        "the kubeconfig can no longer be used; the earlier one stays in use"
                     );
-                    said = Some(failure);
+                    reported = Some(failure);
                     None
                 }
                 Err(failure) => {
-                    said = Some(failure.clone());
+                    reported = Some(failure.clone());
                     Some(Event::Failed {
                         id: self.id,
                         failure,
@@ -554,12 +554,12 @@ impl Opener {
             }
             if known.is_some() {
                 tokio::select! {
-                    () = self.reread.notified() => continue,
-                    () = self.suspect.notified() => {}
+                    () = self.reload.notified() => continue,
+                    () = self.request_failed.notified() => {}
                 }
             }
             tokio::select! {
-                () = self.reread.notified() => {}
+                () = self.reload.notified() => {}
                 () = sleep(backoff.pause()) => {}
             }
         }

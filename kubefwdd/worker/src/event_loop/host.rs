@@ -9,17 +9,17 @@ use super::contexts::Event;
 use super::network::Network;
 
 /// How long after waking up it may take to notice.
-const PERIOD: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// A change of the network comes as many: how long to wait for the rest.
-const SETTLED: Duration = Duration::from_secs(1);
+const DEBOUNCE: Duration = Duration::from_secs(1);
 /// Clocks are corrected by less.
-const JUMP: Duration = Duration::from_secs(3);
+const MIN_SLEEP: Duration = Duration::from_secs(3);
 
 /// Tells the worker each time the machine woke up or its network changed, until the worker is gone.
 pub(super) async fn watch(events: mpsc::Sender<Event>) {
     let mut network = Network::new();
     let mut clocks = Clocks::now();
-    let mut ticks = interval(PERIOD);
+    let mut ticks = interval(CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let changed = tokio::select! {
@@ -28,7 +28,7 @@ pub(super) async fn watch(events: mpsc::Sender<Event>) {
                 before.slept_until(&clocks)
             }
             () = network.changed() => {
-                sleep(SETTLED).await;
+                sleep(DEBOUNCE).await;
                 network.forget();
                 true
             }
@@ -36,7 +36,7 @@ pub(super) async fn watch(events: mpsc::Sender<Event>) {
         };
         if changed {
             tracing::debug!("the machine slept, or its network changed");
-            if events.send(Event::MachineChanged).await.is_err() {
+            if events.send(Event::HostChanged).await.is_err() {
                 return;
             }
         }
@@ -62,7 +62,7 @@ impl Clocks {
         let running = later.running.saturating_duration_since(self.running);
         // A wall clock that was set back says nothing.
         let wall = later.wall.duration_since(self.wall).unwrap_or_default();
-        wall > running + JUMP
+        wall > running + MIN_SLEEP
     }
 }
 

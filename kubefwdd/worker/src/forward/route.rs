@@ -1,7 +1,7 @@
 //! From a service to its pods: written by the namespace's watch, read by every connection.
 //!
 //! A route exists only for services that have listeners. It outlives the service and the watch: while there is no news a
-//! connection goes where the last news said, and a listener whose service is gone waits for it to come back.
+//! connection goes where the last news reported, and a listener whose service is gone waits for it to come back.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,19 +22,19 @@ use kubefwd_portforward::{Transport, Tunnels};
 
 /// How long a cluster may need to be found and to list what it has. That nothing is known yet, because the worker has just
 /// started, does not mean that there is nothing.
-const LEARNING: Duration = Duration::from_secs(5);
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The tunnels of one context, once its cluster is known.
-pub(crate) struct Slot {
+pub(crate) struct ContextTunnels {
     tunnels: watch::Sender<Option<Arc<Tunnels>>>,
     /// How long a connection waits for them, and for the first news of its service's pods.
-    patience: Duration,
+    timeout_length: Duration,
 }
 
 /// The routes of one namespace.
 pub(crate) struct Routes {
     namespace: Name,
-    slot: Arc<Slot>,
+    context_tunnels: Arc<ContextTunnels>,
     state: Mutex<State>,
     wanted: Notify,
 }
@@ -48,7 +48,7 @@ struct State {
 
 /// How new connections of a service are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Treatment {
+pub(crate) struct ConnectionPolicy {
     /// How they choose among ready pods.
     pub balance: Balance,
     /// Whether requests are looked for in their bytes.
@@ -59,23 +59,23 @@ pub(crate) struct Treatment {
 pub(crate) struct Route {
     namespace: Name,
     service: Name,
-    slot: Arc<Slot>,
+    context_tunnels: Arc<ContextTunnels>,
     endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
-    treatment: Mutex<Treatment>,
-    /// The watch has said at least once what stands behind the service.
+    policy: Mutex<ConnectionPolicy>,
+    /// The watch has reported at least once what stands behind the service.
     known: AtomicBool,
     forwards: Mutex<Vec<Weak<Forward>>>,
 }
 
-// === impl Slot ===
+// === impl ContextTunnels ===
 
-impl Slot {
+impl ContextTunnels {
     /// No tunnels yet; a connection to a service without a ready pod waits so long for one.
     pub(crate) fn new(no_backend_wait: Duration) -> Self {
         Self {
             tunnels: watch::Sender::default(),
-            patience: no_backend_wait.max(LEARNING),
+            timeout_length: no_backend_wait.max(LIST_TIMEOUT),
         }
     }
 
@@ -104,17 +104,17 @@ impl Slot {
 
 impl Routes {
     /// No routes yet.
-    pub(crate) fn new(namespace: &str, slot: Arc<Slot>) -> Self {
+    pub(crate) fn new(namespace: &str, context_tunnels: Arc<ContextTunnels>) -> Self {
         Self {
             namespace: namespace.into(),
-            slot,
+            context_tunnels,
             state: Mutex::default(),
             wanted: Notify::new(),
         }
     }
 
     /// The route of a service, made if there is none.
-    pub(crate) fn get_or_make(&self, service: &str, treatment: Treatment) -> Arc<Route> {
+    pub(crate) fn get_or_make(&self, service: &str, policy: ConnectionPolicy) -> Arc<Route> {
         let mut state = self.state();
         if let Some(route) = state.routes.get(service) {
             return route.clone();
@@ -123,10 +123,10 @@ impl Routes {
         let route = Arc::new(Route {
             namespace: self.namespace.clone(),
             service: name.clone(),
-            slot: self.slot.clone(),
+            context_tunnels: self.context_tunnels.clone(),
             endpoints: watch::Sender::default(),
             chooser: Mutex::default(),
-            treatment: Mutex::new(treatment),
+            policy: Mutex::new(policy),
             known: AtomicBool::new(false),
             forwards: Mutex::default(),
         });
@@ -161,7 +161,7 @@ impl Routes {
 
     /// These pods do not exist any more: what they have not answered goes to others.
     pub(crate) fn pods_gone(&self, uids: &BTreeSet<Name>) {
-        if let Some(tunnels) = self.slot.tunnels() {
+        if let Some(tunnels) = self.context_tunnels.tunnels() {
             for uid in uids {
                 tunnels.pod_gone(uid);
             }
@@ -205,28 +205,28 @@ impl Route {
         &self.namespace
     }
 
-    pub(super) fn slot(&self) -> &Slot {
-        &self.slot
+    pub(super) fn context_tunnels(&self) -> &ContextTunnels {
+        &self.context_tunnels
     }
 
     /// How new connections are treated from now on.
-    pub(crate) fn treat(&self, treatment: Treatment) {
-        *self.treatment() = treatment;
+    pub(crate) fn set_policy(&self, policy: ConnectionPolicy) {
+        *self.policy() = policy;
     }
 
     /// Whether requests are looked for in the bytes of new connections.
     pub(super) fn captures(&self) -> bool {
-        self.treatment().capture
+        self.policy().capture
     }
 
-    /// Whether the cluster has said what stands behind the service: until then there is nothing to report.
+    /// Whether the cluster has reported what stands behind the service: until then there is nothing to report.
     pub(crate) fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// The way to the cluster, once that has said what stands behind the service; `None` if it does not in time.
+    /// The way to the cluster, once that has reported what stands behind the service; `None` if it does not in time.
     pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
-        if let (true, Some(tunnels)) = (self.is_known(), self.slot.tunnels()) {
+        if let (true, Some(tunnels)) = (self.is_known(), self.context_tunnels.tunnels()) {
             return Some(tunnels);
         }
         let known = async {
@@ -234,9 +234,9 @@ impl Route {
             while !self.is_known() {
                 endpoints.changed().await.ok()?;
             }
-            self.slot.await_tunnels().await
+            self.context_tunnels.await_tunnels().await
         };
-        timeout(self.slot.patience, known).await.ok()?
+        timeout(self.context_tunnels.timeout_length, known).await.ok()?
     }
 
     /// Takes what the cluster says now; returns what the daemon should know of the forwards.
@@ -265,7 +265,7 @@ impl Route {
             let endpoints = self.endpoints.borrow();
             endpoints.uids.iter().map(ToString::to_string).collect()
         };
-        match self.slot.tunnels() {
+        match self.context_tunnels.tunnels() {
             Some(tunnels) => tunnels.reconnect(&uids).await,
             None => Err(Failure::new(
                 Reason::ClusterUnreachable,
@@ -321,7 +321,7 @@ impl Route {
         before: Option<&Name>,
     ) -> Option<PodPort> {
         let endpoints = self.endpoints.borrow().clone();
-        let balance = self.treatment().balance;
+        let balance = self.policy().balance;
         let mut chooser = self.chooser();
         let chosen = chooser.pick(&endpoints, balance, port, pod, tried)?;
         if let Some(before) = before {
@@ -345,8 +345,8 @@ impl Route {
         forwards.iter().filter_map(|f| report(f)).collect()
     }
 
-    fn treatment(&self) -> MutexGuard<'_, Treatment> {
-        self.treatment.lock()
+    fn policy(&self) -> MutexGuard<'_, ConnectionPolicy> {
+        self.policy.lock()
     }
 
     fn chooser(&self) -> MutexGuard<'_, Chooser> {
@@ -366,19 +366,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn news_may_take_longer_than_a_pod_may_need() {
-        for (no_backend_wait, patience) in [
-            (Duration::ZERO, LEARNING),
+        for (no_backend_wait, timeout_length) in [
+            (Duration::ZERO, LIST_TIMEOUT),
             (Duration::from_secs(60), Duration::from_secs(60)),
         ] {
-            let routes = Routes::new("demo", Arc::new(Slot::new(no_backend_wait)));
-            let treatment = Treatment {
+            let routes = Routes::new("demo", Arc::new(ContextTunnels::new(no_backend_wait)));
+            let policy = ConnectionPolicy {
                 balance: Balance::Primary,
                 capture: false,
             };
-            let route = routes.get_or_make("web", treatment);
+            let route = routes.get_or_make("web", policy);
             let began = Instant::now();
             assert!(route.tunnels_in_time().await.is_none());
-            assert_eq!(began.elapsed(), patience);
+            assert_eq!(began.elapsed(), timeout_length);
         }
     }
 }

@@ -2,16 +2,16 @@
 
 use kube::core::WatchEvent;
 
-use super::wire::{Page, Wire, WirePod, WireService, WireSlice};
+use super::decode::{Page, Decode, RawPod, RawService, RawSlice};
 
 /// A page of a list, or an event of a watch, of every kind that is watched.
 pub fn watch(bytes: &[u8]) {
-    decode::<WireService>(bytes);
-    decode::<WirePod>(bytes);
-    decode::<WireSlice>(bytes);
+    decode::<RawService>(bytes);
+    decode::<RawPod>(bytes);
+    decode::<RawSlice>(bytes);
 }
 
-fn decode<W: Wire>(bytes: &[u8]) {
+fn decode<W: Decode>(bytes: &[u8]) {
     if let Ok(page) = serde_json::from_slice::<Page<W>>(bytes) {
         for object in page.items.unwrap_or_default() {
             compact(object);
@@ -26,7 +26,7 @@ fn decode<W: Wire>(bytes: &[u8]) {
     }
 }
 
-fn compact<W: Wire>(object: W) {
+fn compact<W: Decode>(object: W) {
     let _named = object.metadata().name.len();
     let _kept = object.compact();
 }

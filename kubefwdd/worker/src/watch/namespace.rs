@@ -12,21 +12,21 @@ use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::check::{self, Existence};
+use super::existence::{self, Existence};
 use super::phase::Status;
 use super::report;
-use super::stream::{self, News, Source};
-use super::trouble::Trouble;
-use super::wire::{Wire, WirePod, WireService, WireSlice};
+use super::stream::{self, Update, Source};
+use super::failure::WatchFailure;
+use super::decode::{Decode, RawPod, RawService, RawSlice};
 use crate::forward::route::Routes;
 use crate::index::filter::{Filter, Membership};
 use crate::index::object::{Pod, Service, Slice};
 use crate::index::{Change, NamespaceIndex};
 use crate::outbox::{Closed, Outbox};
 
-/// News that wait for the task.
-const QUEUE: usize = 64;
-/// News that are taken in before what they changed is told.
+/// Update that wait for the task.
+const MAX_QUEUED: usize = 64;
+/// Update that are taken in before what they changed is told.
 const BATCH: usize = 1024;
 
 /// Which services of which namespace are wanted.
@@ -55,7 +55,7 @@ pub(crate) struct Namespace {
     /// Notified (all waiters) when failing requests should be tried at once.
     pub retry: Arc<Notify>,
     /// Notified when requests fail: the kubeconfig may have changed.
-    pub suspect: Arc<Notify>,
+    pub request_failed: Arc<Notify>,
     /// To the daemon.
     pub outbox: Outbox,
 }
@@ -108,11 +108,11 @@ fn next_sequence() -> u64 {
 }
 
 enum Event {
-    Selected(News<Service>),
-    Named(News<Service>),
-    All(News<Service>),
-    Slices(News<Slice>),
-    Pods(News<Pod>),
+    Selected(Update<Service>),
+    Named(Update<Service>),
+    All(Update<Service>),
+    Slices(Update<Slice>),
+    Pods(Update<Pod>),
     Existence(Existence),
 }
 
@@ -120,7 +120,7 @@ struct Task {
     namespace: Namespace,
     index: NamespaceIndex,
     status: Status,
-    said: NamespaceReport,
+    reported: NamespaceReport,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     tasks: JoinSet<()>,
@@ -130,9 +130,9 @@ struct Task {
 
 impl Task {
     fn new(namespace: Namespace, filter: Filter) -> Self {
-        let (sender, events) = mpsc::channel(QUEUE);
+        let (sender, events) = mpsc::channel(MAX_QUEUED);
         Self {
-            said: NamespaceReport {
+            reported: NamespaceReport {
                 context: namespace.spec.context.clone(),
                 namespace: namespace.spec.namespace.clone(),
                 // Who starts the task says so.
@@ -158,11 +158,11 @@ impl Task {
                     let mut next = event;
                     let mut taken = 0;
                     while let Some(event) = next {
-                        self.take(event);
+                        self.handle(event);
                         taken += 1;
                         next = if taken < BATCH { self.events.try_recv().ok() } else { None };
                     }
-                    self.tell().await?;
+                    self.report_changes().await?;
                 }
                 Some(Err(error)) = self.tasks.join_next() => {
                     if error.is_panic() {
@@ -193,19 +193,19 @@ impl Task {
                     fields: not_empty(selection.field_selector),
                     ..self.source()
                 };
-                self.watch::<WireService>(source, Event::Selected);
+                self.watch::<RawService>(source, Event::Selected);
                 if !names.is_empty() {
-                    self.watch::<WireService>(self.named(&names), Event::Named);
+                    self.watch::<RawService>(self.named(&names), Event::Named);
                 }
             }
             Some(_) => {
-                self.watch::<WireService>(self.source(), Event::All);
+                self.watch::<RawService>(self.source(), Event::All);
             }
             None => {
-                self.watch::<WireService>(self.named(&names), Event::Named);
+                self.watch::<RawService>(self.named(&names), Event::Named);
             }
         }
-        self.slices = Some(self.watch::<WireSlice>(self.source(), Event::Slices));
+        self.slices = Some(self.watch::<RawSlice>(self.source(), Event::Slices));
     }
 
     fn source(&self) -> Source {
@@ -228,10 +228,10 @@ impl Task {
         }
     }
 
-    fn watch<W: Wire>(
+    fn watch<W: Decode>(
         &mut self,
         source: Source,
-        wrap: fn(News<W::Compact>) -> Event,
+        wrap: fn(Update<W::Compact>) -> Event,
     ) -> AbortHandle {
         let watch = stream::run::<W, Event>(source, self.sender.clone(), wrap);
         self.tasks.spawn(watch)
@@ -245,19 +245,19 @@ impl Task {
         self.status.fallback = Some(failure);
         self.status.backing = None;
         self.index.use_pods();
-        self.watch::<WirePod>(self.source(), Event::Pods);
+        self.watch::<RawPod>(self.source(), Event::Pods);
     }
 
     /// Asks whether the namespace exists, while there is no service to prove it.
-    fn look_for_namespace(&mut self) {
-        self.status.inhabited = !self.index.is_empty();
-        if self.status.inhabited {
+    fn check_existence(&mut self) {
+        self.status.has_services = !self.index.is_empty();
+        if self.status.has_services {
             self.status.existence = Some(Existence::Present);
             if let Some(check) = self.check.take() {
                 check.abort();
             }
         } else if self.index.is_synced() && self.check.is_none() {
-            let check = check::run(
+            let check = existence::run(
                 self.namespace.client.clone(),
                 self.namespace.spec.namespace.clone(),
                 self.sender.clone(),
@@ -267,19 +267,19 @@ impl Task {
         }
     }
 
-    // === news ===
+    // === events ===
 
-    fn take(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
-            Event::Selected(news) => self.services(0, Membership::SELECTED, news),
-            Event::Named(news) => self.services(1, Membership::NAMED, news),
-            Event::All(news) => self.services(0, Membership::BOTH, news),
-            Event::Slices(News::Change(change)) => self.index.slices(change),
-            Event::Pods(News::Change(change)) => self.index.pods(change),
-            Event::Slices(News::Healthy) | Event::Pods(News::Healthy) => self.status.backing = None,
-            Event::Slices(News::Failed(trouble)) => {
-                let failure = self.failure(&trouble);
-                if trouble.is_forbidden() || trouble.is_unknown_kind() {
+            Event::Selected(update) => self.services(0, Membership::SELECTED, update),
+            Event::Named(update) => self.services(1, Membership::NAMED, update),
+            Event::All(update) => self.services(0, Membership::BOTH, update),
+            Event::Slices(Update::Change(change)) => self.index.slices(change),
+            Event::Pods(Update::Change(change)) => self.index.pods(change),
+            Event::Slices(Update::Healthy) | Event::Pods(Update::Healthy) => self.status.backing = None,
+            Event::Slices(Update::Failed(failed)) => {
+                let failure = self.failure(&failed);
+                if failed.is_forbidden() || failed.is_unknown_kind() {
                     if self.slices.is_some() {
                         self.fall_back(failure);
                     }
@@ -287,11 +287,11 @@ impl Task {
                     self.status.backing = Some(failure);
                 }
             }
-            Event::Pods(News::Failed(trouble)) => {
-                if trouble.is_forbidden() && trouble.verb == "list" {
+            Event::Pods(Update::Failed(failed)) => {
+                if failed.is_forbidden() && failed.verb == "list" {
                     self.index.use_nothing();
                 }
-                self.status.backing = Some(self.failure(&trouble));
+                self.status.backing = Some(self.failure(&failed));
             }
             Event::Existence(existence) => {
                 self.status.existence = Some(existence);
@@ -299,9 +299,9 @@ impl Task {
         }
     }
 
-    fn services(&mut self, watch: usize, covers: Membership, news: News<Service>) {
-        match news {
-            News::Change(change) => {
+    fn services(&mut self, watch: usize, covers: Membership, update: Update<Service>) {
+        match update {
+            Update::Change(change) => {
                 if let Change::Listed(services) = &change {
                     tracing::debug!(
                         context = self.namespace.spec.context,
@@ -312,21 +312,21 @@ impl Task {
                 }
                 self.index.services(covers, change);
             }
-            News::Healthy => self.status.services[watch] = None,
-            News::Failed(trouble) => self.status.services[watch] = Some(self.failure(&trouble)),
+            Update::Healthy => self.status.services[watch] = None,
+            Update::Failed(failed) => self.status.services[watch] = Some(self.failure(&failed)),
         }
     }
 
-    fn failure(&self, trouble: &Trouble) -> Failure {
-        if !trouble.is_forbidden() {
-            self.namespace.suspect.notify_one();
+    fn failure(&self, failed: &WatchFailure) -> Failure {
+        if !failed.is_forbidden() {
+            self.namespace.request_failed.notify_one();
         }
-        trouble.failure(&self.namespace.spec.namespace)
+        failed.failure(&self.namespace.spec.namespace)
     }
 
     // === what changed ===
 
-    async fn tell(&mut self) -> Result<(), Closed> {
+    async fn report_changes(&mut self) -> Result<(), Closed> {
         if let Some(mut changes) = self.index.take_changes() {
             let mut touched = std::mem::take(&mut changes.touched);
             let mut gone = std::mem::take(&mut changes.gone);
@@ -349,20 +349,20 @@ impl Task {
             // Last: what is taken away from these pods is to find the ones that came instead.
             self.namespace.routes.pods_gone(&gone);
         }
-        self.look_for_namespace();
+        self.check_existence();
         self.status.synced = self.index.is_synced();
         let report = NamespaceReport {
-            context: self.said.context.clone(),
-            namespace: self.said.namespace.clone(),
-            sequence: self.said.sequence,
+            context: self.reported.context.clone(),
+            namespace: self.reported.namespace.clone(),
+            sequence: self.reported.sequence,
             ..self.status.report()
         };
-        if report != self.said {
-            self.said = NamespaceReport {
+        if report != self.reported {
+            self.reported = NamespaceReport {
                 sequence: next_sequence(),
                 ..report
             };
-            let frame = Frame::Namespace(self.said.clone());
+            let frame = Frame::Namespace(self.reported.clone());
             self.namespace.outbox.send(frame).await?;
         }
         Ok(())

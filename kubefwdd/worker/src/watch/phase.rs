@@ -1,11 +1,11 @@
-//! How a namespace is doing, as the daemon is told: a pure function of what its watches said.
+//! How a namespace is doing, as the daemon is told: a pure function of what its watches reported.
 
 use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
 use kubefwd_proto::{Failure, Reason};
 
-use super::check::Existence;
+use super::existence::Existence;
 
-/// What the watches of one namespace said last.
+/// What the watches of one namespace reported last.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     /// By the watches of services; the first failure counts.
@@ -19,7 +19,7 @@ pub(super) struct Status {
     /// Everything was listed.
     pub(super) synced: bool,
     /// There is a service: the namespace exists, whatever else was heard.
-    pub(super) inhabited: bool,
+    pub(super) has_services: bool,
 }
 
 impl Status {
@@ -35,7 +35,7 @@ impl Status {
     }
 
     fn phase(&self) -> (NamespacePhase, Option<Failure>) {
-        if !self.inhabited && self.existence == Some(Existence::Missing) {
+        if !self.has_services && self.existence == Some(Existence::Missing) {
             let failure = Failure::new(
                 Reason::NamespaceNotFound,
                 "the cluster has no namespace of this name",
@@ -47,7 +47,7 @@ impl Status {
         if let Some(failure) = failure {
             return (NamespacePhase::Failed, Some(failure.clone()));
         }
-        if self.synced && (self.inhabited || self.existence.is_some()) {
+        if self.synced && (self.has_services || self.existence.is_some()) {
             (NamespacePhase::Watching, None)
         } else {
             (NamespacePhase::Connecting, None)
@@ -98,7 +98,7 @@ mod tests {
     fn a_service_proves_that_the_namespace_exists() {
         let status = Status {
             synced: true,
-            inhabited: true,
+            has_services: true,
             existence: Some(Existence::Missing),
             ..Status::default()
         };

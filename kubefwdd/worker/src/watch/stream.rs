@@ -17,8 +17,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
-use super::trouble::{Trouble, WatchError};
-use super::wire::{Page, Wire};
+use super::failure::{WatchFailure, WatchError};
+use super::decode::{Page, Decode};
 use crate::index::Change;
 use crate::sys;
 
@@ -52,12 +52,12 @@ pub(super) struct Source {
 }
 
 /// What a watch has to say.
-pub(super) enum News<T> {
+pub(super) enum Update<T> {
     Change(Change<T>),
     /// It is connected.
     Healthy,
     /// It failed and will try again.
-    Failed(Trouble),
+    Failed(WatchFailure),
 }
 
 /// The listener is gone.
@@ -94,11 +94,11 @@ impl From<serde_json::Error> for Ended {
     }
 }
 
-/// Watches until `news` is closed.
-pub(super) async fn run<W: Wire, E: Send + 'static>(
+/// Watches until `update` is closed.
+pub(super) async fn run<W: Decode, E: Send + 'static>(
     source: Source,
-    news: mpsc::Sender<E>,
-    wrap: fn(News<W::Compact>) -> E,
+    update: mpsc::Sender<E>,
+    wrap: fn(Update<W::Compact>) -> E,
 ) {
     let mut watch = Watch::<W, E> {
         request: Request::new(format!(
@@ -108,7 +108,7 @@ pub(super) async fn run<W: Wire, E: Send + 'static>(
             W::RESOURCE
         )),
         source,
-        news,
+        update,
         wrap,
         version: None,
         listed: false,
@@ -120,11 +120,11 @@ pub(super) async fn run<W: Wire, E: Send + 'static>(
     while watch.once().await.is_ok() {}
 }
 
-struct Watch<W: Wire, E> {
+struct Watch<W: Decode, E> {
     source: Source,
     request: Request,
-    news: mpsc::Sender<E>,
-    wrap: fn(News<W::Compact>) -> E,
+    update: mpsc::Sender<E>,
+    wrap: fn(Update<W::Compact>) -> E,
     /// Where to go on; `None`: list first.
     version: Option<String>,
     /// There was a list, and no watch since.
@@ -136,7 +136,7 @@ struct Watch<W: Wire, E> {
     failures: u32,
 }
 
-impl<W: Wire, E: Send + 'static> Watch<W, E> {
+impl<W: Decode, E: Send + 'static> Watch<W, E> {
     /// One list or one watch, and the wait after it if it failed.
     async fn once(&mut self) -> Result<(), Closed> {
         self.connected = None;
@@ -157,12 +157,12 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             // Never many watches in a row without a pause: a broken server would make it a storm.
             Err(Ended::Done) => self.backoff.pause(),
             Err(Ended::Failed(error)) => {
-                let trouble = Trouble {
+                let failed = WatchFailure {
                     verb,
                     resource: W::RESOURCE,
                     error,
                 };
-                if self.failed(trouble).await? {
+                if self.failed(failed).await? {
                     self.backoff.pause().max(LASTING)
                 } else {
                     self.backoff.pause()
@@ -172,30 +172,30 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
         tokio::select! {
             () = tokio::time::sleep(wait) => Ok(()),
             () = self.source.retry.notified() => Ok(()),
-            () = self.news.closed() => Err(Closed),
+            () = self.update.closed() => Err(Closed),
         }
     }
 
     /// Says what failed, unless it may be over with the next try; returns whether it will last.
-    async fn failed(&mut self, trouble: Trouble) -> Result<bool, Closed> {
+    async fn failed(&mut self, failed: WatchFailure) -> Result<bool, Closed> {
         tracing::debug!(
             namespace = &*self.source.namespace,
-            resource = trouble.resource,
-            verb = trouble.verb,
-            error = &trouble.error as &dyn std::error::Error,
+            resource = failed.resource,
+            verb = failed.verb,
+            error = &failed.error as &dyn std::error::Error,
             "request failed"
         );
         self.failures = self.failures.saturating_add(1);
-        if trouble.is_gone() {
+        if failed.is_gone() {
             self.version = None;
             return Ok(false);
         }
         if self.failures >= GIVE_UP {
             self.version = None;
         }
-        let lasting = trouble.is_lasting();
+        let lasting = failed.is_lasting();
         if lasting || self.failures > 1 {
-            self.say(News::Failed(trouble)).await?;
+            self.say(Update::Failed(failed)).await?;
         }
         Ok(lasting)
     }
@@ -234,7 +234,7 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             }
             parameters.continue_token = Some(next);
         };
-        self.say(News::Change(Change::Listed(objects))).await?;
+        self.say(Update::Change(Change::Listed(objects))).await?;
         self.version = Some(version);
         self.listed = true;
         Ok(())
@@ -256,7 +256,7 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             .map_err(kube::Error::BuildRequest)?;
         let events = in_time(self.source.client.request_events::<W>(request)).await??;
         let mut events = std::pin::pin!(events);
-        self.say(News::Healthy).await?;
+        self.say(Update::Healthy).await?;
         self.connected = Some(Instant::now());
         if std::mem::take(&mut self.listed) {
             // Whole objects are many times the size of what is kept of them.
@@ -267,7 +267,7 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
                 next = timeout(SILENCE, events.next()) => next,
                 // The machine woke up or its network changed: this connection may be dead without knowing it.
                 () = self.source.retry.notified() => return Err(Ended::Done),
-                () = self.news.closed() => return Err(Ended::Closed),
+                () = self.update.closed() => return Err(Ended::Closed),
             };
             let event = match next {
                 Err(_) => return Err(WatchError::Timeout.into()),
@@ -302,12 +302,12 @@ impl<W: Wire, E: Send + 'static> Watch<W, E> {
             }
             WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
         };
-        self.say(News::Change(change)).await?;
+        self.say(Update::Change(change)).await?;
         Ok(())
     }
 
-    async fn say(&self, news: News<W::Compact>) -> Result<(), Closed> {
-        self.news.send((self.wrap)(news)).await.map_err(|_| Closed)
+    async fn say(&self, update: Update<W::Compact>) -> Result<(), Closed> {
+        self.update.send((self.wrap)(update)).await.map_err(|_| Closed)
     }
 }
 

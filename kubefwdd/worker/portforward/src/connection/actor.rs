@@ -141,14 +141,14 @@ impl Actor {
     }
 
     fn obey(&mut self, now: Instant) {
-        let orders = self.shared.ready.take_orders();
-        if orders & (DRAIN | POD_GONE) != 0 {
+        let signals = self.shared.ready.take_signals();
+        if signals & (DRAIN | POD_GONE) != 0 {
             self.draining = true;
         }
-        if orders & POD_GONE != 0 {
+        if signals & POD_GONE != 0 {
             self.mux.pod_gone();
         }
-        if orders & PROBE != 0 {
+        if signals & PROBE != 0 {
             let verdict = self.health.verify(now);
             self.follow(verdict, now);
         }

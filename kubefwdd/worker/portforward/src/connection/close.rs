@@ -16,7 +16,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How long the runtime may take to end after us; it needs one second.
 const AFTER_END: Duration = Duration::from_secs(10);
 /// When a client that seemed to read on is looked at again: a closing program is for a moment between both states.
-const LOOKS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
+const PEER_CHECKS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 /// What runtimes say when they could not reach the port at all, so that the program in the pod has seen nothing.
 const DIAL_ERRORS: [&str; 8] = [
     "failed to connect",
@@ -110,7 +110,7 @@ impl Mux {
         }
         self.set_timer(now + grace, pair, Kind::HalfClose);
         if peer == Peer::Open {
-            self.set_timer(now + LOOKS[0], pair, Kind::Peer { looks: 1 });
+            self.set_timer(now + PEER_CHECKS[0], pair, Kind::Peer { checks: 1 });
         }
     }
 
@@ -172,11 +172,11 @@ impl Mux {
                         self.end_upload(pair, now);
                     }
                 }
-                Kind::Peer { looks } => {
+                Kind::Peer { checks } => {
                     if client_socket(stream.local()) == Peer::Closed {
                         self.client_left(pair);
-                    } else if let Some(pause) = LOOKS.get(usize::from(looks)) {
-                        self.set_timer(now + *pause, pair, Kind::Peer { looks: looks + 1 });
+                    } else if let Some(pause) = PEER_CHECKS.get(usize::from(checks)) {
+                        self.set_timer(now + *pause, pair, Kind::Peer { checks: checks + 1 });
                     }
                 }
                 Kind::AfterEnd => {

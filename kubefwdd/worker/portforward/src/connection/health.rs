@@ -13,8 +13,8 @@ use tokio::time::Instant;
 const WORKERS: u8 = 5;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// However strong the doubt: probes cost queue places.
-const LEAST_PROBE_PAUSE: Duration = Duration::from_secs(1);
-const RESUME_DEADLINE: Duration = Duration::from_secs(1);
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Uploads beyond this since the last sign of life may be what the far side cannot take: silence is then no death.
 const STALLING_BYTES: usize = 64 * 1024;
 const STALLING_FRAMES: usize = 50;
@@ -154,7 +154,7 @@ impl Health {
             .is_some_and(|waiting| waiting.count > 1);
         let recent = self
             .last_probe
-            .is_some_and(|last| now < last + LEAST_PROBE_PAUSE);
+            .is_some_and(|last| now < last + MIN_PROBE_INTERVAL);
         if self.quarantined || under_way || recent {
             return Verdict::Fine;
         }
@@ -169,7 +169,7 @@ impl Health {
     pub(super) fn verify(&mut self, now: Instant) -> Verdict {
         self.misses = MISSES - 1;
         self.stalling = (0, 0);
-        self.send(1, RESUME_DEADLINE, now)
+        self.send(1, VERIFY_TIMEOUT, now)
     }
 
     /// No probes any more, whoever decided so.
@@ -357,7 +357,7 @@ mod tests {
         let mut health = health(start);
         assert_eq!(sent(health.verify(start)).len(), 1);
         assert!(matches!(
-            health.tick(start + RESUME_DEADLINE, 0, false),
+            health.tick(start + VERIFY_TIMEOUT, 0, false),
             Verdict::Dead(_)
         ));
     }

@@ -8,11 +8,11 @@ use std::task::{Wake, Waker};
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicWaker, Mutex, Ordering};
 
-/// The keys that were woken, and the orders that were given, since they were last taken.
+/// The keys that were woken, and the signals that were given, since they were last taken.
 #[derive(Default)]
 pub(super) struct ReadyList {
     keys: Mutex<Vec<u32>>,
-    orders: AtomicU8,
+    signals: AtomicU8,
     task: AtomicWaker,
 }
 
@@ -23,14 +23,14 @@ impl ReadyList {
     }
 
     /// Asks something of the task: bits, which are added to those that it has not taken yet.
-    pub(super) fn order(&self, orders: u8) {
-        self.orders.fetch_or(orders, Ordering::Release);
+    pub(super) fn signal(&self, signals: u8) {
+        self.signals.fetch_or(signals, Ordering::Release);
         self.task.wake();
     }
 
-    /// Takes the orders.
-    pub(super) fn take_orders(&self) -> u8 {
-        self.orders.swap(0, Ordering::Acquire)
+    /// Takes the signals.
+    pub(super) fn take_signals(&self) -> u8 {
+        self.signals.swap(0, Ordering::Acquire)
     }
 
     /// Moves the woken keys into `into`, which is empty.

@@ -15,7 +15,7 @@ pub(super) enum Kind {
     /// A second look at whether the client is gone.
     Peer {
         /// Looks so far.
-        looks: u8,
+        checks: u8,
     },
     /// The runtime's end after ours.
     AfterEnd,

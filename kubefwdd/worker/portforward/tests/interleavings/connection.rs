@@ -137,15 +137,15 @@ fn no_order_gets_lost() {
         let giving: Vec<_> = [1, 6]
             .map(|order| {
                 let list = Arc::clone(&list);
-                thread::spawn(move || list.order(order))
+                thread::spawn(move || list.signal(order))
             })
             .into();
         let mut obeyed = 0;
         block_on(poll_fn(|cx| {
             list.register(cx.waker());
-            let orders = list.take_orders();
-            assert_eq!(obeyed & orders, 0, "obeyed twice");
-            obeyed |= orders;
+            let signals = list.take_signals();
+            assert_eq!(obeyed & signals, 0, "obeyed twice");
+            obeyed |= signals;
             match obeyed {
                 7 => Poll::Ready(()),
                 _ => Poll::Pending,

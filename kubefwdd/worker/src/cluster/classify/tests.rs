@@ -151,7 +151,7 @@ fn connections_that_fail_say_why() {
     let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
     let failure = service(DialError::Connect {
         target: target(),
-        source: refused.into(),
+        source: refused,
     });
     assert_eq!(failure.reason, Reason::ClusterUnreachable);
     assert!(

@@ -1,4 +1,4 @@
-//! Serves accepted connections, and tells the daemon once a second what moved.
+//! Serves accepted connections, and tells the daemon once a second what traffic_reports.
 //!
 //! Only forwards with connections are looked at; when none has any, nothing runs.
 
@@ -21,21 +21,21 @@ use crate::accept::Accepted;
 use crate::admission::Admission;
 use crate::outbox::{Closed, Outbox};
 
-const PERIOD: Duration = Duration::from_secs(1);
-/// Entries in one frame: some 60 bytes each.
-const IN_ONE_FRAME: usize = 4096;
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Entries in one frame: nonempty 60 bytes each.
+const MAX_PER_FRAME: usize = 4096;
 
 /// The forwards that have, or a moment ago had, connections.
 #[derive(Default)]
-pub(crate) struct Moving {
-    forwards: Mutex<HashMap<u64, Moved>>,
-    some: Notify,
+pub(crate) struct ActiveForwards {
+    forwards: Mutex<HashMap<u64, Entry>>,
+    nonempty: Notify,
 }
 
-struct Moved {
+struct Entry {
     forward: Arc<Forward>,
     /// What the daemon knows.
-    told: Option<Traffic>,
+    reported: Option<Traffic>,
 }
 
 /// Serves connections as they are accepted, each in a task, until no more come.
@@ -43,14 +43,14 @@ pub(crate) async fn serve(
     mut accepted: Accepted<Arc<Forward>>,
     tasks: TaskTracker,
     admission: Arc<Admission>,
-    moving: Arc<Moving>,
+    active: Arc<ActiveForwards>,
     outbox: Outbox,
 ) {
     while let Some((forward, local)) = accepted.next().await {
-        let (admission, moving, outbox) = (admission.clone(), moving.clone(), outbox.clone());
+        let (admission, active, outbox) = (admission.clone(), active.clone(), outbox.clone());
         tasks.spawn(async move {
             if admission.admits(forward.listener(), &local).await {
-                one(forward, local, moving, outbox).await;
+                serve_one(forward, local, active, outbox).await;
             } else {
                 super::reset(&local);
             }
@@ -58,8 +58,8 @@ pub(crate) async fn serve(
     }
 }
 
-async fn one(forward: Arc<Forward>, local: TcpStream, moving: Arc<Moving>, outbox: Outbox) {
-    let open = moving.enter(&forward);
+async fn serve_one(forward: Arc<Forward>, local: TcpStream, active: Arc<ActiveForwards>, outbox: Outbox) {
+    let open = active.enter(&forward);
     let report = forward.serve(local).await;
     drop(open);
     if let Some(report) = report {
@@ -68,28 +68,28 @@ async fn one(forward: Arc<Forward>, local: TcpStream, moving: Arc<Moving>, outbo
     }
 }
 
-/// Tells the daemon what moved, at most once a second.
+/// Tells the daemon what traffic_reports, at most once a second.
 ///
 /// # Errors
 /// When the channel to the daemon has ended.
-pub(crate) async fn tell(moving: Arc<Moving>, outbox: Outbox) -> Result<(), Closed> {
+pub(crate) async fn report(active: Arc<ActiveForwards>, outbox: Outbox) -> Result<(), Closed> {
     loop {
-        moving.some().await;
-        let mut ticks = interval(PERIOD);
+        active.nonempty().await;
+        let mut ticks = interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !moving.lock().is_empty() {
+        while !active.lock().is_empty() {
             ticks.tick().await;
-            moving.tell_now(&outbox).await?;
+            active.report_now(&outbox).await?;
         }
     }
 }
 
-impl Moving {
+impl ActiveForwards {
     fn enter(&self, forward: &Arc<Forward>) -> Open<'_> {
         forward.open.fetch_add(1, Ordering::AcqRel);
         self.insert(forward);
         Open {
-            moving: self,
+            active: self,
             forward: forward.clone(),
         }
     }
@@ -97,11 +97,11 @@ impl Moving {
     fn insert(&self, forward: &Arc<Forward>) {
         let mut forwards = self.lock();
         if forwards.is_empty() {
-            self.some.notify_one();
+            self.nonempty.notify_one();
         }
-        forwards.entry(forward.listener()).or_insert_with(|| Moved {
+        forwards.entry(forward.listener()).or_insert_with(|| Entry {
             forward: forward.clone(),
-            told: None,
+            reported: None,
         });
     }
 
@@ -109,9 +109,9 @@ impl Moving {
     ///
     /// # Errors
     /// When the channel to the daemon has ended.
-    pub(crate) async fn tell_now(&self, outbox: &Outbox) -> Result<(), Closed> {
+    pub(crate) async fn report_now(&self, outbox: &Outbox) -> Result<(), Closed> {
         let (traffic, reports) = self.take();
-        for traffic in traffic.chunks(IN_ONE_FRAME) {
+        for traffic in traffic.chunks(MAX_PER_FRAME) {
             let traffic = traffic.to_vec();
             outbox
                 .send(Frame::Traffic(TrafficReport { traffic }))
@@ -123,52 +123,52 @@ impl Moving {
         Ok(())
     }
 
-    async fn some(&self) {
+    async fn nonempty(&self) {
         while self.lock().is_empty() {
-            self.some.notified().await;
+            self.nonempty.notified().await;
         }
     }
 
     /// What the daemon does not know; forgets forwards that are quiet.
     fn take(&self) -> (Vec<Traffic>, Vec<kubefwd_proto::worker::v1::ForwardReport>) {
-        let (mut moved, mut reports) = (Vec::new(), Vec::new());
+        let (mut traffic_reports, mut reports) = (Vec::new(), Vec::new());
         self.lock().retain(|_, entry| {
             // Before the counters: a connection that ends in between is seen once more.
             let open = entry.forward.open.load(Ordering::Acquire);
             let traffic = entry.forward.traffic();
-            let told = entry.told.as_ref();
-            if told.is_some_and(|told| traffic.first_byte_count > told.first_byte_count) {
+            let reported = entry.reported.as_ref();
+            if reported.is_some_and(|reported| traffic.first_byte_count > reported.first_byte_count) {
                 entry.forward.answered();
             }
             reports.extend(entry.forward.report());
-            if told == Some(&traffic) {
+            if reported == Some(&traffic) {
                 return open > 0;
             }
-            entry.told = Some(traffic);
-            moved.push(Traffic {
+            entry.reported = Some(traffic);
+            traffic_reports.push(Traffic {
                 last_active: Some(time::now()),
                 ..traffic
             });
             true
         });
-        (moved, reports)
+        (traffic_reports, reports)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Moved>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
         self.forwards.lock()
     }
 }
 
 /// A connection that is being served.
 struct Open<'a> {
-    moving: &'a Moving,
+    active: &'a ActiveForwards,
     forward: Arc<Forward>,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.forward.open.fetch_sub(1, Ordering::AcqRel);
-        // The entry may be gone, or may have been told before the last bytes were counted.
-        self.moving.insert(&self.forward);
+        // The entry may be gone, or may have been reported before the last bytes were counted.
+        self.active.insert(&self.forward);
     }
 }

@@ -4,12 +4,12 @@ use crate::sync::{AtomicUsize, Relaxed};
 
 /// A sum of bytes, and the most that it may be.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct Budget {
     held: AtomicUsize,
     most: usize,
 }
 
-impl Allowance {
+impl Budget {
     pub(super) fn new(most: usize) -> Self {
         let held = AtomicUsize::new(0);
         Self { held, most }

@@ -16,7 +16,7 @@ use crate::index::object::{
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// A kind of object that is watched.
-pub(super) trait Wire: DeserializeOwned + Clone + Send + 'static {
+pub(super) trait Decode: DeserializeOwned + Clone + Send + 'static {
     /// What is kept of it.
     type Compact: Send + 'static;
     /// The resource's name in paths and in role rules.
@@ -62,7 +62,7 @@ pub(super) struct Metadata {
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct WireService {
+pub(super) struct RawService {
     metadata: Metadata,
     #[serde(default)]
     spec: ServiceSpec,
@@ -77,12 +77,12 @@ struct ServiceSpec {
     external_name: String,
     publish_not_ready_addresses: bool,
     selector: Option<BTreeMap<String, String>>,
-    ports: Option<Vec<WireServicePort>>,
+    ports: Option<Vec<RawServicePort>>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireServicePort {
+struct RawServicePort {
     #[serde(default)]
     name: String,
     port: u16,
@@ -101,17 +101,17 @@ enum IntOrString {
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct WireSlice {
+pub(super) struct RawSlice {
     metadata: Metadata,
     #[serde(default)]
-    endpoints: Option<Vec<WireEndpoint>>,
+    endpoints: Option<Vec<RawEndpoint>>,
     #[serde(default)]
-    ports: Option<Vec<WireEndpointPort>>,
+    ports: Option<Vec<RawEndpointPort>>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireEndpoint {
+struct RawEndpoint {
     #[serde(default)]
     conditions: EndpointConditions,
     target_ref: Option<TargetRef>,
@@ -136,14 +136,14 @@ struct TargetRef {
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-struct WireEndpointPort {
+struct RawEndpointPort {
     name: Option<String>,
     port: Option<u16>,
     protocol: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct WirePod {
+pub(super) struct RawPod {
     metadata: Metadata,
     #[serde(default)]
     spec: PodSpec,
@@ -163,12 +163,12 @@ struct PodSpec {
 struct Container {
     name: String,
     #[serde(default)]
-    ports: Option<Vec<WireContainerPort>>,
+    ports: Option<Vec<RawContainerPort>>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireContainerPort {
+struct RawContainerPort {
     #[serde(default)]
     name: String,
     container_port: u16,
@@ -191,7 +191,7 @@ struct PodCondition {
     status: String,
 }
 
-impl Wire for WireService {
+impl Decode for RawService {
     type Compact = Service;
     const RESOURCE: &'static str = "services";
     const API: &'static str = "/api/v1";
@@ -228,7 +228,7 @@ impl Wire for WireService {
     }
 }
 
-impl Wire for WireSlice {
+impl Decode for RawSlice {
     type Compact = Slice;
     const RESOURCE: &'static str = "endpointslices";
     const API: &'static str = "/apis/discovery.k8s.io/v1";
@@ -291,7 +291,7 @@ impl EndpointConditions {
     }
 }
 
-impl Wire for WirePod {
+impl Decode for RawPod {
     type Compact = Pod;
     const RESOURCE: &'static str = "pods";
     const API: &'static str = "/api/v1";
@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     fn service(json: serde_json::Value) -> Service {
-        let wire: WireService = serde_json::from_value(json).unwrap();
+        let wire: RawService = serde_json::from_value(json).unwrap();
         wire.compact().unwrap()
     }
 
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn slices_tell_ready_from_draining_and_pods_from_other_addresses() {
         let slice = |endpoints: serde_json::Value| {
-            let wire: WireSlice = serde_json::from_value(serde_json::json!({
+            let wire: RawSlice = serde_json::from_value(serde_json::json!({
                 "metadata": {"name": "web-1", "namespace": "demo", "labels": {SERVICE_NAME_LABEL: "web"}},
                 "addressType": "IPv4",
                 "endpoints": endpoints,
@@ -422,11 +422,11 @@ mod tests {
 
     #[test]
     fn a_slice_of_no_service_is_left_out_and_empty_lists_may_be_null() {
-        let wire: WireSlice =
+        let wire: RawSlice =
             serde_json::from_str(r#"{"metadata":{"name":"x"},"endpoints":null,"ports":null}"#)
                 .unwrap();
         assert!(wire.compact().is_none());
-        let page: Page<WireSlice> =
+        let page: Page<RawSlice> =
             serde_json::from_str(r#"{"metadata":{"resourceVersion":"7"},"items":null}"#).unwrap();
         assert!(page.items.is_none() && page.metadata.continue_token.is_empty());
     }
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn a_pod_is_running_until_it_ends() {
         let pod = |phase: &str| {
-            let wire: WirePod = serde_json::from_value(serde_json::json!({
+            let wire: RawPod = serde_json::from_value(serde_json::json!({
                 "metadata": {"name": "a", "uid": "u", "labels": {"app": "web"}},
                 "spec": {"containers": [{"name": "main", "ports": [
                     {"name": "web", "containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"},

@@ -5,7 +5,7 @@ use kubefwd_proto::{Failure, Reason};
 
 /// A request that failed.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct WatchFailure {
     /// `list`, `watch` or `get`.
     pub(super) verb: &'static str,
     /// `services`, `endpointslices` or `pods`.
@@ -40,7 +40,7 @@ impl WatchError {
     }
 }
 
-impl Trouble {
+impl WatchFailure {
     /// The resource version or the page is too old: only a list helps (410 Gone, Kubernetes API concepts).
     pub(super) fn is_gone(&self) -> bool {
         self.error.code() == Some(410)
@@ -56,7 +56,7 @@ impl Trouble {
         self.error.code() == Some(404)
     }
 
-    /// It will fail again unless someone does something: said at once and not tried often.
+    /// It will fail again unless someone does something: reported at once and not tried often.
     pub(super) fn is_lasting(&self) -> bool {
         matches!(self.error.code(), Some(400..=404))
     }
@@ -103,17 +103,17 @@ mod tests {
     #[test]
     fn what_is_forbidden_is_named() {
         let status = Status::failure("services is forbidden: User \"u\" ...", "Forbidden");
-        let trouble = Trouble {
+        let failed = WatchFailure {
             verb: "list",
             resource: "services",
             error: WatchError::Kube(Error::Api(Box::new(status.with_code(403)))),
         };
-        let failure = trouble.failure("staging");
+        let failure = failed.failure("staging");
         assert_eq!(failure.reason, Reason::ForbiddenByCluster);
         assert_eq!(
             failure.message,
             "permission denied: cannot list services in staging"
         );
-        assert!(trouble.is_lasting() && !trouble.is_gone());
+        assert!(failed.is_lasting() && !failed.is_gone());
     }
 }

@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::trouble::WatchError;
+use super::failure::WatchError;
 
-const ANSWER: Duration = Duration::from_secs(90);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often a namespace that is not there is looked for.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+const CHECK_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// What is known of a namespace itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,34 +34,34 @@ pub(super) enum Existence {
 pub(super) async fn run<E: Send + 'static>(
     client: Client,
     namespace: String,
-    news: mpsc::Sender<E>,
+    update: mpsc::Sender<E>,
     wrap: fn(Existence) -> E,
 ) {
-    let mut backoff = Backoff::between(AGAIN.0, AGAIN.1);
-    let mut said = None;
+    let mut backoff = Backoff::between(CHECK_INTERVAL.0, CHECK_INTERVAL.1);
+    let mut reported = None;
     loop {
-        // Whatever keeps the API server from answering is said by the watches.
-        if let Ok(existence) = look(&client, &namespace).await {
-            if said != Some(existence) && news.send(wrap(existence)).await.is_err() {
+        // Whatever keeps the API server from answering is reported by the watches.
+        if let Ok(existence) = check(&client, &namespace).await {
+            if reported != Some(existence) && update.send(wrap(existence)).await.is_err() {
                 return;
             }
             if existence == Existence::Present {
                 return;
             }
-            said = Some(existence);
+            reported = Some(existence);
         }
         tokio::select! {
             () = sleep(backoff.pause()) => {}
-            () = news.closed() => return,
+            () = update.closed() => return,
         }
     }
 }
 
-async fn look(client: &Client, namespace: &str) -> Result<Existence, WatchError> {
+async fn check(client: &Client, namespace: &str) -> Result<Existence, WatchError> {
     let request = Request::new("/api/v1/namespaces")
         .get(namespace, &GetParams::default())
         .map_err(kube::Error::BuildRequest)?;
-    let answer = timeout(ANSWER, client.request_text(request)).await;
+    let answer = timeout(ANSWER_TIMEOUT, client.request_text(request)).await;
     match answer.map_err(|_| WatchError::Timeout)? {
         Ok(text) => {
             let object: Object = serde_json::from_str(&text)?;
