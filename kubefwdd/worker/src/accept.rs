@@ -1,7 +1,7 @@
 //! One thread that accepts for every listener: an idle listener costs its descriptor and an entry in a table.
 //!
-//! Accepted sockets go through a bounded queue. While it is full nothing is accepted, so that new connections wait in
-//! the kernel's backlog instead of in this process's memory.
+//! Accepted sockets go through a bounded queue. While it is full nothing is accepted, and new connections wait in
+//! the kernel's backlog instead of this process's memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -22,13 +22,13 @@ mod stall;
 
 /// Accepted connections that wait for a task.
 const QUEUE: usize = 256;
-/// Connections that one listener may hand over before others have their turn.
+/// Connections that one listener may hand over before the others get their turn.
 const TURN: usize = 64;
 /// How long to wait when the process or the system is out of descriptors.
 const STARVED: Duration = Duration::from_millis(100);
 const WAKE: Token = Token(usize::MAX);
 
-/// Accepts for listeners; `T` says what a listener is for and comes back with each connection.
+/// Accepts connections of listeners; `T` is the listener's owner and comes back with each connection.
 pub(crate) struct Acceptor<T> {
     registry: Registry,
     shared: Arc<Shared<T>>,
@@ -85,10 +85,10 @@ pub(crate) fn start<T: Clone + Send + Sync + 'static>() -> io::Result<(Acceptor<
 // === impl Acceptor ===
 
 impl<T> Acceptor<T> {
-    /// Accepts from a listening socket from now on.
+    /// Starts accepting from a listening socket.
     ///
     /// # Errors
-    /// When the descriptor is no listener that can be polled.
+    /// When the descriptor is not a listener that can be polled.
     pub(crate) fn add(&self, id: u64, listener: OwnedFd, owner: T) -> io::Result<()> {
         let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true)?;
@@ -106,7 +106,7 @@ impl<T> Acceptor<T> {
         registered
     }
 
-    /// Accepts no more from this listener; connections that were accepted before may still arrive.
+    /// Stops accepting from this listener; connections that were accepted before may still arrive.
     pub(crate) fn remove(&self, id: u64) {
         // Closing the descriptor would not end the polling: the daemon has the same socket open.
         if let Ok(token) = token(id)
@@ -133,7 +133,7 @@ fn token(id: u64) -> io::Result<Token> {
         .ok_or_else(|| io::Error::other("the listener's number is too large"))
 }
 
-/// Through the descriptor: the table shares the listener with the thread, which accepts from it meanwhile.
+/// By descriptor: the table shares the listener with the thread, which may be accepting from it.
 fn register(registry: &Registry, listener: &TcpListener, token: Token) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let fd = listener.as_raw_fd();
@@ -179,21 +179,21 @@ struct Thread<T> {
     poll: Poll,
     shared: Arc<Shared<T>>,
     queue: mpsc::Sender<(T, TcpStream)>,
-    /// Listeners that may have connections waiting: readiness is told once only.
+    /// Listeners that may have connections waiting: readiness is reported only once.
     ready: VecDeque<usize>,
 }
 
-/// How accepting from one listener went.
+/// The result of accepting from one listener.
 enum Turn {
-    /// Nothing waits any more, or the listener is gone.
+    /// Nothing is waiting, or the listener is gone.
     Done,
-    /// More may wait.
+    /// More may be waiting.
     More,
     /// The queue is full: the reader wakes us.
     Full,
     /// Out of descriptors or memory.
     Starved,
-    /// Nobody reads the queue any more.
+    /// The queue's reader is gone.
     Closed,
 }
 
@@ -206,7 +206,7 @@ impl<T: Clone> Thread<T> {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    tracing::error!(%error, "connections are not accepted any more");
+                    tracing::error!(%error, "no longer accepting connections");
                     return;
                 }
             }
@@ -245,7 +245,7 @@ impl<T: Clone> Thread<T> {
 
     fn accept(&self, entry: &Entry<T>) -> Turn {
         for _ in 0..TURN {
-            // A place in the queue first: what is accepted cannot be put back.
+            // Reserve a place in the queue first: an accepted connection cannot be put back.
             let room = match self.room() {
                 Ok(room) => room,
                 Err(turn) => return turn,
@@ -253,7 +253,7 @@ impl<T: Clone> Thread<T> {
             match entry.listener.accept() {
                 Ok((stream, _)) => room.send((entry.owner.clone(), stream.into())),
                 Err(error) => match error.kind() {
-                    // Nothing waits; or the daemon has ended the listener, and says so in a moment.
+                    // Nothing is waiting; or the daemon has closed the listener, and is about to revoke it.
                     io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => return Turn::Done,
                     // The client went away before it was accepted.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}

@@ -1,8 +1,8 @@
-//! Who may connect to the forwarded ports, where the daemon limits that: this user, root, and members of a group. Others
-//! are reset and reported.
+//! Who may connect to the forwarded ports, if the daemon limits that: this user, root, and members of a group. Others are
+//! reset and reported.
 //!
-//! Whose connection it is says the kernel's socket table: an open socket of a process has an inode and the user who made
-//! it; one that was closed has neither (and uid 0, which must not be taken for root).
+//! The kernel's socket table tells whose connection it is: an open socket has an inode and the uid of its creator; a closed
+//! one has no inode (and uid 0, which must not be taken for root).
 
 use std::collections::HashMap;
 use std::net::TcpStream;
@@ -21,12 +21,12 @@ use tokio::time::sleep;
 use crate::outbox::{Closed, Outbox};
 use kubefwd_os::peer;
 
-/// Refusals are reported together.
+/// Refused connections are reported together.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Users and listeners that one report tells apart; more are counted as unknown.
+/// Users and listeners that one report tells apart; the rest are counted as unknown.
 const MAX_ENTRIES: usize = 256;
 
-/// The rule, and whom it kept out.
+/// The rule, and the connections that it refused.
 #[derive(Default)]
 pub(crate) struct Admission {
     is_limited: AtomicBool,
@@ -36,13 +36,13 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Holds for connections from now on.
+    /// Sets the rule for new connections.
     pub(crate) fn set(&self, limited: bool, group: String) {
         *self.group.lock() = group;
         self.is_limited.store(limited, Ordering::Release);
     }
 
-    /// Whether a connection may go on; one that may not is counted.
+    /// Whether a connection is allowed; one that is not is counted.
     pub(crate) async fn admits(&self, listener: u64, local: &TcpStream) -> bool {
         if !self.is_limited.load(Ordering::Acquire) {
             return true;
@@ -59,14 +59,14 @@ impl Admission {
         is_let_in
     }
 
-    /// Looked up each time, so that joining and leaving the group hold at once. The database may be slow to answer.
+    /// Looked up each time, so that joining and leaving the group take effect at once. The database may be slow.
     async fn is_member(&self, uid: u32) -> bool {
         let group = self.group.lock().clone();
         let answer = spawn_blocking(move || is_member(uid, &group)).await;
         match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
-                tracing::warn!(uid, %error, "group membership unknown, taken as none");
+                tracing::warn!(uid, %error, "cannot look up group membership, assuming none");
                 false
             }
             Err(_) => false,
@@ -87,7 +87,7 @@ impl Admission {
     }
 }
 
-/// Tells the daemon whom it kept out.
+/// Reports refused connections to the daemon.
 ///
 /// # Errors
 /// When the channel to the daemon has ended.
@@ -119,7 +119,7 @@ fn is_member(uid: u32, group: &str) -> nix::Result<bool> {
     let Some(user) = User::from_uid(Uid::from_raw(uid))? else {
         return Ok(false);
     };
-    // Large directories may cut one of the two lists short.
+    // Large directories may truncate one of the two lists.
     if user.gid == group.gid || group.mem.contains(&user.name) {
         return Ok(true);
     }
@@ -132,7 +132,7 @@ fn is_in_list(user: &User, group: &Group) -> nix::Result<bool> {
     Ok(nix::unistd::getgrouplist(&name, user.gid)?.contains(&group.gid))
 }
 
-/// The daemon limits nothing there.
+/// The daemon does not limit access on macOS.
 #[cfg(target_os = "macos")]
 fn is_in_list(_user: &User, _group: &Group) -> nix::Result<bool> {
     Ok(false)

@@ -1,9 +1,9 @@
-//! Everything by which the user's programs would reach a cluster, done as they do it: the kubeconfig, inline tokens,
-//! files that are rotated, client certificates and credential plugins.
+//! Authentication as the user's own programs do it: the kubeconfig, inline tokens, rotated files, client certificates and
+//! credential plugins.
 //!
-//! [`ContextCredentials`] is the [`CredentialSource`] of one kubeconfig context. Whoever needs a credentials waits for the same refresh; a
-//! credential that is about to run out is renewed while it is still in use; one that the API server refused is fetched
-//! anew once. Failed attempts are spaced out, because a plugin may open a browser each time.
+//! [`ContextCredentials`] is the [`CredentialSource`] of one kubeconfig context. All callers wait for the same refresh;
+//! credentials that are about to expire are renewed while still in use; rejected ones are fetched again once. Failed
+//! attempts are spaced out, because a plugin may open a browser each time.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     cached: Option<Arc<Cached>>,
-    /// The fetch that is under way, for everybody to wait for.
+    /// The fetch in progress, shared by all that wait.
     fetch: Option<Fetch>,
     last_failure: Option<LastFailure>,
 }
@@ -65,10 +65,10 @@ struct LastFailure {
 }
 
 impl ContextCredentials {
-    /// Takes what the context says; nothing is read or run before the first credentials.
+    /// Reads the context; no file is read and no plugin run before the first credentials are needed.
     ///
     /// # Errors
-    /// The kubeconfig asks for what is contradictory or not supported.
+    /// The kubeconfig is contradictory or not supported.
     pub fn new(
         context: &kubeconfig::Context,
         environment: &kubeconfig::Environment,
@@ -82,12 +82,12 @@ impl ContextCredentials {
         })
     }
 
-    /// Forgets that the last attempts failed: the user asks, so the user may have logged in again.
+    /// Forgets the last failure: the user may have logged in again.
     pub fn try_again(&self) {
         self.inner.lock().last_failure = None;
     }
 
-    /// Makes what is cached look older, for tests of what depends on its age.
+    /// Makes the cached credentials look older, for tests.
     #[cfg(test)]
     pub(crate) fn make_older(&self, by: SignedDuration) {
         let mut state = self.inner.lock();
@@ -116,12 +116,14 @@ impl ContextCredentials {
             return Err(Wait::For(fetch.clone()));
         }
         let last_failure = state.last_failure.as_ref();
-        if let Some(last_failure) = last_failure.filter(|last_failure| !last_failure.until.has_passed(now)) {
+        if let Some(last_failure) =
+            last_failure.filter(|last_failure| !last_failure.until.has_passed(now))
+        {
             return Err(Wait::Failed(last_failure.failure.clone()));
         }
-        if let Some(cached) = cached
-            .filter(|cached| is_refused && cached.after_refusal && !cached.fresh_until.has_passed(now))
-        {
+        if let Some(cached) = cached.filter(|cached| {
+            is_refused && cached.after_refusal && !cached.fresh_until.has_passed(now)
+        }) {
             return Err(Wait::Failed(self.inner.sources.refused(&cached)));
         }
         Err(Wait::For(self.start_fetch(&mut state, is_refused)))

@@ -27,7 +27,7 @@ mod connect;
 mod proxy;
 mod transport;
 
-/// How many clusters are remembered; contexts beyond that are built anew each time.
+/// How many clusters are kept; contexts beyond that are built each time.
 const REMEMBERED: usize = 64;
 
 /// One cluster, as one context reaches it.
@@ -96,12 +96,12 @@ impl Cluster {
         &self.client
     }
 
-    /// Tries credentials again that failed a moment ago: the user may have logged in meanwhile.
+    /// Retries credentials that failed a moment ago: the user may have logged in.
     pub fn try_credentials_again(&self) {
         self.credentials.try_again();
     }
 
-    /// Makes new connections from now on: the machine woke up or its network changed.
+    /// Opens new connections from now on: the machine woke up or its network changed.
     pub fn reconnect(&self) {
         self.transport.reconnect();
     }
@@ -124,7 +124,7 @@ struct Known {
 }
 
 impl Clusters {
-    /// None yet.
+    /// Without clusters.
     pub fn new(environment: Environment) -> Self {
         Self {
             state: Mutex::new(State {
@@ -134,7 +134,7 @@ impl Clusters {
         }
     }
 
-    /// The user's environment changed: what is asked for from now on is built with the new one.
+    /// Uses the user's new environment from now on.
     pub fn replace_environment(&self, environment: Environment) {
         let mut state = self.lock();
         if *state.environment != environment {
@@ -191,7 +191,7 @@ impl Clusters {
         Ok((merged.current_context().to_owned(), merged.contexts()))
     }
 
-    /// Makes new connections to all clusters from now on.
+    /// Opens new connections to all clusters from now on.
     pub fn reconnect(&self) {
         for known in self.lock().known.values() {
             known.cluster.reconnect();

@@ -1,8 +1,8 @@
-//! The thread that carries bytes: local connections, tunnels and all their sockets.
+//! The data plane's runtime: one thread for local connections, tunnels and all their sockets.
 //!
-//! One thread and not several: the work of a connection is short, and whoever reads a tunnel writes the clients' sockets in
-//! the same breath. With several threads every packet wakes one that then finds another at work on it. What takes longer,
-//! as reading the lists of a large cluster does, runs elsewhere and holds no connection up.
+//! One thread and not several: the work per connection is short, and reading a tunnel and writing the clients' sockets go
+//! together. With several threads each packet would wake one that then finds another already at work on it. Longer work,
+//! such as decoding the lists of a large cluster, runs elsewhere and does not hold up connections.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 /// must not wait for the default number of such turns.
 const EVENT_INTERVAL: u32 = 2;
 
-/// The thread; it ends with this value, and so does all that runs on it.
+/// The thread; dropping this value stops it and everything that runs on it.
 pub(crate) struct DataPlane {
     runtime: Handle,
     _stop: oneshot::Sender<()>,
@@ -35,7 +35,7 @@ impl DataPlane {
         std::thread::Builder::new()
             .name("data-plane".to_owned())
             .spawn(move || {
-                // It ends with an error, since nobody ever sends.
+                // Always an error: nothing is ever sent.
                 let _dropped = runtime.block_on(stopped);
                 runtime.shutdown_background();
             })?;
@@ -45,7 +45,7 @@ impl DataPlane {
         })
     }
 
-    /// Runs a task on the thread, with all that it starts.
+    /// Runs a task, and all that it spawns, on the thread.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task);
     }

@@ -1,7 +1,7 @@
-//! The task that owns the worker's state: takes frames from the daemon one by one and makes what runs match what is wanted.
+//! The task that owns the worker's state: handles the daemon's frames one by one and makes reality match the desired state.
 //!
-//! It never waits for the daemon to read: frames of its own wait in a list until the queue to the daemon has room, so that
-//! two ends that both write cannot block each other.
+//! It never waits for the daemon to read: its own frames wait in a list until the outbox has room, so that two ends that
+//! both write cannot block each other.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -43,30 +43,30 @@ mod queries;
 
 /// Events of the worker's own tasks that wait for the loop.
 const EVENTS: usize = 64;
-/// How long connections may go on after the daemon asked the worker to end.
+/// How long open connections may continue after the daemon asked the worker to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long it may take to have told the daemon what it does not know yet.
+/// How long sending the last reports may take.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why the worker ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    /// The daemon broke the protocol, or is another version.
+    /// The daemon violated the protocol, or is another version.
     #[error("the channel to kubefwdd failed")]
     Channel(#[from] ChannelError),
-    /// The two programs do not belong together.
+    /// The two programs are of different versions.
     #[error(
         "kubefwdd speaks protocol {daemon} and this worker {PROTOCOL}: install both from the same release"
     )]
     Protocol {
-        /// What the daemon speaks.
+        /// The daemon's protocol.
         daemon: u32,
     },
-    /// The operating system does not deliver signals.
+    /// The operating system refuses to deliver signals.
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
-    /// The operating system gave no thread or descriptor.
+    /// The operating system is out of threads or descriptors.
     #[error("cannot start accepting connections")]
     Accept(#[source] io::Error),
 }
@@ -84,7 +84,7 @@ struct EventLoop {
     acceptor: Acceptor<Arc<Forward>>,
     admission: Arc<Admission>,
     listeners: HashMap<u64, Listener>,
-    /// Records requests; `None` until the daemon has reported how.
+    /// Records requests; `None` until the daemon has configured it.
     capture: Option<Arc<Recorder>>,
     active: Arc<ActiveForwards>,
     contexts: Contexts,
@@ -92,7 +92,7 @@ struct EventLoop {
     tasks: TaskTracker,
 }
 
-/// A listener that is accepted from.
+/// A listener in use.
 struct Listener {
     service: ServiceRef,
     forward: Arc<Forward>,
@@ -101,7 +101,7 @@ struct Listener {
 /// Runs until the daemon or a signal asks the worker to end, or the daemon is gone.
 ///
 /// # Errors
-/// When the daemon and the worker do not understand each other.
+/// The daemon violates the protocol, or the operating system refuses what is needed.
 pub(crate) async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Result<(), RunError> {
     let hello = Hello {
         protocol: PROTOCOL,
@@ -158,7 +158,7 @@ impl EventLoop {
                         return Ok(());
                     };
                     let Some(order) = order.frame else {
-                        tracing::debug!("a frame of a kind that this version does not know");
+                        tracing::debug!("ignored a frame of an unknown kind");
                         continue;
                     };
                     match self.handle(order, descriptor)? {
@@ -233,7 +233,7 @@ impl EventLoop {
         let added = self.add_listener(grant, descriptor);
         let error = added.err().unwrap_or_default();
         if !error.is_empty() {
-            tracing::warn!(listener, error, "a listener cannot be used");
+            tracing::warn!(listener, error, "cannot use a listener");
         }
         self.pending
             .push_back(Frame::Held(Held { listener, error }));
@@ -296,7 +296,7 @@ impl EventLoop {
         }
     }
 
-    /// Ends: no new connections, some time for those that are open, and the daemon hears what went through them.
+    /// Shuts down: no new connections, some time for the open ones, and the last reports to the daemon.
     async fn shut_down(self) {
         let Self {
             outbox,
@@ -311,8 +311,14 @@ impl EventLoop {
         } = self;
         drop((acceptor, contexts, queries, listeners));
         tasks.close();
-        if tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
-            tracing::info!(connections = tasks.len(), "connections are cut");
+        if tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!(
+                connections = tasks.len(),
+                "closing connections that did not finish in time"
+            );
         }
         let last = async {
             active.report_now(&outbox).await?;
@@ -321,12 +327,12 @@ impl EventLoop {
                 None => Ok(()),
             }
         };
-        // A daemon that is gone, or does not read any more, needs to hear nothing.
+        // Does not wait for a daemon that is gone or has stopped reading.
         let _told = tokio::time::timeout(SHUTDOWN_TIMEOUT, last).await;
     }
 }
 
-/// A daemon that died before it read everything resets the channel: that is an end like any other.
+/// A daemon that died before it read everything resets the channel: an end like any other.
 fn reset_is_end<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T>, ChannelError> {
     match received {
         Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
@@ -348,7 +354,7 @@ fn settings(tuning: &Tuning) -> Settings {
     settings
 }
 
-/// A balance that a newer daemon may send is the default one.
+/// An unknown balance, which a newer daemon may send, is the default one.
 fn balance(number: i32) -> Balance {
     Balance::try_from(number).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! One listener of the daemon and what becomes of the connections that arrive at it.
+//! One listener of the daemon and the connections that it accepts.
 
 use std::net::TcpStream as StdTcpStream;
 use std::os::fd::AsFd;
@@ -19,40 +19,40 @@ use kubefwd_capture::recorder::{Listener, Recorder};
 use kubefwd_portforward::{Backend, Backends, Counters, Outcome, Tap, Transport};
 use route::Route;
 
-pub(crate) mod route;
 pub(crate) mod active;
+pub(crate) mod route;
 
-/// A listener, the service's port behind it, and what went through.
+/// A listener, the service's port behind it, and its traffic.
 pub(crate) struct Forward {
     listener: u64,
     route: Arc<Route>,
     port: u16,
-    /// A pod of a headless service; `None`: any.
+    /// A pod of a headless service; `None` for any.
     pod: Option<Box<str>>,
     counters: Arc<Counters>,
     recorder: Option<Arc<Recorder>>,
-    /// Records requests, once that was wanted.
+    /// Records requests; made when capture is first enabled.
     capture: OnceLock<Arc<Listener>>,
-    /// Connections that are being served, whether or not a tunnel has them yet.
+    /// Open connections, whether or not they have a tunnel yet.
     open: AtomicUsize,
-    /// Connections that were reset before anything was known that they could be carried to.
+    /// Connections that were reset because no pods were known.
     refused: AtomicU64,
     reported: Mutex<Reported>,
 }
 
 #[derive(Default)]
 struct Reported {
-    /// What the daemon knows.
+    /// The last report.
     report: Option<ForwardReport>,
-    /// How many reports there were.
+    /// The number of reports.
     sequence: u64,
-    /// Why the last connection failed, until one succeeds or other pods stand behind the service.
+    /// Why the last connection failed, until one succeeds or the service's pods change.
     failure: Option<Failure>,
 }
 
 impl Forward {
-    /// Forwards connections of `listener` to `port` of a service, or of one of its pods; `recorder` records requests where
-    /// that is wanted.
+    /// Forwards connections of `listener` to `port` of a service, or of one of its pods; `recorder` records requests if
+    /// capture is enabled.
     pub(crate) fn new(
         listener: u64,
         route: Arc<Route>,
@@ -76,12 +76,12 @@ impl Forward {
         forward
     }
 
-    /// The daemon's number of the listener.
+    /// The daemon's id of the listener.
     pub(crate) fn listener(&self) -> u64 {
         self.listener
     }
 
-    /// Its state, if that is known and not what was reported last.
+    /// The current state, if it is known and was not reported yet.
     pub(crate) fn report(&self) -> Option<ForwardReport> {
         if !self.route.is_known() {
             return None;
@@ -98,7 +98,7 @@ impl Forward {
         Some(report)
     }
 
-    /// Other pods stand behind the service: what failed before says nothing about them.
+    /// The service's pods changed: earlier failures do not concern the new ones.
     fn pods_changed(&self) -> Option<ForwardReport> {
         self.reported().failure = None;
         self.report()
@@ -109,7 +109,7 @@ impl Forward {
         self.reported().failure = None;
     }
 
-    /// Carries one connection to its end; returns the forward's state if that changed.
+    /// Carries one connection until it ends; returns the forward's state if it changed.
     async fn serve(&self, local: StdTcpStream) -> Option<ForwardReport> {
         let local = match local
             .set_nonblocking(true)
@@ -117,7 +117,7 @@ impl Forward {
         {
             Ok(local) => local,
             Err(error) => {
-                tracing::warn!(listener = self.listener, %error, "a connection was lost");
+                tracing::warn!(listener = self.listener, %error, "lost a connection");
                 return None;
             }
         };
@@ -125,9 +125,9 @@ impl Forward {
             self.refused.fetch_add(1, Ordering::Relaxed);
             reset(&local);
             drop(local);
-            let why = "the cluster has not reported yet which pods this service has";
+            let why = "the pods of this service are not known yet";
             let failure = Failure::new(Reason::ClusterUnreachable, why);
-            self.reported().failure = Some(failure.hint("the state of its namespace says why"));
+            self.reported().failure = Some(failure.hint("see the state of its namespace"));
             return self.report();
         };
         let backends = Connection {
@@ -145,7 +145,7 @@ impl Forward {
         self.report()
     }
 
-    /// Looks for requests in the bytes of a new connection, where that is wanted.
+    /// Captures requests of a new connection, if that is enabled.
     fn tap(&self) -> Option<Box<dyn Tap>> {
         let recorder = self.recorder.as_ref().filter(|_| self.route.captures())?;
         let listener = self
@@ -179,7 +179,7 @@ impl Forward {
         }
     }
 
-    /// Totals since the listener was taken, without a time.
+    /// Totals since the listener was added, without a time.
     fn traffic(&self) -> Traffic {
         let values = self.counters.values();
         let refused = self.refused.load(Ordering::Relaxed);
@@ -202,10 +202,10 @@ impl Forward {
     }
 }
 
-/// The pods that one connection may go to.
+/// The candidate pods of one connection.
 struct Connection<'a> {
     forward: &'a Forward,
-    /// The pod that it counts for.
+    /// The pod that the connection is counted for.
     current: Mutex<Option<Name>>,
 }
 
@@ -235,7 +235,7 @@ impl Backends for Connection<'_> {
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
-        // Subscribed now, not when the future is first polled.
+        // Subscribe now, not when the future is first polled.
         let mut endpoints = self.forward.route.subscribe();
         async move {
             // The route lives as long as the forward: its sender cannot be gone.
@@ -253,10 +253,10 @@ impl Drop for Connection<'_> {
     }
 }
 
-/// Lets a connection end with RST when it is dropped: a clean end would look like an empty answer.
+/// Closes with RST on drop: a clean end would look like an empty answer.
 fn reset(local: &impl AsFd) {
     if let Err(error) = socket2::SockRef::from(local).set_linger(Some(std::time::Duration::ZERO)) {
-        tracing::debug!(%error, "a connection is closed instead of reset");
+        tracing::debug!(%error, "cannot reset a connection, closing it");
     }
 }
 

@@ -1,9 +1,8 @@
-//! What is known of one namespace, reduced to what forwarding needs.
+//! The index of one namespace, reduced to what forwarding needs.
 //!
-//! The index is fed with lists and changes of three kinds of objects and answers two questions: what should the daemon be
-//! told that it does not know yet ([`NamespaceIndex::take_changes`]), and which pods stand behind a service
-//! ([`NamespaceIndex::endpoints`]). It is a pure state machine: no clock, no runtime, no client. Any order of events that
-//! ends in the same objects ends in the same answers.
+//! It is fed with lists and changes of three resources and answers two questions: what changed since the last report
+//! ([`NamespaceIndex::take_changes`]), and which pods are behind a service ([`NamespaceIndex::endpoints`]). It is a pure
+//! state machine: no clock, no runtime, no client. Any order of events that ends in the same objects gives the same answers.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -71,7 +70,7 @@ pub(crate) struct Changes {
     pub removed: Vec<String>,
     /// Services whose pods may have changed, whether or not the daemon has to know.
     pub touched: Vec<Name>,
-    /// The uids of pods that were known and do not exist any more; not for the daemon.
+    /// The uids of pods that no longer exist; not for the daemon.
     pub gone: BTreeSet<Name>,
 }
 
@@ -122,7 +121,7 @@ impl NamespaceIndex {
         }
     }
 
-    /// Reads pods by selector from now on, because EndpointSlices are not to be had.
+    /// Switches to pods by selector, because EndpointSlices are not available.
     pub(crate) fn use_pods(&mut self) {
         let mut pods = Pods::default();
         for entry in self.services.values() {
@@ -131,7 +130,7 @@ impl NamespaceIndex {
         self.replace_backing(Backing::Pods(pods));
     }
 
-    /// Gives up on knowing pods, because neither EndpointSlices nor pods are to be had.
+    /// Gives up on pods, because neither EndpointSlices nor pods are available.
     pub(crate) fn use_nothing(&mut self) {
         self.replace_backing(Backing::Unavailable);
     }
@@ -268,7 +267,7 @@ impl NamespaceIndex {
     }
 }
 
-/// Objects that are known and that a listing does not have: they do not exist any more.
+/// Known objects that are not in a list: they no longer exist.
 fn absent<'a, T>(known: &HashMap<Name, T>, listed: impl Iterator<Item = &'a Name>) -> Vec<Name> {
     let present: HashSet<&Name> = listed.collect();
     let absent = known.keys().filter(|name| !present.contains(name));

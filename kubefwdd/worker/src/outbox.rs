@@ -1,4 +1,4 @@
-//! The worker's side of the protocol with the daemon: one bounded queue of frames to send, and one task that sends them.
+//! Frames for the daemon: one bounded queue, and one task that sends them.
 
 use kubefwd_proto::channel::{self, Accepts, ChannelError, Receiver, Sender};
 use kubefwd_proto::worker::v1::from_worker::Frame;
@@ -12,14 +12,14 @@ pub(crate) mod log_layer;
 
 /// Frames that wait to be sent.
 const CAPACITY: usize = 256;
-/// Where frames for the daemon go. Cheap to clone.
+/// The sending end of the queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox(mpsc::Sender<FromWorker>);
 
 /// The frames that wait to be sent.
 pub(crate) struct Outgoing(mpsc::Receiver<FromWorker>);
 
-/// The channel to the daemon has ended: the worker has nothing to live for.
+/// The channel to the daemon has closed: the worker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the channel to the daemon is closed")]
 pub(crate) struct Closed;
@@ -63,11 +63,11 @@ impl Outbox {
     }
 }
 
-/// Permit for one frame in the queue.
+/// Reserved room for one frame in the queue.
 pub(crate) struct Permit<'a>(mpsc::Permit<'a, FromWorker>);
 
 impl Permit<'_> {
-    /// Takes it.
+    /// Queues the frame.
     pub(crate) fn send(self, frame: Frame) {
         self.0.send(wrap(frame));
     }
@@ -86,7 +86,7 @@ impl Outgoing {
         self.0.try_recv().ok()?.frame
     }
 
-    /// Sends frames until the daemon is gone or every [`Outbox`] is; after `end` only those that wait then.
+    /// Sends frames until the daemon or every [`Outbox`] is gone; after `end` only those already queued.
     ///
     /// # Errors
     /// When the channel breaks.

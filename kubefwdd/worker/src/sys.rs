@@ -1,4 +1,4 @@
-//! What the worker asks of the operating system. The only file with `unsafe`.
+//! Calls into the operating system. The only file with `unsafe`.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -16,27 +16,27 @@ const FALLBACK_LIMIT: u64 = 10_240;
 /// Why the worker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is no channel to a daemon.
+    /// No channel to a daemon.
     #[error(
         "descriptor {0} is not a channel to kubefwdd: this program is started by kubefwdd and is of no use by itself; \
          run `kubefwdctl status` to see whether the daemon runs"
     )]
     NoChannel(RawFd),
-    /// It runs as root without having been told that this is meant.
+    /// It runs as root without `--allow-root`.
     #[error(
         "refusing to run as root: kubefwd-worker runs as the user whose kubeconfig it reads; kubefwdd passes --allow-root \
          when that user is root"
     )]
     Root,
-    /// It holds more rights than the user has.
+    /// It has more privileges than the user.
     #[error("refusing to run with more rights than the user has: {0}")]
     Privileged(String),
-    /// The operating system did not say.
+    /// The operating system does not tell.
     #[error("cannot find out what rights this process has")]
     Unknown(#[source] io::Error),
 }
 
-/// Takes over the daemon's channel, which was inherited at this number, and keeps it from being inherited further.
+/// Takes over the daemon's channel, which was inherited as this descriptor, and marks it close-on-exec.
 ///
 /// # Errors
 /// [`StartError::NoChannel`] when there is no stream socket at this number.
@@ -63,7 +63,7 @@ pub fn adopt_channel(fd: RawFd) -> Result<UnixStream, StartError> {
     }
 }
 
-/// Refuses to go on with more rights than a user of this machine has.
+/// Refuses to run with more privileges than a user of this machine has.
 ///
 /// # Errors
 /// When it runs as root without `allow_root`, or as a user with capabilities or a second identity.
@@ -125,7 +125,7 @@ pub fn raise_descriptor_limit() -> u64 {
         .unwrap_or(soft)
 }
 
-/// Gives the memory that was freed so far back to the system. glibc keeps it for the next time otherwise.
+/// Returns freed memory to the system; glibc would keep it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn release_freed_memory() {
     #[expect(unsafe_code, reason = "there is no safe form")]
@@ -135,7 +135,7 @@ pub fn release_freed_memory() {
     }
 }
 
-/// Other allocators give memory back by themselves.
+/// Other allocators return memory by themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn release_freed_memory() {}
 

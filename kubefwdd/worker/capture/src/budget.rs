@@ -1,8 +1,8 @@
-//! What all sniffers together may hold.
+//! The memory that all sniffers together may hold.
 
 use crate::sync::{AtomicUsize, Relaxed};
 
-/// A sum of bytes, and the most that it may be.
+/// Bytes in use, and their limit.
 #[derive(Debug)]
 pub(super) struct Budget {
     held: AtomicUsize,
@@ -15,8 +15,7 @@ impl Budget {
         Self { held, most }
     }
 
-    /// One of them held so much and holds so much now. False if it has grown and that is too much for all together: it has
-    /// to let go of it then.
+    /// One sniffer's memory changed. False if it has grown and the limit is exceeded: it has to free its memory then.
     #[must_use]
     pub(super) fn change(&self, before: usize, now: usize) -> bool {
         // Wraps around when it shrinks, as it should.

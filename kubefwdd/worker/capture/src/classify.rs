@@ -1,16 +1,16 @@
-//! What a connection speaks, from the first bytes of the client.
+//! Detects the protocol of a connection from the client's first bytes.
 
-/// With what a client begins that knows the server to speak HTTP/2 (RFC 9113, section 3.4).
+/// The preface of a client with prior knowledge (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What the first bytes say.
+/// What the first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guess {
-    /// They may become anything.
+    /// Not enough yet.
     Unknown,
     Http1,
     Http2,
-    /// TLS, or whatever else is none of our business.
+    /// TLS, or any other protocol.
     Other,
 }
 

@@ -1,7 +1,6 @@
-//! HTTP/1 seen from outside: requests and answers are paired in order, bodies are skipped.
+//! HTTP/1 observed from outside: requests and answers are paired in order, bodies are skipped.
 //!
-//! Where two readers could see different messages in the same bytes, nothing more is recorded: a wrong pair would be worse
-//! than none.
+//! Where two parsers could see different messages in the same bytes, recording stops: a wrong pair would be worse than none.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -146,7 +145,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The connection is over: what was asked and not answered in full is recorded as it stands.
+    /// The connection has ended: requests without a full answer are recorded as they are.
     pub(super) fn end(&mut self, now: Instant, seen: &mut impl FnMut(Seen)) {
         let mut current = self.current.take();
         while let Some(pending) = self.pending.pop_front() {

@@ -1,4 +1,4 @@
-//! HTTP/2 with prior knowledge, and gRPC, seen from outside: requests and answers are paired by stream.
+//! HTTP/2 with prior knowledge, and gRPC, observed from outside: requests and answers are paired by stream.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -12,7 +12,7 @@ mod frames;
 pub(crate) mod hpack;
 mod huffman;
 
-/// Streams that are followed at a time; those beyond are counted only.
+/// Streams followed at a time; the rest are only counted.
 const STREAMS: usize = 256;
 
 /// One connection, behind its preface.
@@ -128,7 +128,7 @@ impl Connection {
                     }
                 }
                 Item::Reset { stream } => self.finish(stream, now, seen),
-                // What is promised is no request of the client; its fields still change the table.
+                // A push promise is not a request of the client, but its fields change the table.
                 Item::Promise => drop(self.server.fields(self.keep_queries)?),
                 Item::GoAway { last } => self.finish_above(last, now, seen),
             }
@@ -136,7 +136,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The connection is over: what was asked and not answered in full is recorded as it stands.
+    /// The connection has ended: requests without a full answer are recorded as they are.
     pub(super) fn end(&mut self, now: Instant, seen: &mut impl FnMut(Seen)) {
         self.finish_above(0, now, seen);
     }

@@ -1,17 +1,17 @@
 //! HTTP requests seen in bytes that were already forwarded.
 //!
-//! A [`Sniffer`] is shown both directions of one connection, after the bytes went their way: nothing that it does can delay,
-//! change or stop them. It does no I/O, holds a bounded amount, and gives a connection up for good as soon as it is unsure
+//! A [`Sniffer`] sees both directions of one connection after the bytes were forwarded: it cannot delay, change or stop
+//! them. It does no I/O, holds a bounded amount of memory, and gives up on a connection for good as soon as it is unsure
 //! what the bytes mean: a wrong record would be worse than none.
 //!
-//! | module | what it knows |
+//! | module | responsibility |
 //! |---|---|
-//! | `classify` | what a connection speaks, from the client's first bytes |
+//! | `classify` | detects the protocol from the client's first bytes |
 //! | `http1` | heads and bodies; pairs requests and answers in order |
 //! | `http2` | frames and HPACK; pairs requests and answers by stream; gRPC |
-//! | `budget` | how much all sniffers together may hold |
-//! | `text` | what is kept of a method and a target |
-//! | [`recorder`] | what is told to the daemon, and how much at most |
+//! | `budget` | bounds the memory of all sniffers together |
+//! | `text` | methods and targets, shortened and cleaned |
+//! | [`recorder`] | collects records for the daemon, and samples them |
 
 use std::time::{Duration, Instant};
 
@@ -71,13 +71,13 @@ pub enum Protocol {
 /// What a sniffer saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// A request that was answered, or will not be.
+    /// A request that was answered, or never will be.
     Exchange(Exchange),
-    /// That many requests, of which nothing else will be known.
+    /// A number of requests of which nothing else is known.
     Unrecorded(u64),
 }
 
-/// It is not clear what the bytes mean, or nothing more is to be looked at.
+/// The bytes are ambiguous, or the rest is not HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Unclear;
 
@@ -90,18 +90,18 @@ pub struct Sniffer {
 
 #[derive(Debug)]
 enum State {
-    /// The client has not said enough yet; a server of HTTP/2 may send its settings before that.
+    /// The client has not sent enough yet; an HTTP/2 server may send its settings first.
     Opening(Opening, Option<Box<http2::Connection>>),
     Http1(Box<http1::Connection>),
     Http2(Box<http2::Connection>),
-    /// Not looked at any more.
+    /// No longer observed.
     Over,
 }
 
 // === impl Protocol ===
 
 impl Protocol {
-    /// As people write it.
+    /// The usual name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0",
@@ -195,7 +195,7 @@ impl Sniffer {
         }
     }
 
-    /// Looks at nothing any more; what was asked and not recorded is only counted.
+    /// Stops observing; requests that were not recorded are only counted.
     pub fn give_up(&mut self, seen: &mut impl FnMut(Seen)) {
         let pending = match std::mem::replace(&mut self.state, State::Over) {
             State::Opening(..) | State::Over => 0,

@@ -1,4 +1,4 @@
-//! From sniffers to the daemon: what is recorded of each listener's requests, and how much at most.
+//! Collects what sniffers see into reports for the daemon, sampled and bounded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,15 +12,15 @@ use tokio::time::timeout;
 use super::budget::Budget;
 use super::{Exchange, Seen, Sniffer};
 
-/// Requests of one listener that are recorded in a second; beyond that, one in so many is.
+/// Requests of one listener that are recorded per second; beyond that they are sampled.
 const PER_SECOND: u64 = 1000;
-/// Requests that wait to be told.
+/// Requests that may wait to be reported.
 const MAX_WAITING: usize = 8192;
 /// How long they wait for others.
 const BATCH_DELAY: Duration = Duration::from_millis(200);
 /// Requests in one frame: a little more than a kilobyte each at most.
 const MAX_PER_FRAME: usize = 512;
-/// What all sniffers together may hold, bytes; beyond that connections are given up.
+/// What all sniffers together may hold, bytes; connections beyond that are not observed.
 const MAX_HELD: usize = 16 * 1024 * 1024;
 
 /// Collects what the sniffers of all listeners see.
@@ -30,7 +30,7 @@ pub struct Recorder {
     waiting: Mutex<Waiting>,
     /// Something waits.
     nonempty: Notify,
-    /// So much waits that it should be told now.
+    /// Enough waits to be reported at once.
     half_full: Notify,
     held: Budget,
 }
@@ -38,7 +38,7 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Waiting {
     exchanges: Vec<(u64, Exchange)>,
-    /// Listeners that have some that were not recorded, each once.
+    /// Listeners with unrecorded requests, each once.
     unrecorded: Vec<Arc<Listener>>,
 }
 
@@ -50,21 +50,21 @@ pub struct Listener {
     tally: Mutex<Tally>,
 }
 
-/// Which requests of a listener are recorded, and how many were not since that was last told.
+/// The sampling rate of a listener, and its unrecorded requests since the last report.
 #[derive(Debug)]
 struct Tally {
     rate: Rate,
     unrecorded: u64,
 }
 
-/// Decides which requests are recorded when there are many.
+/// Samples requests when there are many.
 #[derive(Debug)]
 struct Rate {
     second: Instant,
     /// Requests in this second.
     seen: u64,
     recorded: u64,
-    /// One in so many is recorded: as the second before suggests.
+    /// One in this many is recorded, judging by the second before.
     one_in: u64,
 }
 
@@ -73,14 +73,14 @@ struct Rate {
 pub struct Tap {
     sniffer: Sniffer,
     listener: Arc<Listener>,
-    /// What of the recorder's budget it uses.
+    /// What it uses of the recorder's budget.
     held: usize,
 }
 
 // === impl Recorder ===
 
 impl Recorder {
-    /// Collects; queries of targets are kept only if that is said.
+    /// `keep_queries`: whether targets are recorded with their queries.
     pub fn new(keep_queries: bool) -> Arc<Self> {
         Arc::new(Self {
             keep_queries,
@@ -110,7 +110,7 @@ impl Recorder {
         let _ = timeout(BATCH_DELAY, self.half_full.notified()).await;
     }
 
-    /// What waits, as frames that are small enough.
+    /// Takes what waits, as frames that are small enough.
     pub fn take(&self) -> Vec<HttpReport> {
         let Waiting {
             exchanges,
@@ -142,10 +142,14 @@ impl Recorder {
             let count = std::mem::take(&mut listener.tally().unrecorded);
             (listener.id, count)
         };
-        reports.extend(unrecorded.chunks(MAX_PER_FRAME).map(|listeners| HttpReport {
-            dropped: listeners.iter().map(dropped).collect(),
-            ..HttpReport::default()
-        }));
+        reports.extend(
+            unrecorded
+                .chunks(MAX_PER_FRAME)
+                .map(|listeners| HttpReport {
+                    dropped: listeners.iter().map(dropped).collect(),
+                    ..HttpReport::default()
+                }),
+        );
         reports
     }
 
@@ -179,7 +183,7 @@ impl Listener {
         }
     }
 
-    /// Keeps a request to be told; false if too many wait already.
+    /// Queues a request for the next report; false if too many wait already.
     fn record(&self, exchange: Exchange) -> bool {
         let recorder = &self.recorder;
         let mut waiting = recorder.waiting();
@@ -197,7 +201,7 @@ impl Listener {
         true
     }
 
-    /// Counts requests that are not recorded. Where there are many, this is what is done for nearly all of them.
+    /// Counts requests that are not recorded. At high rates, this is the common case.
     fn count(self: &Arc<Self>, unrecorded: u64) {
         let mut tally = self.tally();
         let first = tally.unrecorded == 0;
@@ -249,7 +253,7 @@ impl Rate {
 // === impl Tap ===
 
 impl Tap {
-    /// Bytes of the client went their way. False once no more need to be shown.
+    /// Shows forwarded bytes of the client. False once no more need to be shown.
     pub fn client(&mut self, bytes: &[u8], now: Instant) -> bool {
         let listener = &self.listener;
         self.sniffer
@@ -257,7 +261,7 @@ impl Tap {
         self.weigh(now)
     }
 
-    /// Bytes of the pod went their way. False once no more need to be shown.
+    /// Shows forwarded bytes of the pod. False once no more need to be shown.
     pub fn server(&mut self, bytes: &[u8], now: Instant) -> bool {
         let listener = &self.listener;
         self.sniffer
@@ -265,7 +269,7 @@ impl Tap {
         self.weigh(now)
     }
 
-    /// Counts what it holds; all of them together may hold so much and no more.
+    /// Accounts for its memory, and gives up if all taps together hold too much.
     fn weigh(&mut self, now: Instant) -> bool {
         let held = self.sniffer.held();
         if held != self.held {

@@ -1,4 +1,4 @@
-//! The texts of a record: methods without an allocation, and targets without what should not be kept.
+//! The texts of a record: methods without an allocation, and targets without credentials and queries.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
-//! `v4.channel.k8s.io`: a WebSocket for one local connection, for API servers and proxies that take nothing better.
+//! `v4.channel.k8s.io`: a WebSocket for one local connection, for API servers and proxies that accept nothing better.
 //!
-//! The first byte of a message is its channel: 0 for data, 1 for the runtime's complaint. The first message of each channel
-//! is the port number. There is no end of one direction: closing is closing both.
+//! The first byte of a message is its channel: 0 for data, 1 for the runtime's error. The first message of each channel is
+//! the port number. Half-close does not exist: closing closes both directions.
 
 use std::future::poll_fn;
 use std::io;
@@ -118,12 +118,12 @@ struct Relay {
     /// Bytes of the pod that the client has not taken; the tunnel is not read while there are any.
     waiting: Vec<u8>,
     delivered: usize,
-    /// How much of `waiting` was shown to who watches.
+    /// How much of `waiting` the tap has seen.
     shown: usize,
     pongs: Vec<u8>,
-    /// The bytes of an earlier try were sent.
+    /// The bytes of an earlier attempt were sent.
     replayed: bool,
-    /// The client has ended its side; whether it is gone.
+    /// The state of a client that has shut down its side.
     client_ended: Option<Peer>,
     last_data: Instant,
     grace: std::time::Duration,
@@ -260,7 +260,7 @@ impl Relay {
         }
     }
 
-    /// Sends what the client sends; ready once the client has ended and all is sent.
+    /// Sends the client's bytes; ready once the client has ended and all is sent.
     fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<io::Result<()>> {
         loop {
             ready!(self.upstream.poll_flush(cx, &mut scratch.sealed))?;

@@ -39,7 +39,7 @@ pub(crate) use health::Intervals;
 pub(crate) use mux::StreamConfig;
 pub(crate) use stream::{Downstream, End, Retry};
 
-/// Opens that wait for the task.
+/// Opens that may be queued for the task.
 const COMMANDS: usize = 256;
 
 /// What all connections of a cluster share.
@@ -62,7 +62,7 @@ struct Open {
     done: oneshot::Sender<End>,
 }
 
-/// What the handle sees of the task, and the flags that it sets for it.
+/// State that the task shares with its handle.
 struct Shared {
     transport: Transport,
     ready: Arc<ReadyList>,
@@ -93,7 +93,7 @@ pub(crate) struct Load {
 }
 
 impl Connection {
-    /// Starts the task of a new connection, which calls `overloaded` each time that it becomes a bad place for new streams.
+    /// Starts the task of a new connection, which calls `overloaded` each time it becomes overloaded.
     pub(crate) fn spawn(
         upgraded: Upgraded,
         config: &ConnectionConfig,
@@ -133,7 +133,7 @@ impl Connection {
         self.signal(DRAIN);
     }
 
-    /// The pod does not exist any more.
+    /// The pod no longer exists.
     pub(crate) fn pod_gone(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
         self.signal(POD_GONE);
@@ -144,7 +144,7 @@ impl Connection {
         self.signal(PROBE);
     }
 
-    /// How it would bear a new stream; `None` where it takes none.
+    /// The current load; `None` if it takes no new streams.
     pub(crate) fn load(&self) -> Option<Load> {
         let shared = &self.shared;
         if shared.draining.load(Ordering::Relaxed) || self.is_closed() {
@@ -172,7 +172,7 @@ impl Connection {
         Duration::from_micros(self.shared.round_trip_micros.load(Ordering::Relaxed))
     }
 
-    /// Why the connection ended or was draining, as far as that is known.
+    /// Why the connection ended or is draining, as far as known.
     pub(crate) fn why(&self) -> String {
         self.shared
             .why
@@ -204,9 +204,9 @@ pub(crate) fn client_socket(local: &TcpStream) -> Peer {
     }
 }
 
-/// Closes with RST: the client learns at once that this was no proper end.
+/// Closes with RST, so that the client does not take it for a proper end.
 pub(crate) fn reset_local(local: TcpStream) {
-    // Where the option cannot be set, the close alone must do.
+    // If the option cannot be set, a plain close has to do.
     let _ = local.set_zero_linger();
 }
 

@@ -1,4 +1,4 @@
-//! What a forward has carried. Written on the data path with relaxed atomics, read by whoever wants to know.
+//! Counters of forwarded traffic: written on the data path with relaxed atomics, read from anywhere.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct CounterValues {
     pub bytes_in: u64,
     /// Bytes from local clients to the pod.
     pub bytes_out: u64,
-    /// Local connections that were taken.
+    /// Accepted local connections.
     pub opened: u64,
     /// Local connections that were reset because of an error on our side of the pod.
     pub failed: u64,
@@ -39,7 +39,7 @@ pub struct CounterValues {
 }
 
 impl Counters {
-    /// The values now. They are read one by one: a sum over several of them may be off by what moved meanwhile.
+    /// The current values. They are read one by one, so sums over several of them may be slightly off.
     pub fn values(&self) -> CounterValues {
         CounterValues {
             bytes_in: self.bytes_in.load(Relaxed),

@@ -1,5 +1,5 @@
-//! The little HTTP/1.1 of a tunnel's start: one request with an upgrade, the head of one response, and the reason in its
-//! body where the server refused.
+//! The little HTTP/1.1 that opens a tunnel: one request with an upgrade, the head of one response, and the reason in its
+//! body if the server refused.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ pub(crate) struct Head {
     pub(crate) length: usize,
 }
 
-/// Bytes that are no HTTP/1 response.
+/// Bytes that are not an HTTP/1 response.
 #[derive(Debug, Error)]
 pub(crate) enum HeadError {
     #[error("the answer is not HTTP/1.1: {0}")]
@@ -58,7 +58,7 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
     }))
 }
 
-/// Why a server refused, as far as its body says.
+/// Why a server refused, according to its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reason {
     /// The message of a Kubernetes `Status`, or the start of a plain-text body.

@@ -14,7 +14,7 @@ use crate::opener::{Opener, PodId};
 use crate::settings::{Reopened, Settings};
 use crate::transport::{Transport, upgrade::Upgraded};
 
-/// How long a permanent failure is reported without another downstream.
+/// How long a permanent failure is reported without another attempt.
 const DENIAL_TTL: Duration = Duration::from_secs(5);
 
 /// What carries a connection to a pod.
@@ -56,7 +56,7 @@ struct State {
 #[derive(Default)]
 struct Lost {
     attempts: u32,
-    /// When the first downstream began.
+    /// When the first attempt began.
     began: Option<Instant>,
 }
 
@@ -84,7 +84,7 @@ pub struct PodStatus {
     pub pod_uid: String,
     /// The connections to it; none if it was not used for a while.
     pub connections: Vec<ConnectionStatus>,
-    /// Why the last downstream to connect failed, until one succeeds.
+    /// Why the last attempt to connect failed, until one succeeds.
     pub last_error: Option<Failure>,
 }
 

@@ -239,7 +239,7 @@ impl Upstream {
     }
 
     /// Seals `plain` (at most [`WIRE`] bytes) behind what waits to be sent. `spare` is a buffer of the thread that the
-    /// link keeps until it is flushed.
+    /// upstream keeps until it is flushed.
     pub(crate) fn seal(&mut self, plain: &[u8], spare: &mut Vec<u8>) -> io::Result<()> {
         if self.out.is_empty() {
             self.out = std::mem::take(spare);
@@ -307,7 +307,7 @@ impl Upstream {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Says goodbye as far as the socket takes it without waiting, and closes.
+    /// Sends close_notify if the socket takes it without waiting, and closes.
     pub(crate) async fn close(mut self) {
         let mut alert = [0; 64];
         let length = self.tls.as_mut().and_then(|tls| {

@@ -12,7 +12,7 @@ const EXPLICIT_VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// Why PEM text is no client certificate.
+/// Why PEM text is not a client certificate.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum CertificateError {
     #[error("there is no certificate in it")]

@@ -1,8 +1,8 @@
-//! Times to come, by two clocks: the wall clock, by which credentials expire and which goes on while the machine sleeps, and
-//! the monotonic one, which nobody sets.
+//! Deadlines by two clocks: the wall clock, by which credentials expire and which runs while the machine sleeps, and the
+//! monotonic one, which nobody sets.
 //!
-//! A deadline has passed when either says so. A wall clock that is set back therefore delays nothing, and a machine that
-//! slept notices at once; what a wall clock that is set forward brings early is only done once more than needed.
+//! A deadline has passed when either clock says so. A wall clock that is set back delays nothing, and a machine that slept
+//! notices at once; a wall clock that is set forward only causes one refresh too many.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ pub(super) struct Moment {
     pub(super) running: Instant,
 }
 
-/// A time to come.
+/// A time in the future.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     wall: Timestamp,
@@ -33,9 +33,9 @@ impl Moment {
 }
 
 impl Deadline {
-    /// When the wall clock shows this, as it goes now.
+    /// When the wall clock will show this.
     pub(super) fn at(wall: Timestamp, now: Moment) -> Self {
-        // A time that is over already has none left.
+        // A past time has nothing left.
         let left = std::time::Duration::try_from(wall.duration_since(now.wall));
         Self {
             wall,
@@ -43,7 +43,7 @@ impl Deadline {
         }
     }
 
-    /// After so much time. One that is too long to be counted never ends.
+    /// After this duration; never, if that is too long to count.
     pub(super) fn after(pause: SignedDuration, now: Moment) -> Self {
         let wall = now.wall.checked_add(pause).unwrap_or(Timestamp::MAX);
         Self::at(wall, now)
@@ -63,7 +63,7 @@ impl Deadline {
         }
     }
 
-    /// Makes it look as if so much time had passed already.
+    /// Makes it look as if this much time had passed already.
     #[cfg(test)]
     pub(super) fn brought_forward(mut self, by: SignedDuration) -> Self {
         self.wall -= by;

@@ -19,7 +19,7 @@ pub(crate) mod credential;
 
 /// How long a plugin may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long output is still read after the plugin has exited: what it left running may keep the pipes open.
+/// How long output is still read after the plugin has exited: processes that it left running may keep the pipes open.
 const DRAIN: Duration = Duration::from_secs(1);
 const MAX_OUTPUT: usize = 1024 * 1024;
 const STDERR_TAIL: usize = 2048;
@@ -40,10 +40,10 @@ pub(crate) struct Plugin {
 }
 
 impl Plugin {
-    /// Checks what the kubeconfig says; nothing is run yet.
+    /// Checks the kubeconfig; nothing is run yet.
     ///
     /// # Errors
-    /// There is no command, a version that is not spoken any more, or the plugin needs a terminal.
+    /// The command is missing, the version is no longer supported, or the plugin needs a terminal.
     pub(crate) fn new(
         user: &str,
         config: &ExecConfig,
@@ -196,7 +196,7 @@ impl Plugin {
     }
 }
 
-/// A running plugin and what it has printed so far. Its process group ends with it, however that comes.
+/// A running plugin and its output so far. Its process group ends with it, for whatever reason.
 struct Run {
     child: Child,
     group: Option<Pid>,
@@ -222,7 +222,7 @@ impl Run {
             return Err(std::io::Error::other("its output is not connected"));
         };
         let reading = async {
-            // Too much output ends the reading at once: a plugin that floods would never end by itself.
+            // Too much output ends the reading at once: a flooding plugin would never end by itself.
             tokio::try_join!(read_all(&mut out, &mut self.stdout), async {
                 read_tail(&mut err, &mut self.stderr).await;
                 Ok(())
@@ -245,7 +245,7 @@ impl Run {
     /// Ends whatever the plugin left running.
     fn kill(&mut self) {
         if let Some(group) = self.group.take() {
-            // Usually there is nobody left, which is no error here.
+            // Usually no process is left, which is not an error.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
@@ -260,7 +260,7 @@ impl Drop for Run {
 /// There is more output than [`MAX_OUTPUT`].
 struct TooMuch;
 
-/// Reads to the end, or until it is too much.
+/// Reads to the end, or to the limit.
 async fn read_all(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> Result<(), TooMuch> {
     // A failing pipe ends the output as well; what is missing shows when it is parsed.
     let _ = from.take(MAX_OUTPUT as u64 + 1).read_to_end(into).await;

@@ -1,4 +1,4 @@
-//! The headers that say who asks: `Authorization`, and `Impersonate-*` for `kubectl --as`.
+//! The headers that identify the user: `Authorization`, and `Impersonate-*` for `kubectl --as`.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/>
 
@@ -31,7 +31,7 @@ const TCHAR: &AsciiSet = &NON_ALPHANUMERIC
 /// The headers that never change: basic authentication and impersonation.
 ///
 /// # Errors
-/// The kubeconfig asks for what cannot be: user name and token at once, groups of nobody, control characters.
+/// The kubeconfig is contradictory: user name and token at once, groups without a user, control characters.
 pub(crate) fn fixed(user: &AuthInfo, has_token: bool) -> Result<HeaderMap, Failure> {
     let mut headers = impersonation(user)?;
     let Some(name) = user.username.as_deref().filter(|name| !name.is_empty()) else {
@@ -59,7 +59,7 @@ pub(crate) fn fixed(user: &AuthInfo, has_token: bool) -> Result<HeaderMap, Failu
 /// `Bearer …`.
 ///
 /// # Errors
-/// The token holds what cannot stand in a header.
+/// The token cannot be sent in a header.
 pub(crate) fn bearer(token: &str) -> Result<HeaderValue, Failure> {
     secret("the token", &format!("Bearer {token}"))
 }

@@ -27,7 +27,7 @@ pub struct Merged {
     origins: Origins,
 }
 
-/// For each name the file that it was taken from: the first that has it, by its place in the list.
+/// The file that each name was taken from: the index of the first one that has it.
 #[derive(Clone, Debug, Default)]
 struct Origins {
     contexts: BTreeMap<String, usize>,
@@ -52,7 +52,7 @@ pub struct Context {
     pub files: Vec<PathBuf>,
 }
 
-/// A context as it is listed, whether it can be used or not.
+/// A listed context, usable or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The name of the context.
@@ -70,10 +70,10 @@ pub struct Listed {
 impl Merged {
     /// Reads and merges: `explicit` paths if there are any, else those of `KUBECONFIG`, else `~/.kube/config`.
     ///
-    /// A path of a list that does not exist is passed over, as kubectl does, unless none exists.
+    /// A listed path that does not exist is skipped, as kubectl does, unless none exists.
     ///
     /// # Errors
-    /// No file is there, one cannot be read, or one is no kubeconfig. The message names the file.
+    /// No file exists, one cannot be read, or one is not a kubeconfig. The message names the file.
     pub async fn load(explicit: &[String], environment: &Environment) -> Result<Self, Failure> {
         let paths = paths(explicit, environment)?;
         tokio::task::spawn_blocking(move || read(&paths))
@@ -112,7 +112,7 @@ impl Merged {
     /// Resolves a context, or the current one for an empty name.
     ///
     /// # Errors
-    /// The context does not exist (the message names those that do), or its cluster or user does not.
+    /// The context (the message lists those that exist), its cluster or its user does not exist.
     pub fn context(&self, name: &str) -> Result<Context, Failure> {
         let name = if name.is_empty() {
             self.current_context()
@@ -269,7 +269,7 @@ pub(crate) fn home(environment: &Environment) -> Option<PathBuf> {
 
 fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>, Failure> {
     let home = home(environment);
-    // The user's client makes paths absolute; what is relative nevertheless is taken from where the worker runs.
+    // The user's client makes paths absolute; others are relative to the worker's directory.
     let absolute = |path: PathBuf| match &home {
         Some(home) if path.is_relative() => home.join(path),
         _ => path,

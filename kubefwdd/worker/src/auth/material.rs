@@ -1,5 +1,5 @@
-//! What a kubeconfig gives inline or as files: trust roots, client certificate, token. Files are read again, because
-//! tokens and certificates are rotated under them.
+//! Trust roots, client certificate and token of a kubeconfig, inline or as files. Files are read again, because tokens and
+//! certificates are rotated.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub(crate) struct Material {
     authority: Option<Blob>,
     certificate: Option<(Blob, Blob)>,
     token: Option<Blob>,
-    /// A token that stands in the kubeconfig beside a token file that cannot be read.
+    /// A token of the kubeconfig, for when the token file cannot be read.
     inline_token: Option<Vec<u8>>,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Debug for Loaded {
 }
 
 impl Material {
-    /// Takes from a kubeconfig what it says about trust and credentials; reads no file yet.
+    /// Reads trust and credentials of a kubeconfig; reads no file yet.
     pub(crate) fn new(cluster: &Cluster, user: &AuthInfo) -> Result<Self, Failure> {
         let authority = blob(
             "certificate-authority-data",
@@ -88,7 +88,7 @@ impl Material {
         })
     }
 
-    /// Whether any of it can change under us.
+    /// Whether any of it can change.
     pub(crate) fn has_files(&self) -> bool {
         let (certificate, key) = match &self.certificate {
             Some((certificate, key)) => (Some(certificate), Some(key)),

@@ -1,4 +1,4 @@
-//! How a credential is put together from its sources, and when it has to be put together again.
+//! Assembles credentials from their sources, and decides when to refresh them.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use kubefwd_portforward::api_server::Credentials;
 
 /// Files are read again this often.
 const REREAD: SignedDuration = SignedDuration::from_secs(60);
-/// A credential is renewed this long before it runs out, or at 80 % of its life, whichever is earlier.
+/// A credential is renewed this long before it expires, or at 80 % of its life, whichever is earlier.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Where the credentials of one context come from.
@@ -34,12 +34,12 @@ pub(super) struct Sources {
     plugin: Option<Plugin>,
 }
 
-/// A credentials with all that went into it.
+/// Credentials with everything that went into them.
 pub(super) struct Cached {
     pub(super) credentials: Credentials,
-    /// Until then, a refusal is one of what was only just fetched.
+    /// Until then, a rejection concerns credentials that were only just fetched.
     pub(super) fresh_until: Deadline,
-    /// The one before was refused.
+    /// They replaced rejected ones.
     pub(super) after_refusal: bool,
     loaded: Loaded,
     ran: Option<Ran>,
@@ -47,7 +47,7 @@ pub(super) struct Cached {
     expires: Option<Deadline>,
 }
 
-/// What a plugin handed out, and when it should be asked again.
+/// The output of a plugin, and when to run it again.
 #[derive(Clone)]
 struct Ran {
     credential: Credential,
@@ -104,17 +104,23 @@ impl Sources {
     }
 
     /// Puts a credentials together; `refused` when the API server has just refused the one cached.
-    pub(super) async fn fetch(&self, cached: Option<&Cached>, refused: bool) -> Result<Cached, Failure> {
+    pub(super) async fn fetch(
+        &self,
+        cached: Option<&Cached>,
+        refused: bool,
+    ) -> Result<Cached, Failure> {
         let loaded = match self.load().await {
             Ok(loaded) => loaded,
             // A file that is being replaced at this moment is no reason to stop.
-            Err(failure) => match cached.filter(|cached| !refused && !cached.is_expired(Moment::now())) {
-                Some(cached) => {
-                    tracing::warn!(%failure, "keeping what was read before");
-                    cached.loaded.clone()
+            Err(failure) => {
+                match cached.filter(|cached| !refused && !cached.is_expired(Moment::now())) {
+                    Some(cached) => {
+                        tracing::warn!(%failure, "keeping what was read before");
+                        cached.loaded.clone()
+                    }
+                    None => return Err(failure),
                 }
-                None => return Err(failure),
-            },
+            }
         };
         let now = Moment::now();
         let ran = match &self.plugin {
@@ -154,7 +160,8 @@ impl Sources {
         Ok(Cached {
             credentials,
             // An unchanged credential is as old as it was.
-            fresh_until: same.map_or_else(|| Deadline::after(FRESH, now), |cached| cached.fresh_until),
+            fresh_until: same
+                .map_or_else(|| Deadline::after(FRESH, now), |cached| cached.fresh_until),
             after_refusal: same.map_or(refused, |cached| cached.after_refusal),
             loaded,
             ran,
@@ -166,7 +173,11 @@ impl Sources {
     /// What to say when the API server refuses what there is.
     pub(super) fn refused(&self, cached: &Cached) -> Failure {
         let (context, user) = (&self.context, &self.user);
-        let kind = match (&cached.ran, &cached.loaded.token, &cached.loaded.certificate) {
+        let kind = match (
+            &cached.ran,
+            &cached.loaded.token,
+            &cached.loaded.certificate,
+        ) {
             (Some(_), ..) => "what the credential plugin printed",
             (None, Some(_), _) => "the token",
             (None, None, Some(_)) => "the client certificate",
@@ -206,7 +217,9 @@ impl Sources {
         refused: bool,
         now: Moment,
     ) -> Result<Ran, Failure> {
-        let before = cached.and_then(|cached| cached.ran.as_ref()).filter(|_| !refused);
+        let before = cached
+            .and_then(|cached| cached.ran.as_ref())
+            .filter(|_| !refused);
         if let Some(ran) = before.filter(|ran| ran.renew_at.is_none_or(|at| !at.has_passed(now))) {
             return Ok(ran.clone());
         }

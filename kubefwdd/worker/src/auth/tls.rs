@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::certificate::{self, Identity};
 
-/// Builds the TLS side of credentials. The ALPN list is empty: what is spoken is HTTP/1.1.
+/// Builds the TLS side of credentials. The ALPN list is empty: the protocol is HTTP/1.1.
 ///
 /// # Errors
 /// The trust roots or the client certificate cannot be used.
@@ -77,7 +77,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, Failure> {
     let certificates =
         certificate::certificates(pem).map_err(|error| unusable(error.to_string()))?;
     let mut roots = RootCertStore::empty();
-    // A bundle may hold certificates that are of no use as roots; one that works is enough.
+    // A bundle may hold certificates that cannot be roots; one usable certificate is enough.
     let (added, _) = roots.add_parsable_certificates(certificates);
     if added == 0 {
         return Err(unusable("none of its certificates can be read".to_owned()));

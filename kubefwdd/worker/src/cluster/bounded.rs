@@ -1,4 +1,4 @@
-//! Bodies of answers, bounded: a cluster is not trusted to end what it begins.
+//! Bounded response bodies: a cluster is not trusted to end them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,12 +8,12 @@ use hyper::body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tower::BoxError;
 
-/// How much of an answer is taken.
+/// How much of an answer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bound {
-    /// So many bytes in all.
+    /// Bytes in all.
     All(usize),
-    /// So many bytes between two newlines: watches and logs have no end, their lines have.
+    /// Bytes between two newlines: watches and logs are endless, their lines are not.
     Line(usize),
 }
 

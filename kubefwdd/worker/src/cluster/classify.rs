@@ -1,4 +1,4 @@
-//! What went wrong with a cluster, as a person should read it: what, why, and what to do next.
+//! Errors of clusters as the user should read them: what happened, why, and what to do next.
 
 use std::error::Error as StdError;
 use std::io;

@@ -1,4 +1,4 @@
-//! Which proxy leads to an API server: the kubeconfig's `proxy-url`, else what the environment says, as kubectl reads it.
+//! The proxy in front of an API server: the kubeconfig's `proxy-url`, else the environment's, as kubectl reads it.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::auth::kubeconfig::Environment;
 /// The proxy to connect through, as `http://`, `https://` or `socks5://` with its credentials, if it has any.
 ///
 /// # Errors
-/// The address of the proxy is none, or its kind is not supported.
+/// The address of the proxy is invalid, or its kind is not supported.
 pub(super) fn choose(
     cluster: &Cluster,
     server: &Uri,
@@ -44,7 +44,7 @@ pub(super) fn choose(
     parse(name, url).map(Some)
 }
 
-/// A proxy is never asked for this machine (as in Go's `net/http`): local clusters work behind any setting.
+/// Never uses a proxy for this machine (as in Go's `net/http`): local clusters work with any setting.
 fn is_local(server: &Uri) -> bool {
     let host = server.host().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();

@@ -25,23 +25,23 @@ use super::bounded::{Bound, Bounded};
 use super::connect::Connector;
 use kubefwd_portforward::api_server::{ApiServer, Credentials};
 
-/// From the request to the head of its answer. Watches and logs answer at once too, and then go on for long.
+/// From the request to the head of its answer: watches and logs answer at once too.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(60);
 const IDLE_CONNECTIONS: usize = 4;
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("kubefwd-worker/", env!("CARGO_PKG_VERSION")));
 
-/// The largest answer that is taken, bytes: a page of 500 objects, each with as much as etcd takes of annotations.
+/// The largest accepted answer, bytes: a page of 500 objects, each with as many annotations as etcd accepts.
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
-/// The largest line of a watch or log that is taken, bytes: etcd takes objects of 1.5 MiB.
+/// The longest accepted line of a watch or log, bytes: etcd accepts objects of 1.5 MiB.
 const MAX_LINE: usize = 16 * 1024 * 1024;
-/// The largest error that is taken, bytes.
+/// The largest accepted error, bytes.
 const MAX_ERROR: usize = 1024 * 1024;
 
 type HttpClient = Client<Connector, Full<Bytes>>;
 
-/// The API server took the request and said nothing.
+/// The API server accepted the request and did not answer.
 #[derive(Debug, Error)]
 #[error("the API server did not answer within {} s", ANSWER_LIMIT.as_secs())]
 pub(super) struct NoAnswer;
@@ -162,7 +162,7 @@ impl Service<Request<Body>> for Transport {
     }
 }
 
-/// How much of an answer is taken. Watches and logs have no end; who reads them keeps nothing of what is past.
+/// How much of an answer is read. Watches and logs are endless, and their readers keep nothing.
 fn bound(status: StatusCode, uri: &Uri) -> Bound {
     let is_watch = uri.query().is_some_and(|query| {
         query.split('&').any(|pair| {

@@ -17,27 +17,27 @@ use tokio_util::task::AbortOnDropHandle;
 use super::balance;
 use crate::auth::kubeconfig::Environment;
 use crate::cluster::{Cluster, Clusters};
-use crate::forward::route::{Route, Routes, ContextTunnels, ConnectionPolicy};
+use crate::forward::route::{ConnectionPolicy, ContextTunnels, Route, Routes};
 use crate::outbox::Outbox;
 use crate::watch::backoff::Backoff;
 use crate::watch::{self, Namespace, Spec, namespace};
 use kubefwd_portforward::{Reopened, Settings, Tunnels};
 
-/// How often a kubeconfig is read again while its cluster does not answer, or it cannot be used.
+/// How often a kubeconfig is reloaded while it cannot be used or its cluster does not answer.
 const RELOAD_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Tunnels opened anew that nobody has told of yet.
+/// Reopened tunnels that may be queued.
 const MAX_REOPENED: usize = 64;
 
-/// What the worker's own tasks tell its loop.
+/// Events of the worker's own tasks.
 pub(super) enum Event {
-    /// A context's cluster is known, or is another one than before.
+    /// A context's cluster is known, or has changed.
     Resolved { id: u64, cluster: Arc<Cluster> },
     /// A context cannot be used.
     Failed { id: u64, failure: Failure },
     /// The machine woke up or its network changed.
     HostChanged,
-    /// A tunnel of a context was opened anew without being asked.
+    /// A lost tunnel of a context was reopened.
     Reopened { id: u64, reopened: Reopened },
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Contexts {
     outbox: Outbox,
     events: mpsc::Sender<Event>,
     settings: Settings,
-    /// Whether requests are looked for where nothing else is reported of a service.
+    /// Whether services are captured by default.
     capture: bool,
     contexts: BTreeMap<String, Context>,
     tunnels_by_context: HashMap<String, Arc<ContextTunnels>>,
@@ -56,16 +56,16 @@ pub(super) struct Contexts {
 }
 
 struct Context {
-    /// Tells the events of this one from those of an earlier one with the same name.
+    /// Tells its events from those of an earlier context of the same name.
     id: u64,
     kubeconfig: Vec<String>,
     state: State,
     namespaces: BTreeMap<String, WatchedNamespace>,
-    /// Tries failing requests at once.
+    /// Retries failing requests at once.
     retry: Arc<Notify>,
-    /// Reads the kubeconfig again at once.
+    /// Reloads the kubeconfig at once.
     reload: Arc<Notify>,
-    /// Reads it again before long: requests fail.
+    /// Requests fail: reloads it soon.
     request_failed: Arc<Notify>,
     _resolver: AbortOnDropHandle<()>,
 }
@@ -79,11 +79,11 @@ enum State {
 struct WatchedNamespace {
     spec: Spec,
     balance: Balance,
-    /// Of services that have one of their own.
+    /// Services with a balance of their own.
     balances: BTreeMap<String, Balance>,
-    /// Whether requests are looked for, of services of which that was reported.
+    /// Services with a capture setting of their own.
     capture: HashMap<String, bool>,
-    /// None while there is no cluster.
+    /// `None` while the cluster is unknown.
     watch: Option<AbortOnDropHandle<()>>,
 }
 
@@ -106,17 +106,17 @@ impl Contexts {
         }
     }
 
-    /// For tunnels that are made from now on.
+    /// Applies to new tunnels.
     pub(super) fn set_tuning(&mut self, settings: Settings) {
         self.settings = settings;
     }
 
-    /// Whether requests are looked for where nothing else is reported of a service; comes before anything is wanted.
+    /// Sets whether services are captured by default; called before the first desired state.
     pub(super) fn set_capture(&mut self, capture: bool) {
         self.capture = capture;
     }
 
-    /// Makes what runs match what is wanted; returns what the daemon should know at once.
+    /// Applies the desired state; returns frames for the daemon.
     pub(super) fn apply(&mut self, desired: Desired) -> Vec<Frame> {
         let mut frames = Vec::new();
         let mut wanted: BTreeMap<String, DesiredContext> = BTreeMap::new();
@@ -193,7 +193,7 @@ impl Contexts {
             Some(known) if known.spec == new.spec => new.watch = known.watch,
             _ => {}
         }
-        // Made before the watch is started, so that whatever that says is later.
+        // Made before the watch starts, so that its reports have later sequence numbers.
         let frame = is_new.then(|| match &context_state.state {
             State::Failed(failure) => namespace::failed(context, &namespace, failure.clone()),
             State::Resolving | State::Resolved(_) => namespace::connecting(context, &namespace),
@@ -205,7 +205,7 @@ impl Contexts {
         frame
     }
 
-    /// Takes news of a context; returns what the daemon should know.
+    /// Handles an event; returns frames for the daemon.
     pub(super) fn handle(&mut self, event: Event) -> Vec<Frame> {
         match event {
             Event::HostChanged => {
@@ -230,7 +230,7 @@ impl Contexts {
         }
     }
 
-    /// Makes tunnels to a cluster and watches it, instead of the one before.
+    /// Opens tunnels to a cluster and watches it, replacing the one before.
     fn resolved(&mut self, id: u64, cluster: &Arc<Cluster>) {
         let outbox = self.outbox.clone();
         let mut settings = self.settings.clone();
@@ -254,7 +254,7 @@ impl Contexts {
         }
     }
 
-    /// Passes on what the tunnels of a context tell, until they are gone.
+    /// Turns the reports of a context's tunnels into events, until they are gone.
     fn forward_reopened(&self, id: u64) -> mpsc::Sender<Reopened> {
         let (sender, mut receiver) = mpsc::channel(MAX_REOPENED);
         let events = self.events.clone();
@@ -268,7 +268,7 @@ impl Contexts {
         sender
     }
 
-    /// A tunnel belongs to every service that its pod stands behind.
+    /// A tunnel belongs to every service that selects its pod.
     fn reopened(&mut self, id: u64, reopened: &Reopened) -> Vec<Frame> {
         let Some((context, _)) = self.by_id(id) else {
             return Vec::new();
@@ -309,13 +309,13 @@ impl Contexts {
             .get_or_make(&service.service, policy)
     }
 
-    /// The route of a service that has a listener.
+    /// The route of a service, if it has a listener.
     pub(super) fn existing_route(&self, service: &ServiceRef) -> Option<Arc<Route>> {
         let key = (service.context.clone(), service.namespace.clone());
         self.routes.get(&key)?.get(&service.service)
     }
 
-    /// A listener of this service is gone.
+    /// A listener of this service was removed.
     pub(super) fn release(&mut self, service: &ServiceRef) {
         let key = (service.context.clone(), service.namespace.clone());
         if let Some(routes) = self.routes.get(&key) {
@@ -346,7 +346,7 @@ impl Contexts {
         }
     }
 
-    /// The user asks, so the user may have logged in again.
+    /// The user asked, and may have logged in again.
     pub(super) fn refresh_credentials(&self, context: &str) {
         if let Some(context) = self.contexts.get(context)
             && let State::Resolved(cluster) = &context.state
@@ -355,7 +355,7 @@ impl Contexts {
         }
     }
 
-    /// Lists a namespace afresh.
+    /// Lists a namespace again.
     pub(super) fn resync(&mut self, context: &str, namespace: &str) {
         self.refresh_credentials(context);
         let routes = self.routes(context, namespace);
@@ -403,7 +403,8 @@ impl Contexts {
     fn context_tunnels(&mut self, context: &str) -> Arc<ContextTunnels> {
         let timeout_length = self.settings.no_backend_wait;
         let context_tunnels = self.tunnels_by_context.entry(context.to_owned());
-        context_tunnels.or_insert_with(|| Arc::new(ContextTunnels::new(timeout_length)))
+        context_tunnels
+            .or_insert_with(|| Arc::new(ContextTunnels::new(timeout_length)))
             .clone()
     }
 
@@ -415,7 +416,7 @@ impl Contexts {
             .clone()
     }
 
-    /// Nobody watches the namespace any more: its listeners, if any are left, lead nowhere.
+    /// The namespace is no longer watched: its listeners, if any are left, have no pods.
     fn forget(&self, context: &str, namespace: &str) -> Vec<Frame> {
         let key = (context.to_owned(), namespace.to_owned());
         let routes = self.routes.get(&key).map(|routes| routes.all());
@@ -426,7 +427,7 @@ impl Contexts {
         reports.map(Frame::Forward).collect()
     }
 
-    /// Drops what neither a wanted namespace nor a listener uses.
+    /// Drops what neither a desired namespace nor a listener uses.
     fn sweep(&mut self) {
         let Self {
             contexts,
@@ -442,12 +443,13 @@ impl Contexts {
             wanted || !unused
         });
         let used: BTreeSet<&String> = routes.keys().map(|(context, _)| context).collect();
-        tunnels_by_context.retain(|context, _| contexts.contains_key(context) || used.contains(context));
+        tunnels_by_context
+            .retain(|context, _| contexts.contains_key(context) || used.contains(context));
     }
 }
 
 impl Context {
-    /// Starts the watch of a namespace, if the cluster is known.
+    /// Watches a namespace, if the cluster is known.
     fn watch(
         &self,
         spec: &Spec,
@@ -502,7 +504,7 @@ impl WatchedNamespace {
     }
 }
 
-/// Finds out which cluster a context means, and whether that changes.
+/// Resolves a context to its cluster, and notices changes of the kubeconfig.
 struct ContextResolver {
     id: u64,
     context: String,

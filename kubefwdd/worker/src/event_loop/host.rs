@@ -1,4 +1,4 @@
-//! Notices that the machine slept or that its network changed: connections may be dead without knowing it.
+//! Notices that the machine slept or that its network changed: connections may be dead without an error.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,14 +8,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::contexts::Event;
 use super::network::Network;
 
-/// How long after waking up it may take to notice.
+/// How often the clocks are compared.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// A change of the network comes as many: how long to wait for the rest.
+/// A network change comes as several events: how long to wait for the rest.
 const DEBOUNCE: Duration = Duration::from_secs(1);
-/// Clocks are corrected by less.
+/// Clock corrections are smaller.
 const MIN_SLEEP: Duration = Duration::from_secs(3);
 
-/// Tells the worker each time the machine woke up or its network changed, until the worker is gone.
+/// Sends an event each time the machine woke up or its network changed, until the receiver is gone.
 pub(super) async fn watch(events: mpsc::Sender<Event>) {
     let mut network = Network::new();
     let mut clocks = Clocks::now();
@@ -60,7 +60,7 @@ impl Clocks {
 
     fn slept_until(&self, later: &Self) -> bool {
         let running = later.running.saturating_duration_since(self.running);
-        // A wall clock that was set back says nothing.
+        // A wall clock that was set back proves nothing.
         let wall = later.wall.duration_since(self.wall).unwrap_or_default();
         wall > running + MIN_SLEEP
     }

@@ -1,6 +1,6 @@
-//! Changes of the machine's network: other addresses, another way out.
+//! Changes of the machine's network: its addresses and its default route.
 //!
-//! Linux says them on a netlink socket (rtnetlink(7)); elsewhere dead connections are found by their own keep-alives.
+//! Linux reports them on a netlink socket (rtnetlink(7)); elsewhere keep-alives find dead connections.
 
 #[cfg(target_os = "linux")]
 #[path = "network/linux.rs"]
@@ -9,21 +9,21 @@ mod imp;
 #[path = "network/other.rs"]
 mod imp;
 
-/// Tells when the network changed.
+/// Reports network changes.
 pub(super) struct Network(imp::Network);
 
 impl Network {
-    /// Listens from now on. Where the system does not say anything, nothing ever changes.
+    /// Starts listening. Never reports anything where the system does not.
     pub(super) fn new() -> Self {
         Self(imp::Network::new())
     }
 
-    /// Waits for a change that connections to elsewhere may not survive.
+    /// Waits for a change that connections may not survive.
     pub(super) async fn changed(&mut self) {
         self.0.changed().await;
     }
 
-    /// Forgets changes that have come since.
+    /// Drops the changes that were received since.
     pub(super) fn forget(&mut self) {
         self.0.forget();
     }

@@ -1,6 +1,6 @@
-//! Serves accepted connections, and tells the daemon once a second what traffic_reports.
+//! Serves accepted connections, and reports their traffic to the daemon once a second.
 //!
-//! Only forwards with connections are looked at; when none has any, nothing runs.
+//! Only forwards with connections are looked at; while there are none, nothing runs.
 
 use std::collections::HashMap;
 use std::net::TcpStream;
@@ -22,10 +22,10 @@ use crate::admission::Admission;
 use crate::outbox::{Closed, Outbox};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Entries in one frame: nonempty 60 bytes each.
+/// Entries in one frame: some 60 bytes each.
 const MAX_PER_FRAME: usize = 4096;
 
-/// The forwards that have, or a moment ago had, connections.
+/// The forwards that have, or just had, connections.
 #[derive(Default)]
 pub(crate) struct ActiveForwards {
     forwards: Mutex<HashMap<u64, Entry>>,
@@ -34,11 +34,11 @@ pub(crate) struct ActiveForwards {
 
 struct Entry {
     forward: Arc<Forward>,
-    /// What the daemon knows.
+    /// The last report.
     reported: Option<Traffic>,
 }
 
-/// Serves connections as they are accepted, each in a task, until no more come.
+/// Serves accepted connections, each in a task, until the acceptor is gone.
 pub(crate) async fn serve(
     mut accepted: Accepted<Arc<Forward>>,
     tasks: TaskTracker,
@@ -58,17 +58,22 @@ pub(crate) async fn serve(
     }
 }
 
-async fn serve_one(forward: Arc<Forward>, local: TcpStream, active: Arc<ActiveForwards>, outbox: Outbox) {
+async fn serve_one(
+    forward: Arc<Forward>,
+    local: TcpStream,
+    active: Arc<ActiveForwards>,
+    outbox: Outbox,
+) {
     let open = active.enter(&forward);
     let report = forward.serve(local).await;
     drop(open);
     if let Some(report) = report {
-        // A daemon that is gone needs no report; the worker ends by itself.
+        // Without a daemon the worker ends by itself.
         let _ = outbox.send(Frame::Forward(report)).await;
     }
 }
 
-/// Tells the daemon what traffic_reports, at most once a second.
+/// Reports traffic to the daemon, at most once a second.
 ///
 /// # Errors
 /// When the channel to the daemon has ended.
@@ -105,7 +110,7 @@ impl ActiveForwards {
         });
     }
 
-    /// Tells the daemon what it does not know.
+    /// Reports traffic that was not reported yet.
     ///
     /// # Errors
     /// When the channel to the daemon has ended.
@@ -129,15 +134,16 @@ impl ActiveForwards {
         }
     }
 
-    /// What the daemon does not know; forgets forwards that are quiet.
+    /// Traffic and states that were not reported yet; drops forwards that are quiet.
     fn take(&self) -> (Vec<Traffic>, Vec<kubefwd_proto::worker::v1::ForwardReport>) {
         let (mut traffic_reports, mut reports) = (Vec::new(), Vec::new());
         self.lock().retain(|_, entry| {
-            // Before the counters: a connection that ends in between is seen once more.
+            // Read before the counters: a connection that ends in between is looked at once more.
             let open = entry.forward.open.load(Ordering::Acquire);
             let traffic = entry.forward.traffic();
             let reported = entry.reported.as_ref();
-            if reported.is_some_and(|reported| traffic.first_byte_count > reported.first_byte_count) {
+            if reported.is_some_and(|reported| traffic.first_byte_count > reported.first_byte_count)
+            {
                 entry.forward.answered();
             }
             reports.extend(entry.forward.report());

@@ -1,7 +1,7 @@
 //! From a service to its pods: written by the namespace's watch, read by every connection.
 //!
-//! A route exists only for services that have listeners. It outlives the service and the watch: while there is no news a
-//! connection goes where the last news reported, and a listener whose service is gone waits for it to come back.
+//! A route exists only for services with listeners. It outlives the service and the watch: while there are no updates,
+//! connections use the last known pods, and a listener whose service is gone waits for it to come back.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,14 +20,14 @@ use crate::index::object::Name;
 use crate::index::select::{Chooser, Endpoints, PodPort};
 use kubefwd_portforward::{Transport, Tunnels};
 
-/// How long a cluster may need to be found and to list what it has. That nothing is known yet, because the worker has just
-/// started, does not mean that there is nothing.
+/// How long connecting to a cluster and listing its objects may take. A worker that has just started knows no pods, which
+/// does not mean that there are none.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The tunnels of one context, once its cluster is known.
 pub(crate) struct ContextTunnels {
     tunnels: watch::Sender<Option<Arc<Tunnels>>>,
-    /// How long a connection waits for them, and for the first news of its service's pods.
+    /// How long a connection waits for them, and for the first update of its service's pods.
     timeout_length: Duration,
 }
 
@@ -42,16 +42,16 @@ pub(crate) struct Routes {
 #[derive(Default)]
 struct State {
     routes: HashMap<Name, Arc<Route>>,
-    /// Routes that were made since the watch last looked.
+    /// Routes that the watch has not filled yet.
     new: BTreeSet<Name>,
 }
 
-/// How new connections of a service are treated.
+/// The settings for new connections of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConnectionPolicy {
     /// How they choose among ready pods.
     pub balance: Balance,
-    /// Whether requests are looked for in their bytes.
+    /// Whether their requests are captured.
     pub capture: bool,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Route {
     endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
     policy: Mutex<ConnectionPolicy>,
-    /// The watch has reported at least once what stands behind the service.
+    /// The watch has published the service's pods at least once.
     known: AtomicBool,
     forwards: Mutex<Vec<Weak<Forward>>>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Route {
 // === impl ContextTunnels ===
 
 impl ContextTunnels {
-    /// No tunnels yet; a connection to a service without a ready pod waits so long for one.
+    /// Without tunnels yet; a connection to a service without a ready pod waits this long for one.
     pub(crate) fn new(no_backend_wait: Duration) -> Self {
         Self {
             tunnels: watch::Sender::default(),
@@ -79,12 +79,12 @@ impl ContextTunnels {
         }
     }
 
-    /// The cluster is known, or another one than before. Connections that are under way stay with the tunnels they have.
+    /// The cluster is known, or has changed. Open connections keep their tunnels.
     pub(crate) fn set(&self, tunnels: Option<Arc<Tunnels>>) {
         self.tunnels.send_replace(tunnels);
     }
 
-    /// The tunnels now.
+    /// The current tunnels.
     pub(crate) fn tunnels(&self) -> Option<Arc<Tunnels>> {
         self.tunnels.borrow().clone()
     }
@@ -113,7 +113,7 @@ impl Routes {
         }
     }
 
-    /// The route of a service, made if there is none.
+    /// The route of a service, created if necessary.
     pub(crate) fn get_or_make(&self, service: &str, policy: ConnectionPolicy) -> Arc<Route> {
         let mut state = self.state();
         if let Some(route) = state.routes.get(service) {
@@ -137,7 +137,7 @@ impl Routes {
         route
     }
 
-    /// The route of a service, if something listens for it.
+    /// The route of a service, if it has listeners.
     pub(crate) fn get(&self, service: &str) -> Option<Arc<Route>> {
         self.state().routes.get(service).cloned()
     }
@@ -147,7 +147,7 @@ impl Routes {
         self.state().routes.values().cloned().collect()
     }
 
-    /// Waits until routes were made that nobody has filled, and returns the services.
+    /// Waits for new routes and returns their services.
     pub(crate) async fn wanted(&self) -> BTreeSet<Name> {
         loop {
             let notified = self.wanted.notified();
@@ -159,7 +159,7 @@ impl Routes {
         }
     }
 
-    /// These pods do not exist any more: what they have not answered goes to others.
+    /// These pods no longer exist: connections that they have not answered move to others.
     pub(crate) fn pods_gone(&self, uids: &BTreeSet<Name>) {
         if let Some(tunnels) = self.context_tunnels.tunnels() {
             for uid in uids {
@@ -168,7 +168,7 @@ impl Routes {
         }
     }
 
-    /// Forgets the route of a service, if no listener uses it any more.
+    /// Removes the route of a service, if no listener uses it.
     pub(crate) fn release(&self, service: &str) {
         let mut state = self.state();
         if state
@@ -180,7 +180,7 @@ impl Routes {
         }
     }
 
-    /// Forgets routes that no listener uses; returns whether none is left.
+    /// Removes routes that no listener uses; returns whether none is left.
     pub(crate) fn sweep(&self) -> bool {
         let mut state = self.state();
         state.routes.retain(|_, route| route.is_used());
@@ -209,22 +209,22 @@ impl Route {
         &self.context_tunnels
     }
 
-    /// How new connections are treated from now on.
+    /// Applies to new connections.
     pub(crate) fn set_policy(&self, policy: ConnectionPolicy) {
         *self.policy() = policy;
     }
 
-    /// Whether requests are looked for in the bytes of new connections.
+    /// Whether new connections are captured.
     pub(super) fn captures(&self) -> bool {
         self.policy().capture
     }
 
-    /// Whether the cluster has reported what stands behind the service: until then there is nothing to report.
+    /// Whether the service's pods are known: until then there is nothing to report.
     pub(crate) fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// The way to the cluster, once that has reported what stands behind the service; `None` if it does not in time.
+    /// The tunnels, once the service's pods are known; `None` if that takes too long.
     pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
         if let (true, Some(tunnels)) = (self.is_known(), self.context_tunnels.tunnels()) {
             return Some(tunnels);
@@ -236,10 +236,12 @@ impl Route {
             }
             self.context_tunnels.await_tunnels().await
         };
-        timeout(self.context_tunnels.timeout_length, known).await.ok()?
+        timeout(self.context_tunnels.timeout_length, known)
+            .await
+            .ok()?
     }
 
-    /// Takes what the cluster says now; returns what the daemon should know of the forwards.
+    /// Updates the pods; returns reports of the forwards that changed.
     pub(crate) fn publish(&self, endpoints: Endpoints) -> Vec<ForwardReport> {
         self.known.store(true, Ordering::Relaxed);
         let endpoints = Arc::new(endpoints);
@@ -250,13 +252,13 @@ impl Route {
         self.each(Forward::pods_changed)
     }
 
-    /// Nothing is known of the service any more, because nobody watches it.
+    /// The service is no longer watched: forgets its pods.
     pub(crate) fn forget(&self) -> Vec<ForwardReport> {
         self.endpoints.send_replace(Arc::default());
         self.each(Forward::report)
     }
 
-    /// Opens new connections to the pods behind the service; those that carry something end when that ends.
+    /// Opens new connections to the service's pods; the present ones close when their streams have ended.
     ///
     /// # Errors
     /// Why a pod cannot be reached.
@@ -305,14 +307,14 @@ impl Route {
         self.chooser().peek(&endpoints, port, pod)
     }
 
-    /// Whether there is a pod for a connection beside those that were tried.
+    /// Whether there is a ready pod that was not tried.
     pub(super) fn is_ready(&self, port: u16, pod: Option<&str>, tried: &[String]) -> bool {
         let endpoints = self.endpoints.borrow();
         let mut usable = endpoints.usable(port, pod);
         usable.any(|usable| !tried.iter().any(|uid| **uid == *usable.pod.uid))
     }
 
-    /// Where a connection goes that counted for the pod `before`; it counts for the new one from now on.
+    /// Picks a pod for a connection, which is counted for that pod instead of `before`.
     pub(super) fn pick(
         &self,
         port: u16,
@@ -331,7 +333,7 @@ impl Route {
         Some(chosen)
     }
 
-    /// A connection that counted for this pod has ended.
+    /// A connection that was counted for this pod has ended.
     pub(super) fn closed(&self, uid: &Name) {
         self.chooser().closed(uid);
     }

@@ -1,4 +1,4 @@
-//! Which services of a namespace are wanted: by selection, by name, or both.
+//! Which services of a namespace are desired: by selection, by name, or both.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +69,7 @@ impl Membership {
 }
 
 impl Filter {
-    /// Wants the services that `selection` matches (all of them when it is empty, none when it is absent), and those named.
+    /// Accepts the services that `selection` matches (all if it is empty, none if it is absent), and the named ones.
     ///
     /// # Errors
     /// [`Reason::InvalidArgument`] for a glob that cannot be parsed.

@@ -87,7 +87,7 @@ pub(crate) struct SlicePort {
 /// An endpoint of a [`Slice`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SliceEndpoint {
-    /// The pod behind it; `None` for an address that is no pod of this namespace.
+    /// The pod behind it; `None` for an address that is not a pod of this namespace.
     pub pod: Option<PodRef>,
     /// Whether it takes connections.
     pub condition: Condition,

@@ -1,11 +1,11 @@
-//! A service as the daemon is told about it.
+//! A service as it is reported to the daemon.
 
 use kubefwd_proto::worker::v1::{ObservedPort, ObservedService};
 
 use super::object::{Service, ServicePort, Target};
 use super::select::Endpoints;
 
-/// `endpoints` is `None` where the cluster does not let us know.
+/// `endpoints` is `None` where they are not known.
 pub(super) fn observe(
     service: &Service,
     endpoints: Option<&Endpoints>,

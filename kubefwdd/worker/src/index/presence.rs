@@ -1,7 +1,6 @@
 //! Which pods exist, as far as the objects of a namespace name them.
 //!
-//! A pod may stand behind several services. That one of them has it no longer says nothing about the pod: it is gone when
-//! nothing names it any more.
+//! Several services may share a pod: it is gone only when nothing names it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,9 +8,9 @@ use super::object::Name;
 
 #[derive(Default)]
 pub(super) struct Presence {
-    /// By uid: how often a pod is named.
+    /// How often each pod is named, by uid.
     named: HashMap<Name, usize>,
-    /// Pods that were named, and are not now.
+    /// Pods that are no longer named.
     gone: BTreeSet<Name>,
 }
 
@@ -36,7 +35,7 @@ impl Presence {
         self.named.contains_key(uid)
     }
 
-    /// The pods that went since the last call and have not come back.
+    /// The pods that are gone since the last call.
     pub(super) fn take_gone(&mut self) -> BTreeSet<Name> {
         std::mem::take(&mut self.gone)
     }

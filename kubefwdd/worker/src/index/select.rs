@@ -15,7 +15,7 @@ pub(crate) struct Endpoints {
     pub ready: Box<[Name]>,
     /// The uids of all pods, ready or not, sorted.
     pub uids: Box<[Name]>,
-    /// Endpoints that are no pods.
+    /// Endpoints that are not pods.
     pub foreign: usize,
 }
 
@@ -32,12 +32,12 @@ pub(crate) struct PodPort {
     pub draining: bool,
 }
 
-/// Chooses pods for the connections of one service: remembers what it chose.
+/// Chooses pods for the connections of one service, and remembers its choices.
 #[derive(Debug, Default)]
 pub(crate) struct Chooser {
     /// The pod that connections go to while it is ready.
     primary: Option<Name>,
-    /// Where round-robin goes on.
+    /// The round-robin position.
     next: usize,
     /// Open connections by the pod's uid; only pods that have some.
     open: HashMap<Name, usize>,
@@ -165,12 +165,12 @@ impl EndpointsBuilder {
         known.1 = known.1.max(condition);
     }
 
-    /// Counts an endpoint that is no pod.
+    /// Counts an endpoint that is not a pod.
     pub(super) fn foreign(&mut self) {
         self.foreign += 1;
     }
 
-    /// Says which port of a pod stands behind a port of the service.
+    /// Adds the pod's port behind a port of the service.
     pub(super) fn port(
         &mut self,
         service_port: u16,

@@ -1,4 +1,4 @@
-//! Warnings and errors of the worker in the daemon's log, where the administrator looks.
+//! Sends the worker's warnings and errors to the daemon's log.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +13,11 @@ use tracing_subscriber::layer::Context;
 
 use super::Outbox;
 
-/// Longer messages are cut, bytes.
+/// Longer messages are truncated, bytes.
 const MAX_MESSAGE: usize = 4096;
 
-/// A layer that sends warnings and errors to the daemon. It never waits: what does not fit is counted and said later.
+/// A layer that sends warnings and errors to the daemon. It never waits: messages that do not fit are counted and
+/// mentioned later.
 pub(crate) struct LogLayer {
     outbox: Outbox,
     dropped: AtomicU64,

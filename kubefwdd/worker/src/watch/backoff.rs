@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-/// Decorrelated jitter: every wait is chosen at random between the floor and three times the one before, up to a
-/// ceiling, so that many watches that failed together do not come back together.
+/// Decorrelated jitter: every wait is random between the floor and three times the one before, up to a ceiling, so that
+/// many watches that failed together do not retry together.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     floor: Duration,
@@ -28,14 +28,14 @@ impl Backoff {
         }
     }
 
-    /// How long to wait now.
+    /// The next wait.
     pub(crate) fn pause(&mut self) -> Duration {
         let longest = (self.last * 3).min(self.ceiling);
         self.last = rand::rng().random_range(self.floor..=longest.max(self.floor));
         self.last
     }
 
-    /// It works again: the next wait is a short one.
+    /// After a success: the next wait is short.
     pub(crate) fn reset(&mut self) {
         self.last = self.floor;
     }

@@ -1,4 +1,4 @@
-//! The objects as the API server sends them, decoded no further than needed, and their compact forms.
+//! Decodes objects of the API server, no further than needed, into their compact forms.
 //!
 //! Fields are those of Service and Pod (core/v1) and EndpointSlice (discovery.k8s.io/v1); what is not named here is
 //! skipped by the decoder and never takes memory.
@@ -15,9 +15,9 @@ use crate::index::object::{
 
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// A kind of object that is watched.
+/// A watched resource.
 pub(super) trait Decode: DeserializeOwned + Clone + Send + 'static {
-    /// What is kept of it.
+    /// What is kept of an object.
     type Compact: Send + 'static;
     /// The resource's name in paths and in role rules.
     const RESOURCE: &'static str;
@@ -25,7 +25,7 @@ pub(super) trait Decode: DeserializeOwned + Clone + Send + 'static {
     const API: &'static str;
 
     fn metadata(&self) -> &Metadata;
-    /// `None`: nothing that forwarding could use.
+    /// `None` if forwarding has no use for it.
     fn compact(self) -> Option<Self::Compact>;
 }
 

@@ -1,7 +1,7 @@
 //! Whether a namespace exists.
 //!
-//! The API server answers a list or a watch in a namespace that does not exist with 200 and no items, so that an empty
-//! answer alone does not tell a quiet namespace from a misspelt one.
+//! The API server answers a list or a watch in a namespace that does not exist with 200 and no items, so an empty
+//! answer alone does not distinguish a quiet namespace from a misspelt one.
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use super::backoff::Backoff;
 use super::failure::WatchError;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
-/// How often a namespace that is not there is looked for.
+/// How often a missing namespace is looked for.
 const CHECK_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// What is known of a namespace itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Existence {
-    /// It is there, or the user may not ask.
+    /// It exists, or the user may not ask.
     Present,
     /// It is being deleted.
     Terminating,
-    /// It is not there.
+    /// It does not exist.
     Missing,
 }
 
-/// Says what is known, and again whenever that changes, until the namespace is there and stays.
+/// Sends the state, and every change of it, until the namespace exists and is not being deleted.
 pub(super) async fn run<E: Send + 'static>(
     client: Client,
     namespace: String,
@@ -40,7 +40,7 @@ pub(super) async fn run<E: Send + 'static>(
     let mut backoff = Backoff::between(CHECK_INTERVAL.0, CHECK_INTERVAL.1);
     let mut reported = None;
     loop {
-        // Whatever keeps the API server from answering is reported by the watches.
+        // The watches report why the API server does not answer.
         if let Ok(existence) = check(&client, &namespace).await {
             if reported != Some(existence) && update.send(wrap(existence)).await.is_err() {
                 return;

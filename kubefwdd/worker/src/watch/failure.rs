@@ -16,13 +16,13 @@ pub(super) struct WatchFailure {
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WatchError {
-    /// The API server or the way to it.
+    /// The request failed.
     #[error(transparent)]
     Kube(#[from] Error),
-    /// An answer that is not what Kubernetes documents.
+    /// The answer is not what Kubernetes documents.
     #[error("the API server sent an answer that cannot be read: {0}")]
     Decode(#[from] serde_json::Error),
-    /// Pages that never end, or more objects than any namespace has.
+    /// Endless pages, or more objects than any namespace has.
     #[error("the API server's list has no end: it was given up after {0} objects")]
     Endless(usize),
     /// No answer in time.
@@ -46,22 +46,22 @@ impl WatchFailure {
         self.error.code() == Some(410)
     }
 
-    /// The user's roles do not allow it.
+    /// The user's roles do not permit it.
     pub(super) fn is_forbidden(&self) -> bool {
         self.error.code() == Some(403)
     }
 
-    /// The cluster does not have this kind of objects.
+    /// The cluster does not have this resource.
     pub(super) fn is_unknown_kind(&self) -> bool {
         self.error.code() == Some(404)
     }
 
-    /// It will fail again unless someone does something: reported at once and not tried often.
+    /// It will fail again unless someone acts: reported at once and rarely retried.
     pub(super) fn is_lasting(&self) -> bool {
         matches!(self.error.code(), Some(400..=404))
     }
 
-    /// As a person should read it.
+    /// The failure to show to the user.
     pub(super) fn failure(&self, namespace: &str) -> Failure {
         let Self {
             verb,

@@ -2,7 +2,7 @@
 
 use kube::core::WatchEvent;
 
-use super::decode::{Page, Decode, RawPod, RawService, RawSlice};
+use super::decode::{Decode, Page, RawPod, RawService, RawSlice};
 
 /// A page of a list, or an event of a watch, of every kind that is watched.
 pub fn watch(bytes: &[u8]) {

@@ -1,4 +1,4 @@
-//! The task of one namespace: owns its index, feeds it, and tells the daemon and the routes what changed.
+//! The task of one namespace: owns its index, feeds it, and passes changes to the daemon and the routes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::decode::{Decode, RawPod, RawService, RawSlice};
 use super::existence::{self, Existence};
+use super::failure::WatchFailure;
 use super::phase::Status;
 use super::report;
-use super::stream::{self, Update, Source};
-use super::failure::WatchFailure;
-use super::decode::{Decode, RawPod, RawService, RawSlice};
+use super::stream::{self, Source, Update};
 use crate::forward::route::Routes;
 use crate::index::filter::{Filter, Membership};
 use crate::index::object::{Pod, Service, Slice};
 use crate::index::{Change, NamespaceIndex};
 use crate::outbox::{Closed, Outbox};
 
-/// Update that wait for the task.
+/// Updates that may be queued.
 const MAX_QUEUED: usize = 64;
-/// Update that are taken in before what they changed is told.
+/// Updates that are handled before their changes are reported.
 const BATCH: usize = 1024;
 
-/// Which services of which namespace are wanted.
+/// The desired services of one namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec {
     /// The context's name, for reports.
@@ -40,19 +40,19 @@ pub(crate) struct Spec {
     pub selection: Option<Selection>,
     /// Services wanted by name.
     pub names: BTreeSet<String>,
-    /// Which life of the namespace this is: another one is told of from the beginning.
+    /// Counts how often the namespace was added: every generation is reported from the beginning.
     pub generation: u64,
 }
 
-/// What a namespace's task works with.
+/// What a namespace's task needs.
 pub(crate) struct Namespace {
-    /// What is wanted.
+    /// The desired services.
     pub spec: Spec,
     /// The cluster.
     pub client: Client,
     /// Where connections find their pods.
     pub routes: Arc<Routes>,
-    /// Notified (all waiters) when failing requests should be tried at once.
+    /// Notified (all waiters) when failing requests should be retried at once.
     pub retry: Arc<Notify>,
     /// Notified when requests fail: the kubeconfig may have changed.
     pub request_failed: Arc<Notify>,
@@ -86,7 +86,7 @@ pub(crate) fn failed(context: &str, namespace: &str, failure: Failure) -> Frame 
     })
 }
 
-/// The report that nothing is known of a namespace yet.
+/// The report that a namespace is not known yet.
 pub(crate) fn connecting(context: &str, namespace: &str) -> Frame {
     Frame::Namespace(report(context, namespace, NamespacePhase::Connecting))
 }
@@ -101,7 +101,7 @@ fn report(context: &str, namespace: &str, phase: NamespacePhase) -> NamespaceRep
     }
 }
 
-/// Reports of one namespace come from its task and from whoever starts it, by different ways: each says which is later.
+/// Reports of one namespace come from its task and from the task that starts it: the sequence tells which is later.
 fn next_sequence() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
@@ -135,7 +135,7 @@ impl Task {
             reported: NamespaceReport {
                 context: namespace.spec.context.clone(),
                 namespace: namespace.spec.namespace.clone(),
-                // Who starts the task says so.
+                // Reported by the task that starts this one.
                 phase: NamespacePhase::Connecting.into(),
                 ..NamespaceReport::default()
             },
@@ -237,7 +237,7 @@ impl Task {
         self.tasks.spawn(watch)
     }
 
-    /// Reads pods where EndpointSlices are not to be had.
+    /// Falls back to pods where EndpointSlices are not available.
     fn fall_back(&mut self, failure: Failure) {
         if let Some(slices) = self.slices.take() {
             slices.abort();
@@ -248,7 +248,7 @@ impl Task {
         self.watch::<RawPod>(self.source(), Event::Pods);
     }
 
-    /// Asks whether the namespace exists, while there is no service to prove it.
+    /// Checks whether the namespace exists, while no service proves it.
     fn check_existence(&mut self) {
         self.status.has_services = !self.index.is_empty();
         if self.status.has_services {
@@ -276,7 +276,9 @@ impl Task {
             Event::All(update) => self.services(0, Membership::BOTH, update),
             Event::Slices(Update::Change(change)) => self.index.slices(change),
             Event::Pods(Update::Change(change)) => self.index.pods(change),
-            Event::Slices(Update::Healthy) | Event::Pods(Update::Healthy) => self.status.backing = None,
+            Event::Slices(Update::Healthy) | Event::Pods(Update::Healthy) => {
+                self.status.backing = None
+            }
             Event::Slices(Update::Failed(failed)) => {
                 let failure = self.failure(&failed);
                 if failed.is_forbidden() || failed.is_unknown_kind() {
@@ -331,7 +333,7 @@ impl Task {
             let mut touched = std::mem::take(&mut changes.touched);
             let mut gone = std::mem::take(&mut changes.gone);
             if changes.complete {
-                // Routes may know services and pods that are gone since another task watched.
+                // Routes may still hold services and pods of an earlier watch.
                 let routes = self.namespace.routes.all();
                 touched = routes.iter().map(|route| route.service().into()).collect();
                 let known = routes.iter().flat_map(|route| route.pods());
@@ -346,7 +348,7 @@ impl Task {
             for service in touched {
                 self.publish(&service).await?;
             }
-            // Last: what is taken away from these pods is to find the ones that came instead.
+            // Last: connections that are taken away from these pods must find their replacements.
             self.namespace.routes.pods_gone(&gone);
         }
         self.check_existence();
@@ -368,9 +370,9 @@ impl Task {
         Ok(())
     }
 
-    /// Tells a service's route, if it has one, where its pods are.
+    /// Publishes the pods of a service to its route, if it has one.
     async fn publish(&self, service: &str) -> Result<(), Closed> {
-        // Before everything was listed the route keeps what an earlier watch told it.
+        // Until everything was listed, the route keeps what an earlier watch published.
         if !self.index.is_synced() {
             return Ok(());
         }

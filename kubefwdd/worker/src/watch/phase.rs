@@ -1,16 +1,16 @@
-//! How a namespace is doing, as the daemon is told: a pure function of what its watches reported.
+//! The reported state of a namespace: a pure function of what its watches saw.
 
 use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
 use kubefwd_proto::{Failure, Reason};
 
 use super::existence::Existence;
 
-/// What the watches of one namespace reported last.
+/// What the watches of one namespace saw last.
 #[derive(Debug, Default)]
 pub(super) struct Status {
-    /// By the watches of services; the first failure counts.
+    /// Failures of the watches of services; the first one counts.
     pub(super) services: [Option<Failure>; 2],
-    /// By the watch of EndpointSlices or pods.
+    /// The failure of the watch of EndpointSlices or pods.
     pub(super) backing: Option<Failure>,
     /// Why pods are read instead of EndpointSlices.
     pub(super) fallback: Option<Failure>,
@@ -18,7 +18,7 @@ pub(super) struct Status {
     pub(super) existence: Option<Existence>,
     /// Everything was listed.
     pub(super) synced: bool,
-    /// There is a service: the namespace exists, whatever else was heard.
+    /// There is a service, so the namespace exists.
     pub(super) has_services: bool,
 }
 

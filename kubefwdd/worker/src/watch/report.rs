@@ -1,4 +1,4 @@
-//! What changed in a namespace, as frames for the daemon.
+//! Changes in a namespace, as frames for the daemon.
 
 use kubefwd_proto::channel::MAX_FRAME;
 use kubefwd_proto::worker::v1::ServicesReport;
@@ -6,10 +6,10 @@ use prost::Message;
 
 use crate::index::Changes;
 
-/// Services in one frame, bytes: well below what a frame may hold, so that one large frame does not hold up others.
+/// Services in one frame, bytes: well below the limit, so that one large frame does not hold up others.
 const REPORT: usize = MAX_FRAME / 4;
 
-/// Puts what changed into as many frames as it needs.
+/// Splits changes into as many frames as necessary.
 pub(super) fn services(context: &str, namespace: &str, changes: Changes) -> Vec<ServicesReport> {
     let Changes {
         complete,

@@ -1,8 +1,8 @@
-//! One list and one watch after the other, for one kind of objects, for as long as someone listens.
+//! Lists and watches one resource for as long as its receiver exists.
 //!
 //! After <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>: list in pages,
-//! watch from the list's resource version, keep up with bookmarks, take up a watch that ended where it was, and list
-//! again only when the server no longer remembers that far back.
+//! watch from the list's resource version, keep up with bookmarks, resume a watch where it ended, and list again only when
+//! the server no longer has that resource version.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,27 +17,27 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
-use super::failure::{WatchFailure, WatchError};
-use super::decode::{Page, Decode};
+use super::decode::{Decode, Page};
+use super::failure::{WatchError, WatchFailure};
 use crate::index::Change;
 use crate::sys;
 
 const PAGE: u32 = 500;
 /// More objects of a kind than a namespace can be expected to have: Kubernetes is made for 150,000 pods in a cluster.
 const OBJECTS: usize = 300_000;
-/// Several times what so many objects take in full pages: pages that bring nothing have an end too.
+/// Several times what these objects take in full pages: bounds empty pages too.
 const PAGES: usize = 3_000;
-/// Credentials may have to be fetched by a plugin that asks a person: longer than its own time limit.
+/// Longer than the time limit of a credential plugin, which may have to ask the user.
 const ANSWER: Duration = Duration::from_secs(90);
 /// API servers send a bookmark about once a minute: a watch that is silent for longer is dead.
 const SILENCE: Duration = Duration::from_secs(150);
-/// What is asked of the server, at random, so that watches do not all end at once.
+/// The requested duration, random so that watches do not all end at once.
 const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 240..=360;
 /// A watch that lasted this long was a healthy one.
 const HEALTHY: Duration = Duration::from_secs(5);
-/// Failures in a row after which a watch that should be taken up is given up for a list.
+/// Failures in a row after which a list replaces resuming the watch.
 const GIVE_UP: u32 = 4;
-/// How long refusals that only a person can mend are left alone.
+/// The least wait after refusals that only a person can fix.
 const LASTING: Duration = Duration::from_secs(5);
 
 /// What to watch.
@@ -47,26 +47,26 @@ pub(super) struct Source {
     pub(super) namespace: Arc<str>,
     pub(super) labels: Option<String>,
     pub(super) fields: Option<String>,
-    /// Something changed that may make a failing request succeed: try at once.
+    /// Retries failing requests at once.
     pub(super) retry: Arc<Notify>,
 }
 
-/// What a watch has to say.
+/// An update of a watch.
 pub(super) enum Update<T> {
     Change(Change<T>),
     /// It is connected.
     Healthy,
-    /// It failed and will try again.
+    /// It failed and will retry.
     Failed(WatchFailure),
 }
 
-/// The listener is gone.
+/// The receiver is gone.
 struct Closed;
 
 enum Ended {
     Closed,
     Failed(WatchError),
-    /// The server ended the watch, as it does after the time that was asked for.
+    /// The server ended the watch after the requested duration.
     Done,
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn run<W: Decode, E: Send + 'static>(
         backoff: Backoff::new(),
         failures: 0,
     };
-    // Ends when nobody listens any more.
+    // Ends when the receiver is gone.
     while watch.once().await.is_ok() {}
 }
 
@@ -125,14 +125,14 @@ struct Watch<W: Decode, E> {
     request: Request,
     update: mpsc::Sender<E>,
     wrap: fn(Update<W::Compact>) -> E,
-    /// Where to go on; `None`: list first.
+    /// Where to resume; `None` lists first.
     version: Option<String>,
-    /// There was a list, and no watch since.
+    /// Listed, and not watched since.
     listed: bool,
-    /// Since when the watch that runs, or ran last, was connected.
+    /// When the current or last watch was connected.
     connected: Option<Instant>,
     backoff: Backoff,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
 }
 
@@ -154,7 +154,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             Ok(()) => return Ok(()),
             Err(Ended::Closed) => return Err(Closed),
             Err(Ended::Done) if was_healthy => Duration::ZERO,
-            // Never many watches in a row without a pause: a broken server would make it a storm.
+            // No watches in a row without a pause: a broken server would cause a storm.
             Err(Ended::Done) => self.backoff.pause(),
             Err(Ended::Failed(error)) => {
                 let failed = WatchFailure {
@@ -176,7 +176,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
         }
     }
 
-    /// Says what failed, unless it may be over with the next try; returns whether it will last.
+    /// Reports a failure, unless the next attempt may succeed; returns whether it will last.
     async fn failed(&mut self, failed: WatchFailure) -> Result<bool, Closed> {
         tracing::debug!(
             namespace = &*self.source.namespace,
@@ -240,7 +240,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
         Ok(())
     }
 
-    /// Watches from `version` on; what it reached is kept in `self.version` however it ends.
+    /// Watches from `version`; keeps the version that it reached in `self.version`, however it ends.
     async fn follow(&mut self, version: String) -> Result<(), Ended> {
         self.version = Some(version);
         let parameters = WatchParams {
@@ -259,13 +259,13 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
         self.say(Update::Healthy).await?;
         self.connected = Some(Instant::now());
         if std::mem::take(&mut self.listed) {
-            // Whole objects are many times the size of what is kept of them.
+            // Whole objects are many times larger than what is kept of them.
             sys::release_freed_memory();
         }
         loop {
             let next = tokio::select! {
                 next = timeout(SILENCE, events.next()) => next,
-                // The machine woke up or its network changed: this connection may be dead without knowing it.
+                // The machine woke up or its network changed: this connection may be dead without an error.
                 () = self.source.retry.notified() => return Err(Ended::Done),
                 () = self.update.closed() => return Err(Ended::Closed),
             };
@@ -288,7 +288,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
                 let name = object.metadata().name.as_str().into();
                 match object.compact() {
                     Some(compact) => Change::Applied(compact),
-                    // It was of use before, maybe.
+                    // It may have been useful before.
                     None => Change::Deleted(name),
                 }
             }
@@ -307,7 +307,10 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
     }
 
     async fn say(&self, update: Update<W::Compact>) -> Result<(), Closed> {
-        self.update.send((self.wrap)(update)).await.map_err(|_| Closed)
+        self.update
+            .send((self.wrap)(update))
+            .await
+            .map_err(|_| Closed)
     }
 }
 

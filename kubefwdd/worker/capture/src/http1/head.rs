@@ -1,4 +1,4 @@
-//! Heads of HTTP/1 messages: found however they are cut, and read for what decides where the message ends.
+//! Heads of HTTP/1 messages: assembled from any pieces, and parsed for what decides where the message ends.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;

@@ -30,7 +30,7 @@ const NODES: usize = SYMBOLS - 1;
 /// Marks leaves among the children of a node.
 const LEAF: u16 = 0x8000;
 
-/// What four more bits lead to, by node. The shortest code has five bits: they complete at most one symbol.
+/// The transition of each node for four more bits. The shortest code has five bits: they complete at most one symbol.
 static STEPS: [[Step; 16]; NODES] = steps();
 
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ enum What {
     Wrong,
 }
 
-/// The code is not one: an end inside, or padding that is none.
+/// Invalid code: an end inside the string, or invalid padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 

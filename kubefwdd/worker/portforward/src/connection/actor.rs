@@ -113,7 +113,7 @@ impl Actor {
         self.upstream.close().await;
     }
 
-    /// Does all that can be done now. Ready when the connection is over.
+    /// Does everything that can be done now. Ready when the connection is over.
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         let now = Instant::now();
         self.mux.begin_turn(now);

@@ -138,7 +138,7 @@ impl Health {
         self.shortest = self.shortest.min(sample);
     }
 
-    /// Reading was stopped on purpose, so that silence means nothing.
+    /// Reading is paused, so silence proves nothing.
     pub(super) fn deaf(&mut self, now: Instant) {
         self.waiting = None;
         self.misses = 0;
@@ -146,7 +146,7 @@ impl Health {
         self.next_ping = now + self.intervals.busy;
     }
 
-    /// Doubt: five PINGs now, unless an answer is awaited already.
+    /// Sends five PINGs now, unless an answer is awaited already.
     pub(super) fn probe(&mut self, now: Instant) -> Verdict {
         let under_way = self
             .waiting
@@ -172,7 +172,7 @@ impl Health {
         self.send(1, VERIFY_TIMEOUT, now)
     }
 
-    /// No probes any more, whoever decided so.
+    /// Stops probing.
     pub(super) fn quarantine(&mut self) {
         self.quarantined = true;
     }
@@ -185,7 +185,7 @@ impl Health {
         }
     }
 
-    /// Time has passed. `stuck`: bytes wait that the socket does not take.
+    /// Handles the passage of time. `stuck`: the socket does not take waiting bytes.
     pub(super) fn tick(&mut self, now: Instant, streams: usize, stuck: bool) -> Verdict {
         if let Some(waiting) = &self.waiting {
             if now < waiting.deadline {

@@ -402,7 +402,7 @@ impl Mux {
         }
     }
 
-    /// Hands every stream that fits back to find another way.
+    /// Hands every stream that fits back for a retry.
     pub(super) fn hand_back(
         &mut self,
         mut which: impl FnMut(u32, &Stream) -> bool,

@@ -1,4 +1,4 @@
-//! What the task of a connection has to do: which local sockets are ready, and what its handle asks for.
+//! Wakes the task of a connection: which local sockets are ready, and what its handle signals.
 //!
 //! One task owns all sockets of a connection. Polling all of them on each wake-up would cost with their number, so each has
 //! its own waker, which notes the socket's key before it wakes the task.
@@ -17,12 +17,12 @@ pub(super) struct ReadyList {
 }
 
 impl ReadyList {
-    /// Names the task that is to be woken.
+    /// Sets the task to wake.
     pub(super) fn register(&self, task: &Waker) {
         self.task.register(task);
     }
 
-    /// Asks something of the task: bits, which are added to those that it has not taken yet.
+    /// Signals the task: the bits are added to those that it has not taken yet.
     pub(super) fn signal(&self, signals: u8) {
         self.signals.fetch_or(signals, Ordering::Release);
         self.task.wake();

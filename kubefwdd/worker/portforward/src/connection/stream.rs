@@ -17,24 +17,24 @@ use super::ready::Noted;
 use crate::counters::Counters;
 use crate::tap::Tap;
 
-/// The most of a runtime's complaint that is kept.
+/// The longest error of a runtime that is kept.
 const MAX_COMPLAINT: usize = 4096;
 
-/// A local connection that has no tunnel, or has one no more and may get another.
+/// A local connection without a tunnel, which may have had one and may get another.
 pub(crate) struct Downstream {
     pub(crate) local: TcpStream,
     pub(crate) accepted: Instant,
     /// The pod's port.
     pub(crate) port: u16,
-    /// What the client has sent so far, while all of it can be sent again: nothing was answered and it is not too much.
+    /// What the client has sent so far, while it can be replayed: nothing was answered and it is not too much.
     pub(crate) replay: Option<Vec<u8>>,
     pub(crate) counters: Arc<Counters>,
-    /// Looks at what went both ways, once it went; ends the record when it is dropped.
+    /// Sees the bytes of both directions once they were forwarded.
     pub(crate) tap: Option<Box<dyn Tap>>,
 }
 
 impl Downstream {
-    /// Keeps what the client sent for another try, as long as all of it fits in `limit`.
+    /// Keeps what the client sent for a replay, as long as all of it fits in `limit`.
     pub(crate) fn keep(&mut self, bytes: &[u8], limit: usize) {
         let Some(replay) = &mut self.replay else {
             return;
@@ -65,17 +65,17 @@ impl Downstream {
     }
 }
 
-/// How a tunnel parted from a local connection.
+/// How a local connection left its tunnel.
 pub(crate) enum End {
-    /// Both sides ended as they wanted.
+    /// Both sides ended properly.
     Closed,
     /// The local connection was reset, for this reason.
     Reset(String),
-    /// Nothing was answered: it can go another way.
+    /// Nothing was answered: it can be retried elsewhere.
     Retry(Downstream, Retry),
 }
 
-/// What another way must avoid.
+/// What the retry must avoid.
 #[derive(Debug)]
 pub(crate) enum Retry {
     /// The pod, for this reason.
@@ -195,7 +195,7 @@ impl Stream {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Whether somebody wants to see what goes through.
+    /// Whether there is a tap.
     pub(super) fn is_watched(&self) -> bool {
         self.downstream.tap.is_some()
     }
@@ -269,9 +269,9 @@ impl Stream {
             .then(|| crate::http1::printable(&String::from_utf8_lossy(&self.complaint)))
     }
 
-    /// Gives the client's connection back for another try.
+    /// Gives the client's connection back for a retry.
     pub(super) fn hand_back(self, why: Retry) {
-        // Nobody waits any more only where the program ends.
+        // The receiver is gone only when the program ends.
         let _ = self.done.send(End::Retry(self.downstream, why));
     }
 

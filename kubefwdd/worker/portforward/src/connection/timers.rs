@@ -12,16 +12,16 @@ pub(super) enum Kind {
     Settle,
     /// No more answer to a client that has ended its side.
     HalfClose,
-    /// A second look at whether the client is gone.
+    /// Another check whether the client is gone.
     Peer {
-        /// Looks so far.
+        /// Checks so far.
         checks: u8,
     },
     /// The runtime's end after ours.
     AfterEnd,
 }
 
-/// Deadlines by time. One that lost its meaning stays until it is due; whoever gets it checks.
+/// Deadlines by time. An obsolete one stays until it is due, and is ignored then.
 #[derive(Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, u32, Kind)>>);
 

@@ -1,4 +1,4 @@
-//! SPDY/3.1 as a client of a port-forward needs it: frames out of bytes, and bytes out of frames.
+//! SPDY/3.1 for the client of a port-forward: parses and writes frames.
 //!
 //! The far end is `moby/spdystream` in the container runtime. It has no flow control (it reads `SETTINGS` and
 //! `WINDOW_UPDATE` and ignores them) and it closes the connection on a control type that it does not know, so this client
@@ -27,7 +27,7 @@ const GOAWAY: u16 = 7;
 const FLAG_FIN: u8 = 1;
 const STATUS_CANCEL: u32 = 5;
 
-/// What a frame said, or a piece of one.
+/// A frame, or a piece of one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     /// A piece of the payload of a DATA frame.
@@ -98,7 +98,7 @@ impl Parser {
     /// The next event, and `input` moved behind it; `None` once `input` is used up.
     ///
     /// # Errors
-    /// The bytes are not SPDY/3.1; the connection cannot be used any more.
+    /// The bytes are not SPDY/3.1; the connection can no longer be used.
     pub(crate) fn next<'a>(
         &mut self,
         input: &mut &'a [u8],
@@ -197,7 +197,7 @@ fn start(header: &[u8; HEADER]) -> Result<State, FrameError> {
     })
 }
 
-/// The events of control frames, all told by their first field. Header blocks of the runtime are empty and are skipped.
+/// The events of control frames, decided by their first field. Header blocks of the runtime are empty and are skipped.
 fn control(kind: u16, field: u32) -> Option<Event<'static>> {
     let stream = field & 0x7fff_ffff;
     match kind {

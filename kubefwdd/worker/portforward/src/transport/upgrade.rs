@@ -12,10 +12,10 @@ use super::{Transport, websocket};
 use crate::http1::{HeadError, MAX_HEAD, Reason, names, parse_head, reason, request};
 use crate::upstream::Upstream;
 
-/// How long the body of a refusal is waited for.
+/// How long to wait for the body of a refusal.
 const BODY_WAIT: Duration = Duration::from_secs(1);
 
-/// Which pod, and what to say to the server.
+/// The pod and the request to the server.
 pub(crate) struct Request<'a> {
     pub(crate) server: &'a Uri,
     pub(crate) namespace: &'a str,
@@ -51,7 +51,7 @@ pub(crate) enum UpgradeError {
 
 /// Sends the request over `upstream` and reads the response.
 ///
-/// Nothing is sent behind the request before the response is there: the API server would lose it.
+/// Nothing is sent after the request before the response has arrived: the API server would lose it.
 ///
 /// # Errors
 /// The connection broke, or the server did not switch protocols.

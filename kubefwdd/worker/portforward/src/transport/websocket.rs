@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455) as a client of a Kubernetes API server needs it: the handshake's key, frames out, frames in.
+//! WebSocket (RFC 6455) for a client of a Kubernetes API server: the handshake's key, and frames in both directions.
 //!
 //! [`Deframer`] hands payload out as slices of its input and never assembles messages: on the SPDY tunnel a message
 //! boundary means nothing, and on `v4.channel.k8s.io` only the first byte of a message matters.
@@ -80,7 +80,7 @@ impl Deframer {
     /// The next item, and `input` moved behind it; `None` once `input` is used up.
     ///
     /// # Errors
-    /// The bytes are not what a WebSocket server may send; the connection cannot be used any more.
+    /// The bytes are not what a WebSocket server may send; the connection can no longer be used.
     pub(crate) fn next<'a>(
         &mut self,
         input: &mut &'a [u8],

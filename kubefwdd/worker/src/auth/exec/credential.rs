@@ -29,7 +29,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Why an answer is of no use.
+/// Why an answer cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum Rubbish {
     #[error("it printed nothing")]

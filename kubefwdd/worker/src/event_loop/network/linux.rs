@@ -28,7 +28,7 @@ impl Network {
         match open() {
             Ok(socket) => Self(Some(socket)),
             Err(error) => {
-                tracing::debug!(%error, "changes of the network are not seen");
+                tracing::debug!(%error, "cannot watch the network for changes");
                 Self(None)
             }
         }
@@ -41,7 +41,7 @@ impl Network {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "changes of the network are not seen any more");
+                    tracing::debug!(%error, "no longer watching the network for changes");
                     self.0 = None;
                 }
             }
@@ -71,19 +71,19 @@ fn open() -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(socket)
 }
 
-/// Whether what is received next matters.
+/// Whether the next message matters.
 fn receive(socket: &OwnedFd) -> Result<bool, Errno> {
     let mut buffer = [0; BUFFER];
     match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
         Ok(length) => Ok(matters(&buffer[..length])),
-        // More was said than the socket holds: something of it mattered, surely.
+        // Messages were lost: assume that one of them mattered.
         Err(Errno::ENOBUFS) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-/// Whether one of the messages says that the way to a cluster may have changed: a default route, or an address of an
-/// interface other than the loopback one, where the daemon itself adds some.
+/// Whether one of the messages may concern the path to a cluster: a default route, or an address of an interface other
+/// than loopback, where the daemon itself adds some.
 fn matters(mut messages: &[u8]) -> bool {
     while let Some((header, _)) = messages.split_first_chunk::<HEADER>() {
         let [a, b, c, d, kind_low, kind_high, ..] = *header;

@@ -1,4 +1,4 @@
-//! Systems that are not asked.
+//! Systems without network events.
 
 pub(super) struct Network;
 
