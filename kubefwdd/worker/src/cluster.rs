@@ -244,7 +244,7 @@ fn server_url(context: &Context) -> Result<Uri, Failure> {
         return Err(invalid("it is neither https:// nor http://".to_owned()));
     }
     if uri.host().is_none_or(str::is_empty) {
-        return Err(invalid("it names no host".to_owned()));
+        return Err(invalid("it has no host".to_owned()));
     }
     let mut parts = uri.into_parts();
     let prefix = parts

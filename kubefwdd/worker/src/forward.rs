@@ -20,7 +20,9 @@ use kubefwd_portforward::{Backend, Backends, Counters, Outcome, Tap, Transport};
 use route::Route;
 
 pub(crate) mod active;
+pub(crate) mod context_tunnels;
 pub(crate) mod route;
+pub(crate) mod routes;
 
 /// A listener, the service's port behind it, and its traffic.
 pub(crate) struct Forward {
@@ -163,7 +165,7 @@ impl Forward {
             };
         };
         let used = self.counters.values().opened > 0;
-        let transport = self.route.context_tunnels().transport().filter(|_| used);
+        let transport = self.route.transport().filter(|_| used);
         ForwardReport {
             listener: self.listener,
             phase: match failure {

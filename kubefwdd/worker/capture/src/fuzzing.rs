@@ -104,11 +104,13 @@ fn line(exchange: &Exchange) -> String {
     format!("{method} {path} {status} {response_bytes} {protocol}{grpc}")
 }
 
-#[cfg(all(test, feature = "http2"))]
+#[cfg(test)]
+#[cfg(feature = "http2")]
 #[path = "../../../../fuzz/corpus.rs"]
 mod corpus;
 
-#[cfg(all(test, feature = "http2"))]
+#[cfg(test)]
+#[cfg(feature = "http2")]
 mod tests {
     #[test]
     fn no_parser_is_upset_by_its_corpus_or_by_damage_to_it() {

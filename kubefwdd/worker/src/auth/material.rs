@@ -146,7 +146,7 @@ impl Material {
                 Blob::Inline(_) => "the kubeconfig's token is empty".to_owned(),
             };
             return Err(Failure::new(Reason::CredentialsNeeded, place)
-                .hint("log in again so that it is written anew"));
+                .hint("log in again to have it rewritten"));
         }
         Ok(Some(token.to_owned()))
     }

@@ -103,25 +103,14 @@ impl Sources {
         })
     }
 
-    /// Puts a credentials together; `refused` when the API server has just refused the one cached.
+    /// Assembles credentials; `refused` if the API server has just rejected the cached ones.
     pub(super) async fn fetch(
         &self,
         cached: Option<&Cached>,
         refused: bool,
     ) -> Result<Cached, Failure> {
-        let loaded = match self.load().await {
-            Ok(loaded) => loaded,
-            // A file that is being replaced at this moment is no reason to stop.
-            Err(failure) => {
-                match cached.filter(|cached| !refused && !cached.is_expired(Moment::now())) {
-                    Some(cached) => {
-                        tracing::warn!(%failure, "keeping what was read before");
-                        cached.loaded.clone()
-                    }
-                    None => return Err(failure),
-                }
-            }
-        };
+        let usable = cached.filter(|cached| !refused && !cached.is_expired(Moment::now()));
+        let loaded = self.load_or_keep(usable).await?;
         let now = Moment::now();
         let ran = match &self.plugin {
             Some(plugin) => Some(self.ask(plugin, cached, refused, now).await?),
@@ -170,7 +159,19 @@ impl Sources {
         })
     }
 
-    /// What to say when the API server refuses what there is.
+    /// Reads the files, or keeps the usable ones of before: a file may be just being replaced.
+    async fn load_or_keep(&self, usable: Option<&Cached>) -> Result<Loaded, Failure> {
+        match (self.load().await, usable) {
+            (Ok(loaded), _) => Ok(loaded),
+            (Err(failure), Some(cached)) => {
+                tracing::warn!(%failure, "cannot read credentials, keeping the earlier ones");
+                Ok(cached.loaded.clone())
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// The failure when the API server rejects the credentials.
     pub(super) fn refused(&self, cached: &Cached) -> Failure {
         let (context, user) = (&self.context, &self.user);
         let kind = match (

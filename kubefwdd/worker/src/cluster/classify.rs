@@ -64,28 +64,26 @@ pub fn classify_status(status: &Status) -> Failure {
             ),
         )
         .hint("try again"),
-        429 => {
-            let wait = status
-                .details
-                .as_ref()
-                .map_or(0, |details| details.retry_after_seconds);
-            let hint = if wait > 0 {
-                format!("try again in {wait} s")
-            } else {
-                "try again later".to_owned()
-            };
-            Failure::new(
-                Reason::LimitExceeded,
-                format!("the cluster has too many requests to serve this one (429): {text}"),
-            )
-            .hint(hint)
-        }
+        429 => overloaded(status, &text),
         code => Failure::new(
             Reason::ClusterUnreachable,
             format!("the cluster cannot serve the request ({code}): {text}"),
         )
         .hint("it may be starting or overloaded; this is tried again"),
     }
+}
+
+fn overloaded(status: &Status, text: &str) -> Failure {
+    let details = status.details.as_ref();
+    let hint = match details.map_or(0, |details| details.retry_after_seconds) {
+        0 => "try again later".to_owned(),
+        wait => format!("try again in {wait} s"),
+    };
+    Failure::new(
+        Reason::LimitExceeded,
+        format!("the cluster has too many requests to serve this one (429): {text}"),
+    )
+    .hint(hint)
 }
 
 /// `services is forbidden: User "x" cannot list resource "services" in API group "" in the namespace "staging"`, as the

@@ -72,9 +72,9 @@ fn parse(origin: &str, url: &str) -> Result<Uri, Failure> {
     };
     let uri: Uri = with_scheme
         .parse()
-        .map_err(|_| invalid("it is no address"))?;
+        .map_err(|_| invalid("it is not a valid address"))?;
     if uri.host().is_none_or(str::is_empty) {
-        return Err(invalid("it names no host"));
+        return Err(invalid("it has no host"));
     }
     match uri.scheme_str() {
         Some("http" | "https" | "socks5") => Ok(uri),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::from_worker::Frame;
@@ -11,20 +10,22 @@ use kubefwd_proto::worker::v1::{
 };
 use kubefwd_proto::{Failure, time};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::balance;
 use crate::auth::kubeconfig::Environment;
 use crate::cluster::{Cluster, Clusters};
-use crate::forward::route::{ConnectionPolicy, ContextTunnels, Route, Routes};
+use crate::forward::context_tunnels::ContextTunnels;
+use crate::forward::route::{ConnectionPolicy, Route};
+use crate::forward::routes::Routes;
 use crate::outbox::Outbox;
-use crate::watch::backoff::Backoff;
 use crate::watch::{self, Namespace, Spec, namespace};
 use kubefwd_portforward::{Reopened, Settings, Tunnels};
 
-/// How often a kubeconfig is reloaded while it cannot be used or its cluster does not answer.
-const RELOAD_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+mod resolver;
+mod watched;
+
+use resolver::ContextResolver;
+use watched::WatchedNamespace;
 
 /// Reopened tunnels that may be queued.
 const MAX_REOPENED: usize = 64;
@@ -74,17 +75,6 @@ enum State {
     Resolving,
     Failed(Failure),
     Resolved(Arc<Cluster>),
-}
-
-struct WatchedNamespace {
-    spec: Spec,
-    balance: Balance,
-    /// Services with a balance of their own.
-    balances: BTreeMap<String, Balance>,
-    /// Services with a capture setting of their own.
-    capture: HashMap<String, bool>,
-    /// `None` while the cluster is unknown.
-    watch: Option<AbortOnDropHandle<()>>,
 }
 
 impl Contexts {
@@ -306,7 +296,7 @@ impl Contexts {
             },
         };
         self.routes(&service.context, &service.namespace)
-            .get_or_make(&service.service, policy)
+            .get_or_create(&service.service, policy)
     }
 
     /// The route of a service, if it has a listener.
@@ -327,7 +317,7 @@ impl Contexts {
     pub(super) fn probe(&self) {
         self.clusters.reconnect();
         for context_tunnels in self.tunnels_by_context.values() {
-            if let Some(tunnels) = context_tunnels.tunnels() {
+            if let Some(tunnels) = context_tunnels.get() {
                 tunnels.probe_all();
             }
         }
@@ -401,10 +391,10 @@ impl Contexts {
     }
 
     fn context_tunnels(&mut self, context: &str) -> Arc<ContextTunnels> {
-        let timeout_length = self.settings.no_backend_wait;
+        let wait = self.settings.no_backend_wait;
         let context_tunnels = self.tunnels_by_context.entry(context.to_owned());
         context_tunnels
-            .or_insert_with(|| Arc::new(ContextTunnels::new(timeout_length)))
+            .or_insert_with(|| Arc::new(ContextTunnels::new(wait)))
             .clone()
     }
 
@@ -468,102 +458,5 @@ impl Context {
             outbox: outbox.clone(),
         };
         Some(AbortOnDropHandle::new(tokio::spawn(watch::run(namespace))))
-    }
-}
-
-impl WatchedNamespace {
-    fn new(context: &str, wanted: DesiredNamespace) -> Self {
-        let own = |service: i32| match balance(service) {
-            Balance::Unspecified => balance(wanted.balance),
-            own => own,
-        };
-        Self {
-            balance: balance(wanted.balance),
-            balances: wanted
-                .services
-                .iter()
-                .map(|service| (service.name.clone(), own(service.balance)))
-                .collect(),
-            capture: wanted.capture,
-            spec: Spec {
-                context: context.to_owned(),
-                namespace: wanted.name,
-                selection: wanted.selection,
-                names: wanted.services.into_iter().map(|s| s.name).collect(),
-                generation: wanted.generation,
-            },
-            watch: None,
-        }
-    }
-
-    fn policy(&self, service: &str, capture: bool) -> ConnectionPolicy {
-        ConnectionPolicy {
-            balance: self.balances.get(service).copied().unwrap_or(self.balance),
-            capture: self.capture.get(service).copied().unwrap_or(capture),
-        }
-    }
-}
-
-/// Resolves a context to its cluster, and notices changes of the kubeconfig.
-struct ContextResolver {
-    id: u64,
-    context: String,
-    kubeconfig: Vec<String>,
-    clusters: Arc<Clusters>,
-    reload: Arc<Notify>,
-    request_failed: Arc<Notify>,
-    events: mpsc::Sender<Event>,
-}
-
-impl ContextResolver {
-    async fn run(self) {
-        let mut backoff = Backoff::between(RELOAD_INTERVAL.0, RELOAD_INTERVAL.1);
-        let mut known: Option<Arc<Cluster>> = None;
-        let mut reported: Option<Failure> = None;
-        loop {
-            let event = match self.clusters.get(&self.context, &self.kubeconfig).await {
-                Ok(cluster) if known.as_ref().is_some_and(|k| Arc::ptr_eq(k, &cluster)) => None,
-                Ok(cluster) => {
-                    known = Some(cluster.clone());
-                    backoff.reset();
-                    Some(Event::Resolved {
-                        id: self.id,
-                        cluster,
-                    })
-                }
-                Err(failure) if reported.as_ref() == Some(&failure) => None,
-                Err(failure) if known.is_some() => {
-                    tracing::warn!(
-                        context = self.context,
-                        %failure,
-                        "the kubeconfig can no longer be used; the earlier one stays in use"
-                    );
-                    reported = Some(failure);
-                    None
-                }
-                Err(failure) => {
-                    reported = Some(failure.clone());
-                    Some(Event::Failed {
-                        id: self.id,
-                        failure,
-                    })
-                }
-            };
-            if let Some(event) = event
-                && self.events.send(event).await.is_err()
-            {
-                return;
-            }
-            if known.is_some() {
-                tokio::select! {
-                    () = self.reload.notified() => continue,
-                    () = self.request_failed.notified() => {}
-                }
-            }
-            tokio::select! {
-                () = self.reload.notified() => {}
-                () = sleep(backoff.pause()) => {}
-            }
-        }
     }
 }

@@ -1,50 +1,23 @@
-//! From a service to its pods: written by the namespace's watch, read by every connection.
+//! The route of a service to its pods: written by the namespace's watch, read by every connection.
 //!
 //! A route exists only for services with listeners. It outlives the service and the watch: while there are no updates,
 //! connections use the last known pods, and a listener whose service is gone waits for it to come back.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
+use kubefwd_portforward::{Transport, Tunnels};
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::ForwardReport;
 use kubefwd_proto::{Failure, Reason};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Forward;
+use super::context_tunnels::ContextTunnels;
 use crate::index::object::Name;
 use crate::index::select::{Chooser, Endpoints, PodPort};
-use kubefwd_portforward::{Transport, Tunnels};
-
-/// How long connecting to a cluster and listing its objects may take. A worker that has just started knows no pods, which
-/// does not mean that there are none.
-const LIST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The tunnels of one context, once its cluster is known.
-pub(crate) struct ContextTunnels {
-    tunnels: watch::Sender<Option<Arc<Tunnels>>>,
-    /// How long a connection waits for them, and for the first update of its service's pods.
-    timeout_length: Duration,
-}
-
-/// The routes of one namespace.
-pub(crate) struct Routes {
-    namespace: Name,
-    context_tunnels: Arc<ContextTunnels>,
-    state: Mutex<State>,
-    wanted: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    routes: HashMap<Name, Arc<Route>>,
-    /// Routes that the watch has not filled yet.
-    new: BTreeSet<Name>,
-}
 
 /// The settings for new connections of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +32,7 @@ pub(crate) struct ConnectionPolicy {
 pub(crate) struct Route {
     namespace: Name,
     service: Name,
-    context_tunnels: Arc<ContextTunnels>,
+    tunnels: Arc<ContextTunnels>,
     endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
     policy: Mutex<ConnectionPolicy>,
@@ -68,133 +41,25 @@ pub(crate) struct Route {
     forwards: Mutex<Vec<Weak<Forward>>>,
 }
 
-// === impl ContextTunnels ===
-
-impl ContextTunnels {
-    /// Without tunnels yet; a connection to a service without a ready pod waits this long for one.
-    pub(crate) fn new(no_backend_wait: Duration) -> Self {
+impl Route {
+    pub(super) fn new(
+        namespace: Name,
+        service: Name,
+        tunnels: Arc<ContextTunnels>,
+        policy: ConnectionPolicy,
+    ) -> Self {
         Self {
-            tunnels: watch::Sender::default(),
-            timeout_length: no_backend_wait.max(LIST_TIMEOUT),
-        }
-    }
-
-    /// The cluster is known, or has changed. Open connections keep their tunnels.
-    pub(crate) fn set(&self, tunnels: Option<Arc<Tunnels>>) {
-        self.tunnels.send_replace(tunnels);
-    }
-
-    /// The current tunnels.
-    pub(crate) fn tunnels(&self) -> Option<Arc<Tunnels>> {
-        self.tunnels.borrow().clone()
-    }
-
-    /// The transport that the cluster accepted last.
-    pub(crate) fn transport(&self) -> Option<Transport> {
-        self.tunnels.borrow().as_ref()?.transport()
-    }
-
-    async fn await_tunnels(&self) -> Option<Arc<Tunnels>> {
-        let mut tunnels = self.tunnels.subscribe();
-        tunnels.wait_for(Option::is_some).await.ok()?.clone()
-    }
-}
-
-// === impl Routes ===
-
-impl Routes {
-    /// No routes yet.
-    pub(crate) fn new(namespace: &str, context_tunnels: Arc<ContextTunnels>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            context_tunnels,
-            state: Mutex::default(),
-            wanted: Notify::new(),
-        }
-    }
-
-    /// The route of a service, created if necessary.
-    pub(crate) fn get_or_make(&self, service: &str, policy: ConnectionPolicy) -> Arc<Route> {
-        let mut state = self.state();
-        if let Some(route) = state.routes.get(service) {
-            return route.clone();
-        }
-        let name = Name::from(service);
-        let route = Arc::new(Route {
-            namespace: self.namespace.clone(),
-            service: name.clone(),
-            context_tunnels: self.context_tunnels.clone(),
+            namespace,
+            service,
+            tunnels,
             endpoints: watch::Sender::default(),
             chooser: Mutex::default(),
             policy: Mutex::new(policy),
             known: AtomicBool::new(false),
             forwards: Mutex::default(),
-        });
-        state.routes.insert(name.clone(), route.clone());
-        state.new.insert(name);
-        drop(state);
-        self.wanted.notify_one();
-        route
-    }
-
-    /// The route of a service, if it has listeners.
-    pub(crate) fn get(&self, service: &str) -> Option<Arc<Route>> {
-        self.state().routes.get(service).cloned()
-    }
-
-    /// All routes.
-    pub(crate) fn all(&self) -> Vec<Arc<Route>> {
-        self.state().routes.values().cloned().collect()
-    }
-
-    /// Waits for new routes and returns their services.
-    pub(crate) async fn wanted(&self) -> BTreeSet<Name> {
-        loop {
-            let notified = self.wanted.notified();
-            let new = std::mem::take(&mut self.state().new);
-            if !new.is_empty() {
-                return new;
-            }
-            notified.await;
         }
     }
 
-    /// These pods no longer exist: connections that they have not answered move to others.
-    pub(crate) fn pods_gone(&self, uids: &BTreeSet<Name>) {
-        if let Some(tunnels) = self.context_tunnels.tunnels() {
-            for uid in uids {
-                tunnels.pod_gone(uid);
-            }
-        }
-    }
-
-    /// Removes the route of a service, if no listener uses it.
-    pub(crate) fn release(&self, service: &str) {
-        let mut state = self.state();
-        if state
-            .routes
-            .get(service)
-            .is_some_and(|route| !route.is_used())
-        {
-            state.routes.remove(service);
-        }
-    }
-
-    /// Removes routes that no listener uses; returns whether none is left.
-    pub(crate) fn sweep(&self) -> bool {
-        let mut state = self.state();
-        state.routes.retain(|_, route| route.is_used());
-        state.routes.is_empty()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-}
-
-// === impl Route ===
-
-impl Route {
     /// The service's name.
     pub(crate) fn service(&self) -> &str {
         &self.service
@@ -205,8 +70,9 @@ impl Route {
         &self.namespace
     }
 
-    pub(super) fn context_tunnels(&self) -> &ContextTunnels {
-        &self.context_tunnels
+    /// The transport that the cluster accepted last.
+    pub(super) fn transport(&self) -> Option<Transport> {
+        self.tunnels.transport()
     }
 
     /// Applies to new connections.
@@ -226,7 +92,7 @@ impl Route {
 
     /// The tunnels, once the service's pods are known; `None` if that takes too long.
     pub(super) async fn tunnels_in_time(&self) -> Option<Arc<Tunnels>> {
-        if let (true, Some(tunnels)) = (self.is_known(), self.context_tunnels.tunnels()) {
+        if let (true, Some(tunnels)) = (self.is_known(), self.tunnels.get()) {
             return Some(tunnels);
         }
         let known = async {
@@ -234,11 +100,9 @@ impl Route {
             while !self.is_known() {
                 endpoints.changed().await.ok()?;
             }
-            self.context_tunnels.await_tunnels().await
+            self.tunnels.known().await
         };
-        timeout(self.context_tunnels.timeout_length, known)
-            .await
-            .ok()?
+        timeout(self.tunnels.wait(), known).await.ok()?
     }
 
     /// Updates the pods; returns reports of the forwards that changed.
@@ -267,7 +131,7 @@ impl Route {
             let endpoints = self.endpoints.borrow();
             endpoints.uids.iter().map(ToString::to_string).collect()
         };
-        match self.context_tunnels.tunnels() {
+        match self.tunnels.get() {
             Some(tunnels) => tunnels.reconnect(&uids).await,
             None => Err(Failure::new(
                 Reason::ClusterUnreachable,
@@ -338,7 +202,8 @@ impl Route {
         self.chooser().closed(uid);
     }
 
-    fn is_used(&self) -> bool {
+    /// Whether it has listeners.
+    pub(super) fn is_used(&self) -> bool {
         self.forwards().iter().any(|f| f.strong_count() > 0)
     }
 
@@ -362,13 +227,17 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::Instant;
 
     use super::*;
+    use crate::forward::context_tunnels::LIST_TIMEOUT;
+    use crate::forward::routes::Routes;
 
     #[tokio::test(start_paused = true)]
     async fn news_may_take_longer_than_a_pod_may_need() {
-        for (no_backend_wait, timeout_length) in [
+        for (no_backend_wait, wait) in [
             (Duration::ZERO, LIST_TIMEOUT),
             (Duration::from_secs(60), Duration::from_secs(60)),
         ] {
@@ -377,10 +246,10 @@ mod tests {
                 balance: Balance::Primary,
                 capture: false,
             };
-            let route = routes.get_or_make("web", policy);
+            let route = routes.get_or_create("web", policy);
             let began = Instant::now();
             assert!(route.tunnels_in_time().await.is_none());
-            assert_eq!(began.elapsed(), timeout_length);
+            assert_eq!(began.elapsed(), wait);
         }
     }
 }

@@ -18,7 +18,7 @@ use super::failure::WatchFailure;
 use super::phase::Status;
 use super::report;
 use super::stream::{self, Source, Update};
-use crate::forward::route::Routes;
+use crate::forward::routes::Routes;
 use crate::index::filter::{Filter, Membership};
 use crate::index::object::{Pod, Service, Slice};
 use crate::index::{Change, NamespaceIndex};

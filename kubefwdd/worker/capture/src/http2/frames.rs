@@ -152,24 +152,31 @@ impl Frames {
                         return Ok(Some(item));
                     }
                 }
-                State::GoAway {
-                    left,
-                    mut last,
-                    have,
-                } => {
-                    let take = (last.len() - have).min(input.len());
-                    last[have..have + take].copy_from_slice(advance(input, take));
-                    let (have, left) = (have + take, left - take);
-                    if have < last.len() {
-                        self.state = State::GoAway { left, last, have };
-                        return Ok(None);
-                    }
-                    self.state = State::Skip(left);
-                    let last = u32::from_be_bytes(last) & 0x7fff_ffff;
-                    return Ok(Some(Item::GoAway { last }));
+                State::GoAway { left, last, have } => {
+                    return Ok(self.go_away(left, last, have, input));
                 }
             }
         }
+    }
+
+    /// Collects the last stream of a GOAWAY.
+    fn go_away(
+        &mut self,
+        left: usize,
+        mut last: [u8; 4],
+        have: usize,
+        input: &mut &[u8],
+    ) -> Option<Item> {
+        let take = (last.len() - have).min(input.len());
+        last[have..have + take].copy_from_slice(advance(input, take));
+        let (have, left) = (have + take, left - take);
+        if have < last.len() {
+            self.state = State::GoAway { left, last, have };
+            return None;
+        }
+        self.state = State::Skip(left);
+        let last = u32::from_be_bytes(last) & 0x7fff_ffff;
+        Some(Item::GoAway { last })
     }
 
     /// Takes a frame's header.

@@ -297,45 +297,53 @@ impl Mux {
                 continue;
             }
             self.deliver(&mut gather, now);
-            match event {
-                Event::Data {
-                    stream, bytes, fin, ..
-                } if is_data(stream) => {
-                    gather.push(stream / 4, bytes);
-                    self.deliver(&mut gather, now);
-                    self.settle(stream, now, |remote| remote.data_ended |= fin);
-                }
-                Event::Data {
-                    stream,
-                    bytes,
-                    end,
-                    fin,
-                } if is_error(stream) => {
-                    self.complain(stream / 4, bytes, end, now);
-                    self.settle(stream, now, |remote| remote.error_ended |= fin);
-                }
-                Event::Reset { stream } => {
-                    self.unreset = self.unreset.filter(|(pair, _)| *pair != stream / 4);
-                    if is_data(stream) {
-                        self.settle(stream, now, |remote| remote.data_reset = true);
-                    } else if is_error(stream) {
-                        self.settle(stream, now, |remote| remote.error_reset = true);
-                    }
-                }
-                Event::Accepted { stream } => {
-                    if is_data(stream)
-                        && let Some(stream) = self.streams.get_mut(&(stream / 4))
-                    {
-                        stream.taken = true;
-                    }
-                }
-                Event::Ping { id } => self.pings.push(id),
-                Event::GoAway => self.going_away = true,
-                Event::Data { .. } => {}
+            if let Event::Data {
+                stream, bytes, fin, ..
+            } = event
+                && is_data(stream)
+            {
+                gather.push(stream / 4, bytes);
+                self.deliver(&mut gather, now);
+                self.settle(stream, now, |remote| remote.data_ended |= fin);
+                continue;
             }
+            self.receive_control(event, now);
         }
         self.deliver(&mut gather, now);
         Ok(())
+    }
+
+    /// Handles everything but the bytes of data streams.
+    fn receive_control(&mut self, event: Event<'_>, now: Instant) {
+        match event {
+            Event::Data {
+                stream,
+                bytes,
+                end,
+                fin,
+            } if is_error(stream) => {
+                self.complain(stream / 4, bytes, end, now);
+                self.settle(stream, now, |remote| remote.error_ended |= fin);
+            }
+            Event::Reset { stream } => {
+                self.unreset = self.unreset.filter(|(pair, _)| *pair != stream / 4);
+                if is_data(stream) {
+                    self.settle(stream, now, |remote| remote.data_reset = true);
+                } else if is_error(stream) {
+                    self.settle(stream, now, |remote| remote.error_reset = true);
+                }
+            }
+            Event::Accepted { stream } => {
+                if is_data(stream)
+                    && let Some(stream) = self.streams.get_mut(&(stream / 4))
+                {
+                    stream.taken = true;
+                }
+            }
+            Event::Ping { id } => self.pings.push(id),
+            Event::GoAway => self.going_away = true,
+            Event::Data { .. } => {}
+        }
     }
 
     fn deliver(&mut self, gather: &mut Gather<'_>, now: Instant) {

@@ -37,7 +37,7 @@ pub(crate) enum Rubbish {
     #[error("it printed something else than a credential: {0:?}")]
     Text(String),
     /// The text itself is kept out: it may hold a token.
-    #[error("it printed JSON that is no ExecCredential: {0}")]
+    #[error("it printed JSON that is not an ExecCredential: {0}")]
     Json(serde_json::Error),
     #[error("it printed a {0}, not an ExecCredential")]
     Kind(String),
@@ -47,7 +47,7 @@ pub(crate) enum Rubbish {
     Nothing,
     #[error("its answer has a client certificate without its key, or a key without certificate")]
     Half,
-    #[error("its answer expires at {0:?}, which is no time")]
+    #[error("its answer expires at {0:?}, which is not a valid time")]
     Time(String),
 }
 
