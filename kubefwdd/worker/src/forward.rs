@@ -44,9 +44,7 @@ pub(crate) struct Forward {
 
 #[derive(Default)]
 struct Reported {
-    /// The last report.
     report: Option<ForwardReport>,
-    /// The number of reports.
     sequence: u64,
     /// Why the last connection failed, until one succeeds or the service's pods change.
     failure: Option<Failure>,

@@ -67,7 +67,6 @@ impl Outbox {
 pub(crate) struct Permit<'a>(mpsc::Permit<'a, FromWorker>);
 
 impl Permit<'_> {
-    /// Queues the frame.
     pub(crate) fn send(self, frame: Frame) {
         self.0.send(wrap(frame));
     }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Exchange, Seen, Sniffer};
+use crate::exchange::{Exchange, Seen};
+use crate::sniffer::Sniffer;
 
 #[cfg(feature = "http2")]
 pub use super::http2::hpack::fuzzing::header_blocks;

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Exchange, Protocol, Seen, Unclear};
+use crate::exchange::{Exchange, Protocol, Seen, Unclear};
 use crate::text::Method;
 use body::Body;
 use head::{Answered, Asked, Collector};
@@ -16,7 +16,6 @@ mod head;
 /// Requests of one connection that wait for an answer.
 const MAX_PENDING: usize = 32;
 
-/// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     keep_queries: bool,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::text::{Method, authority, target};
-use super::{Exchange, Protocol, Seen, Unclear};
+use crate::exchange::{Exchange, Protocol, Seen, Unclear};
 use frames::{Frames, Item};
 use hpack::{Decoder, Name};
 

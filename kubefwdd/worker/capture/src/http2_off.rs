@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Seen, Unclear};
+use crate::exchange::{Seen, Unclear};
 
 #[derive(Debug)]
 pub(crate) struct Connection;

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 /// The longest text that is kept of a target, bytes; as much as the daemon keeps.
 const TARGET: usize = 1024;
-/// The longest method.
 const METHOD: usize = 32;
 
 /// The methods that nearly all requests have.
@@ -12,9 +11,8 @@ const COMMON: [&str; 9] = [
     "GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE",
 ];
 
-/// A method.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Method(Cow<'static, str>);
+pub(crate) struct Method(Cow<'static, str>);
 
 impl Method {
     /// The method that these bytes name.
@@ -26,8 +24,7 @@ impl Method {
         ))
     }
 
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

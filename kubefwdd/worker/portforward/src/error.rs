@@ -40,7 +40,6 @@ pub(crate) enum OpenError {
     /// The connection failed during the upgrade.
     #[error("the connection to the API server broke during the upgrade ({transport}): {why}")]
     Broken { transport: Transport, why: String },
-    /// No answer in time.
     #[error("the API server {server} did not answer in time")]
     Timeout { server: String },
 }
@@ -79,7 +78,6 @@ impl OpenError {
         matches!(self, Self::Pod { .. })
     }
 
-    /// The failure to show to the user.
     pub(crate) fn failure(&self) -> Failure {
         let text = self.to_string();
         match self {

@@ -21,7 +21,6 @@ use crate::upstream::Upstream;
 use backoff::Backoff;
 use spare::SpareConnections;
 
-/// A pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodId {
     pub(crate) namespace: String,

@@ -97,7 +97,6 @@ impl Upstream {
         target.in_time(connecting).await
     }
 
-    /// Without TLS.
     pub(crate) fn plain(io: Box<dyn Io>) -> Self {
         Self {
             io,

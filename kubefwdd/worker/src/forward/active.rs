@@ -34,7 +34,6 @@ pub(crate) struct ActiveForwards {
 
 struct Entry {
     forward: Arc<Forward>,
-    /// The last report.
     reported: Option<Traffic>,
 }
 

@@ -30,7 +30,6 @@ impl ContextTunnels {
         self.tunnels.send_replace(tunnels);
     }
 
-    /// The current tunnels.
     pub(crate) fn get(&self) -> Option<Arc<Tunnels>> {
         self.tunnels.borrow().clone()
     }

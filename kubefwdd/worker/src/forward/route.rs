@@ -60,12 +60,10 @@ impl Route {
         }
     }
 
-    /// The service's name.
     pub(crate) fn service(&self) -> &str {
         &self.service
     }
 
-    /// The service's namespace.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -226,30 +224,4 @@ impl Route {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::forward::context_tunnels::LIST_TIMEOUT;
-    use crate::forward::routes::Routes;
-
-    #[tokio::test(start_paused = true)]
-    async fn news_may_take_longer_than_a_pod_may_need() {
-        for (no_backend_wait, wait) in [
-            (Duration::ZERO, LIST_TIMEOUT),
-            (Duration::from_secs(60), Duration::from_secs(60)),
-        ] {
-            let routes = Routes::new("demo", Arc::new(ContextTunnels::new(no_backend_wait)));
-            let policy = ConnectionPolicy {
-                balance: Balance::Primary,
-                capture: false,
-            };
-            let route = routes.get_or_create("web", policy);
-            let began = Instant::now();
-            assert!(route.tunnels_in_time().await.is_none());
-            assert_eq!(began.elapsed(), wait);
-        }
-    }
-}
+mod tests;

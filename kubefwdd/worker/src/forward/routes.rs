@@ -26,7 +26,6 @@ struct State {
 }
 
 impl Routes {
-    /// No routes yet.
     pub(crate) fn new(namespace: &str, tunnels: Arc<ContextTunnels>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -61,7 +60,6 @@ impl Routes {
         self.state().routes.get(service).cloned()
     }
 
-    /// All routes.
     pub(crate) fn all(&self) -> Vec<Arc<Route>> {
         self.state().routes.values().cloned().collect()
     }

@@ -25,13 +25,11 @@ struct Globs {
 }
 
 impl Membership {
-    /// Not wanted.
     pub(crate) const NONE: Self = Self(0);
     /// The namespace's selection matches it.
     pub(crate) const SELECTED: Self = Self(1);
     /// It is wanted by name.
     pub(crate) const NAMED: Self = Self(2);
-    /// Both of the above.
     pub(crate) const BOTH: Self = Self(3);
 
     /// Whether this is [`Self::NONE`].

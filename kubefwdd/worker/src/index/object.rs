@@ -11,7 +11,6 @@ pub(crate) type Label = Arc<str>;
 /// A Service (core/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
-    /// `metadata.name`.
     pub name: Name,
     /// Where an ExternalName service points; `None` for every other type.
     pub external_name: Option<Box<str>>,
@@ -40,21 +39,16 @@ pub(crate) struct ServicePort {
     pub app_protocol: Box<str>,
 }
 
-/// A transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// TCP.
     Tcp,
-    /// UDP.
     Udp,
-    /// SCTP.
     Sctp,
 }
 
 /// The port of a pod, as a service says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A number.
     Number(u16),
     /// The name of a container port: may be another number in every pod.
     Name(Box<str>),
@@ -63,13 +57,11 @@ pub(crate) enum Target {
 /// An EndpointSlice (discovery.k8s.io/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
-    /// `metadata.name`.
     pub name: Name,
     /// The service that it belongs to.
     pub service: Name,
     /// Ports of every endpoint in it.
     pub ports: Box<[SlicePort]>,
-    /// Who answers.
     pub endpoints: Box<[SliceEndpoint]>,
 }
 
@@ -80,7 +72,6 @@ pub(crate) struct SlicePort {
     pub name: Box<str>,
     /// The port of the pods.
     pub port: u16,
-    /// What it carries.
     pub protocol: Protocol,
 }
 
@@ -93,10 +84,8 @@ pub(crate) struct SliceEndpoint {
     pub condition: Condition,
 }
 
-/// Which pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodRef {
-    /// `metadata.name`.
     pub name: Name,
     /// `metadata.uid`: a pod of a StatefulSet comes back under the same name with another uid.
     pub uid: Name,
@@ -105,26 +94,21 @@ pub(crate) struct PodRef {
 /// Whether a pod takes connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Condition {
-    /// No.
     NotReady,
     /// It is terminating but still serves: used only while nothing is [`Condition::Ready`], as kube-proxy does.
     Draining,
-    /// Yes.
     Ready,
 }
 
 /// A Pod (core/v1), read where EndpointSlices are forbidden.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
-    /// `metadata.name`.
     pub name: Name,
-    /// `metadata.uid`.
     pub uid: Name,
     /// All of them, sorted.
     pub labels: Box<[Label]>,
     /// The `Ready` condition.
     pub ready: bool,
-    /// It is being deleted.
     pub terminating: bool,
     /// It has an address and has neither succeeded nor failed.
     pub running: bool,
@@ -137,7 +121,6 @@ pub(crate) struct Pod {
 pub(crate) struct ContainerPort {
     /// May be empty.
     pub name: Box<str>,
-    /// The number.
     pub port: u16,
     /// The container that declares it.
     pub container: Name,

@@ -22,7 +22,6 @@ pub(crate) struct Endpoints {
 /// A port of a pod that takes connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodPort {
-    /// The pod.
     pub pod: PodRef,
     /// The port of the pod.
     pub port: u16,
@@ -37,7 +36,6 @@ pub(crate) struct PodPort {
 pub(crate) struct Chooser {
     /// The pod that connections go to while it is ready.
     primary: Option<Name>,
-    /// The round-robin position.
     next: usize,
     /// Open connections by the pod's uid; only pods that have some.
     open: HashMap<Name, usize>,

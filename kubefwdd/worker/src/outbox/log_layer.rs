@@ -24,7 +24,6 @@ pub(crate) struct LogLayer {
 }
 
 impl LogLayer {
-    /// Sends through `outbox`.
     pub(crate) fn new(outbox: Outbox) -> Self {
         Self {
             outbox,

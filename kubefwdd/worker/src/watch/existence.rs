@@ -24,7 +24,6 @@ const CHECK_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Durati
 pub(super) enum Existence {
     /// It exists, or the user may not ask.
     Present,
-    /// It is being deleted.
     Terminating,
     /// It does not exist.
     Missing,

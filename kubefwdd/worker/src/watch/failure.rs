@@ -25,7 +25,6 @@ pub(super) enum WatchError {
     /// Endless pages, or more objects than any namespace has.
     #[error("the API server's list has no end: it was given up after {0} objects")]
     Endless(usize),
-    /// No answer in time.
     #[error("the API server did not answer in time")]
     Timeout,
 }
@@ -61,7 +60,6 @@ impl WatchFailure {
         matches!(self.error.code(), Some(400..=404))
     }
 
-    /// The failure to show to the user.
     pub(super) fn failure(&self, namespace: &str) -> Failure {
         let Self {
             verb,

@@ -34,7 +34,6 @@ const BATCH: usize = 1024;
 pub(crate) struct Spec {
     /// The context's name, for reports.
     pub context: String,
-    /// The namespace.
     pub namespace: String,
     /// `None`: only `names`.
     pub selection: Option<Selection>,
@@ -46,9 +45,7 @@ pub(crate) struct Spec {
 
 /// What a namespace's task needs.
 pub(crate) struct Namespace {
-    /// The desired services.
     pub spec: Spec,
-    /// The cluster.
     pub client: Client,
     /// Where connections find their pods.
     pub routes: Arc<Routes>,
@@ -56,7 +53,6 @@ pub(crate) struct Namespace {
     pub retry: Arc<Notify>,
     /// Notified when requests fail: the kubeconfig may have changed.
     pub request_failed: Arc<Notify>,
-    /// To the daemon.
     pub outbox: Outbox,
 }
 

@@ -1,6 +1,6 @@
 //! Skips bodies of HTTP/1 messages (RFC 9112, sections 6 and 7), counting what is payload.
 
-use crate::Unclear;
+use crate::exchange::Unclear;
 
 /// The longest of a chunk's extensions, and of all trailers of a body, bytes.
 const MAX_LINES: usize = 16 * 1024;
@@ -36,7 +36,6 @@ enum Place {
     EndLf,
 }
 
-/// What was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Skipped {
     /// Bytes of payload.

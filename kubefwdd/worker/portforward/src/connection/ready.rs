@@ -28,7 +28,6 @@ impl ReadyList {
         self.task.wake();
     }
 
-    /// Takes the signals.
     pub(super) fn take_signals(&self) -> u8 {
         self.signals.swap(0, Ordering::Acquire)
     }

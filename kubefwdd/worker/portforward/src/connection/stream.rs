@@ -24,7 +24,6 @@ const MAX_COMPLAINT: usize = 4096;
 pub(crate) struct Downstream {
     pub(crate) local: TcpStream,
     pub(crate) accepted: Instant,
-    /// The pod's port.
     pub(crate) port: u16,
     /// What the client has sent so far, while it can be replayed: nothing was answered and it is not too much.
     pub(crate) replay: Option<Vec<u8>>,
@@ -184,7 +183,6 @@ impl Stream {
         self.recent.1
     }
 
-    /// Reads from the client.
     pub(super) fn poll_read(&mut self, into: &mut [u8], limit: usize) -> Poll<io::Result<usize>> {
         let mut cx = Context::from_waker(&self.waker);
         let mut room = ReadBuf::new(into);

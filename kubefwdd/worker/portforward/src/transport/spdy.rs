@@ -232,7 +232,6 @@ pub(crate) fn rst_stream(out: &mut Vec<u8>, stream: u32) {
     out.extend_from_slice(&STATUS_CANCEL.to_be_bytes());
 }
 
-/// Appends a `PING`.
 pub(crate) fn ping(out: &mut Vec<u8>, id: u32) {
     out.extend_from_slice(&control_header(PING, 4));
     out.extend_from_slice(&id.to_be_bytes());

@@ -1,7 +1,7 @@
 //! The decoder with any header blocks.
 
 use super::{Decoder, Entry, MOST, Name};
-use crate::Unclear;
+use crate::exchange::Unclear;
 
 /// Header blocks, each behind its length (two bytes): the table's count is right and within its limit, and the blocks say
 /// the same if they come as one.

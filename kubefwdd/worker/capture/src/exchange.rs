@@ -1,0 +1,57 @@
+//! What is recorded of a connection.
+
+use std::time::{Duration, Instant};
+
+use crate::text::Method;
+
+/// One request with its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    /// When the request's first byte was seen.
+    pub began: Instant,
+    /// From then to the answer's last byte, or to the end of the connection.
+    pub duration: Duration,
+    pub method: Method,
+    /// The path, or the authority of a CONNECT.
+    pub path: Box<str>,
+    /// The status; 0 when no answer came.
+    pub status: u16,
+    /// Bytes of the answer's body, without chunks' and frames' own.
+    pub response_bytes: u64,
+    pub protocol: Protocol,
+    /// Of gRPC, when the answer said it.
+    pub grpc_status: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http10,
+    Http11,
+    Http2,
+    /// gRPC, over HTTP/2
+    Grpc,
+}
+
+/// What a sniffer saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A request that was answered, or never will be.
+    Exchange(Exchange),
+    /// A number of requests of which nothing else is known.
+    Unrecorded(u64),
+}
+
+/// The bytes are ambiguous, or the rest is not HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unclear;
+
+impl Protocol {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Grpc => "gRPC",
+        }
+    }
+}
