@@ -162,7 +162,7 @@ mod tests {
         let client = TcpStream::connect(address).unwrap();
         let (local, _) = listener.accept().unwrap();
         assert!(admission.admits(7, &local).await);
-        // Half-closed is still somebody's.
+        // Half-closed is still open.
         client.shutdown(std::net::Shutdown::Write).unwrap();
         assert!(admission.admits(7, &local).await);
         drop(client);

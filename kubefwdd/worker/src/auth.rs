@@ -129,7 +129,7 @@ impl ContextCredentials {
         Err(Wait::For(self.start_fetch(&mut state, is_refused)))
     }
 
-    /// Starts a fetch that goes on whether or not somebody still waits for it.
+    /// Starts a fetch that continues even if nobody waits for it any longer.
     fn start_fetch(&self, state: &mut State, refused: bool) -> Fetch {
         let inner = self.inner.clone();
         let cached = state.cached.clone();

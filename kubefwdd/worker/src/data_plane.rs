@@ -10,7 +10,7 @@ use std::io;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// Tasks that may run before sockets are looked at again. A tunnel with much to carry runs again and again, and others
+/// Tasks that may run before sockets are polled again. A busy tunnel runs again and again, and others
 /// must not wait for the default number of such turns.
 const EVENT_INTERVAL: u32 = 2;
 

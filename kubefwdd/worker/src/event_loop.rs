@@ -71,7 +71,7 @@ pub(crate) enum RunError {
     Accept(#[source] io::Error),
 }
 
-/// How the loop goes on.
+/// Whether the loop continues.
 enum Next {
     Go,
     Stop,

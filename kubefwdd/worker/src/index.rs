@@ -31,7 +31,7 @@ pub(crate) enum Change<T> {
     Listed(Vec<T>),
     /// One object was added or changed.
     Applied(T),
-    /// One object does not exist any more, or does not match the watch's selector any more.
+    /// One object no longer exists, or no longer matches the watch's selector.
     Deleted(Name),
 }
 
@@ -88,7 +88,7 @@ impl NamespaceIndex {
         }
     }
 
-    /// Takes news of services from a watch that decides about `covers`.
+    /// Applies a change of services from a watch that covers `covers`.
     pub(crate) fn services(&mut self, covers: Membership, change: Change<Service>) {
         match change {
             Change::Listed(services) => {
@@ -114,7 +114,7 @@ impl NamespaceIndex {
         }
     }
 
-    /// Takes news of EndpointSlices; ignored once pods are read instead.
+    /// Applies a change of EndpointSlices; ignored once pods are read instead.
     pub(crate) fn slices(&mut self, change: Change<Slice>) {
         if let Backing::Slices(slices) = &mut self.backing {
             slices.apply(change, &mut self.dirty);
@@ -135,7 +135,7 @@ impl NamespaceIndex {
         self.replace_backing(Backing::Unavailable);
     }
 
-    /// Takes news of pods; ignored unless [`use_pods`](Self::use_pods) was called.
+    /// Applies a change of pods; ignored unless [`use_pods`](Self::use_pods) was called.
     pub(crate) fn pods(&mut self, change: Change<Pod>) {
         if let Backing::Pods(pods) = &mut self.backing {
             pods.apply(change, &mut self.dirty);
@@ -190,7 +190,7 @@ impl NamespaceIndex {
         Some(changes)
     }
 
-    /// Whether a pod exists, as far as is known: where pods cannot be read, nobody can say that one is gone.
+    /// Whether a pod exists, as far as is known: where pods cannot be read, none is known to be gone.
     pub(crate) fn has_pod(&self, uid: &str) -> bool {
         match &self.backing {
             Backing::Slices(slices) => slices.presence.has(uid),
@@ -199,7 +199,7 @@ impl NamespaceIndex {
         }
     }
 
-    /// The pods that stand behind a service, by port; nothing for a service that does not exist.
+    /// The pods behind a service, by port; empty for a service that does not exist.
     pub(crate) fn endpoints(&self, service: &str) -> Endpoints {
         let Some(entry) = self.services.get(service) else {
             return Endpoints::default();

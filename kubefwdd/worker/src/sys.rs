@@ -31,7 +31,7 @@ pub enum StartError {
     /// It has more privileges than the user.
     #[error("refusing to run with more rights than the user has: {0}")]
     Privileged(String),
-    /// The operating system does not tell.
+    /// The operating system does not say.
     #[error("cannot find out what rights this process has")]
     Unknown(#[source] io::Error),
 }
@@ -128,7 +128,7 @@ pub fn raise_descriptor_limit() -> u64 {
 /// Returns freed memory to the system; glibc would keep it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn release_freed_memory() {
-    #[expect(unsafe_code, reason = "there is no safe form")]
+    #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
     // SAFETY: malloc_trim takes no pointer, touches freed memory only, and locks what it works on.
     unsafe {
         nix::libc::malloc_trim(0);

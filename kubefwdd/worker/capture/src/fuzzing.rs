@@ -22,7 +22,7 @@ pub(super) enum Side {
 pub(super) struct Record {
     pub(super) lines: Vec<String>,
     pub(super) unrecorded: u64,
-    /// It looked at the connection until the end.
+    /// It observed the connection until the end.
     pub(super) to_the_end: bool,
 }
 
@@ -31,7 +31,7 @@ const MOST_HELD: usize = 2 * 1024 * 1024;
 /// The first bit of a turn's length says who speaks.
 const SERVER: u16 = 0x8000;
 
-/// A conversation: turns of a length (two bytes, whose first bit says that the server speaks) and so many bytes.
+/// A conversation: turns of a length (two bytes, whose first bit says that the server speaks) and that many bytes.
 pub fn capture(bytes: &[u8]) {
     let talk = turns(bytes);
     let whole = watch(&talk);
@@ -61,7 +61,7 @@ pub(super) fn watch(talk: &[(Side, Vec<u8>)]) -> Record {
     watch_in(talk, &[usize::MAX])
 }
 
-/// Shows a conversation in pieces of at most so many bytes, as `sizes` say in turn.
+/// Shows a conversation in pieces of at most `sizes` bytes, in turn.
 pub(super) fn watch_in(talk: &[(Side, Vec<u8>)], sizes: &[usize]) -> Record {
     let mut sniffer = Sniffer::new(false);
     let mut record = Record::default();

@@ -132,7 +132,7 @@ impl Connection {
                 }
                 continue;
             }
-            // An answer that nobody asked for.
+            // An answer without a request.
             if self.pending.is_empty() {
                 return Err(Unclear);
             }
@@ -198,7 +198,7 @@ impl Connection {
         self.current = Some(Current {
             status,
             bytes: 0,
-            // A client that was not told to go on may leave its body out, or send it all the same.
+            // Without a 100 Continue the client may omit its body, or send it anyway.
             last: switched || only && request.expects && self.request.body.is_some(),
         });
         self.response.body = answered.body().filter(|_| !bodiless);

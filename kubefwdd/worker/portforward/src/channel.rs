@@ -26,7 +26,7 @@ const DATA: u8 = 0;
 const ERROR: u8 = 1;
 /// The port number at the start of each channel.
 const PREAMBLE: usize = 2;
-const MAX_COMPLAINT: usize = 4096;
+const MAX_ERROR: usize = 4096;
 /// The largest message: what the kubelet's copy takes at once.
 const MESSAGE: usize = 32 * 1024;
 const NORMAL_END: [u16; 2] = [1000, 1005];
@@ -72,7 +72,7 @@ struct ChannelParser {
 #[derive(Debug, PartialEq, Eq)]
 enum Piece<'a> {
     Data(&'a [u8]),
-    Complaint(&'a [u8]),
+    Error(&'a [u8]),
     Ping(Vec<u8>),
     Close(u16),
 }
@@ -104,7 +104,7 @@ impl ChannelParser {
             match self.channel {
                 _ if bytes.is_empty() => {}
                 DATA => return Ok(Some(Piece::Data(bytes))),
-                ERROR => return Ok(Some(Piece::Complaint(bytes))),
+                ERROR => return Ok(Some(Piece::Error(bytes))),
                 _ => {}
             }
         }
@@ -135,7 +135,7 @@ struct Relay {
 /// How the far side ended, or the client broke.
 enum Ended {
     Normal,
-    Complaint(Vec<u8>),
+    Error(Vec<u8>),
     Broken(String),
     Client,
 }
@@ -233,14 +233,14 @@ impl Relay {
                     self.downstream.counters.received(bytes.len());
                     self.waiting.extend_from_slice(bytes);
                 }
-                Ok(Some(Piece::Complaint(text))) => {
-                    let Ended::Complaint(complaint) =
-                        self.ended.get_or_insert(Ended::Complaint(Vec::new()))
+                Ok(Some(Piece::Error(text))) => {
+                    let Ended::Error(error_text) =
+                        self.ended.get_or_insert(Ended::Error(Vec::new()))
                     else {
                         continue;
                     };
-                    let room = MAX_COMPLAINT - complaint.len();
-                    complaint.extend_from_slice(&text[..text.len().min(room)]);
+                    let room = MAX_ERROR - error_text.len();
+                    error_text.extend_from_slice(&text[..text.len().min(room)]);
                 }
                 Ok(Some(Piece::Ping(payload))) => {
                     websocket::pong(&mut self.pongs, &payload, rand::random());
@@ -295,7 +295,7 @@ impl Relay {
                     self.downstream.keep(&wire[body..body + read], limit);
                     let key = seal_message(&mut self.upstream, &mut wire[..body + read], sealed)?;
                     if self.downstream.tap.is_some() {
-                        // First the bytes leave, then they are looked at.
+                        // Send first, then show the bytes to the tap.
                         let flushed = self.upstream.poll_flush(cx, sealed);
                         websocket::mask(&mut wire[websocket::MAX_HEADER..body + read], key);
                         self.downstream
@@ -316,7 +316,7 @@ impl Relay {
                 End::Closed
             }
             Some(Ended::Client) => End::Closed,
-            Some(Ended::Complaint(text)) => {
+            Some(Ended::Error(text)) => {
                 let text = printable(&String::from_utf8_lossy(&text));
                 if downstream.replay.is_some() && is_dial_error(&text) {
                     return End::Retry(downstream, Retry::Pod(text));
@@ -364,7 +364,7 @@ mod tests {
     use crate::tests::corpus::damaged;
 
     fn parse(pieces: &[&[u8]]) -> (Vec<u8>, Vec<u8>, Option<u16>) {
-        let (mut data, mut complaint, mut closed) = (Vec::new(), Vec::new(), None);
+        let (mut data, mut error_text, mut closed) = (Vec::new(), Vec::new(), None);
         let mut parser = ChannelParser::default();
         for piece in pieces {
             let mut input = *piece;
@@ -372,14 +372,14 @@ mod tests {
                 match parser.next(&mut input) {
                     Ok(None) => break,
                     Ok(Some(Piece::Data(bytes))) => data.extend_from_slice(bytes),
-                    Ok(Some(Piece::Complaint(bytes))) => complaint.extend_from_slice(bytes),
+                    Ok(Some(Piece::Error(bytes))) => error_text.extend_from_slice(bytes),
                     Ok(Some(Piece::Ping(_))) => {}
                     Ok(Some(Piece::Close(code))) => closed = Some(code),
-                    Err(_) => return (data, complaint, closed),
+                    Err(_) => return (data, error_text, closed),
                 }
             }
         }
-        (data, complaint, closed)
+        (data, error_text, closed)
     }
 
     const CAPTURED: &[u8] = b"\x82\x03\x00\x90\x1f\x82\x03\x01\x90\x1f\x82\x07\x00hello\n\x82\x04\x01bad\x88\x02\x03\xe8";

@@ -3,7 +3,7 @@
 //! # Why one task owns everything
 //! The task reads the tunnel into one large buffer, takes the frames apart where they lie and writes their payload straight
 //! to the clients' sockets; in the other direction it reads the clients' sockets into the buffer that leaves next, behind
-//! room for the frame's header. A byte is copied only if somebody does not take it now. With a task per stream each
+//! room for the frame's header. A byte is copied only if its receiver does not take it now. With a task per stream each
 //! byte would pass a queue, each frame would be an allocation and each direction would need its own bookkeeping of who
 //! may still wait; with one owner there are no locks, the order of frames is the order of the code, and reading a client
 //! only when the tunnel takes bytes is all the backpressure that uploads need.

@@ -256,7 +256,7 @@ impl PodTunnel {
         connection
     }
 
-    /// A connection is overloaded: opens another before somebody has to wait for it.
+    /// A connection is overloaded: opens another before a client has to wait for it.
     fn relieve(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.sweep();

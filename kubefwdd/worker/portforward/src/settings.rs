@@ -19,7 +19,7 @@ pub struct Settings {
     pub no_backend_wait: Duration,
     /// How long opening one tunnel may take.
     pub open_timeout: Duration,
-    /// How long the answer may pause after the client shut down its side, before the pod is told; zero tells it at once,
+    /// How long the answer may pause after the client shut down its side, before it is passed on to the pod; zero passes it on at once,
     /// and the runtime then ends the answer within a second.
     pub half_close_grace: Duration,
     /// How long a tunnel without connections is kept.

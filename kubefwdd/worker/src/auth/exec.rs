@@ -78,9 +78,8 @@ impl Plugin {
         } else {
             None
         };
-        let info = credential::info(&version, told.as_ref()).map_err(|error| {
-            invalid(format!("the cluster cannot be told to the plugin: {error}"))
-        })?;
+        let info = credential::info(&version, told.as_ref())
+            .map_err(|error| invalid(format!("cannot pass the cluster to the plugin: {error}")))?;
 
         let mut environment = environment.clone();
         for entry in config.env.iter().flatten() {

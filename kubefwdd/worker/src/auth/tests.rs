@@ -87,7 +87,7 @@ async fn many_who_ask_at_once_run_the_plugin_once() {
 }
 
 #[tokio::test]
-async fn a_refused_grant_is_fetched_anew_once_for_all() {
+async fn rejected_credentials_are_fetched_again_once_for_all() {
     let (counter, user) = Counter::new("");
     let source = source(user);
     let first = source.credentials(None).await.unwrap();

@@ -144,7 +144,7 @@ impl Route {
         self.endpoints.borrow().uids.clone()
     }
 
-    /// Whether a pod, ready or not, stands behind the service.
+    /// Whether the service has this pod, ready or not.
     pub(crate) fn has_pod(&self, uid: &str) -> bool {
         let endpoints = self.endpoints.borrow();
         endpoints

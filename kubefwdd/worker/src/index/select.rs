@@ -49,7 +49,7 @@ pub(super) struct EndpointsBuilder {
     foreign: usize,
 }
 
-/// `db-9` stands before `db-10`; the uid tells apart two pods that had the same name one after the other.
+/// `db-9` sorts before `db-10`; the uid tells apart two pods that had the same name one after the other.
 type Order = (usize, Name, Name);
 
 impl Endpoints {
@@ -65,7 +65,7 @@ impl Endpoints {
             .into_iter()
             .flatten()
             .filter(move |candidate| pod.is_none_or(|name| *candidate.pod.name == *name));
-        // Those that drain stand behind the ready ones.
+        // Draining ones come after the ready ones.
         let some_ready = matching.clone().next().is_some_and(|first| !first.draining);
         matching.filter(move |candidate| !(some_ready && candidate.draining))
     }

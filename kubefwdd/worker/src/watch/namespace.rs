@@ -70,7 +70,7 @@ pub(crate) async fn run(namespace: Namespace) {
         Err(failure) => outbox.send(failed(&context, &name, failure)).await,
     };
     if let Err(Closed) = ended {
-        tracing::debug!(context, namespace = name, "nobody to report to");
+        tracing::debug!(context, namespace = name, "the daemon is gone");
     }
 }
 

@@ -341,8 +341,8 @@ impl Actor {
             let verdict = self.health.probe(now);
             self.follow(verdict, now);
         }
-        if let Some((_, complained)) = self.mux.unreset
-            && now >= complained + self.health.accept_timeout()
+        if let Some((_, failed_at)) = self.mux.unreset
+            && now >= failed_at + self.health.accept_timeout()
         {
             self.mux.unreset = None;
             self.quarantine("the runtime did not end a failed stream", now);
@@ -382,8 +382,8 @@ impl Actor {
                 deadline = deadline.min(doubt);
             }
         }
-        if let Some((_, complained)) = self.mux.unreset {
-            deadline = deadline.min(complained + timeout);
+        if let Some((_, failed_at)) = self.mux.unreset {
+            deadline = deadline.min(failed_at + timeout);
         }
         self.mux
             .timers

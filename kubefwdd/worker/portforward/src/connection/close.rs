@@ -11,11 +11,11 @@ use super::stream::{Remote, Retry, Upload};
 use super::timers::Kind;
 use kubefwd_os::peer::Peer;
 
-/// How long the rest of the runtime's end may take: both ends and a complaint come together.
+/// How long the rest of the runtime's end may take: both ends and an error come together.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long the runtime may take to end after us; it needs one second.
 const AFTER_END: Duration = Duration::from_secs(10);
-/// When a client that seemed to read on is looked at again: a closing program is for a moment between both states.
+/// When to check again a client that seemed to be reading: a closing program is briefly between both states.
 const PEER_CHECKS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 /// What runtimes say when they could not reach the port at all, so that the program in the pod has seen nothing.
 const DIAL_ERRORS: [&str; 8] = [
@@ -53,26 +53,26 @@ impl Mux {
     }
 
     /// The runtime says what went wrong. If nothing was reached in the pod, another pod may do.
-    pub(super) fn complain(&mut self, pair: u32, text: &[u8], end: bool, now: Instant) {
+    pub(super) fn receive_error(&mut self, pair: u32, text: &[u8], end: bool, now: Instant) {
         let Some(stream) = self.streams.get_mut(&pair) else {
             return;
         };
-        stream.complain(text);
-        let Some(complaint) = stream
-            .complaint()
+        stream.push_error(text);
+        let Some(error_text) = stream
+            .error_text()
             .filter(|_| end && stream.draining.is_none())
         else {
             return;
         };
         self.unreset = Some((pair, now));
-        if stream.is_replayable() && is_dial_error(&complaint) {
+        if stream.is_replayable() && is_dial_error(&error_text) {
             self.reset_remote(pair);
             if let Some(stream) = self.remove(pair) {
-                stream.hand_back(Retry::Pod(complaint));
+                stream.hand_back(Retry::Pod(error_text));
             }
             return;
         }
-        self.finish(pair, Some(complaint));
+        self.finish(pair, Some(error_text));
     }
 
     /// The pod's side is over: the client gets what waits for it, then an end or a reset.
@@ -212,11 +212,12 @@ impl Mux {
     }
 }
 
-/// Whether the runtime's complaint says that nothing in the pod was reached.
-pub(crate) fn is_dial_error(complaint: &str) -> bool {
-    let complaint = complaint.to_ascii_lowercase();
-    let closed_namespace = complaint.contains("network namespace") && complaint.contains("closed");
-    closed_namespace || DIAL_ERRORS.iter().any(|error| complaint.contains(error))
+/// Whether the runtime's error says that nothing in the pod was reached.
+pub(crate) fn is_dial_error(error_text: &str) -> bool {
+    let error_text = error_text.to_ascii_lowercase();
+    let closed_namespace =
+        error_text.contains("network namespace") && error_text.contains("closed");
+    closed_namespace || DIAL_ERRORS.iter().any(|error| error_text.contains(error))
 }
 
 #[cfg(test)]

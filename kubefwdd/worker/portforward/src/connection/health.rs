@@ -1,4 +1,4 @@
-//! Whether a connection still carries bytes, judged by SPDY PINGs; a pure state machine that is told the time.
+//! Whether a connection still carries bytes, judged by SPDY PINGs; a pure state machine without a clock.
 //!
 //! The runtime deals incoming frames out to five workers by stream id, and PINGs in turn. So one PING answered says that the
 //! connection lives, and five in one write say that all five workers do: a worker that is stuck behind a stream that nobody

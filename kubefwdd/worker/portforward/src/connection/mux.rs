@@ -64,7 +64,7 @@ pub(super) struct Mux {
     pub(super) going_away: bool,
     /// Ids of PINGs that came.
     pub(super) pings: Vec<u32>,
-    /// Complaints that the runtime did not follow with a reset: its worker may be stuck (runtimes before 1.32).
+    /// Errors that the runtime did not follow with a reset: its worker may be stuck (runtimes before 1.32).
     pub(super) unreset: Option<(u32, Instant)>,
     /// What watched clients have sent: where in the wire buffer it lies, until it was shown.
     unshown: Vec<(u32, Range<usize>)>,
@@ -322,7 +322,7 @@ impl Mux {
                 end,
                 fin,
             } if is_error(stream) => {
-                self.complain(stream / 4, bytes, end, now);
+                self.receive_error(stream / 4, bytes, end, now);
                 self.settle(stream, now, |remote| remote.error_ended |= fin);
             }
             Event::Reset { stream } => {
@@ -442,13 +442,13 @@ impl Mux {
         self.hand_back(is_late, || Retry::Connection(why.to_owned()));
     }
 
-    /// Tells the runtime to give both streams up.
+    /// Resets both streams.
     pub(super) fn reset_remote(&mut self, pair: u32) {
         spdy::rst_stream(&mut self.control, data_id(pair));
         spdy::rst_stream(&mut self.control, error_id(pair));
     }
 
-    /// Tells the runtime that the client has ended.
+    /// Ends our side of the data stream.
     pub(super) fn end_remote(&mut self, pair: u32) {
         spdy::fin(&mut self.control, data_id(pair));
     }

@@ -18,7 +18,7 @@ use crate::counters::Counters;
 use crate::tap::Tap;
 
 /// The longest error of a runtime that is kept.
-const MAX_COMPLAINT: usize = 4096;
+const MAX_ERROR: usize = 4096;
 
 /// A local connection without a tunnel, which may have had one and may get another.
 pub(crate) struct Downstream {
@@ -123,7 +123,7 @@ pub(super) struct Stream {
     pub(super) last_data: Instant,
     /// Bytes in either direction in the window of this number.
     recent: (u32, usize),
-    complaint: Vec<u8>,
+    error_text: Vec<u8>,
 }
 
 impl Stream {
@@ -147,7 +147,7 @@ impl Stream {
             queued: false,
             last_data: now,
             recent: (0, 0),
-            complaint: Vec::new(),
+            error_text: Vec::new(),
         }
     }
 
@@ -256,15 +256,15 @@ impl Stream {
     }
 
     /// A piece of what the runtime says on the error stream.
-    pub(super) fn complain(&mut self, text: &[u8]) {
-        let room = MAX_COMPLAINT - self.complaint.len();
-        self.complaint
+    pub(super) fn push_error(&mut self, text: &[u8]) {
+        let room = MAX_ERROR - self.error_text.len();
+        self.error_text
             .extend_from_slice(&text[..text.len().min(room)]);
     }
 
-    pub(super) fn complaint(&self) -> Option<String> {
-        (!self.complaint.is_empty())
-            .then(|| crate::http1::printable(&String::from_utf8_lossy(&self.complaint)))
+    pub(super) fn error_text(&self) -> Option<String> {
+        (!self.error_text.is_empty())
+            .then(|| crate::http1::printable(&String::from_utf8_lossy(&self.error_text)))
     }
 
     /// Gives the client's connection back for a retry.

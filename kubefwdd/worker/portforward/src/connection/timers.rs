@@ -1,4 +1,4 @@
-//! The few deadlines that streams have: a heap, looked at when the connection's one timer fires.
+//! The few deadlines that streams have: a heap, checked when the connection's one timer fires.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

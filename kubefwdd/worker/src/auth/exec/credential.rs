@@ -1,4 +1,4 @@
-//! What a credential plugin is told and what it answers: `ExecCredential`.
+//! The input and output of a credential plugin: `ExecCredential`.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>
 
@@ -37,7 +37,7 @@ pub(crate) enum Rubbish {
     #[error("it printed something else than a credential: {0:?}")]
     Text(String),
     /// The text itself is kept out: it may hold a token.
-    #[error("it printed JSON that is not an ExecCredential: {0}")]
+    #[error("it printed JSON that is not ant an ExecCredential: {0}")]
     Json(serde_json::Error),
     #[error("it printed a {0}, not an ExecCredential")]
     Kind(String),

@@ -12,7 +12,7 @@ const SYNC_FLUSH: [u8; 5] = [0x00, 0x00, 0x00, 0xff, 0xff];
 /// Which of the two streams of a forwarded connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StreamKind {
-    /// Carries the runtime's complaint, nothing otherwise.
+    /// Carries the runtime's error, or nothing.
     Error,
     /// Carries the bytes.
     Data,
