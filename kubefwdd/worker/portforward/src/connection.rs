@@ -21,7 +21,7 @@ mod ready;
 mod stream;
 mod timers;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use kubefwd_os::peer::{self, Peer};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::transport::{Transport, upgrade::Upgraded};
+use crate::transport::upgrade::Upgraded;
 use actor::Actor;
 use ready::ReadyList;
 
@@ -64,13 +64,11 @@ struct Open {
 
 /// State that the task shares with its handle.
 struct Shared {
-    transport: Transport,
     ready: Arc<ReadyList>,
     streams: AtomicUsize,
     draining: AtomicBool,
     overloaded: AtomicBool,
     closed: AtomicBool,
-    round_trip_micros: AtomicU64,
     why: OnceLock<String>,
     /// Whether the failure was reported.
     failure_taken: AtomicBool,
@@ -101,13 +99,11 @@ impl Connection {
     ) -> Self {
         let (opens, receiver) = mpsc::channel(COMMANDS);
         let shared = Arc::new(Shared {
-            transport: upgraded.transport,
             ready: Arc::default(),
             streams: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            round_trip_micros: AtomicU64::new(upgraded.took.as_micros() as u64),
             why: OnceLock::new(),
             failure_taken: AtomicBool::new(false),
         });
@@ -162,14 +158,6 @@ impl Connection {
 
     pub(crate) fn streams(&self) -> usize {
         self.shared.streams.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn transport(&self) -> Transport {
-        self.shared.transport
-    }
-
-    pub(crate) fn round_trip(&self) -> Duration {
-        Duration::from_micros(self.shared.round_trip_micros.load(Ordering::Relaxed))
     }
 
     /// Why the connection ended or is draining, as far as known.

@@ -109,7 +109,7 @@ impl Tunnels {
     /// everything that waits for the cluster retry at once.
     pub fn probe_all(&self) {
         self.pods.network_changed();
-        for (_, pod) in self.pods.all() {
+        for pod in self.pods.all() {
             pod.probe();
         }
     }
@@ -139,7 +139,7 @@ impl Tunnels {
     /// The pods that have or had connections, in no order.
     pub fn status(&self) -> Vec<PodStatus> {
         let pods = self.pods.all().into_iter();
-        pods.map(|(uid, pod)| pod.status(uid)).collect()
+        pods.map(|pod| pod.status()).collect()
     }
 }
 

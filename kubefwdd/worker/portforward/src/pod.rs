@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubefwd_proto::Failure;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -46,7 +45,6 @@ struct State {
     /// shared connections.
     opening: Option<watch::Receiver<Option<Opened>>>,
     denied: Option<(Instant, OpenError)>,
-    last_error: Option<Failure>,
     /// A connection was lost and no other opened since then.
     lost: Option<Lost>,
     gone: bool,
@@ -63,29 +61,17 @@ struct Lost {
 /// One connection to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionStatus {
-    /// How its frames travel.
-    pub transport: Transport,
     /// Local connections on it.
     pub streams: usize,
-    /// The smoothed round trip to the container runtime.
-    pub round_trip: Duration,
     /// Whether it takes new connections.
     pub usable: bool,
 }
 
-/// What tunnels know about one pod.
+/// The tunnel to one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodStatus {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The pod's name.
-    pub pod: String,
-    /// The pod's uid.
-    pub pod_uid: String,
     /// The connections to it; none if it was not used for a while.
     pub connections: Vec<ConnectionStatus>,
-    /// Why the last attempt to connect failed, until one succeeds.
-    pub last_error: Option<Failure>,
 }
 
 enum Choice {
@@ -204,7 +190,6 @@ impl PodTunnel {
         self.report_reopened(&mut state, opened.as_ref().err());
         if let Err(error) = &opened {
             tracing::debug!(pod = self.pod.name, %error, "cannot open a tunnel");
-            state.last_error = Some(error.failure());
             if !error.is_transient() && !error.is_pod_fault() {
                 state.denied = Some((Instant::now() + DENIAL_TTL, error.clone()));
             }
@@ -248,7 +233,6 @@ impl PodTunnel {
         let connection = Arc::new(Connection::spawn(upgraded, &self.config, overloaded));
         let mut state = self.state.lock();
         state.denied = None;
-        state.last_error = None;
         state.connections.push(Arc::clone(&connection));
         if state.gone {
             connection.pod_gone();
@@ -312,30 +296,15 @@ impl PodTunnel {
                 .all(|connection| connection.is_closed())
     }
 
-    pub(crate) fn status(&self, pod_uid: String) -> PodStatus {
+    pub(crate) fn status(&self) -> PodStatus {
         let state = self.state.lock();
-        let failure = state
-            .connections
-            .iter()
-            .find_map(|connection| connection.failure());
-        let failure =
-            failure.map(|why| Failure::new(kubefwd_proto::Reason::ClusterUnreachable, why));
+        let open = state.connections.iter().filter(|one| !one.is_closed());
+        let connections = open.map(|connection| ConnectionStatus {
+            streams: connection.streams(),
+            usable: connection.load().is_some(),
+        });
         PodStatus {
-            namespace: self.pod.namespace.clone(),
-            pod: self.pod.name.clone(),
-            pod_uid,
-            connections: state
-                .connections
-                .iter()
-                .filter(|connection| !connection.is_closed())
-                .map(|connection| ConnectionStatus {
-                    transport: connection.transport(),
-                    streams: connection.streams(),
-                    round_trip: connection.round_trip(),
-                    usable: connection.load().is_some(),
-                })
-                .collect(),
-            last_error: state.last_error.clone().or(failure),
+            connections: connections.collect(),
         }
     }
 }

@@ -91,12 +91,8 @@ impl Pods {
         self.used.lock().by_uid.remove(uid)
     }
 
-    /// Every pod with its uid.
-    pub(crate) fn all(&self) -> Vec<(String, Arc<PodTunnel>)> {
-        let used = self.used.lock();
-        let pods = used.by_uid.iter();
-        pods.map(|(uid, pod)| (uid.clone(), Arc::clone(pod)))
-            .collect()
+    pub(crate) fn all(&self) -> Vec<Arc<PodTunnel>> {
+        self.used.lock().by_uid.values().cloned().collect()
     }
 
     pub(crate) fn network_changed(&self) {

@@ -445,8 +445,6 @@ impl Actor {
         let overloaded =
             self.mux.has_slow_reader() || self.mux.has_bulk(now) || self.health.is_queueing();
         shared.overloaded.store(overloaded, Ordering::Relaxed);
-        let micros = self.health.round_trip().as_micros() as u64;
-        shared.round_trip_micros.store(micros, Ordering::Relaxed);
     }
 }
 

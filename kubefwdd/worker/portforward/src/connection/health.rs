@@ -89,11 +89,6 @@ impl Health {
         }
     }
 
-    /// The smoothed round trip to the runtime.
-    pub(super) fn round_trip(&self) -> Duration {
-        self.smoothed
-    }
-
     /// PINGs take much longer than they could: bytes queue up on the way.
     pub(super) fn is_queueing(&self) -> bool {
         self.smoothed > self.shortest.max(Duration::from_millis(5)) * 3

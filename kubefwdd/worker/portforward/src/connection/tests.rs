@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::Counters;
+use crate::transport::Transport;
 use crate::upstream::Upstream;
 
 fn config() -> ConnectionConfig {
