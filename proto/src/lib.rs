@@ -10,9 +10,6 @@ pub mod channel;
 pub mod convert;
 pub mod environment;
 
-pub use convert as time;
-pub use kubefwd_model::{Failure, Reason};
-
 /// Messages that both protocols use.
 pub mod common {
     /// Version 1.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use kubefwd_proto::time;
+use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::{HttpExchange, HttpReport};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kubefwd_proto::time;
+use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Traffic, TrafficReport};
 use parking_lot::{Mutex, MutexGuard};

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kubefwd_proto::time;
+use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Log, LogLevel};
 use tracing::field::{Field, Visit};
