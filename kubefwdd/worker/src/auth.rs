@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use jiff::SignedDuration;
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 use parking_lot::{Mutex, MutexGuard};
 
 use deadline::{Deadline, Moment};

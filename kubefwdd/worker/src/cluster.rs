@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
+use kubefwd_model::{Failure, Reason};
 use kubefwd_portforward::api_server::ApiServer;
-use kubefwd_proto::{Failure, Reason};
 use parking_lot::Mutex;
 use serde_json::Value;
 

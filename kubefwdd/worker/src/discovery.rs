@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::{Answer, ListContextsAnswer, Query};
-use kubefwd_proto::{Failure, Reason};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 

@@ -18,7 +18,7 @@ use kubefwd_proto::worker::v1::{
     Environment, Grant, Held, Hello, Reconnect, ReconnectedReport, Resync, ServiceRef, ToWorker,
     Tuning, Welcome,
 };
-use kubefwd_proto::{environment, time};
+use kubefwd_proto::{convert as time, environment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;

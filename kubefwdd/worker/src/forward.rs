@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::{ForwardPhase, ForwardReport, Traffic};
-use kubefwd_proto::{Failure, Reason};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpStream;
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::{
     CheckAnswer, CheckQuery, EndpointsAnswer, EndpointsQuery, KubePod, KubeService,
     ListNamespacesQuery, ListPodsQuery, ListServicesQuery, PodLogsQuery, Query,
 };
-use kubefwd_proto::{Failure, Reason};
 use kubefwd_tests::{
     Cluster, Credential, Kubeconfig, RequestEffect, RequestMatch, Rule, demo, write_exec_plugin,
 };

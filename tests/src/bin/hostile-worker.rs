@@ -10,10 +10,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::channel::{Accepts, Receiver, Sender, channel};
 use kubefwd_proto::worker::PROTOCOL;
 use kubefwd_proto::worker::v1::{self as wire, FromWorker, ToWorker, from_worker, to_worker};
-use kubefwd_proto::{Failure, Reason};
 
 /// Where the daemon puts the channel.
 const CHANNEL: i32 = 3;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Uri};
-use kubefwd_proto::Failure;
+use kubefwd_model::Failure;
 
 /// One API server, as a kubeconfig context describes it.
 pub struct ApiServer {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 use thiserror::Error;
 
 use crate::dial::DialError;
@@ -83,7 +83,7 @@ impl OpenError {
         match self {
             Self::Credentials(failure) => failure.clone(),
             Self::Dial(error) => error.failure(),
-            Self::Timeout { .. } => Failure::new(Reason::ClusterUnreachable, text).hint(
+            Self::Timeout { .. } => Failure::new(Reason::Timeout, text).hint(
                 "check that the cluster runs and that this machine's network or VPN reaches it",
             ),
             Self::Unauthorized(_) => {
@@ -95,11 +95,11 @@ impl OpenError {
                 "ask for a role in {namespace} that allows `{verb}` on `pods/portforward`; \
                  `kubectl auth can-i {verb} pods/portforward -n {namespace}` tells when it is there"
             )),
-            Self::Pod { .. } => Failure::new(Reason::NotFound, text),
+            Self::Pod { .. } => Failure::new(Reason::PodNotFound, text),
             Self::Refused { .. } => Failure::new(Reason::Unsupported, text).hint(
                 "a proxy in front of the API server must pass either SPDY or WebSocket upgrades",
             ),
-            Self::Broken { .. } => Failure::new(Reason::ClusterUnreachable, text),
+            Self::Broken { .. } => Failure::new(Reason::ConnectionLost, text),
         }
     }
 }

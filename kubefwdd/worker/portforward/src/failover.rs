@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -178,7 +178,7 @@ impl Failover<'_> {
 fn reset(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
     Failure::new(
-        Reason::ClusterUnreachable,
+        Reason::ConnectionLost,
         format!("the connection to port {port} of the pod {pod} broke: {why}"),
     )
     .hint(
@@ -190,7 +190,7 @@ fn reset(backend: &Backend, why: &str) -> Failure {
 fn refused(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
     Failure::new(
-        Reason::ClusterUnreachable,
+        Reason::ConnectionRefused,
         format!("the pod {pod} does not take connections on port {port}: {why}"),
     )
     .hint(

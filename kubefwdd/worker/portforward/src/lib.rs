@@ -47,7 +47,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use kubefwd_proto::Failure;
+use kubefwd_model::Failure;
 use tokio::net::TcpStream;
 
 use api_server::ApiServer;

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid};
 use tokio::io::{AsyncRead, AsyncReadExt};

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 
 use super::suggest::nearest;
 

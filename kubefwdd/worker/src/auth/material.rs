@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{AuthInfo, Cluster};
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 use secrecy::ExposeSecret;
 
 use super::kubeconfig::user_name;

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 use kube::config::AuthInfo;
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 
 use super::FRESH;
 use super::certificate::Identity;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use kubefwd_model::{Failure, Reason};
 use kubefwd_portforward::dial::tls;
-use kubefwd_proto::{Failure, Reason};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;

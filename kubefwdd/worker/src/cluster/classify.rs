@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::io;
 
 use kube::core::Status;
+use kubefwd_model::{Failure, Reason};
 use kubefwd_portforward::dial::{DialError, tls_failure};
-use kubefwd_proto::{Failure, Reason};
 
 use super::transport::NoAnswer;
 

@@ -6,7 +6,7 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::config::Cluster;
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 
 use crate::auth::kubeconfig::Environment;
 

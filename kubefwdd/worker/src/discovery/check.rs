@@ -10,9 +10,9 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{CheckAnswer, CheckQuery};
-use kubefwd_proto::{Failure, Reason};
 use tokio::time::timeout;
 
 use super::outlet::{Outlet, Stop};

@@ -4,11 +4,11 @@ use k8s_openapi::api::core::v1::{EndpointAddress as CoreAddress, Endpoints, Serv
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
 use kube::api::ListParams;
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{
     EndpointAddress, EndpointPort, EndpointSubset, EndpointsAnswer, EndpointsQuery,
 };
-use kubefwd_proto::{Failure, Reason};
 
 use super::lists::{Pages, number};
 use super::outlet::{Outlet, Stop};

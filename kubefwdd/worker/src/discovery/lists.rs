@@ -6,12 +6,12 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Resource};
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{
     KubeContext, KubeNamespace, KubeService, KubeServicePort, ListNamespacesAnswer,
     ListServicesAnswer, ListServicesQuery,
 };
-use kubefwd_proto::{Failure, Reason};
 use prost::Message;
 use serde::de::DeserializeOwned;
 

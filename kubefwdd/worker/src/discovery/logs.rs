@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{PodLogsAnswer, PodLogsQuery};
-use kubefwd_proto::{Failure, Reason};
 
 use super::outlet::{Outlet, Stop};
 use super::{ask, log_in, valid_name};

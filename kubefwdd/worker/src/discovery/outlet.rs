@@ -1,6 +1,6 @@
 //! Where answers go, in frames that the channel takes.
 
-use kubefwd_proto::Failure;
+use kubefwd_model::Failure;
 use kubefwd_proto::worker::v1::Answer;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use prost::Message;

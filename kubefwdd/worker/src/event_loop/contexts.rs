@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use kubefwd_model::Failure;
 use kubefwd_proto::common::v1::Balance;
+use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{
     Desired, DesiredContext, DesiredNamespace, ReconnectedReport, ServiceRef,
 };
-use kubefwd_proto::{Failure, time};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 

@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use kubefwd_model::{Failure, Reason};
 use kubefwd_portforward::{Transport, Tunnels};
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::ForwardReport;
-use kubefwd_proto::{Failure, Reason};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::timeout;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::common::v1::Selection;
-use kubefwd_proto::{Failure, Reason};
 
 /// Why a service is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

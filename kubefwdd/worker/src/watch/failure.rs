@@ -1,7 +1,7 @@
 //! What a failed request means for a namespace.
 
 use kube::Error;
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 
 /// A request that failed.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::Client;
-use kubefwd_proto::Failure;
+use kubefwd_model::Failure;
 use kubefwd_proto::common::v1::Selection;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};

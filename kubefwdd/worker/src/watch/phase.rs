@@ -1,7 +1,7 @@
 //! The reported state of a namespace: a pure function of what its watches saw.
 
+use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
-use kubefwd_proto::{Failure, Reason};
 
 use super::existence::Existence;
 

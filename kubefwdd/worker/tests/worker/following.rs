@@ -1,6 +1,6 @@
 //! What the daemon is told while the cluster changes, refuses, disappears and comes back.
 
-use kubefwd_proto::Reason;
+use kubefwd_model::Reason;
 use kubefwd_proto::common::v1::Selection;
 use kubefwd_proto::worker::v1::NamespacePhase;
 use kubefwd_tests::{Behaviour, Cluster, Namespace, Rule, Service, ServicePort, Workload, demo};
@@ -12,7 +12,7 @@ fn service(name: &str) -> Service {
     Service::new(name).port(ServicePort::tcp(80))
 }
 
-async fn failed(daemon: &mut Daemon, namespace: &str) -> kubefwd_proto::Failure {
+async fn failed(daemon: &mut Daemon, namespace: &str) -> kubefwd_model::Failure {
     daemon
         .until(|known| {
             let report = known.namespaces.get(namespace)?;

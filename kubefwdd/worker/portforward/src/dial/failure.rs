@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kubefwd_proto::{Failure, Reason};
+use kubefwd_model::{Failure, Reason};
 use rustls::{AlertDescription, CertificateError};
 
 use super::DialError;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use kubefwd_model::Reason;
 use kubefwd_portforward::Transport;
-use kubefwd_proto::Reason;
 use kubefwd_tests::{
     Flavour, NetworkFault, PatternCheck, RequestEffect, RequestMatch, Rule, Scope, pattern,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubefwd_proto::Failure;
+use kubefwd_model::Failure;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
