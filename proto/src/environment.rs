@@ -1,7 +1,7 @@
 //! Which of a user's environment variables the user's worker may see, and which of those may be written to disk.
 //!
-//! Credential plugins need the user's own environment: where the configuration is, which profile, which proxy, which agent.
-//! Everything else stays out, above all what changes how a program is loaded (`LD_*`, `DYLD_*`).
+//! Credential plugins need the user's own environment: configuration, profile, proxy, agent. Everything else stays out,
+//! above all what changes how a program is loaded (`LD_*`, `DYLD_*`).
 
 use std::collections::BTreeMap;
 
@@ -45,11 +45,11 @@ const MAX_VARIABLES: usize = 256;
 const MAX_VALUE: usize = 32 * 1024;
 
 /// Whether a worker may see this variable.
-pub fn is_allowed(name: &str) -> bool {
+fn is_allowed(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether this variable may be kept on disk: its value is no credential. Proxy addresses often hold a password.
+/// Whether this variable may be kept on disk: its value is not a credential. Proxy addresses often hold a password.
 pub fn is_persistent(name: &str) -> bool {
     is_allowed(name) && !SECRET.iter().any(|part| name.contains(part))
 }
