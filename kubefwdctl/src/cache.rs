@@ -16,9 +16,7 @@ pub(crate) type Id = (String, u32);
 pub(crate) struct Cache {
     /// Grows with every change; the answer to a request carries the revision at which its effect shows here.
     pub(crate) revision: u64,
-    /// Namespaces by key and owner.
     pub(crate) namespaces: BTreeMap<Id, NamespaceItem>,
-    /// Services by key and owner.
     pub(crate) services: BTreeMap<Id, ServiceItem>,
 }
 

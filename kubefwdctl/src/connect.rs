@@ -45,7 +45,6 @@ impl Socket {
         }
     }
 
-    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -133,9 +132,7 @@ async fn say_hello(stream: UnixStream) -> Result<Daemon, String> {
 /// A connected daemon.
 #[derive(Debug)]
 pub(crate) struct Daemon {
-    /// The calls.
     pub(crate) control: ControlClient<Channel>,
-    /// Its semantic version.
     pub(crate) version: String,
     /// The level of the protocol that it speaks.
     pub(crate) api_level: u32,

@@ -31,7 +31,6 @@ pub(crate) enum CliError {
     /// The daemon answered with a failure.
     #[error("{what}")]
     Refused {
-        /// What was attempted.
         what: String,
         /// Why it did not work and what to do.
         #[source]
@@ -39,10 +38,7 @@ pub(crate) enum CliError {
     },
     /// The daemon does not know the call.
     #[error("{what}")]
-    Older {
-        /// What was attempted.
-        what: String,
-    },
+    Older { what: String },
     /// The connection ended in the middle of a call.
     #[error("{what}")]
     Lost {
@@ -54,7 +50,6 @@ pub(crate) enum CliError {
     /// The daemon sent something that this program cannot read.
     #[error("{what}")]
     Malformed {
-        /// What was attempted.
         what: String,
         /// What cannot be read.
         source: Malformed,
@@ -87,9 +82,7 @@ pub(crate) enum CliError {
     /// The operating system refused something that every command needs.
     #[error("{what}")]
     System {
-        /// What was attempted.
         what: &'static str,
-        /// Its answer.
         source: io::Error,
     },
 }

@@ -12,9 +12,6 @@ pub(crate) struct Interrupts {
 
 impl Interrupts {
     /// Takes the signals over.
-    ///
-    /// # Errors
-    /// [`CliError::System`].
     pub(crate) fn new() -> Result<Self, CliError> {
         let take = |kind| {
             signal(kind).map_err(|source| CliError::System {
@@ -28,7 +25,7 @@ impl Interrupts {
         })
     }
 
-    /// Waits for either. Safe to drop half-way.
+    /// Waits for either. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.int.recv() => {}

@@ -11,7 +11,6 @@ use serde::{Serialize, Serializer};
 /// A namespace with the sums over its services.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NamespaceItem {
-    /// The namespace.
     pub(crate) namespace: Namespace,
     /// Sums over its services.
     pub(crate) sums: Counts,
@@ -31,7 +30,6 @@ pub(crate) struct ServiceItem {
 /// A forward.
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardItem {
-    /// The forward.
     pub(crate) forward: Forward,
     /// The service that has it.
     pub(crate) service: ServiceItem,

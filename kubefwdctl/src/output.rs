@@ -45,7 +45,6 @@ pub(crate) enum ColorChoice {
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// The format of data.
     pub(crate) format: Format,
     coloured_stdout: bool,
     coloured_stderr: bool,
@@ -83,9 +82,6 @@ impl Output {
     }
 
     /// Prints data and flushes, so that a reader sees each change as it happens.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(crate) fn data(&self, text: &str) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -93,9 +89,6 @@ impl Output {
     }
 
     /// Prints a value that stands alone.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(crate) fn value<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
         let text = match self.format {
             Format::Yaml => yaml(value)?,
@@ -105,9 +98,6 @@ impl Output {
     }
 
     /// Prints one of a series of values: a line of JSON, or a YAML document.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(crate) fn item<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
         let text = match self.format {
             Format::Yaml => format!("---\n{}", yaml(value)?),

@@ -46,9 +46,7 @@ fn port(text: &str) -> Result<u32, String> {
 /// One service on the command line: `NS/SVC[:PORT[,PORT]…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceTarget {
-    /// The namespace.
     pub(crate) namespace: String,
-    /// The service.
     pub(crate) service: String,
     /// The ports to forward; empty: all.
     pub(crate) ports: Vec<u32>,

@@ -42,7 +42,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits for the next change. Safe to cancel.
+    /// Waits for the next change. Cancel-safe.
     ///
     /// # Errors
     /// The daemon's refusal, or a lost connection, also if the daemon ends the watch: it never ends by itself.

@@ -1,4 +1,4 @@
-//! What the three programs say to each other.
+//! The protocols between the three programs.
 //!
 //! - [`control`]: the public gRPC protocol of the daemon.
 //! - [`worker`]: the private protocol between the daemon and the worker of one user, and its [`channel`], which carries
@@ -30,11 +30,11 @@ pub mod control {
         )]
         tonic::include_proto!("kubefwd.control.v1");
     }
-    /// Level of the protocol: grows when calls or fields are added, so that either side can say that the other is older.
+    /// Level of the protocol: grows when calls or fields are added, so that either side can tell that the other is older.
     pub const API_LEVEL: u32 = 1;
-    /// Where the daemon listens unless it is told otherwise.
+    /// Where the daemon listens by default.
     pub const DEFAULT_SOCKET: &str = match cfg!(target_os = "macos") {
-        // There is no /run, and launchd, which listens there, makes no folder.
+        // There is no /run, and launchd, which listens here, creates no folder.
         true => "/var/run/kubefwdd.sock",
         false => "/run/kubefwd/kubefwdd.sock",
     };
@@ -47,6 +47,6 @@ pub mod worker {
         #![expect(missing_docs, reason = "generated; documented in the .proto files")]
         tonic::include_proto!("kubefwd.worker.v1");
     }
-    /// Both ends must say the same number: they are installed together.
+    /// Must be the same on both ends, which are installed together.
     pub const PROTOCOL: u32 = 2;
 }

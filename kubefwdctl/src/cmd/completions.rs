@@ -22,9 +22,6 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// Prints the script for this grammar.
-///
-/// # Errors
-/// [`CliError::Output`].
 pub(crate) fn run(
     session: &Session,
     args: &CompletionsArgs,

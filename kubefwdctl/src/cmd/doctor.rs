@@ -18,28 +18,21 @@ use finding::{from_error, ok};
 /// # Errors
 /// [`CliError::Degraded`] if one of them is a warning or an error; [`CliError::Output`].
 pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
-    let mut findings = Vec::new();
-    match session.socket.connect().await {
+    let findings = match session.socket.connect().await {
         Ok(daemon) => {
-            findings.push(ok(
-                "daemon",
-                format!(
-                    "kubefwdd {} answers on {}",
-                    daemon.version,
-                    session.socket.path().display()
-                ),
-            ));
-            findings.push(version(&daemon));
-            findings.push(membership());
-            findings.push(kubeconfig());
+            let socket = session.socket.path().display();
+            let answers = format!("kubefwdd {} answers on {socket}", daemon.version);
+            let mut findings = vec![ok("daemon", answers), version(&daemon)];
+            findings.extend([membership(), kubeconfig()]);
             findings.extend(diagnose(daemon).await);
+            findings
         }
-        Err(unreachable) => {
-            findings.push(from_error("daemon", &unreachable.into()));
-            findings.push(membership());
-            findings.push(kubeconfig());
-        }
-    }
+        Err(unreachable) => vec![
+            from_error("daemon", &unreachable.into()),
+            membership(),
+            kubeconfig(),
+        ],
+    };
     listing::print(&session.out, &findings, "")?;
     if findings
         .iter()

@@ -49,7 +49,7 @@ pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<(), CliE
     }
 }
 
-/// Every change to a forward changes the status, so the watch tells when to query it again.
+/// Every change to a forward changes the status, so each update is a reason to query it again.
 async fn watch(out: &Output, daemon: &mut Daemon) -> Result<(), CliError> {
     let all = Filter {
         all_users: true,

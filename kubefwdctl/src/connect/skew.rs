@@ -5,9 +5,7 @@ use crate::service_manager::Manager;
 /// The daemon and this client speak different levels of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Skew {
-    /// What differs.
     pub(crate) message: String,
-    /// How to fix it.
     pub(crate) hint: String,
 }
 

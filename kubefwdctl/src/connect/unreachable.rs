@@ -13,33 +13,22 @@ pub(crate) enum Unreachable {
     /// Nothing is there.
     #[error("the kubefwd daemon is not running")]
     Missing {
-        /// The path that was tried.
         socket: PathBuf,
         /// It is not the default one.
         chosen: bool,
     },
     /// A socket without a listener.
     #[error("the kubefwd daemon is not running")]
-    Stale {
-        /// The path that was tried.
-        socket: PathBuf,
-    },
+    Stale { socket: PathBuf },
     /// The path is something else.
     #[error("cannot reach the kubefwd daemon")]
-    NoSocket {
-        /// The path that was tried.
-        socket: PathBuf,
-    },
+    NoSocket { socket: PathBuf },
     /// The file system denies access.
     #[error("cannot connect to the kubefwd daemon")]
-    Denied {
-        /// The path that was tried.
-        socket: PathBuf,
-    },
+    Denied { socket: PathBuf },
     /// Something else listens there.
     #[error("{} is not a kubefwd daemon socket", .socket.display())]
     NotADaemon {
-        /// The path that was tried.
         socket: PathBuf,
         /// What it answered.
         cause: String,
@@ -47,7 +36,6 @@ pub(crate) enum Unreachable {
     /// Accepts, but does not answer.
     #[error("the kubefwd daemon does not respond")]
     Unresponsive {
-        /// The path that was tried.
         socket: PathBuf,
         /// How long was waited.
         seconds: u64,
@@ -55,7 +43,6 @@ pub(crate) enum Unreachable {
     /// Anything else.
     #[error("cannot reach the kubefwd daemon")]
     Other {
-        /// The path that was tried.
         socket: PathBuf,
         /// The operating system's answer.
         source: io::Error,
@@ -63,7 +50,6 @@ pub(crate) enum Unreachable {
 }
 
 impl Unreachable {
-    /// Why.
     pub(crate) fn cause(&self) -> String {
         match self {
             Self::Missing { socket, .. } => format!("socket {} does not exist", socket.display()),

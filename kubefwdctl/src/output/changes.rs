@@ -58,9 +58,6 @@ impl<T: Listed> ChangePrinter<T> {
     }
 
     /// Prints what exists, and what no longer does.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(crate) fn replace(&mut self, items: Vec<T>) -> Result<(), CliError> {
         let first = !std::mem::replace(&mut self.started, true);
         if first && self.out.is_table() {
@@ -92,17 +89,11 @@ impl<T: Listed> ChangePrinter<T> {
     }
 
     /// Prints those that differ from what was printed of them.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(crate) fn change(&mut self, items: Vec<T>) -> Result<(), CliError> {
         self.put(items, Change::Changed)
     }
 
     /// Prints that those are gone, if they had been printed.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(crate) fn remove(&mut self, items: &[T]) -> Result<(), CliError> {
         let keys: Vec<_> = items.iter().map(id).collect();
         self.drop_all(&keys)

@@ -49,17 +49,11 @@ impl<T: Listed, M: Serialize> Serialize for List<'_, T, M> {
 }
 
 /// Prints all of them; `if_none` is the note if there are none.
-///
-/// # Errors
-/// [`CliError::Output`].
 pub(crate) fn print<T: Listed>(out: &Output, items: &[T], if_none: &str) -> Result<(), CliError> {
     print_with::<T, ()>(out, &[], items, if_none)
 }
 
 /// The same with extra fields beside the list in structured output.
-///
-/// # Errors
-/// [`CliError::Output`].
 pub(crate) fn print_with<T: Listed, M: Serialize>(
     out: &Output,
     more: &[(&'static str, M)],

@@ -234,7 +234,7 @@ async fn attached_forwards_end_with_the_command() {
             lines.push(line);
         }
         insta::assert_snapshot!("attach", lines.concat());
-        // A change later on is told as well.
+        // A later change is reported as well.
         fake.send(changes(
             6,
             vec![],

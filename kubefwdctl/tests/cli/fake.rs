@@ -1,4 +1,4 @@
-//! A daemon that answers what a test tells it to, on a socket of its own, and remembers what it was asked.
+//! A daemon that follows a script, on a socket of its own, and records its requests.
 
 use std::path::PathBuf;
 use std::pin::Pin;

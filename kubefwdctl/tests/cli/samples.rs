@@ -1,11 +1,11 @@
-//! Objects as a daemon would tell of them.
+//! Objects as a daemon reports them.
 
 use kubefwd_proto::common::v1::{Failure, Reason, Selection};
 use kubefwd_proto::control::v1::watch_response::Update;
 use kubefwd_proto::control::v1::*;
 use prost_types::Timestamp;
 
-/// 2027-01-15 08:00:00 UTC and so many seconds.
+/// Seconds after 2027-01-15 08:00:00 UTC.
 pub(crate) fn time(seconds: i64) -> Option<Timestamp> {
     Some(Timestamp {
         seconds: 1_800_000_000 + seconds,

@@ -1,7 +1,7 @@
 //! `--attach`: forwards that live as long as this command does.
 //!
-//! The daemon removes them when the stream ends, however it ends. This side only has to keep the stream open, report what
-//! comes up and, when interrupted, exit after the names are gone, so that the next program finds the machine as it was.
+//! The daemon removes them whenever the stream ends. This side keeps the stream open, reports what comes up and, when
+//! interrupted, exits after the names are gone, so that the next program finds the machine as it was.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What to report if the daemon ends it.
 const ENDED: &str = "forwarding ended";
 
-/// Adds, stays until interrupted or until the daemon exits, and leaves nothing behind.
+/// Adds, stays until interrupted or until the daemon exits, then waits until everything is removed.
 ///
 /// # Errors
 /// [`CliError::Interrupted`] as the normal end; [`CliError::NotActive`] if not everything is active within `limit`.
@@ -146,7 +146,7 @@ async fn hold(
     }
 }
 
-/// Waits for the deadline; forever if there is none.
+/// Waits for the deadline, or forever without one.
 async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,

@@ -40,9 +40,6 @@ impl ServiceLines {
     }
 
     /// Prints those of these services whose line is new or has changed.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(super) fn show(&mut self, ids: &[Id], cache: &Cache) -> Result<(), CliError> {
         let mut rows = Vec::new();
         for id in ids {

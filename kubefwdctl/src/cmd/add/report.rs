@@ -148,9 +148,6 @@ impl Report {
     }
 
     /// Prints the structured form, with the services as the cache has them.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(super) fn print(&mut self, cache: Option<&Cache>) -> Result<(), CliError> {
         if !matches!(self.out.format, Format::Json | Format::Yaml) {
             return Ok(());

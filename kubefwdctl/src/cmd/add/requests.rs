@@ -5,9 +5,7 @@ use kubefwd_proto::control::v1::{AddNamespaceRequest, AddServiceRequest};
 /// Requests for namespaces and services.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AddRequests {
-    /// Whole namespaces.
     pub(crate) namespaces: Vec<AddNamespaceRequest>,
-    /// Single services.
     pub(crate) services: Vec<AddServiceRequest>,
 }
 

@@ -28,9 +28,6 @@ impl Printer {
     }
 
     /// Prints it, or keeps it for the end.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(super) fn event(&mut self, event: Event) -> Result<(), CliError> {
         if !self.live {
             self.kept.push(event);
@@ -53,9 +50,6 @@ impl Printer {
     }
 
     /// Prints what was kept.
-    ///
-    /// # Errors
-    /// [`CliError::Output`].
     pub(super) fn finish(self) -> Result<(), CliError> {
         if self.live {
             return Ok(());
