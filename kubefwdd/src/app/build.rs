@@ -24,6 +24,7 @@ use crate::persist;
 use crate::rest;
 use crate::storage;
 use crate::store::{Adapters, store};
+use crate::store_handle::StoreHandle;
 use crate::telemetry::Telemetry;
 use crate::workers::{WorkerSettings, Workers};
 
@@ -42,28 +43,13 @@ struct Sockets {
 impl App {
     pub(super) fn build(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Self> {
         let state_dir = &paths.state_dir;
-        fs::create_dir_all(state_dir)
-            .with_context(|| format!("cannot create {}", state_dir.display()))?;
-        let lock = machine::Lock::take(state_dir)?;
-        persist::remove_leftovers(state_dir);
-        let hosts_file = HostsFile::new(&paths.hosts);
-        hosts_file.remove_leftovers();
+        let (lock, hosts_file) = prepare(&paths)?;
         let sockets = Sockets::bind(config, &paths, flags)?;
         let rules = machine::name_rules(&paths.hosts, config.allowed_suffixes()?);
-        let (store, handle) = store(restore(config, &paths, &rules)?);
-
         let stop = Stop::default();
         let telemetry = Arc::new(Telemetry::new(logs.ring.clone()));
-        let workers = Workers::new(
-            WorkerSettings {
-                program: paths.worker.clone(),
-                tuning: machine::tuning(config)?,
-            },
-            handle.clone(),
-            telemetry.clone(),
-            stop.workers.clone(),
-            stop.tasks.clone(),
-        );
+        let (store, handle) = store(restore(config, &paths, &rules)?);
+        let workers = workers(config, &paths, &handle, &telemetry, &stop)?;
         let wanted = watch::Sender::new(own_entries(sockets.rest.has_api_address()));
         let (hosts, hosts_status) = HostsActor::new(hosts_file, wanted.subscribe());
         let (storage, writer, saving) = storage::storage(state_dir);
@@ -95,24 +81,22 @@ impl App {
             listen: sockets.listen,
             fd_store: sockets.fd_store.clone(),
         };
-        let tasks = Tasks {
-            hosts,
-            writer,
-            fd_store: sockets.fd_store,
-            fd_store_task: sockets.fd_store_task,
-        };
-        let servers = Servers {
-            control,
-            control_socket: sockets.control,
-            rest: sockets.rest,
-            rest_socket: sockets.rest_unix,
-        };
         Ok(Self {
             store,
             handle,
             adapters,
-            tasks,
-            servers,
+            tasks: Tasks {
+                hosts,
+                writer,
+                fd_store: sockets.fd_store,
+                fd_store_task: sockets.fd_store_task,
+            },
+            servers: Servers {
+                control,
+                control_socket: sockets.control,
+                rest: sockets.rest,
+                rest_socket: sockets.rest_unix,
+            },
             reload,
             rules,
             saving,
@@ -154,6 +138,34 @@ impl Sockets {
             fd_store_task,
         })
     }
+}
+
+/// Makes sure that no other daemon runs, and removes what a killed one may have left half-written.
+fn prepare(paths: &Paths) -> Result<(Option<machine::Lock>, HostsFile)> {
+    let state_dir = &paths.state_dir;
+    fs::create_dir_all(state_dir)
+        .with_context(|| format!("cannot create {}", state_dir.display()))?;
+    let lock = machine::Lock::take(state_dir)?;
+    persist::remove_leftovers(state_dir);
+    let hosts_file = HostsFile::new(&paths.hosts);
+    hosts_file.remove_leftovers();
+    Ok((lock, hosts_file))
+}
+
+fn workers(
+    config: &Config,
+    paths: &Paths,
+    store: &StoreHandle,
+    telemetry: &Arc<Telemetry>,
+    stop: &Stop,
+) -> Result<Workers> {
+    let settings = WorkerSettings {
+        program: paths.worker.clone(),
+        tuning: machine::tuning(config)?,
+    };
+    let (stopped, tasks) = (stop.workers.clone(), stop.tasks.clone());
+    let (store, telemetry) = (store.clone(), telemetry.clone());
+    Ok(Workers::new(settings, store, telemetry, stopped, tasks))
 }
 
 /// The state as it was saved.

@@ -1,171 +1,89 @@
 //! What is wrong, since when, and how to fix it.
 
+mod daemon;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use kubefwd_model::{Finding, RefusedName, Service, ServiceStatus, Severity, Uid, WorkerState};
+use kubefwd_core::policy::{Actor, GROUP};
+use kubefwd_core::state::{DeniedPeer, WorkerView, shown};
+use kubefwd_model::{
+    Finding, Namespace, RefusedName, Service, ServiceStatus, Severity, Uid, WorkerState,
+};
 
-use super::{Control, RestStatus};
+use super::Control;
 use crate::telemetry::errors::Holder;
 use crate::telemetry::note;
-use kubefwd_core::policy::{Actor, GROUP};
-use kubefwd_core::state::{DeniedPeer, shown};
 
 impl Control {
-    /// Looks at the daemon, the hosts file, REST, and the caller's forwards.
+    /// Checks the daemon, the hosts file, REST, and the caller's forwards.
     pub fn diagnose(&self, actor: &Actor) -> Vec<Finding> {
         let mut findings = self.daemon_findings();
         let view = self.view();
-        for (uid, worker) in view.workers.iter().filter(|(uid, _)| actor.sees(**uid)) {
-            if worker.worker.state == WorkerState::Backoff {
-                let message = format!("died and is being restarted: {}", worker.worker.error);
-                let hint = "journalctl -u kubefwdd";
-                findings.push(finding(
-                    Severity::Error,
-                    &format!("worker of uid {uid}"),
-                    message,
-                    hint,
-                ));
-            }
-            for (peer, seen) in &worker.denied {
-                findings.push(refused(*peer, seen));
-            }
+        let workers = view.workers.values();
+        for worker in workers.filter(|view| actor.sees(view.worker.uid)) {
+            worker_findings(worker, &mut findings);
         }
         for namespace in view.namespaces.values().filter(|n| actor.sees(n.key.uid)) {
-            let subject = namespace.key.to_string();
-            if let Some(failure) = &namespace.failure {
-                findings.push(Finding {
-                    since: namespace.failed_since,
-                    ..finding(
-                        Severity::Error,
-                        &subject,
-                        failure.message.clone(),
-                        &failure.hint,
-                    )
-                });
-            }
-            let holder = Holder::Namespace(namespace.key.clone());
-            for note in &namespace.notes {
-                let since = self.telemetry().notes.since(&holder, note);
-                findings.push(Finding {
-                    since: since.map(Into::into),
-                    ..finding(Severity::Note, &subject, note.clone(), "")
-                });
-            }
+            self.namespace_findings(namespace, &mut findings);
         }
-        let services = view.services.values().filter(|s| actor.sees(s.key.uid));
-        for service in services {
-            let subject = service.key.to_string();
-            let since = Some(service.since);
-            let severity = match service.status {
-                ServiceStatus::Active => None,
-                ServiceStatus::Unsupported => Some(Severity::Note),
-                ServiceStatus::Pending | ServiceStatus::Partial => Some(Severity::Warning),
-                ServiceStatus::Error => Some(Severity::Error),
-            };
-            if let Some(severity) = severity {
-                let found = finding(
-                    severity,
-                    &subject,
-                    service.status_reason.clone(),
-                    &service.hint,
-                );
-                findings.push(Finding { since, ..found });
-            }
-            for forward in &service.forwards {
-                if let Some(failure) = &forward.failure
-                    && failure.message != service.status_reason
-                {
-                    findings.push(finding(
-                        Severity::Error,
-                        &forward.key,
-                        failure.message.clone(),
-                        &failure.hint,
-                    ));
-                }
-            }
-            let holder = Holder::Service(service.key.clone());
-            let since =
-                |refused: &RefusedName| self.telemetry().notes.since(&holder, &note(refused));
-            findings.extend(refused_names(service, since));
+        for service in view.services.values().filter(|s| actor.sees(s.key.uid)) {
+            self.service_findings(service, &mut findings);
         }
         findings
     }
 
-    fn daemon_findings(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let hosts = self.hosts();
-        let path = self.info().hosts_path.display().to_string();
-        findings.push(match &hosts.error {
-            Some(error) => Finding {
-                since: hosts.failing_since.map(Into::into),
-                ..finding(
-                    Severity::Error,
-                    "hosts file",
-                    error.to_string(),
-                    &format!("make {path} writable for root; kubefwdd keeps retrying"),
-                )
-            },
-            None => {
-                let message = format!("{path} has {} kubefwd entries", hosts.entries);
-                finding(Severity::Ok, "hosts file", message, "")
-            }
-        });
-        if hosts.tampered > 0 {
-            let message = format!(
-                "another program changed kubefwd's lines in {path}, {} times so far; they were restored",
-                hosts.tampered
-            );
-            let hint = format!(
-                "configure that program to leave the lines between kubefwd's markers in {path} alone"
-            );
-            findings.push(Finding {
-                since: hosts.last_tampered.map(Into::into),
-                ..finding(Severity::Note, "hosts file", message, &hint)
-            });
+    fn namespace_findings(&self, namespace: &Namespace, findings: &mut Vec<Finding>) {
+        let subject = namespace.key.to_string();
+        if let Some(failure) = &namespace.failure {
+            let found = Finding::new(Severity::Error, &subject, &failure.message);
+            findings.push(found.hint(&failure.hint).since(namespace.failed_since));
         }
-        findings.push(match self.rest() {
-            RestStatus::At(url) => finding(Severity::Ok, "REST", format!("serving at {url}"), ""),
-            RestStatus::Off => {
-                let message = "is disabled; the unix socket still serves it".to_owned();
-                finding(
-                    Severity::Note,
-                    "REST",
-                    message,
-                    "set rest.listen in the configuration",
-                )
-            }
-            RestStatus::Failed(why) => {
-                let message = format!("{why}; the unix socket still serves it");
-                finding(
-                    Severity::Warning,
-                    "REST",
-                    message,
-                    "free the port, then restart kubefwdd",
-                )
-            }
-        });
-        for warning in self.view().warnings.iter() {
-            findings.push(finding(Severity::Warning, "daemon", warning.clone(), ""));
+        let holder = Holder::Namespace(namespace.key.clone());
+        for note in &namespace.notes {
+            let since = self.telemetry().notes.since(&holder, note);
+            findings.push(Finding::new(Severity::Note, &subject, note).since(since));
         }
-        let users: std::collections::BTreeSet<Uid> =
-            self.view().namespaces.keys().map(|key| key.uid).collect();
-        if !users.is_empty() {
-            let message = match self.view().access_limited {
-                true => {
-                    "only the forwarding user, root and group kubefwd can connect to forwarded ports"
-                }
-                false => "every local user can connect to forwarded ports",
-            };
-            let hint = "forwarding.access in the configuration changes this";
-            findings.push(finding(Severity::Note, "access", message.to_owned(), hint));
+    }
+
+    fn service_findings(&self, service: &Service, findings: &mut Vec<Finding>) {
+        let severity = match service.status {
+            ServiceStatus::Active => None,
+            ServiceStatus::Unsupported => Some(Severity::Note),
+            ServiceStatus::Pending | ServiceStatus::Partial => Some(Severity::Warning),
+            ServiceStatus::Error => Some(Severity::Error),
+        };
+        if let Some(severity) = severity {
+            let found = Finding::new(severity, service.key.to_string(), &service.status_reason);
+            findings.push(found.hint(&service.hint).since(Some(service.since)));
         }
-        findings
+        for forward in &service.forwards {
+            if let Some(failure) = &forward.failure
+                && failure.message != service.status_reason
+            {
+                let found = Finding::new(Severity::Error, &forward.key, &failure.message);
+                findings.push(found.hint(&failure.hint));
+            }
+        }
+        let holder = Holder::Service(service.key.clone());
+        let since = |refused: &RefusedName| self.telemetry().notes.since(&holder, &note(refused));
+        findings.extend(refused_names(service, since));
     }
 }
 
-/// Somebody was kept out, which may be meant or not.
-fn refused(peer: Option<Uid>, seen: &DeniedPeer) -> Finding {
+fn worker_findings(WorkerView { worker, denied }: &WorkerView, findings: &mut Vec<Finding>) {
+    if worker.state == WorkerState::Backoff {
+        let message = format!("died and is being restarted: {}", worker.error);
+        let subject = format!("worker of uid {}", worker.uid);
+        findings
+            .push(Finding::new(Severity::Error, subject, message).hint("journalctl -u kubefwdd"));
+    }
+    let denied = denied.iter().map(|(peer, seen)| self::denied(*peer, seen));
+    findings.extend(denied);
+}
+
+/// Connections of another user were refused, which may be intended.
+fn denied(peer: Option<Uid>, seen: &DeniedPeer) -> Finding {
     let times = match seen.count {
         1 => "a connection".to_owned(),
         count => format!("{count} connections"),
@@ -177,10 +95,9 @@ fn refused(peer: Option<Uid>, seen: &DeniedPeer) -> Finding {
     );
     let hint = "to allow that user: sudo usermod -aG kubefwd USER; to allow everybody: access = \"everyone\" under \
                 [forwarding] in the configuration";
-    Finding {
-        since: Some(seen.last.into()),
-        ..finding(Severity::Note, "access", message, hint)
-    }
+    Finding::new(Severity::Note, "access", message)
+        .hint(hint)
+        .since(Some(seen.last))
 }
 
 /// Names that a service did not get: one finding for all that have the same reason.
@@ -198,23 +115,11 @@ fn refused_names(
         let names: Vec<&str> = refused.iter().map(|refused| &*refused.name).collect();
         let what = if names.len() == 1 { "name" } else { "names" };
         let message = format!("{what} {}: {reason}", names.join(", "));
-        Finding {
-            since: refused.into_iter().filter_map(&since).min().map(Into::into),
-            ..finding(Severity::Note, &subject, message, hint)
-        }
+        Finding::new(Severity::Note, &subject, message)
+            .hint(hint)
+            .since(refused.into_iter().filter_map(&since).min())
     });
     each.collect()
-}
-
-fn finding(severity: Severity, subject: &str, message: String, hint: &str) -> Finding {
-    let (subject, hint) = (subject.to_owned(), hint.to_owned());
-    Finding {
-        severity,
-        subject,
-        message,
-        hint,
-        since: None,
-    }
 }
 
 #[cfg(test)]

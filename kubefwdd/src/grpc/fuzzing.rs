@@ -31,39 +31,19 @@ pub(crate) async fn call(
         }
         2 => {
             if let Ok(request) = pb::RemoveNamespaceRequest::decode(message) {
-                let which = match request.all {
-                    true => RemoveNamespaces::All,
-                    false => RemoveNamespaces::Named(request.key),
-                };
-                control
-                    .remove_namespaces(actor, request.uid.map(Uid::new), which)
-                    .await?;
+                let uid = request.uid.map(Uid::new);
+                let which = RemoveNamespaces::Named(request.key);
+                control.remove_namespaces(actor, uid, which).await?;
             }
         }
         3 => {
             if let Ok(request) = pb::RemoveServiceRequest::decode(message) {
-                let which = match request.all {
-                    true => RemoveServices::All,
-                    false => RemoveServices::Named(request.key),
-                };
-                control
-                    .remove_services(actor, request.uid.map(Uid::new), which)
-                    .await?;
+                let uid = request.uid.map(Uid::new);
+                let which = RemoveServices::Named(request.key);
+                control.remove_services(actor, uid, which).await?;
             }
         }
-        4 => {
-            if let Ok(request) = pb::AddReservationRequest::decode(message) {
-                let reservation = request.reservation.unwrap_or_default();
-                if let Some(address) = decode::address(&reservation.address)? {
-                    control.reserve(actor, &reservation.key, address).await?;
-                }
-            }
-        }
-        5 => {
-            if let Ok(request) = pb::RemoveReservationRequest::decode(message) {
-                control.unreserve(actor, &request.target).await?;
-            }
-        }
+        4 | 5 => reservation(control, actor, kind, message).await?,
         6 => {
             if let Ok(request) = pb::ReconnectRequest::decode(message) {
                 let which = Reconnect::Keys(request.keys);
@@ -86,6 +66,25 @@ pub(crate) async fn call(
                 let listing = encode::listing(&control.view(), &filter);
                 assert!(listing.encoded_len() < 64 * 1024 * 1024);
             }
+        }
+    }
+    Ok(())
+}
+
+async fn reservation(
+    control: &Control,
+    actor: &Actor,
+    kind: u8,
+    message: &[u8],
+) -> Result<(), Failure> {
+    if kind % 9 == 5 {
+        if let Ok(request) = pb::RemoveReservationRequest::decode(message) {
+            control.unreserve(actor, &request.target).await?;
+        }
+    } else if let Ok(request) = pb::AddReservationRequest::decode(message) {
+        let reservation = request.reservation.unwrap_or_default();
+        if let Some(address) = decode::address(&reservation.address)? {
+            control.reserve(actor, &reservation.key, address).await?;
         }
     }
     Ok(())

@@ -204,20 +204,7 @@ impl World {
                 listener,
                 address,
                 port,
-            } => {
-                assert_ne!(port, 0, "any port would be bound at {address}");
-                let place = (address, port);
-                let is_free = self.open.values().all(|other| *other != place);
-                assert!(is_free, "{address}:{port} is bound twice");
-                let result = match port {
-                    TAKEN => Err(Failure::new(Reason::PortUnavailable, "taken")),
-                    _ => {
-                        self.open.insert(listener, place);
-                        Ok(())
-                    }
-                };
-                self.apply(Command::Report(Report::Bound { listener, result }));
-            }
+            } => self.bind(listener, address, port),
             Effect::Close { listener } => {
                 self.open.remove(&listener);
                 assert!(
@@ -225,27 +212,7 @@ impl World {
                     "closed while its worker has it"
                 );
             }
-            Effect::Grant { uid, listener, .. } => {
-                assert!(self.open.contains_key(&listener));
-                self.granted.insert(listener, uid);
-                if Some(uid) != self.hostile {
-                    self.apply(Command::Report(Report::Held {
-                        uid,
-                        listener,
-                        error: None,
-                    }));
-                    let report = ForwardReport {
-                        phase: ForwardPhase::Active,
-                        sequence: 1,
-                        ..ForwardReport::default()
-                    };
-                    self.apply(Command::Report(Report::Forward {
-                        uid,
-                        listener,
-                        report,
-                    }));
-                }
-            }
+            Effect::Grant { uid, listener, .. } => self.grant(uid, listener),
             Effect::Revoke { listener, .. } => drop(self.granted.remove(&listener)),
             Effect::WriteHosts { revision, changes } => {
                 self.wanted.extend(changes);
@@ -270,6 +237,43 @@ impl World {
             | Effect::Announce(_)
             | Effect::Warn { .. }
             | Effect::Persist => {}
+        }
+    }
+
+    fn bind(&mut self, listener: ListenerId, address: Ipv4Addr, port: u16) {
+        assert_ne!(port, 0, "any port would be bound at {address}");
+        let place = (address, port);
+        let is_free = self.open.values().all(|other| *other != place);
+        assert!(is_free, "{address}:{port} is bound twice");
+        let result = match port {
+            TAKEN => Err(Failure::new(Reason::PortUnavailable, "taken")),
+            _ => {
+                self.open.insert(listener, place);
+                Ok(())
+            }
+        };
+        self.apply(Command::Report(Report::Bound { listener, result }));
+    }
+
+    fn grant(&mut self, uid: Uid, listener: ListenerId) {
+        assert!(self.open.contains_key(&listener));
+        self.granted.insert(listener, uid);
+        if Some(uid) != self.hostile {
+            self.apply(Command::Report(Report::Held {
+                uid,
+                listener,
+                error: None,
+            }));
+            let report = ForwardReport {
+                phase: ForwardPhase::Active,
+                sequence: 1,
+                ..ForwardReport::default()
+            };
+            self.apply(Command::Report(Report::Forward {
+                uid,
+                listener,
+                report,
+            }));
         }
     }
 

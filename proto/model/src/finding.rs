@@ -48,3 +48,32 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }
+
+// === impl Finding ===
+
+impl Finding {
+    /// A finding without a hint and a time.
+    pub fn new(severity: Severity, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            subject: subject.into(),
+            message: message.into(),
+            hint: String::new(),
+            since: None,
+        }
+    }
+
+    /// Adds how to fix it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// Adds when it began, where that is known.
+    #[must_use]
+    pub fn since(mut self, since: Option<impl Into<Time>>) -> Self {
+        self.since = since.map(Into::into);
+        self
+    }
+}

@@ -73,7 +73,10 @@ async fn an_offline_check_resolves_the_context_only() {
     let Content::Failure(failure) = content(ask_offline(question(), "rael").await) else {
         panic!("another answer");
     };
-    assert_eq!(kubefwd_model::Failure::from(failure.clone()).reason, Reason::ContextNotFound);
+    assert_eq!(
+        kubefwd_model::Failure::from(failure.clone()).reason,
+        Reason::ContextNotFound
+    );
     assert!(failure.hint.contains("real"), "{failure:?}");
 }
 
@@ -87,6 +90,10 @@ async fn names_that_would_change_a_path_are_refused_before_any_call() {
         let Content::Failure(failure) = content(ask_offline(question, "").await) else {
             panic!("another answer");
         };
-        assert_eq!(kubefwd_model::Failure::from(failure.clone()).reason, Reason::InvalidArgument, "{namespace}");
+        assert_eq!(
+            kubefwd_model::Failure::from(failure.clone()).reason,
+            Reason::InvalidArgument,
+            "{namespace}"
+        );
     }
 }
