@@ -6,10 +6,7 @@ use kubefwd_proto::control::v1::watch_response::Update;
 use kubefwd_proto::control::v1::{self as pb, Changes, ListResponse, WatchResponse};
 use kubefwd_proto::convert::Malformed;
 
-use crate::item::{NamespaceItem, ServiceItem};
-
-/// Key and owner: two owners may have the same key.
-pub(crate) type Id = (String, u32);
+use crate::item::{ForwardItem, Id, NamespaceItem, ServiceItem};
 
 /// What is forwarded.
 #[derive(Debug, Default)]
@@ -20,19 +17,24 @@ pub(crate) struct Cache {
     pub(crate) services: BTreeMap<Id, ServiceItem>,
 }
 
+/// Some of what is forwarded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Objects {
+    pub(crate) namespaces: Vec<NamespaceItem>,
+    pub(crate) services: Vec<ServiceItem>,
+    /// Forwards whose services are not among these.
+    pub(crate) forwards: Vec<ForwardItem>,
+}
+
 /// What one message changed.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Delta {
     /// Everything was replaced: what is not in the cache is gone.
     pub(crate) replaced: bool,
-    /// Namespaces that are new or were changed.
-    pub(crate) namespaces: Vec<Id>,
-    /// Namespaces that are gone, as they were.
-    pub(crate) removed_namespaces: Vec<NamespaceItem>,
-    /// Services that are new or were changed, each with its former state.
-    pub(crate) services: Vec<(Id, Option<ServiceItem>)>,
-    /// Services that are gone, as they were.
-    pub(crate) removed_services: Vec<ServiceItem>,
+    /// What is new or was changed.
+    pub(crate) changed: Objects,
+    /// What is gone, as it was.
+    pub(crate) removed: Objects,
 }
 
 impl Cache {
@@ -66,6 +68,15 @@ impl Cache {
         self.namespaces.range(ids).map(|(_, item)| item)
     }
 
+    /// All of it.
+    pub(crate) fn objects(&self) -> Objects {
+        Objects {
+            namespaces: self.namespaces.values().cloned().collect(),
+            services: self.services.values().cloned().collect(),
+            forwards: Vec::new(),
+        }
+    }
+
     fn replace(&mut self, snapshot: ListResponse) -> Result<Delta, Malformed> {
         self.revision = self.revision.max(snapshot.revision);
         let old_namespaces = std::mem::take(&mut self.namespaces);
@@ -76,37 +87,43 @@ impl Cache {
             ..Changes::default()
         })?;
         delta.replaced = true;
-        for (id, before) in &mut delta.services {
-            *before = old_services.get(id).cloned();
-        }
-        delta.removed_namespaces = missing(old_namespaces, &self.namespaces);
-        delta.removed_services = missing(old_services, &self.services);
+        delta.removed.namespaces = missing(old_namespaces, &self.namespaces);
+        delta.removed.services = missing(old_services, &self.services);
         Ok(delta)
     }
 
     fn change(&mut self, changes: Changes) -> Result<Delta, Malformed> {
-        let mut delta = Delta::default();
+        let Delta {
+            replaced,
+            mut changed,
+            mut removed,
+        } = Delta::default();
         for pb::ObjectRef { key, uid } in changes.removed_namespaces {
-            let removed = self.namespaces.remove(&(key, uid));
-            delta.removed_namespaces.extend(removed);
+            removed
+                .namespaces
+                .extend(self.namespaces.remove(&(key, uid)));
         }
         for pb::ObjectRef { key, uid } in changes.removed_services {
-            let removed = self.services.remove(&(key, uid));
-            delta.removed_services.extend(removed);
+            removed.services.extend(self.services.remove(&(key, uid)));
         }
         for namespace in changes.namespaces {
             let item = NamespaceItem::try_from(&namespace)?;
-            let id = (namespace.key, namespace.uid);
-            delta.namespaces.push(id.clone());
-            self.namespaces.insert(id, item);
+            changed.namespaces.push(item.clone());
+            self.namespaces.insert((namespace.key, namespace.uid), item);
         }
         for service in changes.services {
             let item = ServiceItem::try_from(&service)?;
+            changed.services.push(item.clone());
             let id = (service.key, service.uid);
-            let before = self.services.insert(id.clone(), item);
-            delta.services.push((id, before));
+            if let Some(before) = self.services.insert(id, item.clone()) {
+                removed.forwards.extend(before.forwards_without(&item));
+            }
         }
-        Ok(delta)
+        Ok(Delta {
+            replaced,
+            changed,
+            removed,
+        })
     }
 }
 
@@ -117,7 +134,7 @@ fn missing<T>(before: BTreeMap<Id, T>, now: &BTreeMap<Id, T>) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
-    use kubefwd_proto::control::v1::{ObjectRef, Service, ServiceState};
+    use kubefwd_proto::control::v1::{Forward, ForwardState, ObjectRef, Service, ServiceState};
 
     use super::*;
 
@@ -135,10 +152,6 @@ mod tests {
 
     fn item(name: &str, uid: u32) -> ServiceItem {
         ServiceItem::try_from(&service(name, uid)).expect("well formed")
-    }
-
-    fn id(name: &str, uid: u32) -> Id {
-        (format!("{name}.demo.real"), uid)
     }
 
     fn snapshot(revision: u64, services: Vec<Service>) -> WatchResponse {
@@ -169,11 +182,8 @@ mod tests {
             snapshot(5, vec![service("b", 1), service("c", 1)]),
         );
         assert!(delta.replaced);
-        assert_eq!(delta.removed_services, [item("a", 1)]);
-        assert_eq!(
-            delta.services,
-            [(id("b", 1), Some(item("b", 1))), (id("c", 1), None)]
-        );
+        assert_eq!(delta.removed.services, [item("a", 1)]);
+        assert_eq!(delta.changed.services, [item("b", 1), item("c", 1)]);
         assert_eq!(cache.revision, 5);
     }
 
@@ -184,9 +194,12 @@ mod tests {
             &mut cache,
             snapshot(1, vec![service("a", 1), service("a", 2)]),
         );
-        let (key, uid) = id("a", 2);
+        let gone = ObjectRef {
+            key: "a.demo.real".to_owned(),
+            uid: 2,
+        };
         let changes = Changes {
-            removed_services: vec![ObjectRef { key, uid }],
+            removed_services: vec![gone],
             ..Changes::default()
         };
         let message = WatchResponse {
@@ -194,7 +207,7 @@ mod tests {
             update: Some(Update::Changes(changes)),
         };
         let delta = apply(&mut cache, message);
-        assert_eq!(delta.removed_services, [item("a", 2)]);
+        assert_eq!(delta.removed.services, [item("a", 2)]);
         assert_eq!(cache.services.len(), 1);
     }
 
@@ -216,5 +229,32 @@ mod tests {
             ..service("a", 1)
         };
         assert!(Cache::default().apply(snapshot(1, vec![broken])).is_err());
+    }
+
+    #[test]
+    fn forwards_that_a_service_no_longer_has_are_removed() {
+        let forward = |key: &str| Forward {
+            key: key.to_owned(),
+            local_ip: "127.1.27.1".to_owned(),
+            state: ForwardState::Active.into(),
+            ..Forward::default()
+        };
+        let with = |keys: &[&str]| Service {
+            forwards: keys.iter().map(|key| forward(key)).collect(),
+            ..service("a", 1)
+        };
+        let mut cache = Cache::default();
+        apply(&mut cache, snapshot(1, vec![with(&["80", "443"])]));
+        let changes = Changes {
+            services: vec![with(&["443", "8080"])],
+            ..Changes::default()
+        };
+        let message = WatchResponse {
+            revision: 2,
+            update: Some(Update::Changes(changes)),
+        };
+        let lost = apply(&mut cache, message).removed.forwards;
+        let keys: Vec<_> = lost.iter().map(|item| item.forward.key.as_str()).collect();
+        assert_eq!(keys, ["80"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Namespaces, services and forwards as lists show them: the public model with the owner's name, serialized as in REST.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kubefwd_model::entry::{ForwardEntry, NamespaceEntry, ServiceEntry, Totals};
@@ -7,6 +8,9 @@ use kubefwd_model::{Counts, Forward, Namespace, NamespaceStatus, Service};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::Malformed;
 use serde::{Serialize, Serializer};
+
+/// Key and owner: two owners may have the same key.
+pub(crate) type Id = (String, u32);
 
 /// A namespace with the sums over its services.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +32,7 @@ pub(crate) struct ServiceItem {
 }
 
 /// A forward.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ForwardItem {
     pub(crate) forward: Forward,
     /// The service that has it.
@@ -79,6 +83,11 @@ impl Serialize for NamespaceItem {
 // === impl ServiceItem ===
 
 impl ServiceItem {
+    pub(crate) fn id(&self) -> Id {
+        let key = &self.service.key;
+        (key.to_string(), key.uid.get())
+    }
+
     /// Its forwards; the service's own ports first.
     pub(crate) fn forwards(&self) -> Vec<ForwardItem> {
         let mut forwards: Vec<&Forward> = self.service.forwards.iter().collect();
@@ -88,6 +97,15 @@ impl ServiceItem {
             service: self.clone(),
         };
         forwards.into_iter().map(item).collect()
+    }
+
+    /// Its forwards that `now` does not have.
+    pub(crate) fn forwards_without(&self, now: &Self) -> Vec<ForwardItem> {
+        let now = now.service.forwards.iter();
+        let kept: HashSet<&str> = now.map(|forward| forward.key.as_str()).collect();
+        let mut lost = self.forwards();
+        lost.retain(|item| !kept.contains(item.forward.key.as_str()));
+        lost
     }
 }
 

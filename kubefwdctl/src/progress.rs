@@ -5,9 +5,10 @@ mod targets;
 
 use std::collections::BTreeMap;
 
-use kubefwd_model::{Service, ServiceStatus};
+use kubefwd_model::ServiceStatus;
 
-use crate::cache::{Cache, Delta, Id};
+use crate::cache::{Cache, Delta};
+use crate::item::{Id, ServiceItem};
 pub(crate) use missing::Missing;
 pub(crate) use targets::Targets;
 
@@ -36,39 +37,33 @@ impl Progress {
             seen: BTreeMap::new(),
             unsettled: 0,
         };
-        for (id, item) in &cache.services {
-            progress.put(id, &item.service);
+        for item in cache.services.values() {
+            progress.put(item);
         }
         progress
     }
 
-    /// Applies a change; returns the ids of the requested services in it.
-    pub(crate) fn apply(&mut self, delta: &Delta, cache: &Cache) -> Vec<Id> {
-        for item in &delta.removed_services {
-            let key = &item.service.key;
-            self.remove(&(key.to_string(), key.uid.get()));
+    /// Applies a change; returns the requested services in it.
+    pub(crate) fn apply(&mut self, delta: Delta) -> Vec<ServiceItem> {
+        for item in &delta.removed.services {
+            self.remove(&item.id());
         }
-        let mut touched = Vec::new();
-        for (id, _) in &delta.services {
-            let Some(item) = cache.services.get(id) else {
-                continue;
-            };
-            if self.put(id, &item.service) {
-                touched.push(id.clone());
-            }
-        }
+        let mut touched = delta.changed.services;
+        touched.retain(|item| self.put(item));
         touched
     }
 
-    fn put(&mut self, id: &Id, service: &Service) -> bool {
-        let namespace = service.key.namespace_key().to_string();
+    fn put(&mut self, item: &ServiceItem) -> bool {
+        let namespace = item.service.key.namespace_key().to_string();
+        let id = item.id();
         if !self.targets.cover(&id.0, &namespace) {
             return false;
         }
-        self.remove(id);
+        self.remove(&id);
+        let status = item.service.status;
         *self.seen.entry(namespace.clone()).or_default() += 1;
-        self.unsettled += usize::from(!is_settled(service.status));
-        self.known.insert(id.clone(), (namespace, service.status));
+        self.unsettled += usize::from(!is_settled(status));
+        self.known.insert(id, (namespace, status));
         true
     }
 
@@ -108,9 +103,11 @@ impl Progress {
             .any(|item| item.is_watched() && seen >= item.sums.services)
     }
 
-    /// Ids of the requested services that exist.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &Id> {
-        self.known.keys()
+    /// The requested services that exist.
+    pub(crate) fn services(&self, cache: &Cache) -> Vec<ServiceItem> {
+        let ids = self.known.keys();
+        ids.filter_map(|id| cache.services.get(id).cloned())
+            .collect()
     }
 
     /// Totals for the last line: `11 services active, 1 cannot be forwarded`.
@@ -172,16 +169,16 @@ mod tests {
             Self { cache, progress }
         }
 
-        fn send(&mut self, revision: u64, changes: Changes) -> Vec<Id> {
+        fn send(&mut self, revision: u64, changes: Changes) -> Vec<ServiceItem> {
             let message = WatchResponse {
                 revision,
                 update: Some(Update::Changes(changes)),
             };
             let delta = self.cache.apply(message).expect("well formed");
-            self.progress.apply(&delta, &self.cache)
+            self.progress.apply(delta)
         }
 
-        fn services(&mut self, revision: u64, services: Vec<Service>) -> Vec<Id> {
+        fn services(&mut self, revision: u64, services: Vec<Service>) -> Vec<ServiceItem> {
             self.send(
                 revision,
                 Changes {

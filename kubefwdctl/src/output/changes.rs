@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::listing::{Listed, header, keys};
 use super::table::{Cell, Table, Tone};
 use super::{Format, Output};
-use crate::cache::Id;
 use crate::error::CliError;
+use crate::item::Id;
 
 /// What happened to an object that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -13,7 +13,7 @@ use tonic::Streaming;
 use super::lines::{Series, ServiceLines};
 use super::requests::AddRequests;
 use super::wait::not_active;
-use crate::cache::{Cache, Id};
+use crate::cache::Cache;
 use crate::connect::Daemon;
 use crate::error::CliError;
 use crate::interrupt::Interrupts;
@@ -115,8 +115,7 @@ async fn hold(
     let deadline = limit.map(|limit| Instant::now() + limit);
     let mut progress = Progress::new(lease.targets.clone(), &watch.cache);
     let mut lines = ServiceLines::new(*out, Series::Live);
-    let known: Vec<Id> = progress.ids().cloned().collect();
-    lines.show(&known, &watch.cache)?;
+    lines.show(&progress.services(&watch.cache))?;
     let mut announced = false;
     loop {
         if !announced && progress.is_complete(&watch.cache) {
@@ -129,8 +128,7 @@ async fn hold(
         let pending_deadline = deadline.filter(|_| !announced);
         tokio::select! {
             delta = watch.next() => {
-                let touched = progress.apply(&delta?, &watch.cache);
-                lines.show(&touched, &watch.cache)?;
+                lines.show(&progress.apply(delta?))?;
             }
             message = lease.stream.message() => match message {
                 Ok(Some(_)) => {}

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use kubefwd_model::ServiceStatus;
 
-use crate::cache::{Cache, Id};
 use crate::error::CliError;
-use crate::item::ServiceItem;
+use crate::item::{Id, ServiceItem};
 use crate::output::rows::state;
 use crate::output::table::{Cell, Table};
 use crate::output::{Format, Output};
@@ -40,15 +39,12 @@ impl ServiceLines {
     }
 
     /// Prints those of these services whose line is new or has changed.
-    pub(super) fn show(&mut self, ids: &[Id], cache: &Cache) -> Result<(), CliError> {
+    pub(super) fn show(&mut self, items: &[ServiceItem]) -> Result<(), CliError> {
         let mut rows = Vec::new();
-        for id in ids {
-            let Some(item) = cache.services.get(id) else {
-                continue;
-            };
-            let row = row(item);
+        for item in items {
+            let (id, row) = (item.id(), row(item));
             self.table.measure(&row);
-            let is_due = match self.printed.get(id) {
+            let is_due = match self.printed.get(&id) {
                 Some(before) => *before != row,
                 None => matches!(
                     item.service.status,
@@ -58,7 +54,7 @@ impl ServiceLines {
             if !is_due {
                 continue;
             }
-            self.printed.insert(id.clone(), row.clone());
+            self.printed.insert(id, row.clone());
             match self.out.format {
                 Format::Json | Format::Yaml if self.series == Series::Live => {
                     self.out.item(item)?;

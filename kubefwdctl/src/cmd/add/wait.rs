@@ -6,7 +6,7 @@ use kubefwd_model::duration;
 use tokio::time::Instant;
 
 use super::lines::{Series, ServiceLines};
-use crate::cache::{Cache, Id};
+use crate::cache::Cache;
 use crate::error::CliError;
 use crate::interrupt::Interrupts;
 use crate::output::Output;
@@ -29,13 +29,11 @@ pub(super) async fn until_active(
     watch.what = format!("cannot wait for {names}");
     let mut progress = Progress::new(targets, &watch.cache);
     let mut lines = ServiceLines::new(*out, Series::Once);
-    let known: Vec<Id> = progress.ids().cloned().collect();
-    lines.show(&known, &watch.cache)?;
+    lines.show(&progress.services(&watch.cache))?;
     while !progress.is_complete(&watch.cache) {
         tokio::select! {
             delta = watch.next() => {
-                let touched = progress.apply(&delta?, &watch.cache);
-                lines.show(&touched, &watch.cache)?;
+                lines.show(&progress.apply(delta?))?;
             }
             () = tokio::time::sleep_until(deadline) => {
                 return Err(not_active(&progress, &watch.cache, limit));
