@@ -3,25 +3,25 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use kubefwd_model::duration;
+use jiff::SignedDuration;
 use kubefwd_proto::common::v1::PortMapping;
 
 /// A century: more than anybody waits or looks back, and far from overflow in time arithmetic.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// `30s`, `5m`, `1h30m`.
+/// `30s`, `5m`, `1h30m`, `1.5h`.
 ///
 /// # Errors
-/// Anything else, and durations beyond a century.
+/// Anything else, negative durations, and durations beyond a century.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    // A bare number could be meant in any unit.
-    let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
-    let parsed = has_unit.then(|| duration::parse(text)).flatten();
-    match parsed {
-        None => Err("expected a duration such as 30s, 5m or 1h30m".to_owned()),
-        Some(long) if long > MAX_DURATION => Err("must not be longer than a century".to_owned()),
-        Some(duration) => Ok(duration),
+    let example = "expected a duration such as 30s, 5m or 1h30m";
+    let parsed: SignedDuration = text.parse().map_err(|_| example.to_owned())?;
+    let parsed =
+        Duration::try_from(parsed).map_err(|_| format!("must not be negative; {example}"))?;
+    if parsed > MAX_DURATION {
+        return Err("must not be longer than a century".to_owned());
     }
+    Ok(parsed)
 }
 
 /// `80:8080`: the service's port and the local port to listen on instead.
@@ -84,6 +84,7 @@ mod tests {
     fn durations() {
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         for wrong in ["30", "", "soon", "-5s", "5m ago", "9999999h"] {
             assert!(duration(wrong).is_err(), "{wrong}");

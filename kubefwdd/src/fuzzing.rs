@@ -24,3 +24,16 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("tokens", tokens),
     ("worker", worker),
 ];
+
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_upsets_the_daemon_in_its_corpus_or_in_damage_to_it() {
+        // Each run of some of them is a whole daemon.
+        super::corpus::run(&super::TARGETS, 40);
+    }
+}

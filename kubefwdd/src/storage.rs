@@ -224,9 +224,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (storage, writer, _problems) = storage(directory.path());
         let mut saved = Saved::default();
-        saved.wishes.next_order = 7;
+        saved.spec.next_order = 7;
         saved
-            .wishes
+            .spec
             .users
             .entry(1000.into())
             .or_default()

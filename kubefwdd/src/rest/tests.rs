@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::control::Info;
 use crate::hosts::HostsStatus;
-use crate::store::owner;
+use crate::store::store;
 use crate::telemetry::Telemetry;
 use crate::workers::{WorkerSettings, Workers};
 use identity::Peer;
@@ -41,7 +41,7 @@ impl Daemon {
             reservations: Vec::new(),
         };
         let state = State::restore(Saved::default(), settings, NameRules::default());
-        let (_owner, handle) = owner(state);
+        let (_owner, handle) = store(state);
         let telemetry = Arc::new(Telemetry::default());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let settings = WorkerSettings {
@@ -64,6 +64,7 @@ impl Daemon {
             config_path: "/etc/kubefwd/kubefwdd.toml".into(),
             state_path: "/var/lib/kubefwd".into(),
             hosts_path: "/etc/hosts".into(),
+            address_range: "127.0.0.0/8".to_owned(),
         };
         let control = Control::new(handle, workers, telemetry, hosts, rest, info, tasks);
         let identity = watch::Sender::new(Arc::new(Identity::Peer)).subscribe();

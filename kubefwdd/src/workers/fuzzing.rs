@@ -34,7 +34,7 @@ impl Workers {
             environment: Mutex::new(BTreeMap::new()),
             queue: Mutex::default(),
             questions: Questions::default(),
-            trouble: watch::Sender::new(None),
+            start_error: watch::Sender::new(None),
         });
         if let Ok(mut users) = self.shared.users.lock() {
             users.insert(uid, user.clone());

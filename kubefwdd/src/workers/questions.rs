@@ -205,7 +205,7 @@ mod tests {
             environment: Mutex::default(),
             queue: Mutex::default(),
             questions: Questions::default(),
-            trouble: watch::Sender::new(None),
+            start_error: watch::Sender::new(None),
         })
     }
 
