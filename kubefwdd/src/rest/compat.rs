@@ -177,3 +177,6 @@ impl NoService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

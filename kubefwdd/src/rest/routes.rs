@@ -25,9 +25,7 @@ use super::extract::Number;
 /// Every route under `/api`, with its description.
 pub(crate) fn api() -> OpenApiRouter<Face> {
     OpenApiRouter::new()
-        .routes(routes!(services::list))
         .routes(routes!(forwards::list))
-        .routes(routes!(namespaces::list))
         .routes(routes!(metrics::summary))
         .routes(routes!(metrics::services))
         .routes(routes!(diagnostics::overview))
@@ -37,7 +35,7 @@ pub(crate) fn api() -> OpenApiRouter<Face> {
         .routes(routes!(server::hostnames))
         .routes(routes!(server::health))
         .routes(routes!(server::info))
-        .routes(routes!(services::add))
+        .routes(routes!(services::add, services::list))
         .routes(routes!(services::reconnect_all))
         .routes(routes!(services::get, services::remove))
         .routes(routes!(services::reconnect))
@@ -46,7 +44,7 @@ pub(crate) fn api() -> OpenApiRouter<Face> {
         .routes(routes!(history::of_service))
         .routes(routes!(forwards::get))
         .routes(routes!(forwards::http))
-        .routes(routes!(namespaces::add))
+        .routes(routes!(namespaces::add, namespaces::list))
         .routes(routes!(namespaces::get, namespaces::remove))
         .routes(routes!(kubernetes::contexts))
         .routes(routes!(kubernetes::namespaces))

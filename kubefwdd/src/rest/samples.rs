@@ -77,20 +77,25 @@ pub(crate) fn forward(key: &str, local_port: u16) -> model::Forward {
     }
 }
 
-/// Puts a service and its namespace into a view.
-pub(crate) fn add(view: &mut View, service: model::Service) {
-    let key = service.key.namespace_key();
-    let namespace = model::Namespace {
-        key: key.clone(),
+/// A namespace that is watched.
+pub(crate) fn namespace(key: NamespaceKey) -> model::Namespace {
+    model::Namespace {
+        key,
         status: NamespaceStatus::Watching,
         failure: None,
         notes: Vec::new(),
         selection: None,
-        started_at: service.since,
+        started_at: (SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).into(),
         attached: false,
         failed_since: None,
-    };
-    view.namespaces.insert(key, Arc::new(namespace));
+    }
+}
+
+/// Puts a service and its namespace into a view.
+pub(crate) fn add(view: &mut View, service: model::Service) {
+    let key = service.key.namespace_key();
+    view.namespaces
+        .insert(key.clone(), Arc::new(namespace(key)));
     view.services.insert(service.key.clone(), Arc::new(service));
     view.revision += 1;
 }

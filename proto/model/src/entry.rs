@@ -126,20 +126,29 @@ pub struct ServiceEntry<'a> {
     pub key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
+    /// The uid of the user who forwards it.
+    #[cfg_attr(feature = "openapi", schema(example = 1000))]
     owner: Uid,
     #[serde(flatten)]
     service: &'a Service,
+    /// Forwards that are active.
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     active_count: usize,
+    /// Forwards in error.
+    #[cfg_attr(feature = "openapi", schema(example = 0))]
     error_count: usize,
     #[serde(flatten)]
     totals: Totals,
     #[serde(flatten)]
     rates: Option<Rates>,
+    /// Its address, once it has one.
     #[serde(rename = "localIP", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "127.1.27.1"))]
     local_ip: Option<Ipv4Addr>,
+    /// Names that resolve to that address.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["api", "api.shop"])))]
     hostnames: &'a [HostName],
+    /// Its forwards, by pod and local port.
     forwards: Vec<ForwardEntry<'a>>,
 }
 
@@ -148,11 +157,12 @@ pub struct ServiceEntry<'a> {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForwardEntry<'a> {
-    #[serde(serialize_with = "as_display")]
+    /// `service.namespace.context`
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api.shop.kind"))]
-    service_key: &'a ServiceKey,
+    service_key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
+    /// Belongs to a headless service.
     headless: bool,
     #[serde(flatten)]
     route: Route<'a>,
@@ -160,6 +170,8 @@ pub struct ForwardEntry<'a> {
     forward: &'a Forward,
     #[serde(flatten)]
     rates: Option<ForwardRates>,
+    /// TCP.
+    #[cfg_attr(feature = "openapi", schema(example = "TCP"))]
     protocol: &'static str,
 }
 
@@ -168,15 +180,26 @@ pub struct ForwardEntry<'a> {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NamespaceEntry<'a> {
+    /// `namespace.context`
     #[serde(serialize_with = "as_display")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop.kind"))]
     key: &'a NamespaceKey,
     #[serde(flatten)]
     id: NamespaceId<'a>,
+    /// The uid of the user who forwards it.
+    #[cfg_attr(feature = "openapi", schema(example = 1000))]
     owner: Uid,
+    /// Its services.
+    #[cfg_attr(feature = "openapi", schema(example = 3))]
     service_count: usize,
+    /// Services that are active or partially active.
+    #[cfg_attr(feature = "openapi", schema(example = 3))]
     active_count: usize,
+    /// Forwards in error, and services in error that have none.
+    #[cfg_attr(feature = "openapi", schema(example = 0))]
     error_count: usize,
+    /// Whether it is watched.
+    #[cfg_attr(feature = "openapi", schema(example = true))]
     running: bool,
     #[serde(flatten)]
     details: &'a Namespace,
@@ -250,7 +273,7 @@ impl<'a> ForwardEntry<'a> {
     /// A forward of `service`.
     pub fn new(service: &'a Service, forward: &'a Forward, rates: Option<ForwardRates>) -> Self {
         Self {
-            service_key: &service.key,
+            service_key: (&service.key).into(),
             id: ServiceId::from(&service.key),
             headless: service.headless,
             route: forward.into(),

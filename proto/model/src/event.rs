@@ -32,8 +32,7 @@ words! {
 }
 
 /// Something that happened.
-///
-/// Serialized without its keys: each interface shows them in its own way.
+// Serialized without its keys: each interface shows them in its own way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {

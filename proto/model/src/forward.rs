@@ -29,14 +29,14 @@ words! {
 pub struct ListenerId(pub u64);
 
 /// One listening port.
-///
-/// Serialized without its service and route: [`crate::entry::ForwardEntry`] adds them.
+// Serialized without its service and route: `entry::ForwardEntry` adds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Forward {
     /// `service.namespace.context.pod.localPort`; with `pod.` before it where a pod of a headless service has an address of
     /// its own.
+    #[cfg_attr(feature = "openapi", schema(example = "api.shop.kind.api-6f.80"))]
     pub key: String,
     /// The listening socket.
     #[serde(skip)]
@@ -60,6 +60,7 @@ pub struct Forward {
     pub service_port: u16,
     /// The name of that port; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = "http"))]
     pub port_name: String,
     /// The pod's port; 0 while unknown.
     #[serde(skip)]
@@ -72,7 +73,7 @@ pub struct Forward {
     pub hostnames: Arc<[HostName]>,
     /// Whether it works.
     pub status: ForwardStatus,
-    /// Why it does not; set exactly when the status is [`ForwardStatus::Error`].
+    /// Why it does not; set exactly when the status is `error`.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::failure::MaybeFailure))]
     pub failure: Option<Box<Failure>>,
@@ -83,6 +84,7 @@ pub struct Forward {
     pub traffic: Traffic,
     /// How its tunnel runs; empty while none was needed.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = "websocket"))]
     pub transport: String,
 }
 
@@ -92,14 +94,18 @@ pub struct Forward {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Traffic {
     /// Bytes from the pod.
+    #[cfg_attr(feature = "openapi", schema(example = 2048))]
     pub bytes_in: u64,
     /// Bytes to the pod.
+    #[cfg_attr(feature = "openapi", schema(example = 512))]
     pub bytes_out: u64,
     /// Open connections.
     #[serde(rename = "connections")]
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub active: u64,
     /// Connections so far.
     #[serde(rename = "totalConnections")]
+    #[cfg_attr(feature = "openapi", schema(example = 12))]
     pub opened: u64,
     /// Connections that failed.
     #[serde(rename = "failedConnections")]

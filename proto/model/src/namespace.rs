@@ -18,8 +18,7 @@ words! {
 }
 
 /// A namespace that somebody asked for.
-///
-/// Serialized without its key: [`crate::entry::NamespaceEntry`] adds it.
+// Serialized without its key: `entry::NamespaceEntry` adds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -36,7 +35,7 @@ pub struct Namespace {
     pub started_at: Time,
     /// Removed when the client that asked for it exits.
     pub attached: bool,
-    /// Why it cannot be watched; set exactly when the status is [`NamespaceStatus::Failed`].
+    /// Why it cannot be watched; set exactly when the status is `failed`.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::failure::MaybeFailure))]
     pub failure: Option<Box<Failure>>,

@@ -25,8 +25,7 @@ words! {
 }
 
 /// A service with its forwards.
-///
-/// Serialized without its key, addresses and forwards: [`crate::entry::ServiceEntry`] adds them.
+// Serialized without its key, addresses and forwards: `entry::ServiceEntry` adds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -58,8 +57,10 @@ pub struct Service {
     #[serde(skip)]
     pub forwards: Vec<Forward>,
     /// Pods that are ready.
+    #[cfg_attr(feature = "openapi", schema(example = 2))]
     pub ready_pods: u32,
     /// Pods behind it, ready or not.
+    #[cfg_attr(feature = "openapi", schema(example = 2))]
     pub total_pods: u32,
     /// Ports that cannot be forwarded, with the reason.
     #[cfg_attr(feature = "openapi", schema(example = json!(["53/UDP: Kubernetes forwards TCP only"])))]

@@ -49,18 +49,33 @@ pub enum RangeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unusable {
     /// Outside the configured range.
-    #[error("it is outside the address range {0}; choose one inside, or change addresses.range")]
+    #[error("it is outside the address range {0}")]
     OutsideRange(AddressRange),
     /// Ends in .0 or .255.
-    #[error("addresses that end in .0 or .255 are network and broadcast addresses; choose another")]
+    #[error("addresses that end in .0 or .255 are network and broadcast addresses")]
     NetworkOrBroadcast,
     /// 127.0.0.0/16.
-    #[error("127.0.0.0/16 is used by the system itself; choose one from 127.1.0.1 on")]
+    #[error("127.0.0.0/16 is used by the system itself")]
     System,
     /// The address of the REST interface.
-    #[error("it is the address of kubefwd's own API; choose another")]
+    #[error("it is the address of kubefwd's own API")]
     Api,
 }
+
+// === impl Unusable ===
+
+impl Unusable {
+    /// What to do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::OutsideRange(_) => "choose one inside, or change addresses.range",
+            Self::System => "choose one from 127.1.0.1 on",
+            Self::NetworkOrBroadcast | Self::Api => "choose another address",
+        }
+    }
+}
+
+// === impl AddressRange ===
 
 impl AddressRange {
     /// A range of `2^(32 - prefix)` addresses from `base` on.

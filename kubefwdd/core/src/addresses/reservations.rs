@@ -78,7 +78,7 @@ impl ReserveError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unusable { .. } => "choose another address",
+            Self::Unusable { reason, .. } => reason.hint(),
             Self::Taken { .. } => "choose another address, or remove that service first",
             Self::Reserved { .. } => "choose another address, or remove that reservation first",
             Self::TooMany { .. } => "remove reservations that are no longer needed",

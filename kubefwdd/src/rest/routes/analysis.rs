@@ -188,3 +188,37 @@ pub(super) fn health_of(face: &Face, findings: &[Finding]) -> Health {
 fn is_high(finding: &Finding) -> bool {
     severity(finding) == Some("high")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::samples;
+    use crate::rest::types::services::Summary;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn what_cannot_be_forwarded_is_neither_active_nor_an_error() {
+        let of = |status| {
+            let service = samples::service(1.into(), "api", "shop", "kind");
+            Arc::new(model::Service { status, ..service })
+        };
+        let services = [of(ServiceStatus::Active), of(ServiceStatus::Unsupported)];
+        let counts = ServiceCounts::of(services.iter());
+        let (total, active) = (counts.total, counts.active);
+        assert_eq!(
+            (total, active, counts.error, counts.unsupported),
+            (2, 1, 0, 1)
+        );
+        assert_eq!(
+            summary(&counts),
+            "All services forwarding normally, except 1 that cannot be forwarded"
+        );
+        let telemetry = Telemetry::default();
+        let meters = telemetry.meters.read(std::time::SystemTime::now());
+        let mut sums = Summary::default();
+        services
+            .iter()
+            .for_each(|service| sums.add(service, &meters));
+        assert_eq!((sums.counts.services_active, sums.counts.errors), (1, 0));
+    }
+}

@@ -255,4 +255,17 @@ mod tests {
             assert!(add(&body).unwrap_err().contains("is not a port"), "{wrong}");
         }
     }
+
+    #[test]
+    fn the_description_allows_every_port() {
+        let schema = serde_json::to_value(Port::schema()).unwrap();
+        let pattern = schema["oneOf"][1]["pattern"].as_str().unwrap();
+        assert_eq!(pattern, "^[1-9][0-9]{0,4}(:[1-9][0-9]{0,4})?$");
+        let request =
+            add(r#"{"namespace":"n","serviceName":"s","ports":["30080:65535"]}"#).unwrap();
+        assert_eq!(
+            request.port_mappings().collect::<Vec<_>>(),
+            [(30_080, 65_535)]
+        );
+    }
 }
