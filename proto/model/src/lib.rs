@@ -6,6 +6,7 @@
 
 mod context;
 mod counts;
+pub mod discovery;
 pub mod duration;
 pub mod entry;
 mod event;

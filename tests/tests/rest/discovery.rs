@@ -2,7 +2,7 @@
 
 use kubefwd_tests::harness::http::Request;
 use kubefwd_tests::harness::sandbox::run;
-use kubefwd_tests::{RequestEffect, RequestMatch, Rule};
+use kubefwd_tests::{Cluster, Namespace, RequestEffect, RequestMatch, Rule};
 use serde_json::json;
 
 use crate::support::{World, each, has_fields, is_time, list, number, refusal, tcp, text};
@@ -73,6 +73,33 @@ fn namespaces_and_services_say_what_is_forwarded() {
         );
         let none = world.call("GET", "/api/v1/kubernetes/services/demo/nothing", None);
         refusal(&none, 404, "NOT_FOUND");
+    });
+}
+
+/// Three pages of the API server, and several frames of the worker.
+#[test]
+fn long_lists_are_complete() {
+    const MANY: usize = 1_201;
+    run(async |sandbox| {
+        let mut cluster = Cluster::builder().namespace(Namespace::new("many").generate_services(MANY));
+        for n in 1..MANY {
+            cluster = cluster.namespace(Namespace::new(format!("ns-{n:05}")));
+        }
+        let cluster = cluster.start().await.unwrap();
+        let kubeconfig = cluster.kubeconfig("admin").unwrap().yaml();
+        let system = World::daemon(&sandbox, &kubeconfig, "");
+        let world = World { cluster, system };
+
+        let found = world.get("/api/v1/kubernetes/namespaces");
+        let names = each(&found["namespaces"], "name");
+        let own = names.iter().filter(|name| name.starts_with("ns-"));
+        assert_eq!(own.count() + 1, MANY);
+        let found = world.get("/api/v1/kubernetes/services?namespace=many");
+        let names = each(&found["services"], "name");
+        assert_eq!(names.len(), MANY);
+        assert!(names.is_sorted());
+        let found = world.get("/api/v1/kubernetes/pods/many");
+        assert_eq!(list(&found).len(), MANY);
     });
 }
 

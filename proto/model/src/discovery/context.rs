@@ -1,0 +1,42 @@
+//! The contexts of a kubeconfig.
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
+
+/// Contexts of a kubeconfig: all, or those that fit one frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ContextList))]
+pub struct Contexts {
+    /// Sorted by name.
+    pub contexts: Vec<Context>,
+    /// The current context; may be empty.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
+    pub current_context: Text,
+}
+
+/// A context.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Context {
+    /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
+    pub name: Text,
+    /// Its cluster.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
+    pub cluster: Text,
+    /// Its user.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "admin"))]
+    pub user: Text,
+    /// Its own namespace.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "default"))]
+    pub namespace: Text,
+    /// Whether it is the current one.
+    #[cfg_attr(feature = "openapi", schema(example = true))]
+    pub active: bool,
+    /// The address of its API server. REST leaves it out.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, ignore))]
+    pub server: Text,
+}

@@ -1,0 +1,43 @@
+//! An event of a cluster.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Time;
+use crate::text::Text;
+
+/// An event of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubeEvent))]
+pub struct Event {
+    /// Normal or Warning.
+    #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Warning"))]
+    pub kind: Text,
+    /// A machine-readable code.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "BackOff"))]
+    pub reason: Text,
+    /// What happened.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Back-off restarting failed container"))]
+    pub message: Text,
+    /// How often.
+    #[cfg_attr(feature = "openapi", schema(example = 3))]
+    pub count: u32,
+    /// When it first occurred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_timestamp: Option<Time>,
+    /// When it last occurred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_timestamp: Option<Time>,
+    /// The reporting component.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kubelet"))]
+    pub source: Text,
+    /// What it applies to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "Pod"))]
+    pub object_kind: Option<Text>,
+    /// The object's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "api-6f"))]
+    pub object_name: Option<Text>,
+}

@@ -1,0 +1,17 @@
+//! A namespace of a cluster.
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
+
+/// A namespace of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubeNamespace))]
+pub struct Namespace {
+    /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    pub name: Text,
+    /// Active or Terminating.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Active"))]
+    pub status: Text,
+}

@@ -1,0 +1,113 @@
+//! A pod, in a list and in full.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Container;
+use crate::Time;
+use crate::text::Text;
+
+/// A pod. `C` is what is said of a container: its name in a list, a [`Container`] in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubePod))]
+pub struct Pod<C> {
+    /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api-6f"))]
+    pub name: Text,
+    /// Its namespace.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    pub namespace: Text,
+    /// Pending, Running, Succeeded, Failed or Unknown.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Running"))]
+    pub phase: Text,
+    /// As kubectl shows it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Running"))]
+    pub status: Text,
+    /// Containers that are ready, of all.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "1/1"))]
+    pub ready: Text,
+    /// Container restarts.
+    #[cfg_attr(feature = "openapi", schema(example = 0))]
+    pub restarts: u32,
+    /// When it was created. REST says how long ago that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub created_at: Option<Time>,
+    /// Its address inside the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "10.244.0.7"))]
+    pub ip: Option<Text>,
+    /// Its node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "worker-1"))]
+    pub node: Option<Text>,
+    /// When it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>, example = json!({"app": "api"})))]
+    pub labels: BTreeMap<Text, Text>,
+    /// Its containers.
+    pub containers: Vec<C>,
+}
+
+/// A pod in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubePodDetail))]
+pub struct PodDetail {
+    /// What lists say too.
+    #[serde(flatten)]
+    pub pod: Pod<Container>,
+    /// Why it is in its phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "The node was low on resource: memory"))]
+    pub message: Option<Text>,
+    /// The same as a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "Evicted"))]
+    pub reason: Option<Text>,
+    /// The address of its node.
+    #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "172.18.0.2"))]
+    pub host_ip: Option<Text>,
+    /// Its annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>, example = json!({"team": "web"})))]
+    pub annotations: BTreeMap<Text, Text>,
+    /// Its conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The names of its volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["data"])))]
+    pub volumes: Vec<Text>,
+    /// Its QoS class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "Burstable"))]
+    pub qos_class: Option<Text>,
+}
+
+/// A condition of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Condition {
+    /// Ready, Initialized, PodScheduled, ...
+    #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Ready"))]
+    pub kind: Text,
+    /// True, False or Unknown.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "True"))]
+    pub status: Text,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "ContainersNotReady"))]
+    pub reason: Option<Text>,
+    /// The same as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "containers with unready status: [api]"))]
+    pub message: Option<Text>,
+}

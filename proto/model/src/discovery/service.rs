@@ -1,0 +1,54 @@
+//! A service of a cluster.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
+
+/// A service of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubeService))]
+pub struct Service {
+    /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
+    pub name: Text,
+    /// Its namespace.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    pub namespace: Text,
+    /// ClusterIP, NodePort, LoadBalancer or ExternalName.
+    #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "ClusterIP"))]
+    pub kind: Text,
+    /// Its address inside the cluster; `None` for a headless one.
+    #[serde(rename = "clusterIP")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "10.96.0.12"))]
+    pub cluster_ip: Text,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+    /// Its pod selector.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>, example = json!({"app": "api"})))]
+    pub selector: BTreeMap<Text, Text>,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubePort))]
+pub struct ServicePort {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "http"))]
+    pub name: Option<Text>,
+    /// Its number.
+    #[cfg_attr(feature = "openapi", schema(example = 80))]
+    pub port: u32,
+    /// The number or name of the pod's port.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "8080"))]
+    pub target_port: Text,
+    /// TCP, UDP or SCTP.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "TCP"))]
+    pub protocol: Text,
+}
