@@ -27,7 +27,6 @@ use kubefwd_core::policy::{self, Actor, Denied, Verb};
 use kubefwd_core::state::{Command, Lease, Reply, View};
 
 pub use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
-pub use ask::Contexts;
 pub use remove::Reconnect;
 
 /// Everything that can be asked of the daemon. Cheap to clone.

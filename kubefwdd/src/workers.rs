@@ -29,8 +29,8 @@ use crate::store_handle::StoreHandle;
 use crate::telemetry::Telemetry;
 use kubefwd_core::state::Desired;
 
-pub use questions::Answers;
 use questions::Questions;
+pub use questions::{Answers, Deadline};
 pub use session::Outgoing;
 
 /// Frames that may wait for one worker: every listener of the largest namespace at once. A worker that does not read
@@ -167,8 +167,8 @@ impl Workers {
     }
 
     /// Closes the tunnels of these services so that they are opened anew.
-    pub fn reconnect(&self, uid: Uid, id: u64, services: &[ServiceKey], resync: bool) {
-        self.send_frame(uid, encode::reconnect(id, services, resync));
+    pub fn reconnect(&self, uid: Uid, services: &[ServiceKey], resync: bool) {
+        self.send_frame(uid, encode::reconnect(services, resync));
     }
 
     /// Looks at the cluster afresh for these services.

@@ -48,5 +48,5 @@ pub mod worker {
         tonic::include_proto!("kubefwd.worker.v1");
     }
     /// Must be the same on both ends, which are installed together.
-    pub const PROTOCOL: u32 = 2;
+    pub const PROTOCOL: u32 = 3;
 }

@@ -13,6 +13,7 @@ use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::
 
 use super::ask::OFFLINE;
 use super::{Control, acting_for, invalid};
+use crate::workers::Deadline;
 use kubefwd_core::addresses::{Reservation, Target};
 
 use kubefwd_core::policy::Actor;
@@ -232,8 +233,8 @@ impl Control {
         let question = Question::Check(question);
         let answers = self.ask_worker(uid, access, question).await?;
         let answer = match defer {
-            true => answers.only_offline(OFFLINE).await?,
-            false => answers.only(CHECK).await?,
+            true => answers.one(Deadline::Kubeconfig(OFFLINE)).await?,
+            false => answers.one(Deadline::Cluster(CHECK)).await?,
         };
         let Content::Check(check) = answer else {
             return Err(Failure::new(

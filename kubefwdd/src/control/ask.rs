@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use kubefwd_model::{Failure, Reason, Uid};
-use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
+use kubefwd_model::discovery::Contexts;
+use kubefwd_model::{Failure, Uid};
+use kubefwd_proto::worker::v1::{self as wire, query::Question};
 
 use kubefwd_core::state::Command;
 
 use super::{ClusterAccess, Control};
-use crate::workers::Answers;
+use crate::workers::{Answers, Deadline};
 use kubefwd_core::policy::{Actor, Denied, Verb};
 
 /// Reading a kubeconfig takes no time, but a worker may have to be started first.
 pub(super) const OFFLINE: Duration = Duration::from_secs(20);
-
-/// The contexts of a kubeconfig.
-pub type Contexts = wire::ListContextsAnswer;
 
 impl Control {
     /// Asks the caller's worker.
@@ -47,18 +45,13 @@ impl Control {
         access: &ClusterAccess,
     ) -> Result<Contexts, Failure> {
         let question = Question::Contexts(wire::ListContextsQuery {});
-        match self
-            .ask(actor, access, question)
-            .await?
-            .only_offline(OFFLINE)
-            .await?
-        {
-            Content::Contexts(contexts) => Ok(contexts),
-            _ => Err(Failure::new(
-                Reason::Internal,
-                "unexpected answer from the worker",
-            )),
-        }
+        let answers = self.ask(actor, access, question).await?;
+        let parts: Vec<Contexts> = answers.all(Deadline::Kubeconfig(OFFLINE)).await?;
+        let merge = |mut all: Contexts, part: Contexts| {
+            all.contexts.extend(part.contexts);
+            all
+        };
+        Ok(parts.into_iter().reduce(merge).unwrap_or_default())
     }
 
     pub(super) async fn ask_worker(

@@ -1,7 +1,5 @@
 //! Removing, and opening tunnels anew.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use kubefwd_model::{Failure, ForwardStatus, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid};
 
 use super::{Control, acting_for};
@@ -94,9 +92,7 @@ impl Control {
     }
 
     async fn reopen(&self, uid: Uid, services: &[ServiceKey], resync: bool) -> Result<(), Failure> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.shared.workers.reconnect(uid, id, services, resync);
+        self.shared.workers.reconnect(uid, services, resync);
         // Ports that could not be listened on are part of what is tried again.
         let retried = self.shared.store.apply(Command::RetryFailedPorts);
         retried.await.map_err(super::stopping)

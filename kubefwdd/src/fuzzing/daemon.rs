@@ -131,7 +131,6 @@ pub(super) fn hello() -> wire::FromWorker {
     let hello = wire::Hello {
         protocol: kubefwd_proto::worker::PROTOCOL,
         version: "0.0.0".to_owned(),
-        pid: 1,
     };
     wire::FromWorker {
         frame: Some(From::Hello(hello)),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use kubefwd_model as model;
+use kubefwd_model::discovery;
 use kubefwd_model::{Counts, NamespaceKey};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::timestamp;
-use kubefwd_proto::worker::v1 as wire;
 
 use super::decode::Filter;
 use crate::control::{Control, RestStatus};
@@ -142,20 +142,20 @@ fn service(service: &model::Service, all: &View) -> pb::Service {
     }
 }
 
-pub(super) fn contexts(contexts: wire::ListContextsAnswer) -> pb::ListContextsResponse {
-    let wire::ListContextsAnswer {
+pub(super) fn contexts(contexts: discovery::Contexts) -> pb::ListContextsResponse {
+    let discovery::Contexts {
         current_context,
         contexts,
     } = contexts;
     let contexts = contexts.into_iter().map(|context| pb::Context {
-        name: context.name,
-        cluster: context.cluster,
-        user: context.user,
-        namespace: context.namespace,
-        server: context.server,
+        name: context.name.into(),
+        cluster: context.cluster.into(),
+        user: context.user.into(),
+        namespace: context.namespace.into(),
+        server: context.server.into(),
     });
     pb::ListContextsResponse {
-        current_context,
+        current_context: current_context.into(),
         contexts: contexts.collect(),
     }
 }

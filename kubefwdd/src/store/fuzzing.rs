@@ -302,7 +302,6 @@ fn services() -> Vec<(ServiceName, ObservedService)> {
             port: *port,
             name: String::new(),
             protocol: Protocol::Tcp,
-            target: port.to_string(),
         };
         let pods = pods.iter().map(|pod| PodName::parse(pod));
         let observed = ObservedService {

@@ -95,7 +95,6 @@ fn port(port: wire::ObservedPort) -> Option<ObservedPort> {
         port: number,
         name: clean(&port.name, limits::NAME),
         protocol,
-        target: clean(&port.target, limits::NAME),
     })
 }
 

@@ -59,13 +59,9 @@ pub(super) fn grant(
     }))
 }
 
-pub(super) fn reconnect(id: u64, services: &[ServiceKey], resync: bool) -> wire::ToWorker {
+pub(super) fn reconnect(services: &[ServiceKey], resync: bool) -> wire::ToWorker {
     let services = services.iter().map(service_ref).collect();
-    frame(Frame::Reconnect(wire::Reconnect {
-        id,
-        services,
-        resync,
-    }))
+    frame(Frame::Reconnect(wire::Reconnect { services, resync }))
 }
 
 pub(super) fn resync(services: &[ServiceKey]) -> wire::ToWorker {

@@ -19,8 +19,9 @@ pub(super) const LISTED: usize = 400_000;
 /// Reports that may wait for the owner of the state, KiB of frames. Decoded they are larger; more than two of the largest
 /// would be needed by nobody.
 pub(super) const REPORTS_KIB: usize = 2 * 1024;
-/// Answers that may wait for their askers, KiB of frames.
-pub(super) const ANSWERS_KIB: usize = 8 * 1024;
+/// Answers that may wait for their askers, KiB of frames; a list waits until all of it has come. Decoded they are larger,
+/// ten to twenty times when a worker makes them so.
+pub(super) const ANSWERS_KIB: usize = 16 * 1024;
 /// Questions that may be open at a time.
 pub(super) const QUESTIONS: usize = 64;
 /// Frames a second, over any ten seconds: a listing of 100,000 services is about a thousand.

@@ -1,34 +1,46 @@
-//! Questions to a worker that are open, and the answers that wait for their askers.
+//! Questions that a worker has not answered in full, and the answers that wait for their askers.
+//!
+//! [`Answers::one`] takes an answer of one frame, [`Answers::all`] collects one of several. Only the frame that says `last`
+//! ends an answer: any other end is a failure, and the worker is told to stop.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use kubefwd_model::text::clean;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content};
 use prost::Message as _;
+use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{User, encode, limits};
-use kubefwd_model::text::clean;
+use super::{User, decode, encode, limits};
 
-/// The questions that one worker has not answered in full.
+/// The open questions of one worker.
 pub(super) struct Questions {
     open: Mutex<Open>,
-    /// KiB of answers that may still wait for their askers.
+    /// KiB of answers that may still be kept for their askers.
     room: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct Open {
     next: u64,
-    askers: HashMap<u64, mpsc::Sender<Waiting>>,
+    askers: HashMap<u64, Asker>,
 }
 
-/// An answer that its asker has not taken yet, and what it takes of [`limits::ANSWERS_KIB`].
+struct Asker {
+    answers: mpsc::Sender<Waiting>,
+    /// Why nothing more comes, when it was not the last frame that ended the answer.
+    broken_off: Arc<OnceLock<Failure>>,
+}
+
+/// A frame that its asker has not taken yet.
 struct Waiting {
     answer: Result<Content, Failure>,
-    _place: Option<OwnedSemaphorePermit>,
+    last: bool,
+    /// Its share of [`limits::ANSWERS_KIB`].
+    permit: OwnedSemaphorePermit,
 }
 
 /// The answers to one question, as they come. Dropping it cancels the question.
@@ -36,6 +48,17 @@ pub struct Answers {
     id: u64,
     user: Arc<User>,
     answers: mpsc::Receiver<Waiting>,
+    broken_off: Arc<OnceLock<Failure>>,
+    ended: bool,
+}
+
+/// How long to wait for one frame, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub enum Deadline {
+    /// The worker asks the cluster.
+    Cluster(Duration),
+    /// The worker only reads the kubeconfig.
+    Kubeconfig(Duration),
 }
 
 // === impl Questions ===
@@ -51,7 +74,7 @@ impl Default for Questions {
 
 impl Questions {
     pub(super) fn open(&self, user: Arc<User>) -> Result<(u64, Answers), Failure> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.lock();
         if open.askers.len() >= limits::QUESTIONS {
             let message = format!(
                 "{} queries to the cluster are already pending",
@@ -61,126 +84,152 @@ impl Questions {
         }
         open.next += 1;
         let id = open.next;
-        let (sender, answers) = mpsc::channel(64);
-        open.askers.insert(id, sender);
-        Ok((id, Answers { id, user, answers }))
+        // The permits bound it: a frame takes at least one.
+        let (sender, answers) = mpsc::channel(limits::ANSWERS_KIB);
+        let broken_off = Arc::new(OnceLock::new());
+        open.askers.insert(
+            id,
+            Asker {
+                answers: sender,
+                broken_off: broken_off.clone(),
+            },
+        );
+        drop(open);
+        let answers = Answers {
+            id,
+            user,
+            answers,
+            broken_off,
+            ended: false,
+        };
+        Ok((id, answers))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .askers
-            .is_empty()
+        self.lock().askers.is_empty()
     }
 
-    /// Passes an answer on; one that nobody waits for is dropped. An asker that does not keep up loses the question.
-    pub(super) fn answer(&self, answer: wire::Answer) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(asker) = open.askers.get(&answer.id) else {
-            return;
+    /// Passes a frame on; one that nobody waits for is dropped. False when there is no room for it: the question is closed.
+    fn pass(&self, answer: wire::Answer) -> bool {
+        let mut open = self.lock();
+        let wire::Answer { id, last, .. } = answer;
+        let Some(asker) = open.askers.get(&id) else {
+            return true;
         };
         let kib = answer.encoded_len().div_ceil(1024).max(1);
-        let content = match answer.answer {
-            Some(Content::Failure(failure)) => {
-                let mut failure = Failure::from(failure);
-                failure.message = clean(&failure.message, limits::TEXT);
-                failure.hint = clean(&failure.hint, limits::TEXT);
-                Some(Err(failure))
-            }
-            other => other.map(Ok),
-        };
-        let lost = content.is_some_and(|answer| {
-            let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-            let Ok(place) = self.room.clone().try_acquire_many_owned(kib) else {
-                return true;
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let permit = self.room.clone().try_acquire_many_owned(kib);
+        let passed = permit.is_ok_and(|permit| {
+            let answer = match answer.answer {
+                Some(Content::Failure(failure)) => Err(decode::failure(failure)),
+                Some(content) => Ok(content),
+                None => Err(unexpected("it is empty")),
             };
             let waiting = Waiting {
                 answer,
-                _place: Some(place),
+                last,
+                permit,
             };
-            asker.try_send(waiting).is_err()
+            asker.answers.try_send(waiting).is_ok()
         });
-        if answer.last || lost {
-            open.askers.remove(&answer.id);
+        if !passed {
+            asker.broken_off.get_or_init(no_room);
         }
+        if last || !passed {
+            open.askers.remove(&id);
+        }
+        passed
     }
 
     /// The worker ended: every open question fails.
     pub(super) fn fail_all(&self, why: &str) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, asker) in open.askers.drain() {
-            let message = format!("the worker exited during the query: {why}");
-            let failure = Failure::new(Reason::WorkerUnavailable, message);
-            let failure = failure.hint("it is being restarted; try again in a moment");
-            let _ = asker.try_send(Waiting {
-                answer: Err(failure),
-                _place: None,
+        for (_, asker) in self.lock().askers.drain() {
+            asker.broken_off.get_or_init(|| {
+                let message = format!("the worker exited during the query: {why}");
+                Failure::new(Reason::WorkerUnavailable, message)
+                    .hint("it is being restarted; try again in a moment")
             });
         }
     }
 
     fn close(&self, id: u64) -> bool {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .askers
-            .remove(&id)
-            .is_some()
+        self.lock().askers.remove(&id).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl User ===
+
+impl User {
+    /// Passes a frame on to its asker; an answer that there is no room for is cancelled.
+    pub(super) fn answer(&self, answer: wire::Answer) {
+        let id = answer.id;
+        if !self.questions.pass(answer) {
+            self.send(encode::cancel_query(id).into());
+        }
     }
 }
 
 // === impl Answers ===
 
 impl Answers {
-    /// The next part of the answer; `None` after the last.
+    /// An answer of one frame.
     ///
     /// # Errors
-    /// What the worker could not do, or that it ended.
-    pub async fn next(&mut self) -> Option<Result<Content, Failure>> {
-        self.answers.recv().await.map(|waiting| waiting.answer)
-    }
-
-    /// The only answer.
-    ///
-    /// # Errors
-    /// What the worker could not do, that it ended, or that it did not answer within `limit`.
-    pub async fn only(self, limit: Duration) -> Result<Content, Failure> {
-        self.first(limit, || {
-            let message = format!("the cluster did not answer within {} s", limit.as_secs());
-            Failure::new(Reason::Timeout, message)
-                .hint("check the network, the VPN and the credential plugin of the context")
-        })
-        .await
-    }
-
-    /// The same for a question that the worker answers without a cluster.
-    ///
-    /// # Errors
-    /// As [`Answers::only`].
-    pub async fn only_offline(self, limit: Duration) -> Result<Content, Failure> {
-        self.first(limit, || {
-            let message = format!(
-                "your worker did not read the kubeconfig within {} s",
-                limit.as_secs()
-            );
-            Failure::new(Reason::Timeout, message).hint(
-                "see that its files can be read (a network file system may hang), or kill the process kubefwd-worker: it will be restarted",
-            )
-        })
-        .await
-    }
-
-    async fn first(
-        mut self,
-        limit: Duration,
-        too_late: impl FnOnce() -> Failure,
-    ) -> Result<Content, Failure> {
-        match tokio::time::timeout(limit, self.next()).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => Err(Failure::new(Reason::Internal, "the worker gave no answer")),
-            Err(_) => Err(too_late()),
+    /// When the worker fails or ends, does not answer in time, or has more to say.
+    pub async fn one(mut self, deadline: Deadline) -> Result<Content, Failure> {
+        let waiting = self.in_time(deadline).await?;
+        if waiting.last {
+            Ok(waiting.answer?)
+        } else {
+            waiting.answer?;
+            Err(unexpected("it has several parts"))
         }
+    }
+
+    /// The parts of an answer, when all have come. Each is decoded at once; until then all count as waiting, so that the
+    /// longest answer is of [`limits::ANSWERS_KIB`].
+    ///
+    /// # Errors
+    /// As [`Answers::one`]; also when a part is malformed, or the answer is too long.
+    pub async fn all<T: DeserializeOwned>(mut self, deadline: Deadline) -> Result<Vec<T>, Failure> {
+        let (mut parts, mut permits) = (Vec::new(), Vec::new());
+        loop {
+            let waiting = self.in_time(deadline).await?;
+            parts.push(part(waiting.answer?)?);
+            permits.push(waiting.permit);
+            if waiting.last {
+                return Ok(parts);
+            }
+        }
+    }
+
+    /// The next part, or the failure that ended the answer; `None` after the last.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, Failure>> {
+        if self.ended {
+            return None;
+        }
+        let waiting = self.receive().await;
+        Some(waiting.and_then(|waiting| part(waiting.answer?)))
+    }
+
+    async fn in_time(&mut self, deadline: Deadline) -> Result<Waiting, Failure> {
+        let (Deadline::Cluster(limit) | Deadline::Kubeconfig(limit)) = deadline;
+        let received = tokio::time::timeout(limit, self.receive()).await;
+        received.unwrap_or_else(|_| Err(deadline.missed()))
+    }
+
+    async fn receive(&mut self) -> Result<Waiting, Failure> {
+        let received = self.answers.recv().await;
+        let last = |waiting: &Waiting| waiting.last || waiting.answer.is_err();
+        self.ended = received.as_ref().is_none_or(last);
+        received.ok_or_else(|| {
+            let why = self.broken_off.get().cloned();
+            why.unwrap_or_else(|| unexpected("it has no end"))
+        })
     }
 }
 
@@ -192,53 +241,47 @@ impl Drop for Answers {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::sync::watch;
+// === impl Deadline ===
 
-    use super::*;
-
-    fn user() -> Arc<User> {
-        Arc::new(User {
-            uid: 1.into(),
-            wanted: watch::Sender::new(false),
-            environment: Mutex::default(),
-            queue: Mutex::default(),
-            questions: Questions::default(),
-            start_error: watch::Sender::new(None),
-        })
-    }
-
-    fn part(id: u64, kib: usize) -> wire::Answer {
-        let logs = wire::PodLogsAnswer {
-            lines: vec!["x".repeat(kib * 1024 - 512)],
-            ..wire::PodLogsAnswer::default()
+impl Deadline {
+    fn missed(self) -> Failure {
+        let (message, hint) = match self {
+            Self::Cluster(limit) => (
+                format!("the cluster did not answer within {} s", limit.as_secs()),
+                "check the network, the VPN and the credential plugin of the context",
+            ),
+            Self::Kubeconfig(limit) => (
+                format!(
+                    "your worker did not read the kubeconfig within {} s",
+                    limit.as_secs()
+                ),
+                "see that its files can be read (a network file system may hang), or kill the process kubefwd-worker: it will be restarted",
+            ),
         };
-        wire::Answer {
-            id,
-            last: false,
-            answer: Some(Content::Logs(logs)),
-        }
-    }
-
-    #[tokio::test]
-    async fn answers_that_nobody_takes_are_kept_to_a_bound() {
-        let user = user();
-        let (id, mut slow) = user.questions.open(user.clone()).unwrap();
-        for _ in 0..64 {
-            user.questions.answer(part(id, 1024));
-        }
-        assert!(user.questions.is_empty(), "the question is lost");
-        let mut kept = 0;
-        while let Some(Ok(_)) = slow.next().await {
-            kept += 1;
-        }
-        assert_eq!(kept * 1024, limits::ANSWERS_KIB);
-        // What was taken makes room for others.
-        let (id, mut quick) = user.questions.open(user.clone()).unwrap();
-        for _ in 0..64 {
-            user.questions.answer(part(id, 1024));
-            assert!(matches!(quick.next().await, Some(Ok(_))));
-        }
+        Failure::new(Reason::Timeout, message).hint(hint)
     }
 }
+
+fn part<T: DeserializeOwned>(content: Content) -> Result<T, Failure> {
+    let Content::Json(json) = content else {
+        return Err(unexpected("it is not JSON"));
+    };
+    serde_json::from_slice(&json).map_err(|error| unexpected(&error.to_string()))
+}
+
+fn unexpected(why: &str) -> Failure {
+    let message = format!("unexpected answer from the worker: {why}");
+    Failure::new(Reason::Internal, clean(&message, limits::TEXT))
+}
+
+fn no_room() -> Failure {
+    let message = format!(
+        "more than {} MiB of answers from the cluster are waiting to be read",
+        limits::ANSWERS_KIB / 1024
+    );
+    Failure::new(Reason::LimitExceeded, message)
+        .hint("ask for less at a time, for example with a selector")
+}
+
+#[cfg(test)]
+mod tests;

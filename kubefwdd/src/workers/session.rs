@@ -247,7 +247,7 @@ impl Reader<'_> {
                 })
                 .await?;
             }
-            Frame::Answer(answer) => self.user.questions.answer(answer),
+            Frame::Answer(answer) => self.user.answer(answer),
             Frame::Log(log) => self.log(&log),
             Frame::Http(report) => self.shared.telemetry.http_reported(uid, report),
             Frame::Reconnected(report) => self.shared.telemetry.reconnected(uid, report),

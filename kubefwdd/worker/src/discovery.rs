@@ -13,24 +13,24 @@ use futures_util::Stream;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
-use kubefwd_proto::worker::v1::{Answer, ListContextsAnswer, Query};
+use kubefwd_proto::worker::v1::{Answer, Query};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::{Cluster, Clusters, classify};
-use outlet::{Outlet, Stop};
+use sender::{AnswerSender, Stop};
 
 mod check;
 mod endpoints;
 mod events;
 mod lists;
 mod logs;
-mod outlet;
 mod pod;
 mod pod_status;
 mod pods;
+mod sender;
 
-/// Answers that wait to be sent: the work on a question stops while its asker does not listen.
+/// Answers that wait to be sent: work on a question pauses while its asker does not read.
 const WAITING: usize = 4;
 /// For one request to the API server.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -55,10 +55,10 @@ impl Stream for Answers {
 pub fn answer(clusters: Arc<Clusters>, query: Query) -> Answers {
     let (sender, receiver) = mpsc::channel(WAITING);
     let work = tokio::spawn(async move {
-        let outlet = Outlet::new(query.id, sender);
-        if let Err(Stop::Failed(failure)) = work(&clusters, query, &outlet).await {
-            // If nobody listens any more, nobody is to be told.
-            let _ = outlet.send(Content::Failure(failure.into()), true).await;
+        let answers = AnswerSender::new(query.id, sender);
+        if let Err(Stop::Failed(failure)) = work(&clusters, query, &answers).await {
+            // If nobody is listening, nobody has to be told.
+            let _ = answers.send(Content::Failure(failure.into()), true).await;
         }
     });
     Answers {
@@ -67,7 +67,7 @@ pub fn answer(clusters: Arc<Clusters>, query: Query) -> Answers {
     }
 }
 
-async fn work(clusters: &Clusters, query: Query, outlet: &Outlet) -> Result<(), Stop> {
+async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Result<(), Stop> {
     let files = &query.kubeconfig;
     let question = query.question.ok_or_else(|| {
         Failure::new(
@@ -78,33 +78,36 @@ async fn work(clusters: &Clusters, query: Query, outlet: &Outlet) -> Result<(), 
     })?;
     let cluster = async || clusters.get(&query.context, files).await;
     match question {
-        // The only one that needs no context, and so is answered where the named one does not exist.
-        Question::Contexts(_) => contexts(clusters, files, outlet).await,
-        Question::Check(question) => check::check(&*cluster().await?, question, outlet).await,
-        Question::Namespaces(_) => lists::namespaces(&*cluster().await?, outlet).await,
-        Question::Services(question) => lists::services(&*cluster().await?, question, outlet).await,
-        Question::Pods(question) => pods::pods(&*cluster().await?, question, outlet).await,
-        Question::Logs(question) => logs::logs(&*cluster().await?, question, outlet).await,
-        Question::Events(question) => events::events(&*cluster().await?, question, outlet).await,
+        // The only one that needs no context: it is answered even where the named one does not exist.
+        Question::Contexts(_) => contexts(clusters, files, answers).await,
+        Question::Check(question) => check::check(&*cluster().await?, question, answers).await,
+        Question::Namespaces(_) => lists::namespaces(&*cluster().await?, answers).await,
+        Question::Services(question) => {
+            lists::services(&*cluster().await?, question, answers).await
+        }
+        Question::Pods(question) => pods::pods(&*cluster().await?, question, answers).await,
+        Question::Logs(question) => logs::logs(&*cluster().await?, question, answers).await,
+        Question::Events(question) => events::events(&*cluster().await?, question, answers).await,
         Question::Endpoints(question) => {
-            endpoints::endpoints(&*cluster().await?, question, outlet).await
+            endpoints::endpoints(&*cluster().await?, question, answers).await
         }
     }
 }
 
-async fn contexts(clusters: &Clusters, files: &[String], outlet: &Outlet) -> Result<(), Stop> {
-    let (current_context, listed) = clusters.contexts(files).await?;
-    let contexts = listed.into_iter().map(lists::context).collect();
-    let wrap = |contexts| {
-        Content::Contexts(ListContextsAnswer {
-            current_context: current_context.clone(),
-            contexts,
-        })
-    };
-    outlet.send_items(contexts, true, wrap).await
+async fn contexts(
+    clusters: &Clusters,
+    files: &[String],
+    answers: &AnswerSender,
+) -> Result<(), Stop> {
+    let (current, listed) = clusters.contexts(files).await?;
+    let mut parts = lists::contexts(&current, &listed).into_iter().peekable();
+    while let Some(part) = parts.next() {
+        answers.send_part(&part, parts.peek().is_none()).await?;
+    }
+    Ok(())
 }
 
-/// Gets the credentials ready, so that what a plugin takes is not held against the API server.
+/// Gets the credentials first, so that the time a plugin takes does not count against the API server.
 async fn log_in(cluster: &Cluster) -> Result<(), Failure> {
     cluster
         .api_server()
@@ -126,7 +129,7 @@ async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Fai
     }
 }
 
-/// Refuses names that are none before they become part of a path.
+/// Refuses invalid names before they become part of a path.
 fn valid_name(what: &str, name: &str) -> Result<(), Failure> {
     let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     if !name.is_empty() && name.len() <= 253 && name.chars().all(is_part) && !name.contains("..") {

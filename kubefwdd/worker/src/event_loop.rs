@@ -106,7 +106,6 @@ pub(crate) async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Resul
     let hello = Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
     };
     let terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
     let (acceptor, accepted) = accept::start().map_err(RunError::Accept)?;
@@ -202,7 +201,6 @@ impl EventLoop {
             Order::Query(query) => self.pending.extend(self.queries.ask(query)),
             Order::CancelQuery(cancel) => self.queries.cancel(cancel.id),
             Order::Reconnect(reconnect) => self.reconnect(reconnect),
-            Order::Probe(_) => self.contexts.probe(),
             Order::Resync(resync) => self.resync(&resync),
             Order::Environment(Environment { variables }) => {
                 self.contexts.environment(environment::filter(variables));
@@ -276,7 +274,6 @@ impl EventLoop {
                     None => Err("nothing is forwarded for this service".to_owned()),
                 };
                 let report = ReconnectedReport {
-                    id: reconnect.id,
                     service: Some(service),
                     automatic: false,
                     resync: reconnect.resync,

@@ -191,7 +191,6 @@ fn hello(protocol: u32) -> from_worker::Frame {
     from_worker::Frame::Hello(wire::Hello {
         protocol,
         version: "\u{1b}[31m\n0".to_owned(),
-        pid: 1,
     })
 }
 
@@ -270,8 +269,6 @@ fn lies() -> Vec<from_worker::Frame> {
         port,
         name: huge.clone(),
         protocol: "TCP".to_owned(),
-        target: "\u{202e}\n".to_owned(),
-        app_protocol: huge.clone(),
     });
     let odd = wire::ObservedService {
         headless: true,

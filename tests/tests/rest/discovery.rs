@@ -81,7 +81,8 @@ fn namespaces_and_services_say_what_is_forwarded() {
 fn long_lists_are_complete() {
     const MANY: usize = 1_201;
     run(async |sandbox| {
-        let mut cluster = Cluster::builder().namespace(Namespace::new("many").generate_services(MANY));
+        let mut cluster =
+            Cluster::builder().namespace(Namespace::new("many").generate_services(MANY));
         for n in 1..MANY {
             cluster = cluster.namespace(Namespace::new(format!("ns-{n:05}")));
         }

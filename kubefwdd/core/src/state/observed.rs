@@ -63,8 +63,6 @@ pub struct ObservedPort {
     pub name: String,
     /// Whether it is TCP, the only protocol a cluster forwards; otherwise the protocol's name.
     pub protocol: Protocol,
-    /// A number or the name of a container's port.
-    pub target: String,
 }
 
 /// A transport protocol of a service port.

@@ -288,7 +288,6 @@ fn observed(ports: &[u16]) -> ObservedService {
         port: *port,
         name: String::new(),
         protocol: Protocol::Tcp,
-        target: port.to_string(),
     };
     ObservedService {
         ports: ports.iter().map(port).collect(),

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use kubefwd_model::discovery::{self, Event};
 use kubefwd_model::{
     ContextName, NamespaceKey, NamespaceName, PodName, ServiceName, ServiceStatus,
 };
-use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
+use kubefwd_proto::worker::v1::{self as wire, query::Question};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use crate::control::ClusterAccess;
@@ -16,13 +18,14 @@ use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Keys, Number, Query, text};
 use crate::rest::types::kubernetes::{
-    ContextList, Endpoints, KubeEvent, KubeNamespace, KubeNamespaces, KubeService, KubeServices,
+    ContextList, Endpoints, KubeNamespaces, KubeServices, ListedNamespace, ListedService,
 };
+use crate::workers::Deadline;
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::View;
 
 /// A credential plugin may ask the user something.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ASK_TIMEOUT: Deadline = Deadline::Cluster(Duration::from_secs(60));
 
 /// In which context.
 #[derive(Deserialize, IntoParams)]
@@ -109,22 +112,18 @@ pub(crate) async fn namespaces(
 ) -> Result<Envelope<KubeNamespaces>, ApiError> {
     let access = access(query.context);
     let question = Question::Namespaces(wire::ListNamespacesQuery {});
-    let Content::Namespaces(answer) = ask(&face, &caller, &access, question).await? else {
-        return Err(odd());
-    };
+    let found: Vec<discovery::Namespace> = ask(&face, &caller, &access, question).await?;
     let context = resolved(&face, &caller, &access).await;
     let view = face.control.view();
-    let mut namespaces: Vec<KubeNamespace> = answer
-        .namespaces
+    let mut namespaces: Vec<ListedNamespace> = found
         .into_iter()
-        .map(|namespace| KubeNamespace {
+        .map(|namespace| ListedNamespace {
             forwarded: namespace_key(&caller, context.as_ref(), &namespace.name)
                 .is_some_and(|key| view.namespaces.contains_key(&key)),
-            name: namespace.name,
-            status: namespace.status,
+            namespace,
         })
         .collect();
-    namespaces.sort_by(|a, b| a.name.cmp(&b.name));
+    namespaces.sort_by(|a, b| a.namespace.name.cmp(&b.namespace.name));
     let count = namespaces.len();
     Ok(Envelope::list(KubeNamespaces { namespaces }, count))
 }
@@ -141,7 +140,7 @@ pub(crate) async fn services(
 ) -> Result<Envelope<KubeServices>, ApiError> {
     let access = access(query.context);
     let mut services = list(&face, &caller, &access, &query.namespace, "").await?;
-    services.sort_by(|a, b| a.name().cmp(b.name()));
+    services.sort_by(|a, b| a.service.name.cmp(&b.service.name));
     let count = services.len();
     Ok(Envelope::list(KubeServices { services }, count))
 }
@@ -154,18 +153,19 @@ pub(crate) async fn services(
         ("name" = String, Path, description = "The service", example = "api-gateway"),
         InContext,
     ),
-    responses((status = 200, description = "The service", body = Envelope<KubeService>), Refusals),
+    responses((status = 200, description = "The service", body = Envelope<ListedService>), Refusals),
 )]
 pub(crate) async fn service(
     State(face): State<Face>,
     caller: Caller,
     Keys((namespace, name)): Keys<(String, String)>,
     Query(query): Query<InContext>,
-) -> Result<Envelope<KubeService>, ApiError> {
+) -> Result<Envelope<ListedService>, ApiError> {
     ServiceName::parse(&name).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let found = list(&face, &caller, &access(query.context), &namespace, &name).await?;
-    let found = found.into_iter().find(|service| service.name() == name);
+    let mut found = found.into_iter();
     found
+        .find(|found| *found.service.name == *name)
         .map(Envelope::new)
         .ok_or_else(|| ApiError::not_found(format!("namespace {namespace} has no service {name}")))
 }
@@ -176,18 +176,16 @@ async fn list(
     access: &ClusterAccess,
     namespace: &str,
     name: &str,
-) -> Result<Vec<KubeService>, ApiError> {
+) -> Result<Vec<ListedService>, ApiError> {
     let namespace = checked(namespace)?;
     let name = name.to_owned();
     let question = Question::Services(wire::ListServicesQuery { namespace, name });
-    let Content::Services(answer) = ask(face, caller, access, question).await? else {
-        return Err(odd());
-    };
+    let found: Vec<discovery::Service> = ask(face, caller, access, question).await?;
     let context = resolved(face, caller, access).await;
     let view = face.control.view();
-    let services = answer.services.into_iter().map(|service| {
+    let services = found.into_iter().map(|service| {
         let key = forward_key(&view, caller, context.as_ref(), &service);
-        KubeService::new(service, key)
+        ListedService::new(service, key)
     });
     Ok(services.collect())
 }
@@ -198,14 +196,14 @@ async fn list(
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/events/{namespace}", tag = "Kubernetes Discovery",
     params(("namespace" = String, Path, description = "The namespace", example = "default"), EventFilter),
-    responses((status = 200, description = "The events", body = Envelope<Vec<KubeEvent>>), Refusals),
+    responses((status = 200, description = "The events", body = Envelope<Vec<Event>>), Refusals),
 )]
 pub(crate) async fn events(
     State(face): State<Face>,
     caller: Caller,
     Keys(namespace): Keys<String>,
     Query(filter): Query<EventFilter>,
-) -> Result<Envelope<Vec<KubeEvent>>, ApiError> {
+) -> Result<Envelope<Vec<Event>>, ApiError> {
     let limit = filter.limit.map_or(50, Number::get);
     let is_word = |kind: &str| kind.len() <= 63 && kind.chars().all(|c| c.is_ascii_alphabetic());
     if let Some(kind) = filter
@@ -225,16 +223,9 @@ pub(crate) async fn events(
         name: filter.resource_name.unwrap_or_default(),
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     });
-    let Content::Events(answer) = ask(&face, &caller, &access(filter.context), question).await?
-    else {
-        return Err(odd());
-    };
-    let events: Vec<KubeEvent> = answer
-        .events
-        .into_iter()
-        .take(limit)
-        .map(KubeEvent::from)
-        .collect();
+    let access = access(filter.context);
+    let mut events: Vec<Event> = ask(&face, &caller, &access, question).await?;
+    events.truncate(limit);
     let count = events.len();
     Ok(Envelope::list(events, count))
 }
@@ -258,12 +249,14 @@ pub(crate) async fn endpoints(
     ServiceName::parse(&service).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let question = Question::Endpoints(wire::EndpointsQuery {
         namespace: checked(&namespace)?,
-        service,
+        service: service.clone(),
     });
-    match ask(&face, &caller, &access(query.context), question).await? {
-        Content::Endpoints(answer) => Ok(Envelope::new(answer.into())),
-        _ => Err(odd()),
-    }
+    let subsets = ask(&face, &caller, &access(query.context), question).await?;
+    Ok(Envelope::new(Endpoints {
+        name: service,
+        namespace,
+        subsets,
+    }))
 }
 
 /// How to reach the cluster of a context.
@@ -274,28 +267,20 @@ pub(super) fn access(context: Option<String>) -> ClusterAccess {
     }
 }
 
-/// Asks the caller's worker a question that has one answer.
-pub(super) async fn ask(
+/// Asks the caller's worker for a list.
+pub(super) async fn ask<T: DeserializeOwned>(
     face: &Face,
     caller: &Actor,
     access: &ClusterAccess,
     question: Question,
-) -> Result<Content, ApiError> {
+) -> Result<Vec<T>, ApiError> {
     if !access.context.is_empty() {
         ContextName::parse(&access.context)
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
     }
-    Ok(face
-        .control
-        .ask(caller, access, question)
-        .await?
-        .only(PATIENCE)
-        .await?)
-}
-
-/// The worker gave the answer to another question.
-pub(super) fn odd() -> ApiError {
-    ApiError::defect("unexpected answer from a worker")
+    let answers = face.control.ask(caller, access, question).await?;
+    let parts: Vec<Vec<T>> = answers.all(ASK_TIMEOUT).await?;
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// A namespace that can be asked for.
@@ -336,7 +321,7 @@ fn forward_key(
     view: &View,
     caller: &Actor,
     context: Option<&ContextName>,
-    service: &wire::KubeService,
+    service: &discovery::Service,
 ) -> Option<String> {
     let namespace = namespace_key(caller, context, &service.namespace)?;
     let key = namespace.service(ServiceName::parse(&service.name).ok()?);

@@ -10,15 +10,16 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use jiff::Timestamp;
 use kubefwd_model as model;
+use kubefwd_model::discovery::{self, LogPart};
 use kubefwd_model::{ContextName, DnsLabel, Failure, PodName};
 use kubefwd_proto::convert::timestamp;
-use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
+use kubefwd_proto::worker::v1::{self as wire, query::Question};
 use serde::{Deserialize, Deserializer};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
-use super::kubernetes::{InContext, access, ask, checked, namespace_key, odd, resolved};
+use super::kubernetes::{InContext, access, ask, checked, namespace_key, resolved};
 
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
@@ -32,10 +33,12 @@ use kubefwd_core::state::View;
 
 /// How often a quiet stream says that it is alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// How long a log may take to be read.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The most lines in one answer.
+/// How long the next part of a log may take.
+const LOG_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most lines in one response.
 const MOST_LINES: usize = 10_000;
+/// The most text in one response, bytes: as much as a worker reads.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Which pods.
 #[derive(Deserialize, IntoParams)]
@@ -128,18 +131,16 @@ pub(crate) async fn list(
         field_selector: filter.field_selector.unwrap_or_default(),
         service: filter.service_name.unwrap_or_default(),
     });
-    let Content::Pods(mut answer) = ask(&face, &caller, &access, question).await? else {
-        return Err(odd());
-    };
-    answer.pods.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut found: Vec<discovery::Pod<_>> = ask(&face, &caller, &access, question).await?;
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     let context = resolved(&face, &caller, &access).await;
     let view = face.control.view();
     let forwards = Forwards::new(&view, &caller, context.as_ref(), &namespace);
-    let pod = |pod: wire::KubePod| {
+    let pod = |pod: discovery::Pod<_>| {
         let forward = forwards.to(&pod.name);
         Pod::new(pod, forward)
     };
-    let pods: Vec<Pod> = answer.pods.into_iter().map(pod).collect();
+    let pods: Vec<Pod> = found.into_iter().map(pod).collect();
     let count = pods.len();
     Ok(Envelope::list(pods, count))
 }
@@ -166,12 +167,11 @@ pub(crate) async fn get(
         name: pod_name(&name)?,
         ..Default::default()
     });
-    let Content::Pods(answer) = ask(&face, &caller, &access, question).await? else {
-        return Err(odd());
-    };
-    let pod = answer.pods.into_iter().find(|pod| pod.name == name);
-    let pod =
-        pod.ok_or_else(|| ApiError::not_found(format!("namespace {namespace} has no pod {name}")))?;
+    let found: Vec<discovery::PodDetail> = ask(&face, &caller, &access, question).await?;
+    let mut found = found.into_iter();
+    let found = found.find(|found| *found.pod.name == *name);
+    let pod = found
+        .ok_or_else(|| ApiError::not_found(format!("namespace {namespace} has no pod {name}")))?;
     let context = resolved(&face, &caller, &access).await;
     let view = face.control.view();
     let forward = Forwards::new(&view, &caller, context.as_ref(), &namespace).to(&name);
@@ -223,44 +223,53 @@ pub(crate) async fn logs(
         .control
         .ask(&caller, &access(filter.context), question)
         .await?;
-    // What cannot be followed is refused with a status; only then does the stream begin.
-    let first = tokio::time::timeout(PATIENCE, answers.next()).await;
-    let first =
-        first.map_err(|_| ApiError::unavailable("the cluster did not send the log in time"))?;
-    if filter.follow {
-        let first = first.transpose()?;
-        return Ok(follow(first, answers, face.stop.clone()));
-    }
-    let mut logs = PodLogs {
-        pod_name: pod,
-        namespace,
-        context,
-        container_name: String::new(),
-        logs: Vec::new(),
-        line_count: 0,
-        truncated: false,
-    };
-    let mut part = first;
-    while let Some(answer) = part {
-        let Content::Logs(answer) = answer? else {
-            return Err(odd());
+    if !filter.follow {
+        let log = read(answers).await?;
+        let count = log.logs.len();
+        let logs = PodLogs {
+            pod_name: pod,
+            namespace,
+            context,
+            line_count: count,
+            log,
         };
-        logs.container_name = answer.container;
-        logs.truncated |= answer.truncated;
-        let room = MOST_LINES.saturating_sub(logs.logs.len());
-        logs.truncated |= answer.lines.len() > room;
-        logs.logs.extend(answer.lines.into_iter().take(room));
-        let next = tokio::time::timeout(PATIENCE, answers.next()).await;
-        part =
-            next.map_err(|_| ApiError::unavailable("the cluster did not send the log in time"))?;
+        return Ok(Envelope::list(logs, count).into_response());
     }
-    logs.line_count = logs.logs.len();
-    let count = logs.line_count;
-    Ok(Envelope::list(logs, count).into_response())
+    // What cannot be followed is refused with a status; only then does the stream begin.
+    let first = in_time(&mut answers).await?;
+    Ok(follow(first, answers, face.stop.clone()))
+}
+
+/// The whole log, as far as one response may hold it. What is beyond that is not asked for any further.
+async fn read(mut answers: Answers) -> Result<LogPart, ApiError> {
+    let mut log = LogPart::default();
+    let mut size = 0;
+    while let Some(part) = in_time(&mut answers).await? {
+        log.container_name = part.container_name;
+        log.truncated |= part.truncated;
+        for line in part.logs {
+            size += line.len();
+            if log.logs.len() == MOST_LINES || size > MOST_BYTES {
+                log.truncated = true;
+                return Ok(log);
+            }
+            log.logs.push(line);
+        }
+    }
+    Ok(log)
+}
+
+async fn in_time(answers: &mut Answers) -> Result<Option<LogPart>, ApiError> {
+    match tokio::time::timeout(LOG_TIMEOUT, answers.next()).await {
+        Ok(part) => Ok(part.transpose()?),
+        Err(_) => Err(ApiError::unavailable(
+            "the cluster did not send the log in time",
+        )),
+    }
 }
 
 struct Following {
-    first: Option<Content>,
+    first: Option<LogPart>,
     answers: Answers,
     quiet_until: Instant,
     stop: CancellationToken,
@@ -268,15 +277,14 @@ struct Following {
 }
 
 /// The lines as they come. When the client leaves, the question to the worker is dropped, which ends it there.
-fn follow(first: Option<Content>, answers: Answers, stop: CancellationToken) -> Response {
+fn follow(first: Option<LogPart>, answers: Answers, stop: CancellationToken) -> Response {
     let quiet_until = Instant::now() + KEEPALIVE;
-    let over = first.is_none();
     let following = Following {
         first,
         answers,
         quiet_until,
         stop,
-        over,
+        over: false,
     };
     let connected = futures_util::stream::iter([Ok(Bytes::from_static(b": connected\n\n"))]);
     let lines = unfold(following, |mut following| async move {
@@ -291,7 +299,7 @@ fn follow(first: Option<Content>, answers: Answers, stop: CancellationToken) -> 
 impl Following {
     async fn next(&mut self) -> Option<String> {
         if let Some(first) = self.first.take() {
-            return Some(self.part(Ok(first)));
+            return Some(self.event(Some(Ok(first))));
         }
         if self.over {
             return None;
@@ -302,35 +310,24 @@ impl Following {
                 self.quiet_until = Instant::now() + KEEPALIVE;
                 Some(": keepalive\n\n".to_owned())
             }
-            answer = self.answers.next() => Some(match answer {
-                Some(answer) => self.part(answer),
-                None => {
-                    self.over = true;
-                    "event: end\ndata: {}\n\n".to_owned()
-                }
-            }),
+            part = self.answers.next() => Some(self.event(part)),
         }
     }
 
-    fn part(&mut self, answer: Result<Content, Failure>) -> String {
+    fn event(&mut self, part: Option<Result<LogPart, Failure>>) -> String {
         self.quiet_until = Instant::now() + KEEPALIVE;
-        match answer {
-            Ok(Content::Logs(logs)) => {
-                let container_name = logs.container.as_str();
-                let lines = logs.lines.iter().map(|line| PodLogLine {
+        self.over = !matches!(part, Some(Ok(_)));
+        match part {
+            Some(Ok(part)) => {
+                let container_name = part.container_name.as_str();
+                let lines = part.logs.iter().map(|line| PodLogLine {
                     container_name,
                     line,
                 });
                 lines.map(|line| sse::unnumbered("log", &line)).collect()
             }
-            Ok(_) => {
-                self.over = true;
-                sse::unnumbered("error", &odd().problem)
-            }
-            Err(failure) => {
-                self.over = true;
-                sse::unnumbered("error", &ApiError::from(failure).problem)
-            }
+            Some(Err(failure)) => sse::unnumbered("error", &ApiError::from(failure).problem),
+            None => "event: end\ndata: {}\n\n".to_owned(),
         }
     }
 }

@@ -15,7 +15,7 @@ use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{CheckAnswer, CheckQuery};
 use tokio::time::timeout;
 
-use super::outlet::{Outlet, Stop};
+use super::sender::{AnswerSender, Stop};
 use super::{ask, log_in, valid_name};
 use crate::auth::suggest::nearest;
 use crate::cluster::Cluster;
@@ -60,12 +60,11 @@ const PODS: [Right; 2] = [right("list", "", "pods"), right("watch", "", "pods")]
 pub(super) async fn check(
     cluster: &Cluster,
     question: CheckQuery,
-    outlet: &Outlet,
+    answers: &AnswerSender,
 ) -> Result<(), Stop> {
     let mut answer = CheckAnswer {
         context: cluster.context().to_owned(),
         namespace: cluster.namespace().to_owned(),
-        server: cluster.server().to_owned(),
         missing_rights: Vec::new(),
         kubeconfig: paths(cluster.kubeconfig())?,
     };
@@ -85,7 +84,7 @@ pub(super) async fn check(
         let checked = timeout(LIMIT, call(cluster, &question)).await;
         answer.missing_rights = checked.unwrap_or_else(|_| Err(too_slow(cluster)))?;
     }
-    outlet.send(Content::Check(answer), true).await
+    answers.send(Content::Check(answer), true).await
 }
 
 /// The daemon keeps them as text.

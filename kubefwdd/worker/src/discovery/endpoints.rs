@@ -4,14 +4,13 @@ use k8s_openapi::api::core::v1::{EndpointAddress as CoreAddress, Endpoints, Serv
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
 use kube::api::ListParams;
+use kubefwd_model::discovery::{EndpointAddress, EndpointPort, EndpointSubset};
+use kubefwd_model::text::Text;
 use kubefwd_model::{Failure, Reason};
-use kubefwd_proto::worker::v1::answer::Answer as Content;
-use kubefwd_proto::worker::v1::{
-    EndpointAddress, EndpointPort, EndpointSubset, EndpointsAnswer, EndpointsQuery,
-};
+use kubefwd_proto::worker::v1::EndpointsQuery;
 
-use super::lists::{Pages, number};
-use super::outlet::{Outlet, Stop};
+use super::lists::{Pages, number, protocol};
+use super::sender::{AnswerSender, Stop};
 use super::{ask, log_in, valid_name};
 use crate::cluster::Cluster;
 
@@ -20,7 +19,7 @@ const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 pub(super) async fn endpoints(
     cluster: &Cluster,
     question: EndpointsQuery,
-    outlet: &Outlet,
+    answers: &AnswerSender,
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     valid_name("service", &question.service)?;
@@ -48,14 +47,7 @@ pub(super) async fn endpoints(
         }
         Err(failure) => return Err(failure.into()),
     };
-    let wrap = |subsets| {
-        Content::Endpoints(EndpointsAnswer {
-            name: question.service.clone(),
-            namespace: question.namespace.clone(),
-            subsets,
-        })
-    };
-    outlet.send_items(subsets, true, wrap).await
+    answers.send_list(subsets, true).await
 }
 
 async fn from_slices(
@@ -92,16 +84,16 @@ async fn from_endpoints(
                 .into_iter()
                 .flatten()
                 .map(|port| EndpointPort {
-                    name: port.name.unwrap_or_default(),
+                    name: Text::non_empty(port.name),
                     port: number(port.port),
-                    protocol: port.protocol.unwrap_or_else(|| "TCP".to_owned()),
+                    protocol: protocol(port.protocol),
                 })
                 .collect(),
         });
     Ok(subsets.collect())
 }
 
-/// No slice is also what a service has that does not exist.
+/// A service that does not exist has no slice either.
 async fn service_exists(cluster: &Cluster, question: &EndpointsQuery) -> Result<(), Failure> {
     let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
     match ask(api.get_metadata(&question.service)).await {
@@ -113,9 +105,9 @@ async fn service_exists(cluster: &Cluster, question: &EndpointsQuery) -> Result<
 
 fn of_slice(slice: EndpointSlice) -> EndpointSubset {
     let ports = slice.ports.into_iter().flatten().map(|port| EndpointPort {
-        name: port.name.unwrap_or_default(),
+        name: Text::non_empty(port.name),
         port: number(port.port.unwrap_or_default()),
-        protocol: port.protocol.unwrap_or_else(|| "TCP".to_owned()),
+        protocol: protocol(port.protocol),
     });
     let mut subset = EndpointSubset {
         ports: ports.collect(),
@@ -137,16 +129,16 @@ fn of_slice(slice: EndpointSlice) -> EndpointSubset {
     subset
 }
 
-/// All addresses of an endpoint lead to the same pod; the first is the one to use.
+/// All addresses of an endpoint belong to the same pod; the first is the one to use.
 fn of_endpoint(endpoint: Endpoint) -> Option<EndpointAddress> {
     let pod = endpoint
         .target_ref
         .filter(|target| target.kind.as_deref() == Some("Pod"));
     Some(EndpointAddress {
-        ip: endpoint.addresses.into_iter().next()?,
-        hostname: endpoint.hostname.unwrap_or_default(),
-        node: endpoint.node_name.unwrap_or_default(),
-        pod: pod.and_then(|target| target.name).unwrap_or_default(),
+        ip: endpoint.addresses.into_iter().next()?.into(),
+        hostname: Text::non_empty(endpoint.hostname),
+        node_name: Text::non_empty(endpoint.node_name),
+        pod_name: Text::non_empty(pod.and_then(|target| target.name)),
     })
 }
 
@@ -155,10 +147,10 @@ fn address(address: CoreAddress) -> EndpointAddress {
         .target_ref
         .filter(|target| target.kind.as_deref() == Some("Pod"));
     EndpointAddress {
-        ip: address.ip,
-        hostname: address.hostname.unwrap_or_default(),
-        node: address.node_name.unwrap_or_default(),
-        pod: pod.and_then(|target| target.name).unwrap_or_default(),
+        ip: address.ip.into(),
+        hostname: Text::non_empty(address.hostname),
+        node_name: Text::non_empty(address.node_name),
+        pod_name: Text::non_empty(pod.and_then(|target| target.name)),
     }
 }
 
@@ -181,8 +173,11 @@ mod tests {
         });
         let subset = of_slice(serde_json::from_value(slice).unwrap());
         assert_eq!(subset.addresses.len(), 1);
-        assert_eq!(subset.addresses[0].pod, "a");
-        assert_eq!(subset.not_ready_addresses[0].node, "n");
+        assert_eq!(subset.addresses[0].pod_name.as_deref(), Some("a"));
+        assert_eq!(
+            subset.not_ready_addresses[0].node_name.as_deref(),
+            Some("n")
+        );
         assert_eq!(subset.ports[0].protocol, "TCP");
     }
 }

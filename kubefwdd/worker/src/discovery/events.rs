@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
-use kubefwd_proto::worker::v1::answer::Answer as Content;
-use kubefwd_proto::worker::v1::{KubeEvent, ListEventsAnswer, ListEventsQuery};
+use kubefwd_model::discovery;
+use kubefwd_model::text::Text;
+use kubefwd_proto::worker::v1::ListEventsQuery;
 
 use super::lists::{Pages, number};
-use super::outlet::{Outlet, Stop};
-use super::pod::{cut, stamp};
+use super::pod::time;
+use super::sender::{AnswerSender, Stop};
 use super::{log_in, valid_name};
 use crate::cluster::Cluster;
 
@@ -22,7 +23,7 @@ const DEFAULT_EVENTS: usize = 500;
 pub(super) async fn events(
     cluster: &Cluster,
     question: ListEventsQuery,
-    outlet: &Outlet,
+    answers: &AnswerSender,
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     log_in(cluster).await?;
@@ -36,12 +37,9 @@ pub(super) async fn events(
     while let Some((events, _)) = pages.next().await? {
         keep_newest(&mut newest, events, limit);
     }
-    let events = newest
-        .into_iter()
-        .map(|(seen, event)| convert(event, seen))
-        .collect();
-    let wrap = |events| Content::Events(ListEventsAnswer { events });
-    outlet.send_items(events, true, wrap).await
+    let events = newest.into_iter();
+    let events = events.map(|(seen, event)| convert(event, seen));
+    answers.send_list(events, true).await
 }
 
 /// Adds a page and keeps the newest, so that a namespace with very many events costs no more than what is asked for.
@@ -94,7 +92,7 @@ fn last_seen(event: &Event) -> Option<Timestamp> {
     })
 }
 
-fn convert(event: Event, seen: Option<Timestamp>) -> KubeEvent {
+fn convert(event: Event, seen: Option<Timestamp>) -> discovery::Event {
     let of_series = event.series.as_ref().and_then(|series| series.count);
     let first = event
         .first_timestamp
@@ -104,27 +102,35 @@ fn convert(event: Event, seen: Option<Timestamp>) -> KubeEvent {
         .source
         .and_then(|source| source.component)
         .filter(|name| !name.is_empty());
-    KubeEvent {
-        r#type: event.type_.unwrap_or_default(),
-        reason: event.reason.unwrap_or_default(),
-        message: cut(event.message),
+    discovery::Event {
+        kind: event.type_.into(),
+        reason: event.reason.into(),
+        message: event.message.into(),
         count: number(of_series.or(event.count).unwrap_or(1)).max(1),
-        first_time: first.or(seen).map(stamp),
-        last_time: seen.map(stamp),
-        source: source.or(event.reporting_component).unwrap_or_default(),
-        object_kind: event.involved_object.kind.unwrap_or_default(),
-        object_name: event.involved_object.name.unwrap_or_default(),
+        first_timestamp: first.or(seen).map(time),
+        last_timestamp: seen.map(time),
+        source: source.or(event.reporting_component).into(),
+        object_kind: Text::non_empty(event.involved_object.kind),
+        object_name: Text::non_empty(event.involved_object.name),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use serde_json::json;
 
     use super::*;
 
     fn event(value: serde_json::Value) -> Event {
         serde_json::from_value(value).unwrap()
+    }
+
+    fn took(event: &discovery::Event) -> Duration {
+        let time = |time: Option<kubefwd_model::Time>| SystemTime::from(time.unwrap());
+        let (first, last) = (time(event.first_timestamp), time(event.last_timestamp));
+        last.duration_since(first).unwrap()
     }
 
     #[test]
@@ -154,11 +160,8 @@ mod tests {
         }));
         let seen = last_seen(&old);
         let old = convert(old, seen);
-        assert_eq!((old.count, old.source.as_str()), (7, "kubelet"));
-        assert_eq!(
-            old.last_time.unwrap().seconds - old.first_time.unwrap().seconds,
-            3600
-        );
+        assert_eq!((old.count, &*old.source), (7, "kubelet"));
+        assert_eq!(took(&old), Duration::from_secs(3600));
 
         let new = event(json!({
             "metadata": {}, "involvedObject": {}, "reportingComponent": "scheduler",
@@ -167,10 +170,7 @@ mod tests {
         }));
         let seen = last_seen(&new);
         let new = convert(new, seen);
-        assert_eq!((new.count, new.source.as_str()), (3, "scheduler"));
-        assert_eq!(
-            new.last_time.unwrap().seconds - new.first_time.unwrap().seconds,
-            1800
-        );
+        assert_eq!((new.count, &*new.source), (3, "scheduler"));
+        assert_eq!(took(&new), Duration::from_secs(1800));
     }
 }

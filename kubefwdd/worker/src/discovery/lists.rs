@@ -1,42 +1,52 @@
 //! Contexts, namespaces and services; and lists in pages, since a cluster may have tens of thousands of anything.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Resource};
+use kubefwd_model::discovery::{self, Context, Contexts, ServicePort};
+use kubefwd_model::text::Text;
 use kubefwd_model::{Failure, Reason};
-use kubefwd_proto::worker::v1::answer::Answer as Content;
-use kubefwd_proto::worker::v1::{
-    KubeContext, KubeNamespace, KubeService, KubeServicePort, ListNamespacesAnswer,
-    ListServicesAnswer, ListServicesQuery,
-};
-use prost::Message;
+use kubefwd_proto::worker::v1::ListServicesQuery;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::outlet::{Outlet, Stop};
+use super::sender::{AnswerSender, Stop};
 use super::{ask, log_in, valid_name};
 use crate::auth::kubeconfig::Listed;
 use crate::cluster::Cluster;
 
 const PAGE: u32 = 500;
+/// Contexts in one part: the longest of them still fit a frame.
+const CONTEXTS: usize = 20;
 
-pub(super) fn context(listed: Listed) -> KubeContext {
-    KubeContext {
-        name: listed.name,
-        cluster: listed.cluster,
-        user: listed.user,
-        namespace: listed.namespace,
-        server: listed.server,
+/// The contexts in parts, at least one. As a text is bounded, so is a part.
+pub(super) fn contexts(current: &str, listed: &[Listed]) -> Vec<Contexts> {
+    let context = |listed: &Listed| Context {
+        active: listed.name == current,
+        name: listed.name.as_str().into(),
+        cluster: listed.cluster.as_str().into(),
+        user: listed.user.as_str().into(),
+        namespace: listed.namespace.as_str().into(),
+        server: listed.server.as_str().into(),
+    };
+    let part = |listed: &[Listed]| Contexts {
+        contexts: listed.iter().map(context).collect(),
+        current_context: current.into(),
+    };
+    if listed.is_empty() {
+        return vec![part(&[])];
     }
+    listed.chunks(CONTEXTS).map(part).collect()
 }
 
-pub(super) async fn namespaces(cluster: &Cluster, outlet: &Outlet) -> Result<(), Stop> {
+pub(super) async fn namespaces(cluster: &Cluster, answers: &AnswerSender) -> Result<(), Stop> {
     log_in(cluster).await?;
     let pages = Pages::new(Api::all(cluster.client().clone()), ListParams::default());
-    let wrap = |namespaces| Content::Namespaces(ListNamespacesAnswer { namespaces });
-    let sent = pages.send(outlet, namespace, wrap).await;
+    let sent = pages.send(answers, namespace).await;
     sent.map_err(|stop| match stop {
         Stop::Failed(failure) if failure.reason == Reason::ForbiddenByCluster => {
             let hint = "you need no right to list namespaces to forward one: name it";
@@ -49,20 +59,19 @@ pub(super) async fn namespaces(cluster: &Cluster, outlet: &Outlet) -> Result<(),
 pub(super) async fn services(
     cluster: &Cluster,
     question: ListServicesQuery,
-    outlet: &Outlet,
+    answers: &AnswerSender,
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     log_in(cluster).await?;
     let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
-    let wrap = |services| Content::Services(ListServicesAnswer { services });
     if question.name.is_empty() {
         return Pages::new(api, ListParams::default())
-            .send(outlet, service, wrap)
+            .send(answers, service)
             .await;
     }
     valid_name("service", &question.name)?;
     let found = service(ask(api.get(&question.name)).await?);
-    outlet.send(wrap(vec![found]), true).await
+    answers.send_list([found], true).await
 }
 
 /// A list, page by page.
@@ -98,56 +107,63 @@ where
     }
 
     /// Sends every page as it comes.
-    pub(super) async fn send<T: Message>(
+    pub(super) async fn send<T: Serialize>(
         mut self,
-        outlet: &Outlet,
+        answers: &AnswerSender,
         convert: impl Fn(K) -> T,
-        wrap: impl Fn(Vec<T>) -> Content,
     ) -> Result<(), Stop> {
         while let Some((items, last)) = self.next().await? {
-            let items = items.into_iter().map(&convert).collect();
-            outlet.send_items(items, last, &wrap).await?;
+            answers
+                .send_list(items.into_iter().map(&convert), last)
+                .await?;
         }
         Ok(())
     }
 }
 
-fn namespace(namespace: Namespace) -> KubeNamespace {
-    let status = namespace.status.and_then(|status| status.phase);
-    KubeNamespace {
-        name: namespace.metadata.name.unwrap_or_default(),
-        status: status.unwrap_or_default(),
+fn namespace(namespace: Namespace) -> discovery::Namespace {
+    discovery::Namespace {
+        name: namespace.metadata.name.into(),
+        status: namespace.status.and_then(|status| status.phase).into(),
     }
 }
 
-fn service(service: Service) -> KubeService {
+fn service(service: Service) -> discovery::Service {
     let spec = service.spec.unwrap_or_default();
-    KubeService {
-        name: service.metadata.name.unwrap_or_default(),
-        namespace: service.metadata.namespace.unwrap_or_default(),
-        r#type: spec.type_.unwrap_or_else(|| "ClusterIP".to_owned()),
-        cluster_ip: spec.cluster_ip.unwrap_or_default(),
-        ports: spec
-            .ports
-            .unwrap_or_default()
-            .into_iter()
-            .map(|port| KubeServicePort {
-                port: number(port.port),
-                // Where none is given, it is the service's own port.
-                target_port: match port.target_port {
-                    Some(IntOrString::String(name)) => name,
-                    Some(IntOrString::Int(target)) if target != 0 => target.to_string(),
-                    _ => port.port.to_string(),
-                },
-                name: port.name.unwrap_or_default(),
-                protocol: port.protocol.unwrap_or_else(|| "TCP".to_owned()),
-            })
-            .collect(),
-        selector: spec.selector.unwrap_or_default().into_iter().collect(),
+    let port = |port: k8s_openapi::api::core::v1::ServicePort| ServicePort {
+        port: number(port.port),
+        // Without a target port, it is the service's own port.
+        target_port: match port.target_port {
+            Some(IntOrString::String(name)) => name.into(),
+            Some(IntOrString::Int(target)) if target != 0 => target.to_string().into(),
+            _ => port.port.to_string().into(),
+        },
+        name: Text::non_empty(port.name),
+        protocol: protocol(port.protocol),
+    };
+    discovery::Service {
+        name: service.metadata.name.into(),
+        namespace: service.metadata.namespace.into(),
+        kind: spec.type_.unwrap_or_else(|| "ClusterIP".to_owned()).into(),
+        cluster_ip: spec.cluster_ip.into(),
+        ports: spec.ports.into_iter().flatten().map(port).collect(),
+        selector: texts(spec.selector.unwrap_or_default()),
     }
 }
 
-/// A count or a port of a cluster, which are never negative.
+pub(super) fn texts(map: BTreeMap<String, String>) -> BTreeMap<Text, Text> {
+    let pairs = map.into_iter();
+    pairs
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
+}
+
+/// What a port carries where it does not say so.
+pub(super) fn protocol(protocol: Option<String>) -> Text {
+    protocol.unwrap_or_else(|| "TCP".to_owned()).into()
+}
+
+/// A count or a port, which is never negative.
 pub(super) fn number(value: i32) -> u32 {
     u32::try_from(value).unwrap_or_default()
 }

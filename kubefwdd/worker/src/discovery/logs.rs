@@ -1,4 +1,4 @@
-//! Logs of a container, in frames as they come.
+//! Logs of a container, sent in parts as they come.
 
 use std::pin::pin;
 
@@ -7,16 +7,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
+use kubefwd_model::discovery::LogPart;
 use kubefwd_model::{Failure, Reason};
-use kubefwd_proto::worker::v1::answer::Answer as Content;
-use kubefwd_proto::worker::v1::{PodLogsAnswer, PodLogsQuery};
+use kubefwd_proto::worker::v1::PodLogsQuery;
 
-use super::outlet::{Outlet, Stop};
+use super::sender::{AnswerSender, Stop};
 use super::{ask, log_in, valid_name};
 use crate::cluster::Cluster;
 
-/// What one answer holds at most, bytes of text.
-const FRAME: usize = 256 * 1024;
+/// A part is full with this much text, bytes. The longest line still fits on top, however it is escaped.
+const PART: usize = 256 * 1024;
 /// Longer lines are cut, bytes.
 const MAX_LINE: usize = 64 * 1024;
 /// What is read at most when the log is not followed, bytes.
@@ -26,7 +26,7 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 pub(super) async fn logs(
     cluster: &Cluster,
     question: PodLogsQuery,
-    outlet: &Outlet,
+    answers: &AnswerSender,
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     valid_name("pod", &question.pod)?;
@@ -63,14 +63,14 @@ pub(super) async fn logs(
     });
     let stream = pin!(stream?);
     let cutter = Cutter::new(container);
-    send(stream, cutter, question.follow, outlet).await
+    send(stream, cutter, question.follow, answers).await
 }
 
 async fn send(
     mut stream: impl AsyncBufRead + Unpin,
     mut cutter: Cutter,
     follow: bool,
-    outlet: &Outlet,
+    answers: &AnswerSender,
 ) -> Result<(), Stop> {
     let mut read = 0;
     loop {
@@ -80,24 +80,22 @@ async fn send(
             break;
         }
         read += length;
-        // One line of many bytes is many chunks: cutting it bounds what is kept.
-        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
-            if let Some(frame) = cutter.take(part) {
-                outlet.send(Content::Logs(frame), false).await?;
+        // A long line is many chunks: cutting it bounds what is kept.
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(part) = cutter.take(piece) {
+                answers.send_part(&part, false).await?;
             }
         }
         stream.consume_unpin(length);
-        if follow && let Some(frame) = cutter.flush() {
-            outlet.send(Content::Logs(frame), false).await?;
+        if follow && let Some(part) = cutter.flush() {
+            answers.send_part(&part, false).await?;
         }
     }
     let truncated = !follow && read >= MAX_LOG;
-    outlet
-        .send(Content::Logs(cutter.finish(truncated)), true)
-        .await
+    answers.send_part(&cutter.finish(truncated), true).await
 }
 
-/// Makes lines of bytes and answers of lines.
+/// Makes lines of bytes and parts of lines.
 struct Cutter {
     container: String,
     line: Vec<u8>,
@@ -117,8 +115,8 @@ impl Cutter {
         }
     }
 
-    /// Takes a piece of one line, with its end if it has come; gives an answer that is full.
-    fn take(&mut self, part: &[u8]) -> Option<PodLogsAnswer> {
+    /// Takes a piece of one line, with its end if it has come; gives a part that is full.
+    fn take(&mut self, part: &[u8]) -> Option<LogPart> {
         let (part, ended) = match part.strip_suffix(b"\n") {
             Some(part) => (part, true),
             None => (part, false),
@@ -129,7 +127,7 @@ impl Cutter {
         if !ended {
             return None;
         }
-        let full = (self.size + self.line.len() > FRAME)
+        let full = (self.size + self.line.len() > PART)
             .then(|| self.flush())
             .flatten();
         self.end_line();
@@ -137,25 +135,25 @@ impl Cutter {
     }
 
     /// What has come so far, if anything.
-    fn flush(&mut self) -> Option<PodLogsAnswer> {
+    fn flush(&mut self) -> Option<LogPart> {
         if self.lines.is_empty() {
             return None;
         }
         self.size = 0;
-        Some(PodLogsAnswer {
-            container: self.container.clone(),
-            lines: std::mem::take(&mut self.lines),
+        Some(LogPart {
+            container_name: self.container.clone(),
+            logs: std::mem::take(&mut self.lines),
             truncated: false,
         })
     }
 
-    fn finish(mut self, truncated: bool) -> PodLogsAnswer {
+    fn finish(mut self, truncated: bool) -> LogPart {
         if !self.line.is_empty() {
             self.end_line();
         }
-        PodLogsAnswer {
-            container: self.container,
-            lines: self.lines,
+        LogPart {
+            container_name: self.container,
+            logs: self.lines,
             truncated,
         }
     }
@@ -169,10 +167,19 @@ impl Cutter {
             text.push('…');
         }
         self.line.clear();
-        // A little for each line, so that empty ones fill an answer too.
-        self.size += text.len() + 4;
+        self.size += json_length(&text);
         self.lines.push(text);
     }
+}
+
+/// What a line takes in a list of them.
+fn json_length(line: &str) -> usize {
+    let length = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    line.bytes().map(length).sum::<usize>() + 4
 }
 
 /// The container that kubectl would choose. Whoever may not see the pod leaves the choice to the API server.
@@ -196,7 +203,7 @@ fn since(time: &prost_types::Timestamp) -> Result<Timestamp, Failure> {
     Timestamp::new(time.seconds, time.nanos).map_err(|error| {
         Failure::new(
             Reason::InvalidArgument,
-            format!("the time to begin with is none: {error}"),
+            format!("the start time is invalid: {error}"),
         )
         .hint("give it as 2026-01-31T12:00:00Z")
     })
@@ -212,7 +219,9 @@ fn broken(error: std::io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use kubefwd_proto::channel::MAX_FRAME;
     use kubefwd_proto::worker::v1::Answer;
+    use kubefwd_proto::worker::v1::answer::Answer as Content;
     use proptest::prelude::*;
     use prost::Message;
     use tokio::sync::mpsc;
@@ -221,7 +230,7 @@ mod tests {
 
     async fn sent(log: &[u8], follow: bool) -> Vec<Answer> {
         let (sender, mut receiver) = mpsc::channel(4);
-        let outlet = Outlet::new(1, sender);
+        let sender = AnswerSender::new(1, sender);
         let cutter = Cutter::new("c".to_owned());
         let collecting = async {
             let mut answers = Vec::new();
@@ -231,7 +240,7 @@ mod tests {
             answers
         };
         let sending = async move {
-            assert!(send(log, cutter, follow, &outlet).await.is_ok());
+            assert!(send(log, cutter, follow, &sender).await.is_ok());
         };
         let (answers, ()) = tokio::join!(collecting, sending);
         answers
@@ -239,7 +248,7 @@ mod tests {
 
     fn lines(answers: &[Answer]) -> Vec<String> {
         let of = |answer: &Answer| match &answer.answer {
-            Some(Content::Logs(logs)) => logs.lines.clone(),
+            Some(Content::Json(json)) => serde_json::from_slice::<LogPart>(json).unwrap().logs,
             _ => panic!("another answer"),
         };
         answers.iter().flat_map(of).collect()
@@ -270,9 +279,18 @@ mod tests {
             assert!(
                 answers
                     .iter()
-                    .all(|answer| answer.encoded_len() <= FRAME + MAX_LINE)
+                    .all(|answer| answer.encoded_len() <= PART + MAX_LINE)
             );
         }
+    }
+
+    #[tokio::test]
+    async fn lines_that_need_many_escapes_fit_a_frame() {
+        let line = "\u{1b}".repeat(MAX_LINE) + "\n";
+        let answers = sent(line.repeat(20).as_bytes(), false).await;
+        assert_eq!(lines(&answers).len(), 20);
+        let mut sizes = answers.iter().map(Message::encoded_len);
+        assert!(sizes.all(|size| size < MAX_FRAME));
     }
 
     proptest! {
@@ -283,11 +301,11 @@ mod tests {
             let mut found = Vec::new();
             for chunk in log.as_bytes().chunks(size) {
                 for part in chunk.split_inclusive(|byte| *byte == b'\n') {
-                    found.extend(cutter.take(part).map(|frame| frame.lines).unwrap_or_default());
+                    found.extend(cutter.take(part).map(|part| part.logs).unwrap_or_default());
                 }
-                found.extend(cutter.flush().map(|frame| frame.lines).unwrap_or_default());
+                found.extend(cutter.flush().map(|part| part.logs).unwrap_or_default());
             }
-            found.extend(cutter.finish(false).lines);
+            found.extend(cutter.finish(false).logs);
             let mut wanted = parts;
             if wanted.last().is_some_and(String::is_empty) {
                 wanted.pop();

@@ -1,75 +1,100 @@
-//! A pod as the protocol carries it. What a user can make arbitrarily long is cut, so that one pod always fits a frame.
+//! A pod as lists show it, and in full. What a user can make arbitrarily long is cut, so that one pod fits a frame.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStatus, Pod, PodStatus, ResourceRequirements,
+    Container, ContainerState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus,
+    ResourceRequirements,
 };
-use kubefwd_proto::worker::v1::{KubeCondition, KubeContainer, KubeContainerPort, KubePod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kubefwd_model::Time;
+use kubefwd_model::discovery::{self, Condition, ContainerPort, PodDetail, Resources};
+use kubefwd_model::text::Text;
 
-use super::lists::number;
+use super::lists::{number, protocol, texts};
 use super::pod_status::Columns;
 
-/// The longest text of one annotation or message, bytes: `last-applied-configuration` can be 256 KiB.
-const MAX_TEXT: usize = 4096;
+/// `last-applied-configuration` alone can be 256 KiB, of which a [`Text`] keeps the beginning.
 const MAX_ANNOTATIONS: usize = 64;
 
-pub(super) fn pod(pod: Pod) -> KubePod {
+/// A pod as lists show it.
+pub(super) fn pod(mut pod: Pod) -> discovery::Pod<Text> {
     let columns = Columns::of(&pod);
-    let metadata = pod.metadata;
-    let spec = pod.spec.unwrap_or_default();
-    let status = pod.status.unwrap_or_default();
+    let spec = pod.spec.take().unwrap_or_default();
+    let names = specs(&spec).map(|container| container.name.as_str().into());
+    let containers = names.collect();
+    summary(
+        pod.metadata,
+        spec.node_name,
+        pod.status.unwrap_or_default(),
+        columns,
+        containers,
+    )
+}
+
+/// A pod with all its details.
+pub(super) fn pod_in_full(mut pod: Pod) -> PodDetail {
+    let columns = Columns::of(&pod);
+    let spec = pod.spec.take().unwrap_or_default();
+    let mut status = pod.status.take().unwrap_or_default();
     let statuses = statuses(&status);
-    let containers = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers);
-    KubePod {
-        status: columns.status,
-        ready: format!("{}/{}", columns.ready, columns.containers),
-        restarts: columns.restarts,
-        containers: containers
-            .map(|spec| container(spec, statuses.get(spec.name.as_str()).copied()))
-            .collect(),
-        conditions: status
-            .conditions
-            .iter()
-            .flatten()
-            .map(|condition| KubeCondition {
-                r#type: condition.type_.clone(),
-                status: condition.status.clone(),
-                reason: condition.reason.clone().unwrap_or_default(),
-                message: cut(condition.message.clone()),
-            })
-            .collect(),
-        volumes: spec
-            .volumes
-            .into_iter()
-            .flatten()
-            .map(|volume| volume.name)
-            .collect(),
-        name: metadata.name.unwrap_or_default(),
-        namespace: metadata.namespace.unwrap_or_default(),
-        labels: metadata.labels.unwrap_or_default().into_iter().collect(),
-        annotations: metadata
-            .annotations
-            .unwrap_or_default()
-            .into_iter()
-            .take(MAX_ANNOTATIONS)
-            .map(|(key, value)| (key, cut(Some(value))))
-            .collect(),
-        created_at: metadata.creation_timestamp.map(|time| stamp(time.0)),
-        started_at: status.start_time.as_ref().map(|time| stamp(time.0)),
-        phase: status.phase.unwrap_or_default(),
-        ip: status.pod_ip.unwrap_or_default(),
-        host_ip: status.host_ip.unwrap_or_default(),
-        node: spec.node_name.unwrap_or_default(),
-        message: cut(status.message),
-        reason: status.reason.unwrap_or_default(),
-        qos_class: status.qos_class.unwrap_or_default(),
+    let containers = specs(&spec)
+        .map(|spec| container(spec, statuses.get(spec.name.as_str()).copied()))
+        .collect();
+    let annotations = pod.metadata.annotations.take().unwrap_or_default();
+    let volumes = spec.volumes.into_iter().flatten();
+    let conditions = status.conditions.take().into_iter().flatten();
+    PodDetail {
+        message: Text::non_empty(status.message.take()),
+        reason: Text::non_empty(status.reason.take()),
+        host_ip: Text::non_empty(status.host_ip.take()),
+        annotations: texts(annotations.into_iter().take(MAX_ANNOTATIONS).collect()),
+        conditions: conditions.map(condition).collect(),
+        volumes: volumes.map(|volume| volume.name.into()).collect(),
+        qos_class: Text::non_empty(status.qos_class.take()),
+        pod: summary(pod.metadata, spec.node_name, status, columns, containers),
     }
+}
+
+fn summary<C>(
+    metadata: ObjectMeta,
+    node: Option<String>,
+    status: PodStatus,
+    columns: Columns,
+    containers: Vec<C>,
+) -> discovery::Pod<C> {
+    discovery::Pod {
+        name: metadata.name.into(),
+        namespace: metadata.namespace.into(),
+        phase: status.phase.into(),
+        status: columns.status.into(),
+        ready: format!("{}/{}", columns.ready, columns.containers).into(),
+        restarts: columns.restarts,
+        created_at: metadata.creation_timestamp.map(|at| time(at.0)),
+        ip: Text::non_empty(status.pod_ip),
+        node: Text::non_empty(node),
+        start_time: status.start_time.map(|at| time(at.0)),
+        labels: texts(metadata.labels.unwrap_or_default()),
+        containers,
+    }
+}
+
+fn condition(condition: PodCondition) -> Condition {
+    Condition {
+        kind: condition.type_.into(),
+        status: condition.status.into(),
+        reason: Text::non_empty(condition.reason),
+        message: Text::non_empty(condition.message),
+    }
+}
+
+/// Init containers first, as kubectl lists them.
+fn specs(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    let init = spec.init_containers.iter().flatten();
+    init.chain(&spec.containers)
 }
 
 fn statuses(status: &PodStatus) -> BTreeMap<&str, &ContainerStatus> {
@@ -82,93 +107,89 @@ fn statuses(status: &PodStatus) -> BTreeMap<&str, &ContainerStatus> {
         .collect()
 }
 
-fn container(spec: &Container, status: Option<&ContainerStatus>) -> KubeContainer {
-    let state = status.and_then(|status| status.state.as_ref());
-    let last = status.and_then(|status| status.last_state.as_ref());
-    let (state, state_reason, state_message) = describe(state);
-    let (last_state, last_reason, _) = describe(last);
-    let resource = |of: fn(&ResourceRequirements) -> &Option<BTreeMap<String, _>>, name: &str| {
-        let resources = spec
-            .resources
-            .as_ref()
-            .and_then(|resources| of(resources).as_ref());
-        let quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity> =
-            resources.and_then(|resources| resources.get(name));
-        quantity
-            .map(|quantity| quantity.0.clone())
-            .unwrap_or_default()
-    };
-    KubeContainer {
-        name: spec.name.clone(),
-        image: spec.image.clone().unwrap_or_default(),
+fn container(spec: &Container, status: Option<&ContainerStatus>) -> discovery::Container {
+    let state = describe(status.and_then(|status| status.state.as_ref()));
+    let last = describe(status.and_then(|status| status.last_state.as_ref()));
+    let ports = spec.ports.iter().flatten().map(|port| ContainerPort {
+        name: Text::non_empty(port.name.clone()),
+        container_port: number(port.container_port),
+        protocol: protocol(port.protocol.clone()),
+    });
+    discovery::Container {
+        name: spec.name.as_str().into(),
+        image: spec.image.clone().into(),
         ready: status.is_some_and(|status| status.ready),
         started: status.is_some_and(|status| status.started == Some(true)),
         restart_count: status.map_or(0, |status| number(status.restart_count)),
-        state,
-        state_reason,
-        state_message,
-        last_state: if last_reason.is_empty() {
-            last_state
-        } else {
-            format!("{last_state}: {last_reason}")
-        },
-        ports: spec
-            .ports
-            .iter()
-            .flatten()
-            .map(|port| KubeContainerPort {
-                name: port.name.clone().unwrap_or_default(),
-                container_port: number(port.container_port),
-                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
-            })
-            .collect(),
-        cpu_request: resource(|of| &of.requests, "cpu"),
-        cpu_limit: resource(|of| &of.limits, "cpu"),
-        memory_request: resource(|of| &of.requests, "memory"),
-        memory_limit: resource(|of| &of.limits, "memory"),
+        state: state.kind.into(),
+        state_reason: Text::non_empty(state.reason),
+        state_message: Text::non_empty(state.message),
+        last_state: Text::non_empty(match last.reason.as_str() {
+            "" => last.kind.to_owned(),
+            reason => format!("{}: {reason}", last.kind),
+        }),
+        ports: ports.collect(),
+        resources: spec.resources.as_ref().and_then(resources),
     }
 }
 
-/// State, reason and message; all empty where there is no state.
-fn describe(state: Option<&ContainerState>) -> (String, String, String) {
+/// `None` where nothing of interest is requested or limited.
+fn resources(spec: &ResourceRequirements) -> Option<Resources> {
+    let quantity = |of: &Option<BTreeMap<String, Quantity>>, name: &str| {
+        let quantity = of.as_ref().and_then(|of| of.get(name));
+        Text::non_empty(quantity.map(|quantity| quantity.0.as_str()))
+    };
+    let resources = Resources {
+        cpu_request: quantity(&spec.requests, "cpu"),
+        cpu_limit: quantity(&spec.limits, "cpu"),
+        memory_request: quantity(&spec.requests, "memory"),
+        memory_limit: quantity(&spec.limits, "memory"),
+    };
+    (resources != Resources::default()).then_some(resources)
+}
+
+/// The state of a container in words; all empty where it has none.
+#[derive(Default)]
+struct State {
+    kind: &'static str,
+    reason: String,
+    message: Option<String>,
+}
+
+fn describe(state: Option<&ContainerState>) -> State {
     let Some(state) = state else {
-        return Default::default();
+        return State::default();
     };
     if state.running.is_some() {
-        return ("Running".to_owned(), String::new(), String::new());
+        return State {
+            kind: "Running",
+            ..State::default()
+        };
     }
     if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.clone().unwrap_or_default();
-        return ("Waiting".to_owned(), reason, cut(waiting.message.clone()));
+        return State {
+            kind: "Waiting",
+            reason: waiting.reason.clone().unwrap_or_default(),
+            message: waiting.message.clone(),
+        };
     }
     let Some(end) = &state.terminated else {
-        return Default::default();
+        return State::default();
     };
     let reason = end.reason.clone().filter(|reason| !reason.is_empty());
-    let reason = reason.unwrap_or_else(|| format!("exit code {}", end.exit_code));
-    ("Terminated".to_owned(), reason, cut(end.message.clone()))
+    State {
+        kind: "Terminated",
+        reason: reason.unwrap_or_else(|| format!("exit code {}", end.exit_code)),
+        message: end.message.clone(),
+    }
 }
 
-pub(super) fn cut(text: Option<String>) -> String {
-    let mut text = text.unwrap_or_default();
-    if text.len() > MAX_TEXT {
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
-        text.push('…');
-    }
-    text
-}
-
-/// A time of a cluster as the protocol carries it.
-pub(super) fn stamp(time: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.as_second(),
-        nanos: time.subsec_nanosecond(),
-    }
+pub(super) fn time(time: Timestamp) -> Time {
+    Time::from(SystemTime::from(time))
 }
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use serde_json::json;
 
     use super::*;
@@ -195,37 +216,43 @@ mod tests {
                 }],
             },
         });
-        let pod = pod(serde_json::from_value(spec).unwrap());
+        let spec: Pod = serde_json::from_value(spec).unwrap();
+        assert_eq!(pod(spec.clone()).containers, ["db"]);
+        let PodDetail { pod, volumes, .. } = pod_in_full(spec);
         assert_eq!(
-            (pod.status.as_str(), pod.ready.as_str(), pod.restarts),
+            (&*pod.status, &*pod.ready, pod.restarts),
             ("CrashLoopBackOff", "0/1", 3)
         );
-        assert_eq!(pod.created_at.unwrap().seconds, 1_795_420_800);
-        assert_eq!(pod.volumes, ["data"]);
+        let created = SystemTime::from(pod.created_at.unwrap());
+        let since_epoch = created.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(since_epoch.as_secs(), 1_795_420_800);
+        assert_eq!(volumes, ["data"]);
         let container = &pod.containers[0];
-        assert_eq!(container.last_state, "Terminated: exit code 1");
         assert_eq!(
-            (
-                container.cpu_request.as_str(),
-                container.memory_limit.as_str()
-            ),
-            ("100m", "1Gi")
+            container.last_state.as_deref(),
+            Some("Terminated: exit code 1")
         );
+        let resources = container.resources.clone().unwrap();
+        assert_eq!(resources.cpu_request.as_deref(), Some("100m"));
+        assert_eq!(resources.memory_limit.as_deref(), Some("1Gi"));
         assert_eq!(container.ports[0].protocol, "TCP");
     }
 
     #[test]
     fn a_pod_of_a_hostile_cluster_fits_a_frame() {
-        let annotations: BTreeMap<String, String> = (0..1000)
-            .map(|n| (format!("a{n}"), "ä".repeat(100_000)))
-            .collect();
-        let large = Pod {
-            metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-                annotations: Some(annotations),
-                ..Default::default()
-            },
-            ..Pod::default()
-        };
-        assert!(pod(large).encoded_len() < 400 * 1024);
+        for text in ["ä", "\\", "\u{1b}"] {
+            let annotations: BTreeMap<String, String> = (0..1000)
+                .map(|n| (format!("a{n}"), text.repeat(100_000)))
+                .collect();
+            let large = Pod {
+                metadata: ObjectMeta {
+                    annotations: Some(annotations),
+                    ..ObjectMeta::default()
+                },
+                ..Pod::default()
+            };
+            let json = serde_json::to_vec(&pod_in_full(large)).unwrap();
+            assert!(json.len() < 600 * 1024, "{}", json.len());
+        }
     }
 }

@@ -3,28 +3,27 @@
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use kube::api::ListParams;
-use kubefwd_proto::worker::v1::answer::Answer as Content;
-use kubefwd_proto::worker::v1::{ListPodsAnswer, ListPodsQuery};
+use kubefwd_model::discovery;
+use kubefwd_proto::worker::v1::ListPodsQuery;
 
 use super::lists::Pages;
-use super::outlet::{Outlet, Stop};
-use super::pod::pod;
+use super::pod::{pod, pod_in_full};
+use super::sender::{AnswerSender, Stop};
 use super::{ask, log_in, valid_name};
 use crate::cluster::Cluster;
 
 pub(super) async fn pods(
     cluster: &Cluster,
     question: ListPodsQuery,
-    outlet: &Outlet,
+    answers: &AnswerSender,
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     log_in(cluster).await?;
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &question.namespace);
-    let wrap = |pods| Content::Pods(ListPodsAnswer { pods });
     if !question.name.is_empty() {
         valid_name("pod", &question.name)?;
-        let found = pod(ask(api.get(&question.name)).await?);
-        return outlet.send(wrap(vec![found]), true).await;
+        let found = pod_in_full(ask(api.get(&question.name)).await?);
+        return answers.send_list([found], true).await;
     }
 
     let mut selectors = vec![question.label_selector.clone()];
@@ -38,7 +37,7 @@ pub(super) async fn pods(
             .unwrap_or_default();
         if selector.is_empty() {
             // A service without selector stands for no pods; an empty selector here would stand for all.
-            return outlet.send(wrap(Vec::new()), true).await;
+            return answers.send_list::<discovery::PodDetail>([], true).await;
         }
         selectors.extend(
             selector
@@ -54,5 +53,5 @@ pub(super) async fn pods(
     if !question.field_selector.is_empty() {
         params = params.fields(&question.field_selector);
     }
-    Pages::new(api, params).send(outlet, pod, wrap).await
+    Pages::new(api, params).send(answers, pod).await
 }

@@ -1,6 +1,7 @@
 //! Questions that need no cluster.
 
 use futures_util::StreamExt;
+use kubefwd_model::discovery::Contexts;
 use kubefwd_proto::worker::v1::{CheckQuery, ListContextsQuery, ListPodsQuery};
 
 use super::*;
@@ -45,10 +46,12 @@ fn content(mut answers: Vec<Answer>) -> Content {
 #[tokio::test]
 async fn contexts_are_listed_also_broken_ones() {
     let answers = ask_offline(Question::Contexts(ListContextsQuery {}), "").await;
-    let Content::Contexts(list) = content(answers) else {
+    let Content::Json(json) = content(answers) else {
         panic!("another answer");
     };
+    let list: Contexts = serde_json::from_slice(&json).unwrap();
     assert_eq!(list.current_context, "real");
+    assert!(list.contexts[0].active && !list.contexts[1].active);
     assert_eq!(list.contexts[0].server, "https://127.0.0.1:1");
     assert_eq!(list.contexts[1].name, "broken");
 }
@@ -74,7 +77,7 @@ async fn an_offline_check_resolves_the_context_only() {
         panic!("another answer");
     };
     assert_eq!(
-        kubefwd_model::Failure::from(failure.clone()).reason,
+        Failure::from(failure.clone()).reason,
         Reason::ContextNotFound
     );
     assert!(failure.hint.contains("real"), "{failure:?}");
@@ -91,7 +94,7 @@ async fn names_that_would_change_a_path_are_refused_before_any_call() {
             panic!("another answer");
         };
         assert_eq!(
-            kubefwd_model::Failure::from(failure.clone()).reason,
+            Failure::from(failure.clone()).reason,
             Reason::InvalidArgument,
             "{namespace}"
         );

@@ -269,7 +269,6 @@ impl Contexts {
         let routes = routes.into_iter().flatten();
         let behind = routes.filter(|route| route.has_pod(&reopened.pod_uid));
         let report = |route: Arc<Route>| ReconnectedReport {
-            id: 0,
             service: Some(ServiceRef {
                 context: key.0.clone(),
                 namespace: key.1.clone(),

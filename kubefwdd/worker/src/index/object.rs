@@ -35,8 +35,6 @@ pub(crate) struct ServicePort {
     pub protocol: Protocol,
     /// The port of the pods.
     pub target: Target,
-    /// `appProtocol`; empty if not set.
-    pub app_protocol: Box<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use kubefwd_proto::worker::v1::{ObservedPort, ObservedService};
 
-use super::object::{Service, ServicePort, Target};
+use super::object::{Service, ServicePort};
 use super::select::Endpoints;
 
 /// `endpoints` is `None` where they are not known.
@@ -34,11 +34,6 @@ fn observe_port(port: &ServicePort) -> ObservedPort {
         port: port.port.into(),
         name: port.name.to_string(),
         protocol: port.protocol.as_str().to_owned(),
-        target: match &port.target {
-            Target::Number(number) => number.to_string(),
-            Target::Name(name) => name.to_string(),
-        },
-        app_protocol: port.app_protocol.to_string(),
     }
 }
 

@@ -24,7 +24,6 @@ fn port(port: u16, port_name: &str, target: Target) -> ServicePort {
         port,
         protocol: Protocol::Tcp,
         target,
-        app_protocol: "".into(),
     }
 }
 

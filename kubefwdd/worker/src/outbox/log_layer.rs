@@ -3,7 +3,6 @@
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Log, LogLevel};
 use tracing::field::{Field, Visit};
@@ -52,7 +51,6 @@ impl<S: Subscriber> Layer<S> for LogLayer {
             level: level.into(),
             message,
             service: None,
-            time: Some(time::now()),
         }));
         if !sent {
             self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);

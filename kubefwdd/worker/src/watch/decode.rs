@@ -89,8 +89,6 @@ struct RawServicePort {
     #[serde(default)]
     protocol: String,
     target_port: Option<IntOrString>,
-    #[serde(default)]
-    app_protocol: String,
 }
 
 #[derive(Clone, Deserialize)]
@@ -221,7 +219,6 @@ impl Decode for RawService {
                     name: port.name.into(),
                     port: port.port,
                     protocol: protocol(&port.protocol),
-                    app_protocol: port.app_protocol.into(),
                 })
                 .collect(),
         })

@@ -11,6 +11,7 @@ mod scale;
 
 use std::process::Command;
 
+use kubefwd_model::discovery::Contexts;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::to_worker::Frame as Order;
 use kubefwd_proto::worker::v1::{ListContextsQuery, Query, Shutdown, answer};
@@ -94,8 +95,9 @@ async fn it_answers_questions() {
     daemon.order(Order::Query(query)).await;
     let answer = daemon.until(|known| known.answers.first().cloned()).await;
     assert!(answer.id == 7 && answer.last);
-    let Some(answer::Answer::Contexts(contexts)) = answer.answer else {
+    let Some(answer::Answer::Json(json)) = answer.answer else {
         panic!("{answer:?}");
     };
+    let contexts: Contexts = serde_json::from_slice(&json).unwrap();
     assert_eq!(contexts.contexts[0].name, daemon::CONTEXT);
 }

@@ -9,7 +9,7 @@ use crate::text::Text;
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ContextList))]
 pub struct Contexts {
-    /// Sorted by name.
+    /// In the order of the kubeconfig; sorted by name in REST.
     pub contexts: Vec<Context>,
     /// The current context; may be empty.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]

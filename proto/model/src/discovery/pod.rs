@@ -8,7 +8,8 @@ use super::Container;
 use crate::Time;
 use crate::text::Text;
 
-/// A pod. `C` is what is said of a container: its name in a list, a [`Container`] in full.
+// `C` is what is said of a container: its name in a list, a [`Container`] in full.
+/// A pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubePod))]
@@ -59,7 +60,7 @@ pub struct Pod<C> {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubePodDetail))]
 pub struct PodDetail {
-    /// What lists say too.
+    /// As in lists.
     #[serde(flatten)]
     pub pod: Pod<Container>,
     /// Why it is in its phase.
