@@ -27,7 +27,6 @@ use kubefwd_core::state::View;
 /// A credential plugin may ask the user something.
 const ASK_TIMEOUT: Deadline = Deadline::Cluster(Duration::from_secs(60));
 
-/// In which context.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct InContext {
@@ -37,7 +36,6 @@ pub(crate) struct InContext {
     pub(super) context: Option<String>,
 }
 
-/// In which context and namespace.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct InNamespace {
@@ -55,7 +53,6 @@ pub(crate) struct InNamespace {
     context: Option<String>,
 }
 
-/// Which events.
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]

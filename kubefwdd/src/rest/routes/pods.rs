@@ -11,6 +11,7 @@ use futures_util::stream::unfold;
 use jiff::Timestamp;
 use kubefwd_model as model;
 use kubefwd_model::discovery::{self, LogPart};
+use kubefwd_model::text::clean;
 use kubefwd_model::{ContextName, DnsLabel, Failure, PodName};
 use kubefwd_proto::convert::timestamp;
 use kubefwd_proto::worker::v1::{self as wire, query::Question};
@@ -35,12 +36,13 @@ use kubefwd_core::state::View;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long the next part of a log may take.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest name of a container, bytes.
+const CONTAINER_NAME: usize = 63;
 /// The most lines in one response.
 const MOST_LINES: usize = 10_000;
 /// The most text in one response, bytes: as much as a worker reads.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// Which pods.
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
@@ -69,7 +71,6 @@ pub(crate) struct Filter {
     service_name: Option<String>,
 }
 
-/// Which lines.
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
@@ -319,7 +320,8 @@ impl Following {
         self.over = !matches!(part, Some(Ok(_)));
         match part {
             Some(Ok(part)) => {
-                let container_name = part.container_name.as_str();
+                // It is repeated for each line: a worker must not choose how long it is.
+                let container_name = &clean(&part.container_name, CONTAINER_NAME);
                 let lines = part.logs.iter().map(|line| PodLogLine {
                     container_name,
                     line,

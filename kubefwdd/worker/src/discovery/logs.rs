@@ -141,7 +141,7 @@ impl Cutter {
         }
         self.size = 0;
         Some(LogPart {
-            container_name: self.container.clone(),
+            container_name: self.container.as_str().into(),
             logs: std::mem::take(&mut self.lines),
             truncated: false,
         })
@@ -152,7 +152,7 @@ impl Cutter {
             self.end_line();
         }
         LogPart {
-            container_name: self.container,
+            container_name: self.container.into(),
             logs: self.lines,
             truncated,
         }

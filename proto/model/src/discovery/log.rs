@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Lines of a log, oldest first: all, or those that fit one frame.
+use crate::text::Text;
+
+/// Lines of a log, oldest first: all, or those that fit one frame. JSON escapes what a terminal would obey.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PodLog))]
 pub struct LogPart {
     /// The container.
-    #[cfg_attr(feature = "openapi", schema(example = "api"))]
-    pub container_name: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
+    pub container_name: Text,
     /// Oldest first.
     #[cfg_attr(feature = "openapi", schema(example = json!(["listening on :8080"])))]
     pub logs: Vec<String>,
