@@ -305,7 +305,7 @@ mod tests {
         let denied = authorize(&actor(1000, false, Via::UnixSocket), Verb::Change, None);
         let text = denied.unwrap_err().hint();
         assert!(text.contains("`sudo usermod -aG kubefwd ann`"), "{text}");
-        assert!(text.contains("at once"), "{text}");
+        assert!(text.contains("immediately"), "{text}");
     }
 
     proptest! {

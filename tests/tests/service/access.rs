@@ -100,7 +100,7 @@ fn by_default_ports_close_to_others_with_the_second_user() {
         });
         let said = findings(&system).concat();
         assert!(
-            said.contains("for the user who forwards, root and group"),
+            said.contains("only the forwarding user, root and group"),
             "{said}"
         );
         for member in [ALICE.id, BOB.id, 0] {

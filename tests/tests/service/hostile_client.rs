@@ -69,7 +69,7 @@ fn who_takes_every_connection_takes_none_of_another_users() {
             taken.extend((0..2_500).map(|number| open(&path, halves[number % 2])));
         }
         system.logged("connections to the control socket; more are refused");
-        system.logged("connections to the REST interface; more are refused");
+        system.logged("connections to the REST API; more are refused");
         let own = PER_USER as u64 + 64;
         eventually("what is too much is closed", || {
             let now = held(system.daemon_pid()).unwrap().descriptors;

@@ -302,7 +302,7 @@ fn a_list_of_something_else_is_refused() {
 fn names_that_are_none_reach_no_hosts_file() {
     run(async |sandbox| {
         let (_cluster, system) = beside(&sandbox, Rubbish::Names).await;
-        system.logged("further complaints are not logged");
+        system.logged("further warnings are not logged");
         nothing_is_spoilt(&system);
     });
 }

@@ -132,7 +132,7 @@ fn who_breaks_the_protocol_is_ended_and_said() {
         let breaches = [
             ("oversized", "is larger than the limit"),
             ("garbage", "cannot be decoded"),
-            ("log-first", "its first frame was no hello"),
+            ("log-first", "its first frame was not a hello"),
             ("descriptor", "descriptors that do not belong"),
             ("endless", "it lists more than 400000 services"),
         ];
@@ -150,7 +150,7 @@ fn who_breaks_the_protocol_is_ended_and_said() {
 fn who_ends_or_never_speaks_is_started_again_after_a_pause() {
     run_as_root(async |sandbox| {
         let breaches = [
-            ("dripping", "it said nothing for 10 s"),
+            ("dripping", "it sent nothing for 10 s"),
             ("truncated", "closed in the middle of a frame"),
             ("protocol", "install both from the same package"),
             ("exit", "it closed its channel"),
