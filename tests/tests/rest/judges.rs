@@ -56,7 +56,7 @@ fn schemathesis_finds_every_answer_as_described() {
             !world
                 .system
                 .log()
-                .contains("a defect of the REST interface"),
+                .contains("an internal error of the REST API"),
             "{}",
             world.system.log()
         );

@@ -66,7 +66,7 @@ fn what_cannot_change_is_said_and_comes_with_the_next_start() {
         system.configure("[addresses]\nrange = \"127.64.0.0/10\"\n");
         system.reload();
         let said = warning(&system, "addresses.range");
-        assert!(said.contains("takes effect at the next start"), "{said}");
+        assert!(said.contains("needs a restart"), "{said}");
         assert!(said.contains("systemctl restart kubefwdd"), "{said}");
         assert!(net::get("web", 80).contains("pod: web-"));
         system.restart_daemon();
