@@ -29,7 +29,12 @@ fn what_works_has_nothing_to_complain_about() {
                 "errorCount",
                 "uptime",
             ],
-            &[],
+            &[
+                "totalForwards",
+                "activeForwards",
+                "totalBytesIn",
+                "totalBytesOut",
+            ],
         );
         assert_eq!(status["status"], "healthy");
         assert_eq!(status["message"], "All services forwarding normally");
@@ -55,7 +60,9 @@ fn what_works_has_nothing_to_complain_about() {
             ],
             &[],
         );
-        let services = json!({"total": 4, "active": 4, "error": 0, "partial": 0, "pending": 0});
+        let services = json!({
+            "total": 4, "active": 4, "error": 0, "partial": 0, "pending": 0, "unsupported": 0,
+        });
         assert_eq!(overview["services"], services);
         assert_eq!(overview["errors"], json!([]));
         let analysis = world.get("/api/v1/analyze");

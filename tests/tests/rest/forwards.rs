@@ -42,7 +42,20 @@ fn the_list_has_every_port_in_order() {
             has_fields(
                 forward,
                 &FIELDS,
-                &["protocol", "containerName", "error", "lastActive"],
+                &[
+                    "protocol",
+                    "containerName",
+                    "error",
+                    "reason",
+                    "hint",
+                    "lastActive",
+                    "servicePort",
+                    "portName",
+                    "podAddress",
+                    "failedConnections",
+                    "firstByteMicros",
+                    "transport",
+                ],
             );
         }
         let places: Vec<(&str, &str)> = list(&all["forwards"])

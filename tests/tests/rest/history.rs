@@ -4,7 +4,9 @@ use kubefwd_tests::harness::net::get;
 use kubefwd_tests::harness::{eventually, sandbox::run};
 use serde_json::{Value, json};
 
-use crate::support::{World, data, each, has_fields, is_time, list, number, refusal, text};
+use crate::support::{
+    World, data, each, has_fields, is_time, list, number, numbers, refusal, text,
+};
 
 #[test]
 fn events_are_those_that_happened_newest_first() {
@@ -23,10 +25,7 @@ fn events_are_those_that_happened_newest_first() {
         world.delete("/api/v1/services/web.demo.sim");
         world.delete("/api/v1/namespaces/demo.sim");
         let all = world.get("/api/v1/history/events?count=1000");
-        let ids: Vec<u64> = each(&all, "id")
-            .iter()
-            .map(|id| id.parse().unwrap())
-            .collect();
+        let ids = numbers(&all, "id");
         assert!(ids.is_sorted_by(|a, b| a > b), "{ids:?}");
         assert!(each(&all, "timestamp").is_sorted_by(|a, b| a >= b));
         for event in list(&all) {
@@ -77,7 +76,14 @@ fn an_error_has_its_own_time_and_is_resolved() {
                 "message",
                 "resolved",
             ],
-            &["forwardKey", "podName", "resolvedAt"],
+            &[
+                "forwardKey",
+                "podName",
+                "resolvedAt",
+                "component",
+                "hint",
+                "recoverable",
+            ],
         );
         assert_eq!(
             (&error["serviceKey"], &error["resolved"]),
@@ -161,7 +167,7 @@ fn reconnections_say_why_how_often_and_how_long() {
         assert_eq!(auto["success"], true, "{auto}");
         assert!(number(&auto["attemptCount"]) >= 1, "{auto}");
         let everybody = world.get("/api/v1/history/reconnections?count=1000");
-        assert!(each(&everybody, "id").contains(&text(&auto["id"])));
+        assert!(numbers(&everybody, "id").contains(&number(&auto["id"])));
         let none = world.get("/api/v1/services/echo.demo.sim/history/reconnections");
         assert_eq!(none, json!([]));
         assert_eq!(list(&world.get(&format!("{path}?count=1"))).len(), 1);

@@ -89,7 +89,15 @@ fn services_have_metrics_of_their_own() {
                 "avgRateIn",
                 "avgRateOut",
             ],
-            &["connectedAt", "lastActivityAt"],
+            &[
+                "connectedAt",
+                "lastActivityAt",
+                "lastActive",
+                "connections",
+                "totalConnections",
+                "failedConnections",
+                "firstByteMicros",
+            ],
         );
         let unused = world.get("/api/v1/metrics/services/web.demo.sim");
         assert_eq!(number(&unused["totalBytesIn"]), 0);

@@ -33,7 +33,7 @@ fn a_namespace_is_added_shown_and_removed() {
                 "running",
                 "startedAt",
             ],
-            &[],
+            &["status", "attached", "notes"],
         );
         assert_eq!(
             (&shown["serviceCount"], &shown["activeCount"]),

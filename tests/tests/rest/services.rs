@@ -50,7 +50,16 @@ fn the_list_has_every_service_in_order_with_its_sums() {
                     "forwards",
                     "owner",
                 ],
-                &["statusReason", "localIP", "hint"],
+                &[
+                    "statusReason",
+                    "localIP",
+                    "hint",
+                    "readyPods",
+                    "totalPods",
+                    "skippedPorts",
+                    "refusedNames",
+                    "capture",
+                ],
             );
         }
         let summary = &all["summary"];
@@ -92,7 +101,8 @@ fn filters_and_pages_choose_from_the_list() {
                 .collect()
         };
         assert_eq!(keys("namespace=demo"), KEYS);
-        assert_eq!(keys("namespace=demo&status=error"), ["dns.demo.sim"]);
+        assert!(keys("namespace=demo&status=error").is_empty());
+        assert_eq!(keys("namespace=demo&status=unsupported"), ["dns.demo.sim"]);
         assert_eq!(keys("namespace=demo&status=ACTIVE"), KEYS[1..]);
         assert_eq!(keys("search=EC"), ["echo.demo.sim", "echo.other.sim"]);
         assert_eq!(keys("context=sim").len(), 10);

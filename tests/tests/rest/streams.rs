@@ -7,7 +7,7 @@ use kubefwd_tests::harness::{eventually, sandbox::run};
 use kubefwd_tests::{Cluster, Namespace};
 use serde_json::{Value, json};
 
-use crate::support::{World, each, has_fields, is_time, number, refusal, tcp, text};
+use crate::support::{World, has_fields, is_time, number, numbers, refusal, tcp, text};
 
 /// Services whose coming and going fills the ring of events before long.
 const MANY: usize = 1_000;
@@ -151,7 +151,7 @@ fn who_asks_for_what_is_not_kept_any_more_is_told_to_look_again() {
         let kept = number(&world.get("/api/v1/history/stats")["maxEvents"]);
         let newest = || -> u64 {
             let newest = world.get("/api/v1/history/events?count=1");
-            each(&newest, "id")[0].parse().unwrap()
+            numbers(&newest, "id")[0]
         };
         while newest() <= first + kept {
             world.delete(many);
@@ -178,7 +178,7 @@ fn a_reader_may_begin_with_the_first_event() {
         let world = World::start(&sandbox).await;
         world.add();
         let newest = world.get("/api/v1/history/events?count=1");
-        let newest: u64 = each(&newest, "id")[0].parse().unwrap();
+        let newest: u64 = numbers(&newest, "id")[0];
         let mut stream = Request::new("GET", "/api/v1/events")
             .header("Last-Event-ID", "0")
             .open(&tcp());

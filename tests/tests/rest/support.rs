@@ -252,6 +252,14 @@ pub(crate) fn each<'a>(items: &'a Value, field: &str) -> Vec<&'a str> {
     list(items).iter().map(|item| text(&item[field])).collect()
 }
 
+/// One number of each item.
+pub(crate) fn numbers(items: &Value, field: &str) -> Vec<u64> {
+    list(items)
+        .iter()
+        .map(|item| number(&item[field]))
+        .collect()
+}
+
 /// A time as RFC 3339 writes it, in UTC.
 pub(crate) fn is_time(value: &Value) {
     let time: Result<jiff::Timestamp, _> = text(value).parse();
