@@ -29,7 +29,6 @@ use crate::storage::Writer;
 use crate::store::{Adapters, Store};
 use crate::store_handle::StoreHandle;
 use crate::sys;
-use crate::telemetry;
 use crate::{grpc, rest};
 use kubefwd_core::names::NameRules;
 pub use machine::Logs;

@@ -20,11 +20,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::hosts::HostsStatus;
 use crate::store_handle::{Stopping, StoreHandle};
-use crate::telemetry::Telemetry;
 use crate::workers::Workers;
 use kubefwd_core::addresses::Reservation;
 use kubefwd_core::policy::{self, Actor, Denied, Verb};
 use kubefwd_core::state::{Command, Lease, Reply, View};
+use kubefwd_telemetry::Telemetry;
 
 pub use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
 pub use remove::Reconnect;

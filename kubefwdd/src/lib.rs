@@ -19,5 +19,4 @@ pub mod storage;
 pub mod store;
 pub mod store_handle;
 pub mod sys;
-pub mod telemetry;
 pub mod workers;

@@ -5,7 +5,6 @@
 
 #[cfg(any(test, target_os = "macos"))]
 mod pcblist;
-mod places;
 #[cfg_attr(target_os = "linux", path = "peer/tcp_linux.rs")]
 #[cfg_attr(target_os = "macos", path = "peer/tcp_macos.rs")]
 mod tcp;
@@ -18,7 +17,6 @@ use tokio::task::spawn_blocking;
 
 use kubefwd_core::policy::{Actor, GROUP, User, Via};
 
-pub use places::{Place, Places, Taken};
 pub use users::{Account, LookupError, account, groups, is_member};
 
 /// The uid of the process behind a TCP connection from this machine: `peer` is its address,

@@ -18,8 +18,6 @@ mod openapi;
 mod prometheus;
 mod rewrite;
 mod routes;
-#[cfg(test)]
-pub(crate) mod samples;
 mod select;
 mod serve;
 mod sse;
@@ -42,6 +40,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::FutureExt;
 use http::{Method, StatusCode, Uri};
+use kubefwd_core::addresses::API_ADDRESS;
+use kubefwd_core::names::API_NAME;
+use kubefwd_core::policy::Actor;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -54,9 +55,6 @@ use crate::net::Listen;
 use crate::sys;
 use envelope::{ApiError, Code};
 use identity::Identity;
-use kubefwd_core::addresses::API_ADDRESS;
-use kubefwd_core::names::API_NAME;
-use kubefwd_core::policy::Actor;
 use openapi::{Description, Documents};
 use types::services::Summary;
 

@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::store_handle::StoreHandle;
-use crate::telemetry::Telemetry;
 use kubefwd_core::state::Desired;
+use kubefwd_telemetry::Telemetry;
 
 use questions::Questions;
 pub use questions::{Answers, Deadline};

@@ -5,6 +5,9 @@
 
 pub mod addresses;
 pub mod hosts_block;
+pub mod limiter;
 pub mod names;
 pub mod policy;
+#[cfg(feature = "samples")]
+pub mod samples;
 pub mod state;

@@ -25,8 +25,8 @@ use crate::rest;
 use crate::storage;
 use crate::store::{Adapters, store};
 use crate::store_handle::StoreHandle;
-use crate::telemetry::Telemetry;
 use crate::workers::{WorkerSettings, Workers};
+use kubefwd_telemetry::Telemetry;
 
 /// The sockets of this daemon, bound or taken over from the last one.
 struct Sockets {

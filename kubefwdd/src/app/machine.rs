@@ -18,10 +18,10 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Config, ConfigError};
 use crate::net::Loopback;
-use crate::telemetry::{self, logs::LogRing};
 use kubefwd_core::hosts_block;
 use kubefwd_core::names::NameRules;
 use kubefwd_core::state::Settings;
+use kubefwd_telemetry::logs::LogRing;
 
 /// What is logged when nobody said otherwise.
 const DEFAULT_LOG: &str = "info";
@@ -36,7 +36,7 @@ pub struct Logs {
 
 /// Logs to standard error and to the ring.
 pub(super) fn init_log(filter: Option<&str>) -> Logs {
-    let (ring, layer) = telemetry::log_ring();
+    let (ring, layer) = kubefwd_telemetry::log_ring();
     let wanted = filter.unwrap_or(DEFAULT_LOG);
     let parsed = EnvFilter::try_new(wanted);
     let problem = parsed.as_ref().err().map(ToString::to_string);

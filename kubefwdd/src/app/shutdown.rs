@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{Adapters, Ending, Servers, Stop, Store, StoreHandle, Tasks, Wanted};
-use super::{HostsStatus, follow, grpc, notify, socket, telemetry};
+use super::{HostsStatus, follow, grpc, notify, socket};
 use crate::net;
 use crate::store::Stopped;
 
@@ -48,7 +48,7 @@ impl Running {
         stop: Stop,
     ) -> Result<Self> {
         let wanted = adapters.hosts.clone();
-        let observe = telemetry::observe(
+        let observe = kubefwd_telemetry::observe(
             adapters.telemetry.clone(),
             handle.watch(),
             stop.store.clone(),

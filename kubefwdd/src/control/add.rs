@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use kubefwd_core::addresses::{Reservation, Target};
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease};
 use kubefwd_model::{
     ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Reason,
     Selection, ServiceKey, ServiceName, Uid,
@@ -14,10 +17,6 @@ use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::
 use super::ask::OFFLINE;
 use super::{Control, acting_for, invalid};
 use crate::workers::Deadline;
-use kubefwd_core::addresses::{Reservation, Target};
-
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease};
 
 /// A credential plugin may take a minute, and the cluster some seconds.
 const CHECK: Duration = Duration::from_secs(75);

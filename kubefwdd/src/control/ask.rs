@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use kubefwd_core::policy::{Actor, Denied, Verb};
+use kubefwd_core::state::Command;
 use kubefwd_model::discovery::Contexts;
 use kubefwd_model::{Failure, Uid};
 use kubefwd_proto::worker::v1::{self as wire, query::Question};
 
-use kubefwd_core::state::Command;
-
 use super::{ClusterAccess, Control};
 use crate::workers::{Answers, Deadline};
-use kubefwd_core::policy::{Actor, Denied, Verb};
 
 /// Reading a kubeconfig takes no time, but a worker may have to be started first.
 pub(super) const OFFLINE: Duration = Duration::from_secs(20);

@@ -1,9 +1,10 @@
 //! Whether requests are looked for in the bytes of a service.
 
-use super::{Control, acting_for};
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::{Command, Reply};
 use kubefwd_model::{Failure, Reason, ServiceKey, Uid};
+
+use super::{Control, acting_for};
 
 impl Control {
     /// Looks for requests in the bytes of a service, of the caller's or (root) of `owner`'s, or does not.

@@ -10,10 +10,10 @@ use kubefwd_core::state::{DeniedPeer, WorkerView, shown};
 use kubefwd_model::{
     Finding, Namespace, RefusedName, Service, ServiceStatus, Severity, Uid, WorkerState,
 };
+use kubefwd_telemetry::errors::Holder;
+use kubefwd_telemetry::note;
 
 use super::Control;
-use crate::telemetry::errors::Holder;
-use crate::telemetry::note;
 
 impl Control {
     /// Checks the daemon, the hosts file, REST, and the caller's forwards.
@@ -127,7 +127,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::rest::samples;
+    use kubefwd_core::samples;
 
     #[test]
     fn names_refused_for_one_reason_are_one_finding() {

@@ -1,10 +1,10 @@
 //! Removing, and opening tunnels anew.
 
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{Command, RemoveNamespaces, RemoveServices, Reply};
 use kubefwd_model::{Failure, ForwardStatus, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid};
 
 use super::{Control, acting_for};
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{Command, RemoveNamespaces, RemoveServices, Reply};
 
 /// Which services to open anew.
 #[derive(Clone, Debug, PartialEq, Eq)]

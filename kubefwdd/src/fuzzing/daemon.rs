@@ -17,10 +17,10 @@ use tokio_util::task::TaskTracker;
 use crate::control::{Control, Info, RestStatus};
 use crate::hosts::HostsStatus;
 use crate::store::fuzzing::World;
-use crate::telemetry::Telemetry;
 use crate::workers::{Workers, fuzzing as workers};
 use kubefwd_core::policy::{Actor, User, Via};
 use kubefwd_core::state::Saved;
+use kubefwd_telemetry::Telemetry;
 
 /// Whose requests or whose worker are tried out.
 pub(super) const CALLER: Uid = Uid::new(1000);

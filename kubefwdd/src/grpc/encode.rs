@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use kubefwd_core::addresses::Reservation;
+use kubefwd_core::names::API_NAME;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{Changes, View};
 use kubefwd_model as model;
 use kubefwd_model::discovery;
 use kubefwd_model::{Counts, NamespaceKey};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::timestamp;
+use kubefwd_telemetry::events::Logged;
 
 use super::decode::Filter;
 use crate::control::{Control, RestStatus};
 use crate::hosts::HostsStatus;
-use crate::telemetry::events::Logged;
-use kubefwd_core::addresses::Reservation;
-use kubefwd_core::names::API_NAME;
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{Changes, View};
 
 pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse {
     let info = control.info();

@@ -1,13 +1,13 @@
 //! Requests of the control protocol, with any content.
 
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
 use kubefwd_model::{Failure, Uid};
 use kubefwd_proto::control::v1 as pb;
 use prost::Message;
 
 use super::{decode, encode};
 use crate::control::{Control, Reconnect};
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
 
 /// Carries out one request, as the service does. Bytes that are none are left alone, as tonic refuses them.
 pub(crate) async fn call(

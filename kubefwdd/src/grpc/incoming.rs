@@ -7,11 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
+use kubefwd_core::limiter::{ConnectionLimiter, LimitReached, Permit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tonic::transport::server::{Connected, UdsConnectInfo};
-
-use crate::peer::{Place, Places, Taken};
 
 /// Connections of one user at a time. A client holds one, for as long as its command runs.
 const PER_USER: usize = 256;
@@ -20,8 +19,8 @@ const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
 /// The connections that may be served, as they come. One that is too many is closed at once.
 pub(super) fn incoming(listener: UnixListener) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Places::new(PER_USER);
-    stream::unfold((listener, places), |(listener, places)| async move {
+    let limiter = ConnectionLimiter::new(PER_USER);
+    stream::unfold((listener, limiter), |(listener, limiter)| async move {
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -34,16 +33,16 @@ pub(super) fn incoming(listener: UnixListener) -> impl Stream<Item = io::Result<
             let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else {
                 continue;
             };
-            match places.take(uid.into()) {
-                Ok(place) => {
+            match limiter.admit(uid.into()) {
+                Ok(permit) => {
                     let connection = Connection {
                         stream,
-                        _place: place,
+                        _permit: permit,
                     };
-                    return Some((Ok(connection), (listener, places)));
+                    return Some((Ok(connection), (listener, limiter)));
                 }
-                Err(Taken { is_news }) => {
-                    if is_news {
+                Err(LimitReached { is_first }) => {
+                    if is_first {
                         tracing::warn!(
                             uid,
                             "has {PER_USER} connections to the control socket; more are refused until some are closed"
@@ -58,7 +57,7 @@ pub(super) fn incoming(listener: UnixListener) -> impl Stream<Item = io::Result<
 /// A connection that counts for its user as long as it lives.
 pub(super) struct Connection {
     stream: UnixStream,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Connected for Connection {

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 
 use futures_util::Stream;
+use kubefwd_core::policy::Verb;
+use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
 use kubefwd_model::Uid;
 use kubefwd_proto::control::v1::{self as pb, control_server::Control as Calls};
 use kubefwd_proto::convert::failure::to_status;
@@ -10,8 +12,6 @@ use tonic::{Request, Response, Status};
 
 use super::{ControlServer, actor, decode, encode, streams};
 use crate::control::Reconnect;
-use kubefwd_core::policy::Verb;
-use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Reply<T> = Result<Response<T>, Status>;

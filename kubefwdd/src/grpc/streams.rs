@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::{Stream, stream};
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::{View, changes};
 use kubefwd_proto::control::v1 as pb;
+use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -11,9 +14,6 @@ use tonic::Status;
 use super::decode::Filter;
 use super::encode;
 use crate::control::Attachment;
-use crate::telemetry::Telemetry;
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{View, changes};
 
 /// Events read from the log at a time.
 const BATCH: usize = 256;

@@ -9,13 +9,13 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::StatusCode;
 use http::request::Parts;
+use kubefwd_core::policy::{Actor, Via};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use super::Face;
 use super::envelope::{ApiError, Code};
-use kubefwd_core::policy::{Actor, Via};
 
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(10);

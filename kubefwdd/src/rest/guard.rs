@@ -11,13 +11,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, Method, StatusCode, Uri};
+use kubefwd_core::names::API_NAME;
+use kubefwd_core::policy::{Actor, Verb, Via};
 
 use super::Face;
 use super::envelope::{ApiError, Code};
 use super::extract::too_large;
 use super::identity::{self, Peer};
-use kubefwd_core::names::API_NAME;
-use kubefwd_core::policy::{Actor, Verb, Via};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Names that a local client may use for this machine; a page from elsewhere has another.

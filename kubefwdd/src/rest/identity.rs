@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::{self, HeaderMap};
+use kubefwd_core::policy::{Actor, Via};
 use kubefwd_model::Uid;
 
 use super::envelope::{ApiError, Code};
 use crate::peer;
-use kubefwd_core::policy::{Actor, Via};
 
 /// Shorter tokens can be guessed.
 pub(super) const SHORTEST_TOKEN: usize = 16;

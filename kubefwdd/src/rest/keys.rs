@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
 use kubefwd_model as model;
 use kubefwd_model::{ContextName, NamespaceKey, NamespaceName, ServiceKey, ServiceName, Uid};
 
 use super::envelope::ApiError;
-
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::View;
 
 /// A service, or one pod of a headless one, that a key leads to.
 #[derive(Clone, Debug)]
@@ -279,7 +278,7 @@ fn port(found: &FoundForward) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::samples::{self, actor, forward as sample_forward};
+    use kubefwd_core::samples::{self, actor, forward as sample_forward};
 
     const ARN: &str = "arn:aws:eks:eu-1:12:cluster/prod.v2";
 

@@ -31,6 +31,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap};
 use kubefwd_model as model;
 use kubefwd_model::Uid;
+use kubefwd_model::entry::Totals;
+use kubefwd_telemetry::http::HttpSummary;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -41,9 +43,6 @@ use super::Face;
 use super::envelope::ApiError;
 use super::extract::Caller;
 use super::keys;
-
-use crate::telemetry::http::HttpSummary;
-use kubefwd_model::entry::Totals;
 
 /// The newer format, for those who ask for it.
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -445,7 +444,7 @@ mod tests {
     use kubefwd_model::FirstByte;
 
     use super::*;
-    use crate::rest::samples;
+    use kubefwd_core::samples;
 
     #[test]
     fn names_units_and_labels_are_as_documented() {

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kubefwd_core::limiter::{ConnectionLimiter, LimitReached};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,7 +24,7 @@ use tower::ServiceExt;
 
 use super::envelope::ApiError;
 use super::identity::Peer;
-use crate::peer::{self, Places, Taken};
+use crate::peer;
 
 /// Connections on each socket at a time: streams are connections too.
 const CONNECTIONS: usize = 4_096;
@@ -93,7 +94,7 @@ impl Listener for UnixListener {
 /// Serves a socket until `stop`.
 pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let of_users = Places::new(PER_USER);
+    let limiter = ConnectionLimiter::new(PER_USER);
     let connections = TaskTracker::new();
     loop {
         let next = async {
@@ -107,8 +108,8 @@ pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: Cancel
         };
         match next {
             Some((place, Ok(stream))) => {
-                let (of_users, router) = (of_users.clone(), router.clone());
-                let serving = connection::<L>(stream, router, of_users, place, stop.clone());
+                let (limiter, router) = (limiter.clone(), router.clone());
+                let serving = connection::<L>(stream, router, limiter, place, stop.clone());
                 connections.spawn(serving);
             }
             Some((_, Err(error))) => {
@@ -125,15 +126,15 @@ pub(crate) async fn serve<L: Listener>(listener: L, router: Router, stop: Cancel
 async fn connection<L: Listener>(
     mut stream: L::Stream,
     router: Router,
-    of_users: Places,
+    limiter: ConnectionLimiter,
     place: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
     let peer = L::peer(&stream).await;
     // Who is nobody gets next to nothing, and counts among all connections only.
-    let of_user = match peer.accepted_uid().map(|uid| (uid, of_users.take(uid))) {
-        Some((uid, Err(Taken { is_news }))) => {
-            if is_news {
+    let of_user = match peer.accepted_uid().map(|uid| (uid, limiter.admit(uid))) {
+        Some((uid, Err(LimitReached { is_first }))) => {
+            if is_first {
                 tracing::warn!(
                     uid = uid.get(),
                     "has {PER_USER} connections to the REST API; more are refused until some are closed"

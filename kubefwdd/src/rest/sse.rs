@@ -13,14 +13,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use http::{HeaderMap, header};
+use kubefwd_telemetry::Telemetry;
+use kubefwd_telemetry::events::{Logged, Ring};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::envelope::ApiError;
-use crate::telemetry::Telemetry;
-use crate::telemetry::events::{Logged, Ring};
 
 /// How often a quiet stream says that it is alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -168,7 +168,7 @@ mod tests {
     use tracing::Level;
 
     use super::*;
-    use crate::telemetry::logs::LogLine;
+    use kubefwd_telemetry::logs::LogLine;
 
     fn log(telemetry: &Telemetry, message: &str) {
         telemetry.logs.lines().push(LogLine {

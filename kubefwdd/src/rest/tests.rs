@@ -7,7 +7,12 @@ use axum::body::Body;
 use http::header::{self, HeaderMap};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use identity::Peer;
+use kubefwd_core::addresses::AddressRange;
+use kubefwd_core::names::NameRules;
+use kubefwd_core::state::{Saved, Settings, State};
 use kubefwd_model::Uid;
+use kubefwd_telemetry::Telemetry;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -16,12 +21,7 @@ use super::*;
 use crate::control::Info;
 use crate::hosts::HostsStatus;
 use crate::store::store;
-use crate::telemetry::Telemetry;
 use crate::workers::{WorkerSettings, Workers};
-use identity::Peer;
-use kubefwd_core::addresses::AddressRange;
-use kubefwd_core::names::NameRules;
-use kubefwd_core::state::{Saved, Settings, State};
 
 /// A daemon that forwards nothing. Its owner answers as long as this lives.
 struct Daemon {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use kubefwd_core::state::View;
 use kubefwd_model as model;
+use kubefwd_model::duration as time;
 use kubefwd_model::{NamespaceKey, NamespaceStatus, ServiceKey, ServiceStatus};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::watch;
@@ -14,8 +16,6 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::envelope::{ApiError, Code, NotReady, Problem};
-use kubefwd_core::state::View;
-use kubefwd_model::duration as time;
 
 /// How long `true` waits.
 const USUAL: Duration = Duration::from_secs(60);
@@ -282,7 +282,7 @@ fn not_ready(key: String, status: &'static str, reason: &str) -> NotReady {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::samples;
+    use kubefwd_core::samples;
 
     #[test]
     fn a_wait_is_a_switch_a_number_or_a_time() {

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::hosts::Wanted;
 use crate::net::{self, FdStore, Listen, Loopback};
 use crate::storage::Storage;
-use crate::telemetry::Telemetry;
 use crate::workers::Workers;
+use kubefwd_telemetry::Telemetry;
 
 /// Observed changes are saved together: after a quiet time, and this often at most. Requests of users are saved at once.
 const SAVE_DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));

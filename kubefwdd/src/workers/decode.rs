@@ -2,19 +2,23 @@
 //!
 //! A name that Kubernetes could not have is dropped with a reason for the log; nothing here can panic or grow.
 
-use kubefwd_model::{
-    ContextName, Failure, NameError, NamespaceKey, NamespaceName, PodName, ServiceName, Time,
-    Traffic, Uid,
-};
-use kubefwd_proto::common::v1 as common;
-use kubefwd_proto::worker::v1 as wire;
-
-use super::limits;
+use std::time::{Duration, SystemTime};
 
 use kubefwd_core::state::{
     ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Protocol,
 };
 use kubefwd_model::text::clean;
+use kubefwd_model::{
+    ContextName, Failure, ListenerId, NameError, NamespaceKey, NamespaceName, PodName, ServiceName,
+    Time, Traffic, Trigger, Uid,
+};
+use kubefwd_proto::common::v1 as common;
+use kubefwd_proto::convert::system_time;
+use kubefwd_proto::worker::v1 as wire;
+use kubefwd_telemetry::http::{Exchange, HttpReport};
+use kubefwd_telemetry::reconnections::Reconnection;
+
+use super::limits;
 
 pub(super) fn namespace_key(
     uid: Uid,
@@ -137,12 +141,87 @@ pub(super) fn failure(failure: common::Failure) -> Failure {
     }
 }
 
+/// Requests in the bytes of forwards.
+pub(super) fn http(report: wire::HttpReport) -> HttpReport {
+    let exchange = |exchange: wire::HttpExchange| {
+        let time = exchange.time.as_ref();
+        let content = Exchange {
+            time: time.map_or_else(SystemTime::now, system_time),
+            method: exchange.method,
+            path: exchange.path,
+            status: u16::try_from(exchange.status).unwrap_or(0),
+            duration: Duration::from_micros(exchange.duration_us),
+            size: exchange.response_bytes,
+            protocol: exchange.protocol,
+            grpc_status: exchange.grpc_status,
+        };
+        (ListenerId(exchange.listener), content)
+    };
+    let dropped = report.dropped.into_iter();
+    HttpReport {
+        exchanges: report.exchanges.into_iter().map(exchange).collect(),
+        dropped: dropped
+            .map(|(listener, count)| (ListenerId(listener), count))
+            .collect(),
+    }
+}
+
+/// A reopened tunnel; `None` if it names no service.
+pub(super) fn reconnection(uid: Uid, report: wire::ReconnectedReport) -> Option<Reconnection> {
+    let service = report.service?;
+    let namespace = namespace_key(uid, &service.context, &service.namespace).ok()?;
+    Some(Reconnection {
+        id: 0,
+        time: report
+            .time
+            .as_ref()
+            .map_or_else(SystemTime::now, system_time),
+        service: namespace.service(ServiceName::parse(&service.service).ok()?),
+        trigger: match (report.automatic, report.resync) {
+            (true, _) => Trigger::Auto,
+            (false, true) => Trigger::Sync,
+            (false, false) => Trigger::Manual,
+        },
+        attempts: report.attempts,
+        duration: Duration::from_millis(report.duration_ms),
+        error: Some(report.error).filter(|error| !error.is_empty()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use prost::Message;
 
     use super::*;
+
+    #[test]
+    fn a_reconnection_names_a_service_and_a_status_is_a_number_of_http() {
+        let report = |service: &str| wire::ReconnectedReport {
+            service: Some(wire::ServiceRef {
+                context: "kind".to_owned(),
+                namespace: "shop".to_owned(),
+                service: service.to_owned(),
+            }),
+            resync: true,
+            ..Default::default()
+        };
+        assert!(reconnection(1.into(), report("not a name")).is_none());
+        let found = reconnection(1.into(), report("api")).unwrap();
+        assert_eq!((found.trigger, found.error), (Trigger::Sync, None));
+        let exchange = wire::HttpExchange {
+            listener: 4,
+            status: u32::MAX,
+            ..Default::default()
+        };
+        let report = http(wire::HttpReport {
+            exchanges: vec![exchange],
+            dropped: [(4, 2)].into(),
+        });
+        let (listener, exchange) = &report.exchanges[0];
+        assert_eq!((*listener, exchange.status), (ListenerId(4), 0));
+        assert_eq!(report.dropped, [(ListenerId(4), 2)]);
+    }
 
     #[test]
     fn names_that_could_break_a_hosts_line_are_refused() {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kubefwd_core::policy::GROUP;
+use kubefwd_core::state::Desired;
 use kubefwd_model::{ListenerId, PodName, ServiceKey};
 use kubefwd_proto::common::v1 as common;
 use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
-
-use kubefwd_core::policy::GROUP;
-use kubefwd_core::state::Desired;
 
 pub(super) fn welcome(tuning: wire::Tuning) -> wire::ToWorker {
     let protocol = kubefwd_proto::worker::PROTOCOL;

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use kubefwd_model::Uid;
+use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,7 +14,6 @@ use super::questions::Questions;
 use super::session;
 use super::{User, WorkerSettings, Workers};
 use crate::store_handle::StoreHandle;
-use crate::telemetry::Telemetry;
 
 /// A registry that starts no process.
 pub(crate) fn workers(store: StoreHandle, telemetry: Arc<Telemetry>) -> Workers {

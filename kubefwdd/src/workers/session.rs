@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use kubefwd_core::state::Report;
+use kubefwd_model::text::clean;
 use kubefwd_model::{ListenerId, NamespaceKey, ServiceName, Uid};
 use kubefwd_proto::channel::{Accepts, ChannelError, Receiver, Sender, channel};
 use kubefwd_proto::worker::v1::{self as wire, from_worker::Frame};
@@ -16,10 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::limits::{self, FrameBudget, LineBudget};
 use super::{QUEUE, Shared, User, decode, encode};
-
 use crate::store_handle::Stopping;
-use kubefwd_core::state::Report;
-use kubefwd_model::text::clean;
 
 /// A new worker that says nothing for so long is killed.
 const HELLO: Duration = Duration::from_secs(10);
@@ -249,8 +248,16 @@ impl Reader<'_> {
             }
             Frame::Answer(answer) => self.user.answer(answer),
             Frame::Log(log) => self.log(&log),
-            Frame::Http(report) => self.shared.telemetry.http_reported(uid, report),
-            Frame::Reconnected(report) => self.shared.telemetry.reconnected(uid, report),
+            Frame::Http(report) => self
+                .shared
+                .telemetry
+                .http
+                .reported(uid, decode::http(report)),
+            Frame::Reconnected(report) => {
+                if let Some(reconnection) = decode::reconnection(uid, report) {
+                    self.shared.telemetry.reconnections.record(reconnection);
+                }
+            }
         }
         Ok(())
     }

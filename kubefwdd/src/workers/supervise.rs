@@ -5,13 +5,13 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use kubefwd_core::state::Report;
 use kubefwd_model::Uid;
 use rand::RngExt as _;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, User, encode, session, spawn};
-use kubefwd_core::state::Report;
 
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);

@@ -3,12 +3,14 @@
 
 use std::time::SystemTime;
 
+use kubefwd_core::samples;
 use kubefwd_model::entry::NamespaceEntry;
 use kubefwd_model::{Counts, Event, EventKind, Service, Trigger};
+use kubefwd_telemetry::events::Logged;
+use kubefwd_telemetry::{Telemetry, errors, http, reconnections};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::rest::samples;
 use crate::rest::types::analysis::{AnalysisStats, Status};
 use crate::rest::types::diagnostics::{ForwardDiag, ServiceCounts, ServiceDiag};
 use crate::rest::types::forwards::forward_entry;
@@ -16,8 +18,6 @@ use crate::rest::types::history::{self, HistoryStats};
 use crate::rest::types::http::{HttpLog, HttpSummary};
 use crate::rest::types::metrics::{MetricsSummary, ServiceMetrics};
 use crate::rest::types::services::{Reconnected, Summary, Synced, service_entry};
-use crate::telemetry::events::Logged;
-use crate::telemetry::{Telemetry, errors, http, reconnections};
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use kubefwd_core::policy::Actor;
 use kubefwd_core::state::View;
 use kubefwd_model as model;
 use kubefwd_model::{Finding, Health, ServiceStatus, duration};
+use kubefwd_telemetry::errors::{ErrorRecord, Holder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::rest::Face;
@@ -19,7 +20,6 @@ use crate::rest::types::analysis::{
 };
 use crate::rest::types::diagnostics::ServiceCounts;
 use crate::rest::types::non_empty;
-use crate::telemetry::errors::{ErrorRecord, Holder};
 
 /// The most recommendations and suggested actions in one answer.
 const ADVICE: usize = 100;
@@ -192,9 +192,9 @@ fn is_high(finding: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::samples;
     use crate::rest::types::services::Summary;
-    use crate::telemetry::Telemetry;
+    use kubefwd_core::samples;
+    use kubefwd_telemetry::Telemetry;
 
     #[test]
     fn what_cannot_be_forwarded_is_neither_active_nor_an_error() {

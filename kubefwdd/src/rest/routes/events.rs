@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use kubefwd_model::EventKind;
+use kubefwd_telemetry::events::Logged;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -12,7 +13,6 @@ use crate::rest::envelope::{ApiError, Refusals};
 use crate::rest::extract::{Caller, Query};
 use crate::rest::sse;
 use crate::rest::types::history::StreamedEvent;
-use crate::telemetry::events::Logged;
 
 /// Which events.
 #[derive(Deserialize, IntoParams)]

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kubefwd_model::EventKind;
+use kubefwd_telemetry::{errors, reconnections};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -12,7 +13,6 @@ use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Number, Query};
 use crate::rest::keys;
 use crate::rest::types::history::{ErrorRecord, Event, HistoryStats, Reconnection};
-use crate::telemetry::{errors, reconnections};
 
 /// Which events.
 #[derive(Deserialize, IntoParams)]

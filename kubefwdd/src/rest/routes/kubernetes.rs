@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
 use kubefwd_model::discovery::{self, Event};
 use kubefwd_model::{
     ContextName, NamespaceKey, NamespaceName, PodName, ServiceName, ServiceStatus,
@@ -13,7 +15,6 @@ use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use crate::control::ClusterAccess;
-
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Keys, Number, Query, text};
@@ -21,8 +22,6 @@ use crate::rest::types::kubernetes::{
     ContextList, Endpoints, KubeNamespaces, KubeServices, ListedNamespace, ListedService,
 };
 use crate::workers::Deadline;
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::View;
 
 /// A credential plugin may ask the user something.
 const ASK_TIMEOUT: Deadline = Deadline::Cluster(Duration::from_secs(60));

@@ -3,6 +3,9 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
+use kubefwd_core::policy::{Actor, Verb};
+use kubefwd_telemetry::events::Logged;
+use kubefwd_telemetry::logs::LogLine;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -11,9 +14,6 @@ use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Number, Query, text};
 use crate::rest::sse;
 use crate::rest::types::logs::{Cleared, Log, LogLevel, LogList, SystemLogs};
-use crate::telemetry::events::Logged;
-use crate::telemetry::logs::LogLine;
-use kubefwd_core::policy::{Actor, Verb};
 
 /// Which lines.
 #[derive(Clone, Deserialize, IntoParams)]

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kubefwd_model as model;
+use kubefwd_model::duration as time;
+use kubefwd_telemetry::history::{MINUTES_KEPT, SECONDS_KEPT};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,8 +16,6 @@ use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Key, Number, Query, text};
 use crate::rest::types::metrics::{MetricsHistory, MetricsSummary, Sample, ServiceMetrics};
 use crate::rest::{keys, list};
-use crate::telemetry::history::{MINUTES_KEPT, SECONDS_KEPT};
-use kubefwd_model::duration as time;
 
 /// The most steps in one answer: an hour of seconds.
 const MOST_STEPS: u64 = 3_600;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use kubefwd_core::state::RemoveNamespaces;
+use kubefwd_model::entry::NamespaceEntry;
 use kubefwd_model::{Counts, NamespaceKey, Selection};
 
 use crate::control::{ClusterAccess, NamespaceRequest};
@@ -15,8 +17,6 @@ use crate::rest::keys;
 use crate::rest::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList};
 use crate::rest::types::services::Removed;
 use crate::rest::wait::{self, Target, services_of};
-use kubefwd_core::state::RemoveNamespaces;
-use kubefwd_model::entry::NamespaceEntry;
 
 /// List namespaces
 ///

@@ -9,6 +9,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use jiff::Timestamp;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
 use kubefwd_model as model;
 use kubefwd_model::discovery::{self, LogPart};
 use kubefwd_model::text::clean;
@@ -21,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
 use super::kubernetes::{InContext, access, ask, checked, namespace_key, resolved};
-
 use crate::rest::Face;
 use crate::rest::envelope::{ApiError, Envelope, Refusals};
 use crate::rest::extract::{Caller, Keys, Number, Query, switch, text};
@@ -29,8 +30,6 @@ use crate::rest::sse;
 use crate::rest::types::pods::{Pod, PodDetail, PodLogLine, PodLogs};
 use crate::rest::wait::services_of;
 use crate::workers::Answers;
-use kubefwd_core::policy::Actor;
-use kubefwd_core::state::View;
 
 /// How often a quiet stream says that it is alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use kubefwd_core::state::RemoveServices;
 use kubefwd_model as model;
+use kubefwd_model::entry::ServiceEntry;
 use kubefwd_model::{Options, ServiceStatus, Uid};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -24,8 +26,6 @@ use crate::rest::types::services::{
 };
 use crate::rest::wait::{self, Target};
 use crate::rest::{keys, list};
-use kubefwd_core::state::RemoveServices;
-use kubefwd_model::entry::ServiceEntry;
 
 /// By status.
 #[derive(Deserialize, IntoParams)]

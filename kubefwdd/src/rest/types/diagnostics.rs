@@ -5,16 +5,16 @@ use std::sync::Arc;
 use kubefwd_model as model;
 use kubefwd_model::entry::{Key, Rates, Route, ServiceId};
 use kubefwd_model::{Component, ForwardStatus, Health, HostName, ServiceStatus, Time, duration};
+use kubefwd_telemetry::Telemetry;
+use kubefwd_telemetry::errors::ErrorRecord;
+use kubefwd_telemetry::meters::Reading;
+use kubefwd_telemetry::reconnections::Reconnection;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::errors::ErrorDetail;
 use super::non_empty;
 use crate::rest::compat::Connection;
-use crate::telemetry::Telemetry;
-use crate::telemetry::errors::ErrorRecord;
-use crate::telemetry::meters::Reading;
-use crate::telemetry::reconnections::Reconnection;
 
 /// How many errors of a service are shown.
 const HISTORY: usize = 20;

@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use kubefwd_model::{Component, Time};
+use kubefwd_telemetry::errors::{ErrorRecord, Holder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::non_empty;
-use crate::telemetry::errors::{ErrorRecord, Holder};
 
 /// A current error.
 #[derive(Serialize, ToSchema)]

@@ -2,11 +2,11 @@
 
 use kubefwd_model as model;
 use kubefwd_model::entry::ForwardEntry;
+use kubefwd_telemetry::meters::Reading;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::services::Summary;
-use crate::telemetry::meters::Reading;
 
 /// Forwards and their sums.
 #[derive(Serialize, ToSchema)]

@@ -2,14 +2,14 @@
 
 use kubefwd_model::entry::{Key, NamespaceId};
 use kubefwd_model::{ServiceName, Time, Trigger, duration};
+use kubefwd_telemetry::errors;
+use kubefwd_telemetry::events::Logged;
+use kubefwd_telemetry::reconnections;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::errors::ErrorDetail;
 use crate::rest::compat::NoService;
-use crate::telemetry::errors;
-use crate::telemetry::events::Logged;
-use crate::telemetry::reconnections;
 
 /// An event.
 #[derive(Serialize, ToSchema)]

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use kubefwd_model as model;
 use kubefwd_model::entry::Route;
 use kubefwd_model::{ServiceKey, Time, duration};
+use kubefwd_telemetry::http as recorded;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::telemetry::http as recorded;
 
 /// Requests through one forward.
 #[derive(Serialize, ToSchema)]

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use kubefwd_model::Time;
+use kubefwd_telemetry::logs::LogLine;
 use serde::{Deserialize, Deserializer, Serialize};
 use tracing::Level;
 use utoipa::ToSchema;
-
-use crate::telemetry::logs::LogLine;
 
 /// A line.
 #[derive(Serialize, ToSchema)]

@@ -5,13 +5,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use kubefwd_model as model;
 use kubefwd_model::entry::{Bytes, ForwardRates, Key, Rates, Route, ServiceId, Totals};
 use kubefwd_model::{Counts, Time, Traffic};
+use kubefwd_telemetry::history::Bucket;
+use kubefwd_telemetry::meters::Reading;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::services::Summary;
 use crate::rest::compat::{MetricTimes, TotalRates};
-use crate::telemetry::history::Bucket;
-use crate::telemetry::meters::Reading;
 
 /// Sums over everything that the caller forwards.
 #[derive(Serialize, ToSchema)]

@@ -1,9 +1,8 @@
 //! Namespaces that are forwarded.
 
+use kubefwd_model::entry::{Key, NamespaceEntry, NamespaceId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use kubefwd_model::entry::{Key, NamespaceEntry, NamespaceId};
 
 use crate::rest::extract::text;
 use crate::rest::wait::Wait;

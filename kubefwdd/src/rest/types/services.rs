@@ -3,10 +3,9 @@
 use kubefwd_model as model;
 use kubefwd_model::Counts;
 use kubefwd_model::entry::{Rates, ServiceEntry, Totals};
+use kubefwd_telemetry::meters::Reading;
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use crate::telemetry::meters::Reading;
 
 /// Sums over services.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]

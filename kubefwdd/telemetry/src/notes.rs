@@ -1,4 +1,4 @@
-//! Since when things are so that are no errors: names that could not be had, what works differently than usual.
+//! When notes began: names that a service did not get, what works differently than usual. None of them is an error.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -38,7 +38,7 @@ impl Notes {
         }
     }
 
-    /// Since when `holder` shows this note.
+    /// When this note of `holder` began.
     pub fn since(&self, holder: &Holder, text: &str) -> Option<SystemTime> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let notes = inner.get(holder)?;

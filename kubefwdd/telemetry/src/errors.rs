@@ -9,13 +9,13 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use kubefwd_core::state::WorkerView;
 use kubefwd_model as model;
 use kubefwd_model::{
     Component, Failure, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid, WorkerState,
 };
 
 use super::rings::{Record, Rings};
-use kubefwd_core::state::WorkerView;
 
 /// Errors kept for each user.
 pub const PER_USER: usize = 500;
@@ -65,7 +65,7 @@ pub struct ErrorRecord {
     pub resolved_at: Option<SystemTime>,
 }
 
-/// What became of the errors of an object.
+/// How the errors of an object changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// The messages of those that are new.
@@ -95,7 +95,7 @@ impl Record for ErrorRecord {
 // === impl Holder ===
 
 impl Holder {
-    /// Whose.
+    /// The user who has it.
     pub fn uid(&self) -> Uid {
         match self {
             Self::Namespace(key) => key.uid,
@@ -118,7 +118,7 @@ impl fmt::Display for Holder {
 // === impl ErrorLog ===
 
 impl ErrorLog {
-    /// `holder` shows these errors now: what is new begins, what is not shown any more is over.
+    /// `holder` has these errors now: new ones begin, missing ones are over.
     pub fn settle(&self, holder: &Holder, mut found: Vec<Found>, now: SystemTime) -> Settled {
         let mut settled = Settled::default();
         let mut inner = self.inner();
@@ -368,7 +368,7 @@ mod tests {
             "mine"
         );
         assert_eq!(log.count(|_| true), PER_USER + 1);
-        // What is open outlives what is over.
+        // Open errors outlive those that are over.
         assert_eq!(log.open(10, |uid| uid == 2.into()).len(), 1);
     }
 

@@ -1,14 +1,12 @@
-//! Tunnels that were opened anew: why, how often it was tried, how long it took. A ring for each user.
+//! Reopened tunnels: why, in how many attempts, how long it took. A ring for each user.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use kubefwd_model::{ContextName, NamespaceName, ServiceKey, ServiceName, Trigger, Uid};
-use kubefwd_proto::{convert::system_time, worker::v1 as wire};
+use kubefwd_model::text::clean;
+use kubefwd_model::{ServiceKey, Trigger, Uid};
 
 use super::rings::{Record, Rings};
-
-use kubefwd_model::text::clean;
 
 /// Reconnections kept for each user.
 pub const PER_USER: usize = 200;
@@ -26,9 +24,9 @@ pub struct Reconnection {
     pub service: ServiceKey,
     /// Why it was done.
     pub trigger: Trigger,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// How long it took.
+    /// From the first attempt to the last.
     pub duration: Duration,
     /// Why it did not work; `None` when it did.
     pub error: Option<String>,
@@ -49,36 +47,18 @@ impl Record for Reconnection {
 // === impl Reconnections ===
 
 impl Reconnections {
-    /// A worker reconnected. What names no service is dropped: workers are not trusted.
-    pub fn reported(&self, uid: Uid, report: &wire::ReconnectedReport) {
-        let Some(service) = report
-            .service
-            .as_ref()
-            .and_then(|service| key(uid, service))
-        else {
-            return;
-        };
+    /// Keeps one; its id is given here. Workers are not trusted: the text is cut and freed of controls.
+    pub fn record(&self, one: Reconnection) {
         let mut rings = self.rings();
         let id = rings.next_id();
-        let ring = rings.of(uid);
+        let ring = rings.of(one.service.uid);
         if ring.len() >= PER_USER {
             ring.pop_front();
         }
         ring.push_back(Reconnection {
             id,
-            time: report
-                .time
-                .as_ref()
-                .map_or_else(SystemTime::now, system_time),
-            service,
-            trigger: match (report.automatic, report.resync) {
-                (true, _) => Trigger::Auto,
-                (false, true) => Trigger::Sync,
-                (false, false) => Trigger::Manual,
-            },
-            attempts: report.attempts,
-            duration: Duration::from_millis(report.duration_ms),
-            error: Some(clean(&report.error, TEXT)).filter(|error| !error.is_empty()),
+            error: one.error.map(|error| clean(&error, TEXT)),
+            ..one
         });
     }
 
@@ -103,40 +83,30 @@ impl Reconnections {
     }
 }
 
-fn key(uid: Uid, service: &wire::ServiceRef) -> Option<ServiceKey> {
-    Some(ServiceKey {
-        uid,
-        context: ContextName::parse(&service.context).ok()?,
-        namespace: NamespaceName::parse(&service.namespace).ok()?,
-        service: ServiceName::parse(&service.service).ok()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn report(service: &str, error: &str) -> wire::ReconnectedReport {
-        wire::ReconnectedReport {
-            service: Some(wire::ServiceRef {
-                context: "kind".to_owned(),
-                namespace: "shop".to_owned(),
-                service: service.to_owned(),
-            }),
+    fn reconnection(uid: u32, service: &str, error: Option<&str>) -> Reconnection {
+        let key = kubefwd_core::samples::service(uid.into(), service, "shop", "kind").key;
+        Reconnection {
+            id: 0,
+            time: SystemTime::now(),
+            service: key,
+            trigger: Trigger::Auto,
             attempts: 2,
-            error: error.to_owned(),
-            ..Default::default()
+            duration: Duration::ZERO,
+            error: error.map(str::to_owned),
         }
     }
 
     #[test]
     fn each_user_has_a_bounded_ring() {
         let log = Reconnections::default();
-        log.reported(1.into(), &report("api", ""));
+        log.record(reconnection(1, "api", None));
         for _ in 0..2 * PER_USER {
-            log.reported(2.into(), &report("db", "refused\u{1b}[0m"));
+            log.record(reconnection(2, "db", Some("refused\u{1b}[0m")));
         }
-        log.reported(2.into(), &report("not a name", ""));
         assert_eq!(log.count(|_| true), PER_USER + 1);
         let own = log.newest(10, |uid| uid == 1.into());
         assert_eq!((own.len(), &own[0].error), (1, &None));

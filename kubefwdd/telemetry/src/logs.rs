@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use kubefwd_model::Uid;
+use kubefwd_model::text::clean;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::events::{Logged, Ring};
-use kubefwd_model::text::clean;
 
 /// Lines kept.
 const LINES: usize = 5_000;
@@ -28,24 +28,24 @@ const FIELDS: usize = 16;
 /// One line.
 #[derive(Clone, Debug)]
 pub struct LogLine {
-    /// When.
+    /// When it was logged.
     pub time: SystemTime,
-    /// How bad.
+    /// Its level.
     pub level: Level,
-    /// What.
+    /// Its text.
     pub message: String,
-    /// Whose; `None` where it concerns nobody in particular.
+    /// The user it concerns; `None` if it concerns nobody in particular.
     pub uid: Option<Uid>,
     /// The key of the service that it is about.
     pub service: Option<String>,
-    /// Everything else that was said with it.
+    /// All other fields.
     pub fields: Vec<(&'static str, String)>,
 }
 
 /// The newest lines.
 pub struct LogRing {
     lines: Ring<LogLine>,
-    /// The last line that a user does not want to see any more.
+    /// The last line that a user has cleared.
     cleared: Mutex<HashMap<Uid, u64>>,
 }
 

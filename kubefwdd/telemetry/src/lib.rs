@@ -1,8 +1,8 @@
-//! What happened: bounded histories that every face of the daemon reads from.
+//! What happened: bounded histories that every interface of the daemon reads.
 //!
-//! The owner of the state announces events; the workers' sessions hand in captured requests and reconnections; the log
-//! comes from `tracing`; everything else (errors with their own times, rates, histories of counters) is found by
-//! following the snapshots ([`observe`]). Nothing is recorded twice, and nothing here is waited for by the owner.
+//! The store emits events, workers' sessions report captured requests and reconnections, the log comes from `tracing`, and
+//! everything else (errors with their times, rates, histories of counters) is found by following the snapshots
+//! ([`observe`]). Nothing is recorded twice, and the store never waits for anything here.
 
 pub mod errors;
 pub mod events;
@@ -17,32 +17,31 @@ mod rings;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use kubefwd_model::{RefusedName, Uid};
-use kubefwd_proto::worker::v1 as wire;
+use kubefwd_core::state::{View, changes};
+use kubefwd_model::RefusedName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use errors::{ErrorLog, Found, Holder};
 use events::EventLog;
 use http::HttpLog;
-use kubefwd_core::state::{View, changes};
 use logs::{LogLayer, LogRing};
 use meters::Meters;
 use notes::Notes;
 use reconnections::Reconnections;
 
-/// Events kept for readers that come later.
+/// Events that are kept.
 const EVENTS: usize = 10_000;
 
 /// All histories.
 pub struct Telemetry {
     /// What happened to namespaces, services, forwards and pods.
     pub events: EventLog,
-    /// What did not work, since when and until when.
+    /// What failed, from when to when.
     pub errors: ErrorLog,
-    /// Since when things are noted that are no errors.
+    /// When each note began.
     pub notes: Notes,
-    /// Tunnels that were opened anew.
+    /// Reopened tunnels.
     pub reconnections: Reconnections,
     /// Totals, rates and histories of what moved.
     pub meters: Meters,
@@ -58,7 +57,7 @@ pub fn log_ring() -> (Arc<LogRing>, LogLayer) {
     (ring.clone(), LogLayer::new(ring))
 }
 
-/// Follows the snapshots until `stop` or until there are no more.
+/// Follows the snapshots until `stop`, or until their sender is gone.
 pub async fn observe(
     telemetry: Arc<Telemetry>,
     mut views: watch::Receiver<Arc<View>>,
@@ -100,16 +99,6 @@ impl Telemetry {
             http: HttpLog::default(),
             logs,
         }
-    }
-
-    /// A worker reports HTTP exchanges that it saw.
-    pub fn http_reported(&self, uid: Uid, report: wire::HttpReport) {
-        self.http.reported(uid, report);
-    }
-
-    /// A worker opened a tunnel anew.
-    pub fn reconnected(&self, uid: Uid, report: wire::ReconnectedReport) {
-        self.reconnections.reported(uid, &report);
     }
 
     /// Records what differs between two snapshots.

@@ -8,10 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kubefwd_model as model;
-use kubefwd_model::{ListenerId, Uid};
-use kubefwd_proto::{convert::system_time, worker::v1 as wire};
-
 use kubefwd_model::text::clean;
+use kubefwd_model::{ListenerId, Uid};
 
 /// Requests kept for each listener.
 pub const PER_FORWARD: usize = 200;
@@ -43,6 +41,15 @@ pub struct Exchange {
     pub protocol: String,
     /// Of gRPC, when the answer said it.
     pub grpc_status: Option<i32>,
+}
+
+/// What a worker saw since its last report.
+#[derive(Debug, Default)]
+pub struct HttpReport {
+    /// Requests by the listener that they came to.
+    pub exchanges: Vec<(ListenerId, Exchange)>,
+    /// How many more there were, which are only counted.
+    pub dropped: Vec<(ListenerId, u64)>,
 }
 
 /// What went through one or several listeners.
@@ -116,17 +123,16 @@ impl HttpLog {
     }
 
     /// A worker saw requests.
-    pub fn reported(&self, uid: Uid, report: wire::HttpReport) {
+    pub fn reported(&self, uid: Uid, report: HttpReport) {
         self.take(uid, report, PER_USER);
     }
 
-    fn take(&self, uid: Uid, report: wire::HttpReport, limit: usize) {
+    fn take(&self, uid: Uid, report: HttpReport, limit: usize) {
         let mut users = self.users();
         let Some(user) = users.get_mut(&uid) else {
             return;
         };
         for (listener, count) in report.dropped {
-            let listener = ListenerId(listener);
             if user.known.contains(&listener) {
                 let ring = user.rings.entry(listener).or_default();
                 ring.dropped = ring.dropped.saturating_add(count);
@@ -134,11 +140,10 @@ impl HttpLog {
             }
         }
         let now = SystemTime::now();
-        for exchange in report.exchanges {
-            let listener = ListenerId(exchange.listener);
+        for (listener, exchange) in report.exchanges {
             if user.known.contains(&listener) {
                 let ring = user.rings.entry(listener).or_default();
-                let exchange = decode(exchange, now);
+                let exchange = exchange.cleaned(now);
                 user.held += exchange.held();
                 user.held -= ring.push(exchange);
             }
@@ -218,6 +223,17 @@ impl User {
 // === impl Exchange ===
 
 impl Exchange {
+    /// A worker may write anything: its texts are cut and freed of controls, and nothing is in the future.
+    fn cleaned(self, now: SystemTime) -> Self {
+        Self {
+            time: self.time.min(now),
+            method: clean(&self.method, WORD),
+            path: clean(&self.path, PATH),
+            protocol: clean(&self.protocol, WORD),
+            ..self
+        }
+    }
+
     /// Bytes that keeping it costs.
     fn held(&self) -> usize {
         size_of::<Self>() + self.method.len() + self.path.len() + self.protocol.len()
@@ -248,35 +264,23 @@ impl HttpRing {
     }
 }
 
-/// A worker may write anything: what it says is cut, cleaned, and not in the future.
-fn decode(exchange: wire::HttpExchange, now: SystemTime) -> Exchange {
-    let time = exchange.time.as_ref().map_or(now, system_time);
-    Exchange {
-        time: time.min(now),
-        method: clean(&exchange.method, WORD),
-        path: clean(&exchange.path, PATH),
-        status: u16::try_from(exchange.status).unwrap_or(0),
-        duration: Duration::from_micros(exchange.duration_us),
-        size: exchange.response_bytes,
-        protocol: clean(&exchange.protocol, WORD),
-        grpc_status: exchange.grpc_status,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::samples::forward;
+    use kubefwd_core::samples::forward;
 
-    fn exchange(listener: u64, path: &str, status: u32) -> wire::HttpExchange {
-        let (path, method) = (path.to_owned(), "GET".to_owned());
-        wire::HttpExchange {
-            listener,
-            path,
-            method,
+    fn exchange(listener: u64, path: &str, status: u16) -> (ListenerId, Exchange) {
+        let exchange = Exchange {
+            time: SystemTime::now(),
+            method: "GET".to_owned(),
+            path: path.to_owned(),
             status,
-            ..Default::default()
-        }
+            duration: Duration::ZERO,
+            size: 0,
+            protocol: "HTTP/1.1".to_owned(),
+            grpc_status: None,
+        };
+        (ListenerId(listener), exchange)
     }
 
     #[test]
@@ -294,15 +298,15 @@ mod tests {
         ];
         log.reported(
             5.into(),
-            wire::HttpReport {
+            HttpReport {
                 exchanges,
-                dropped: [(1, 3)].into(),
+                dropped: vec![(ListenerId(1), 3)],
             },
         );
         // Another user's worker cannot write there.
         log.reported(
             6.into(),
-            wire::HttpReport {
+            HttpReport {
                 exchanges: vec![exchange(1, "/z", 200)],
                 ..Default::default()
             },
@@ -333,16 +337,17 @@ mod tests {
         let future = SystemTime::now() + Duration::from_secs(1_000_000);
         let limit = 20_000;
         for number in 1..1_000 {
-            let exchange = wire::HttpExchange {
-                time: Some(kubefwd_proto::convert::timestamp(future)),
+            let (listener, exchange) = exchange(number % 20 + 1, &"/\n".repeat(5_000), 0);
+            let exchange = Exchange {
+                time: future,
                 method: "\u{1b}[31m".repeat(1_000),
                 grpc_status: Some(7),
-                ..exchange(number % 20 + 1, &"/\n".repeat(5_000), u32::MAX)
+                ..exchange
             };
-            let exchanges = vec![exchange];
-            let report = wire::HttpReport {
+            let exchanges = vec![(listener, exchange)];
+            let report = HttpReport {
                 exchanges,
-                dropped: [(1, u64::MAX)].into(),
+                dropped: vec![(ListenerId(1), u64::MAX)],
             };
             log.take(5.into(), report, limit);
             let users = log.users();
@@ -376,7 +381,7 @@ mod tests {
             .collect();
         log.reported(
             5.into(),
-            wire::HttpReport {
+            HttpReport {
                 exchanges,
                 ..Default::default()
             },

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kubefwd_core::policy::{Actor, User, Via};
-use kubefwd_core::state::View;
+use crate::policy::{Actor, User, Via};
+use crate::state::View;
 use kubefwd_model as model;
 use kubefwd_model::{
     ContextName, ForwardStatus, HostName, ListenerId, NamespaceKey, NamespaceName, NamespaceStatus,
@@ -13,7 +13,7 @@ use kubefwd_model::{
 };
 
 /// A member of the group, or root, on the unix socket.
-pub(crate) fn actor(uid: Uid) -> Actor {
+pub fn actor(uid: Uid) -> Actor {
     let user = User {
         uid,
         gid: uid.get(),
@@ -27,24 +27,25 @@ pub(crate) fn actor(uid: Uid) -> Actor {
 }
 
 /// The key of a namespace.
-pub(crate) fn namespace_key(uid: Uid, namespace: &str, context: &str) -> NamespaceKey {
+pub fn namespace_key(uid: Uid, namespace: &str, context: &str) -> NamespaceKey {
     NamespaceKey {
         uid,
-        context: ContextName::parse(context).unwrap(),
-        namespace: NamespaceName::parse(namespace).unwrap(),
+        context: ContextName::parse(context).expect("a sample has a valid name"),
+        namespace: NamespaceName::parse(namespace).expect("a sample has a valid name"),
     }
 }
 
 /// An active service without forwards.
-pub(crate) fn service(uid: Uid, name: &str, namespace: &str, context: &str) -> model::Service {
+pub fn service(uid: Uid, name: &str, namespace: &str, context: &str) -> model::Service {
     model::Service {
-        key: namespace_key(uid, namespace, context).service(ServiceName::parse(name).unwrap()),
+        key: namespace_key(uid, namespace, context)
+            .service(ServiceName::parse(name).expect("a sample has a valid name")),
         headless: false,
         status: ServiceStatus::Active,
         status_reason: String::new(),
         hint: String::new(),
         address: Some(Ipv4Addr::new(127, 1, 27, 1)),
-        hostnames: [HostName::parse(name).unwrap()].into(),
+        hostnames: [HostName::parse(name).expect("a sample has a valid name")].into(),
         refused_names: Vec::new(),
         forwards: Vec::new(),
         ready_pods: 1,
@@ -56,7 +57,7 @@ pub(crate) fn service(uid: Uid, name: &str, namespace: &str, context: &str) -> m
 }
 
 /// An active forward that nothing went through yet.
-pub(crate) fn forward(key: &str, local_port: u16) -> model::Forward {
+pub fn forward(key: &str, local_port: u16) -> model::Forward {
     model::Forward {
         key: key.to_owned(),
         listener: ListenerId(local_port.into()),
@@ -68,7 +69,7 @@ pub(crate) fn forward(key: &str, local_port: u16) -> model::Forward {
         container: "api".to_owned(),
         pod_port: 8080,
         pod_address: false,
-        hostnames: [HostName::parse("api").unwrap()].into(),
+        hostnames: [HostName::parse("api").expect("a sample has a valid name")].into(),
         status: ForwardStatus::Active,
         failure: None,
         started_at: (SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).into(),
@@ -78,7 +79,7 @@ pub(crate) fn forward(key: &str, local_port: u16) -> model::Forward {
 }
 
 /// A namespace that is watched.
-pub(crate) fn namespace(key: NamespaceKey) -> model::Namespace {
+pub fn namespace(key: NamespaceKey) -> model::Namespace {
     model::Namespace {
         key,
         status: NamespaceStatus::Watching,
@@ -92,7 +93,7 @@ pub(crate) fn namespace(key: NamespaceKey) -> model::Namespace {
 }
 
 /// Puts a service and its namespace into a view.
-pub(crate) fn add(view: &mut View, service: model::Service) {
+pub fn add(view: &mut View, service: model::Service) {
     let key = service.key.namespace_key();
     view.namespaces
         .insert(key.clone(), Arc::new(namespace(key)));

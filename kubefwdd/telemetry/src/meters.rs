@@ -43,7 +43,7 @@ struct Inner {
 
 #[derive(Default)]
 struct ServiceMeter {
-    /// What forwards that are no more had counted.
+    /// The counters of forwards that are gone.
     retired: Totals,
     forwards: BTreeMap<Place, ForwardMeter>,
     history: History,
@@ -117,7 +117,7 @@ impl Meters {
         }
     }
 
-    /// Drops what is known of a service that is not forwarded any more.
+    /// Drops what is known of a service that is no longer forwarded.
     pub fn forget(&self, service: &ServiceKey) {
         self.inner
             .lock()
@@ -143,7 +143,7 @@ impl Meters {
 // === impl Reading ===
 
 impl Reading<'_> {
-    /// All that a service moved, also over forwards that are no more, and how fast it moves bytes now.
+    /// All that a service moved, including forwards that are gone, and how fast it moves bytes now.
     pub fn service(&self, service: &model::Service) -> (Totals, Rates) {
         match self.inner.services.get(&service.key) {
             Some(meter) => {
@@ -277,7 +277,7 @@ fn seconds(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::samples::{forward, service};
+    use kubefwd_core::samples::{forward, service};
 
     /// Meters whose two clocks are set by the test.
     struct Clocked {
