@@ -25,6 +25,8 @@ check: ## Format, lints, unused dependencies, documentation, guards
 	$(CARGO) machete
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 	scripts/check-daemon-deps
+	scripts/count-code --check
+	scripts/module-cycles
 	scripts/check-optional
 
 units: build ## All tests
