@@ -182,7 +182,11 @@ impl Request {
 
     fn try_open(&self, place: &Place) -> io::Result<Lines> {
         let mut connection = place.connect()?;
-        connection.write_all(&self.bytes(&place.host()))?;
+        match connection.write_all(&self.bytes(&place.host())) {
+            // The server answered and closed before it had the request: its answer says why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
         read(connection, self.asked(), self.method == "HEAD")
     }
 
