@@ -271,7 +271,8 @@ fn part<T: DeserializeOwned>(content: Content) -> Result<T, Failure> {
 
 fn unexpected(why: &str) -> Failure {
     let message = format!("unexpected answer from the worker: {why}");
-    Failure::new(Reason::Internal, clean(&message, limits::TEXT))
+    Failure::new(Reason::WorkerUnavailable, clean(&message, limits::TEXT))
+        .hint("install kubefwdd and kubefwd-worker from the same package")
 }
 
 fn no_room() -> Failure {

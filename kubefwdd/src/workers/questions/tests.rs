@@ -67,7 +67,8 @@ async fn all_takes_every_part_and_one_only_a_single_one() {
     let all: Vec<Vec<Namespace>> = ask().all(SOON).await.unwrap();
     let names: Vec<&str> = all.iter().flatten().map(|found| &*found.name).collect();
     assert_eq!(names, ["a", "b"]);
-    assert_eq!(ask().one(SOON).await.unwrap_err().reason, Reason::Internal);
+    let failure = ask().one(SOON).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::WorkerUnavailable, "{failure}");
     assert_eq!(cancelled(&mut told), [0; 0], "the worker had ended both");
     assert!(user.questions.is_empty());
 }
@@ -131,7 +132,7 @@ async fn a_malformed_part_is_a_failure_and_cancels() {
         let (id, answers) = user.questions.open(user.clone()).unwrap();
         user.answer(frame(id, false, json));
         let failure = answers.all::<Vec<Namespace>>(SOON).await.unwrap_err();
-        assert_eq!(failure.reason, Reason::Internal, "{json}");
+        assert_eq!(failure.reason, Reason::WorkerUnavailable, "{json}");
         assert_eq!(cancelled(&mut told), [id], "{json}");
     }
 }
