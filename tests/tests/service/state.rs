@@ -50,7 +50,7 @@ fn a_full_disk_is_said_and_what_was_not_saved_is_saved_later() {
             net::get("web", 80).contains("pod: web-"),
             "it works all the same"
         );
-        let said = warning(&system, "cannot be saved");
+        let said = warning(&system, "cannot save the state");
         assert!(said.contains("No space left"), "{said}");
         fs::remove_file(&ballast).unwrap();
         no_warning(&system);
@@ -90,7 +90,7 @@ fn a_read_only_directory_is_read_and_said() {
         system.start_daemon();
         assert_eq!(forwarded(&system), before);
         let _said = system.ctl(&["ns", "rm", "demo"]).ok();
-        let said = warning(&system, "cannot be saved");
+        let said = warning(&system, "cannot save the state");
         assert!(said.contains("Read-only"), "{said}");
         system.stop_daemon();
     });
