@@ -15,6 +15,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use kubefwd_core::names::NameRules;
+use kubefwd_core::status::HostsStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,19 +24,19 @@ use tokio_util::task::TaskTracker;
 use crate::cli::Flags;
 use crate::config::Config;
 use crate::control::Control;
-use crate::hosts::{self, HostsActor, HostsStatus, Wanted};
+use crate::grpc;
+use crate::hosts::{self, HostsActor, Wanted};
 use crate::net::{FdStore, FdStoreTask};
 use crate::paths::Paths;
 use crate::storage::Writer;
 use crate::store::{Adapters, Store};
 use crate::store_handle::StoreHandle;
 use crate::sys;
-use crate::{grpc, rest};
-use kubefwd_core::names::NameRules;
-pub use machine::Logs;
 use reload::Reload;
 use shutdown::Running;
 use signals::{Asked, Signals};
+
+pub use machine::Logs;
 
 /// Another daemon follows at once (`EX_TEMPFAIL` of sysexits.h): the exit status by which `kubefwdd cleanup` knows that
 /// names are to stay, and the service manager that it has to start one.
@@ -138,7 +140,7 @@ struct Tasks {
 struct Servers {
     control: Control,
     control_socket: socket::Bound,
-    rest: rest::Server,
+    rest: kubefwd_rest::Server,
     rest_socket: socket::Bound,
 }
 

@@ -4,12 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kubefwd_core::addresses::{AddressRange, Reservation, Target};
+use kubefwd_core::policy::Access;
 use kubefwd_model::{HostName, NameError};
 use serde::Deserialize;
-
-use kubefwd_core::addresses::{AddressRange, Reservation, Target};
-
-use kubefwd_core::policy::Access;
 
 /// Every key there is, as `table.key`. The sample file documents them all; a test compares the two.
 pub const KEYS: &[&str] = &[

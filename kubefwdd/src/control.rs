@@ -9,22 +9,20 @@ mod capture;
 mod diagnose;
 mod remove;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
-use kubefwd_model::{Counts, Failure, Health, Reason, Uid, WorkerState};
-use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
-
-use crate::hosts::HostsStatus;
-use crate::store_handle::{Stopping, StoreHandle};
-use crate::workers::Workers;
 use kubefwd_core::addresses::Reservation;
 use kubefwd_core::policy::{self, Actor, Denied, Verb};
 use kubefwd_core::state::{Command, Lease, Reply, View};
+use kubefwd_core::status::{HostsStatus, Info, RestStatus};
+use kubefwd_model::{Counts, Failure, Health, Reason, Uid, WorkerState};
 use kubefwd_telemetry::Telemetry;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::store_handle::{Stopping, StoreHandle};
+use crate::workers::Workers;
 
 pub use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
 pub use remove::Reconnect;
@@ -40,40 +38,10 @@ struct Shared {
     workers: Workers,
     telemetry: Arc<Telemetry>,
     hosts: watch::Receiver<HostsStatus>,
-    rest: watch::Receiver<RestStatus>,
+    rest: RestStatus,
     info: Info,
     tasks: TaskTracker,
     next_lease: AtomicU64,
-}
-
-/// Facts about this daemon that do not change while it runs.
-#[derive(Clone, Debug)]
-pub struct Info {
-    /// Semantic version.
-    pub version: &'static str,
-    /// When it started.
-    pub started_at: SystemTime,
-    /// Its process.
-    pub pid: u32,
-    /// The configuration file it read, or would have read.
-    pub config_path: PathBuf,
-    /// Where its state is.
-    pub state_path: PathBuf,
-    /// The hosts file.
-    pub hosts_path: PathBuf,
-    /// Where addresses come from, as `base/prefix`.
-    pub address_range: String,
-}
-
-/// Where REST answers over TCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RestStatus {
-    /// The configuration turned it off.
-    Off,
-    /// At this URL.
-    At(String),
-    /// It cannot; why.
-    Failed(String),
 }
 
 /// What was added for as long as its client is there; dropping it removes it.
@@ -91,7 +59,7 @@ impl Control {
         workers: Workers,
         telemetry: Arc<Telemetry>,
         hosts: watch::Receiver<HostsStatus>,
-        rest: watch::Receiver<RestStatus>,
+        rest: RestStatus,
         info: Info,
         tasks: TaskTracker,
     ) -> Self {
@@ -137,8 +105,8 @@ impl Control {
     }
 
     /// Where REST answers over TCP.
-    pub fn rest(&self) -> RestStatus {
-        self.shared.rest.borrow().clone()
+    pub fn rest(&self) -> &RestStatus {
+        &self.shared.rest
     }
 
     /// Whether `actor` may do `verb` to what `owner` has.
@@ -146,7 +114,7 @@ impl Control {
     /// # Errors
     /// Why not, and what to do about it.
     pub fn authorize(&self, actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Failure> {
-        policy::authorize(actor, verb, owner).map_err(denied)
+        Ok(policy::authorize(actor, verb, owner)?)
     }
 
     /// How well the daemon is, and one sentence about it that tells nothing of any user.
@@ -232,14 +200,10 @@ impl Drop for Attachment {
 fn acting_for(actor: &Actor, other: Option<Uid>) -> Result<Uid, Failure> {
     let own = actor.uid();
     let Some(uid) = other.or(own) else {
-        return Err(denied(Denied::Unknown { verb: Verb::Change }));
+        return Err(Denied::Unknown { verb: Verb::Change }.into());
     };
-    policy::authorize(actor, Verb::Change, Some(uid)).map_err(denied)?;
+    policy::authorize(actor, Verb::Change, Some(uid))?;
     Ok(uid)
-}
-
-fn denied(denied: Denied) -> Failure {
-    Failure::new(Reason::PermissionDenied, denied.to_string()).hint(denied.hint())
 }
 
 fn stopping(_: Stopping) -> Failure {

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::time::Duration;
 
+use kubefwd_core::policy::{Actor, Via};
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::control::v1::control_server;
 use kubefwd_proto::convert::failure::to_status;
@@ -24,7 +25,6 @@ use tonic::transport::server::UdsConnectInfo;
 
 use crate::control::Control;
 use crate::peer;
-use kubefwd_core::policy::{Actor, Via};
 
 /// The largest request, bytes: an environment is the largest part of one.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;

@@ -14,7 +14,7 @@ pub mod net;
 pub mod paths;
 pub mod peer;
 pub mod persist;
-pub mod rest;
+pub mod rest_control;
 pub mod storage;
 pub mod store;
 pub mod store_handle;

@@ -12,10 +12,9 @@ mod users;
 
 use std::net::SocketAddr;
 
+use kubefwd_core::policy::{Actor, GROUP, User, Via};
 use kubefwd_model::Uid;
 use tokio::task::spawn_blocking;
-
-use kubefwd_core::policy::{Actor, GROUP, User, Via};
 
 pub use users::{Account, LookupError, account, groups, is_member};
 

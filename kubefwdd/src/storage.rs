@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kubefwd_core::state::Saved;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use crate::persist::AtomicFile;
-use kubefwd_core::state::Saved;
 
 /// The version this daemon writes.
 const VERSION: u32 = 1;

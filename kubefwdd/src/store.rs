@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::storage::Storage;
 use crate::store_handle::{Message, StoreHandle};
+use effects::EffectRunner;
 
 pub use effects::Adapters;
-use effects::EffectRunner;
 
 const QUEUE: usize = 4096;
 /// How many commands are taken together before the snapshot is published.

@@ -19,17 +19,17 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kubefwd_core::state::Desired;
 use kubefwd_model::{Failure, ListenerId, PodName, Reason, ServiceKey, Uid};
 use kubefwd_proto::worker::v1::{self as wire, query::Question};
+use kubefwd_telemetry::Telemetry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::store_handle::StoreHandle;
-use kubefwd_core::state::Desired;
-use kubefwd_telemetry::Telemetry;
-
 use questions::Questions;
+
 pub use questions::{Answers, Deadline};
 pub use session::Outgoing;
 

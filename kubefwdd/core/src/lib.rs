@@ -11,3 +11,4 @@ pub mod policy;
 #[cfg(feature = "samples")]
 pub mod samples;
 pub mod state;
+pub mod status;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kubefwd_model::Uid;
+use kubefwd_model::{Failure, Reason, Uid};
 
 /// The group whose members may use the daemon.
 pub const GROUP: &str = "kubefwd";
@@ -145,6 +145,12 @@ pub enum Denied {
         /// What was asked.
         verb: Verb,
     },
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        Self::new(Reason::PermissionDenied, denied.to_string()).hint(denied.hint())
+    }
 }
 
 impl Denied {

@@ -9,32 +9,32 @@ use kubefwd_core::addresses::API_ADDRESS;
 use kubefwd_core::hosts_block::HostsEntries;
 use kubefwd_core::names::{API_NAME, NameRules};
 use kubefwd_core::state::{Command, State, Topic};
+use kubefwd_core::status::{Info, RestStatus};
 use kubefwd_model::HostName;
+use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 
 use super::activation::Inherited;
 use super::{App, Logs, Reload, Servers, Stop, Tasks, machine, socket};
 use crate::cli::Flags;
 use crate::config::Config;
-use crate::control::{Control, Info, RestStatus};
+use crate::control::Control;
 use crate::hosts::{HostsActor, HostsFile, Wanted};
 use crate::net::{self, FdStore, FdStoreTask, Listen};
 use crate::paths::Paths;
 use crate::persist;
-use crate::rest;
+use crate::rest_control;
 use crate::storage;
 use crate::store::{Adapters, store};
 use crate::store_handle::StoreHandle;
 use crate::workers::{WorkerSettings, Workers};
-use kubefwd_telemetry::Telemetry;
 
 /// The sockets of this daemon, bound or taken over from the last one.
 struct Sockets {
     control: socket::Bound,
     rest_unix: socket::Bound,
-    rest: rest::Server,
-    identification: rest::Identification,
-    rest_status: watch::Receiver<RestStatus>,
+    rest: kubefwd_rest::Server,
+    identification: kubefwd_rest::Identification,
     listen: Listen,
     fd_store: FdStore,
     fd_store_task: FdStoreTask,
@@ -58,7 +58,7 @@ impl App {
             workers.clone(),
             telemetry.clone(),
             hosts_status.clone(),
-            sockets.rest_status.clone(),
+            sockets.rest.status().clone(),
             info(config, &paths),
             stop.tasks.clone(),
         );
@@ -118,12 +118,14 @@ impl Sockets {
         inherited.close_strangers();
         let mut listen = Listen::with(inherited.ports);
         let (fd_store, fd_store_task) = net::fd_store(listen.kept());
-        let (rest, identification, rest_status) =
-            rest::Server::new(&config.rest, flags.rest_listen.as_deref(), &mut listen)?;
+        let mut settings = rest_control::settings(&config.rest);
+        settings.listen = flags.rest_listen.as_deref().unwrap_or(settings.listen);
+        let open = |address| rest_control::listen(address, &mut listen);
+        let (rest, identification) = kubefwd_rest::Server::new(settings, open)?;
         if let Some((address, socket)) = rest.tcp() {
             fd_store.keep(address, &Arc::new(socket));
         }
-        if let RestStatus::Failed(why) = &*rest_status.borrow() {
+        if let RestStatus::Failed(why) = rest.status() {
             let socket = paths.rest_socket.display();
             tracing::warn!("REST is served on {socket} only: {why}");
         }
@@ -132,7 +134,6 @@ impl Sockets {
             rest_unix,
             rest,
             identification,
-            rest_status,
             listen,
             fd_store,
             fd_store_task,

@@ -2,9 +2,10 @@
 
 use kubefwd_core::names::NameRules;
 use kubefwd_core::state::{Command, Report, Topic};
+use kubefwd_core::status::HostsStatus;
 use tokio::sync::watch;
 
-use crate::hosts::{HostsStatus, Wanted};
+use crate::hosts::Wanted;
 use crate::store_handle::StoreHandle;
 
 /// Tells the store what became of the hosts file: which names are in it, and which names others put there.

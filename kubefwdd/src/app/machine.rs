@@ -8,8 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use kubefwd_core::hosts_block;
+use kubefwd_core::names::NameRules;
+use kubefwd_core::state::Settings;
 use kubefwd_model::HostName;
 use kubefwd_proto::worker::v1::Tuning;
+use kubefwd_telemetry::logs::LogRing;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,10 +22,6 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Config, ConfigError};
 use crate::net::Loopback;
-use kubefwd_core::hosts_block;
-use kubefwd_core::names::NameRules;
-use kubefwd_core::state::Settings;
-use kubefwd_telemetry::logs::LogRing;
 
 /// What is logged when nobody said otherwise.
 const DEFAULT_LOG: &str = "info";

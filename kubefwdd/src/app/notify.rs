@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kubefwd_core::state::{Command, View};
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::store_handle::StoreHandle;
-use kubefwd_core::state::{Command, View};
 
 /// The least time between two lines of status.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);

@@ -2,6 +2,9 @@
 //! cannot is said. A configuration that cannot be used changes nothing.
 
 use anyhow::{Context, Result};
+use kubefwd_core::names::NameRules;
+use kubefwd_core::state::{Command, Topic};
+use kubefwd_rest::Identification;
 use tokio::sync::watch;
 
 use super::machine::{self, Logs};
@@ -9,10 +12,8 @@ use super::notify;
 use crate::cli::Flags;
 use crate::config::Config;
 use crate::paths::{self, Paths};
-use crate::rest::Identification;
+use crate::rest_control;
 use crate::store_handle::StoreHandle;
-use kubefwd_core::names::NameRules;
-use kubefwd_core::state::{Command, Topic};
 
 /// What can change while the daemon runs; for all other keys [`fixed`] says whether they have.
 #[cfg(test)]
@@ -75,7 +76,8 @@ impl Reload {
         let (config, paths) = paths::resolve(&self.flags)?;
         let settings = machine::settings(&config)?;
         let suffixes = config.allowed_suffixes()?;
-        self.identification.change(&config.rest)?;
+        self.identification
+            .change(rest_control::settings(&config.rest))?;
         self.logs
             .set_filter(self.flags.log.as_deref().or(config.log.as_deref()))
             .context("log")?;

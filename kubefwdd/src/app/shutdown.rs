@@ -1,6 +1,7 @@
 //! The daemon while it runs, and how it stops: servers first, then names, listeners, workers.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -80,7 +81,7 @@ impl Running {
         let grpc = grpc::serve(control_socket, control.clone(), stop.servers.clone());
         let rest = servers
             .rest
-            .serve(rest_socket, control, stop.servers.clone());
+            .serve(rest_socket, Arc::new(control), stop.servers.clone());
         spawned.spawn(notify::keep_status(handle.watch(), stop.store.clone()));
         Ok(Self {
             grpc: tokio::spawn(grpc),

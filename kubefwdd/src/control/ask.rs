@@ -26,9 +26,8 @@ impl Control {
         question: Question,
     ) -> Result<Answers, Failure> {
         let Some(uid) = actor.uid() else {
-            return Err(super::denied(Denied::Unknown {
-                verb: Verb::AskCluster,
-            }));
+            let verb = Verb::AskCluster;
+            return Err(Denied::Unknown { verb }.into());
         };
         self.authorize(actor, Verb::AskCluster, Some(uid))?;
         self.ask_worker(uid, access, question).await

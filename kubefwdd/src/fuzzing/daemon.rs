@@ -4,23 +4,23 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
+use kubefwd_core::policy::{Actor, User, Via};
+use kubefwd_core::state::Saved;
+use kubefwd_core::status::{HostsStatus, Info, RestStatus};
 use kubefwd_model::{Failure, Reason, Uid};
 use kubefwd_proto::channel::{Accepts, channel};
 use kubefwd_proto::worker::v1::{
     self as wire, answer::Answer as Content, from_worker::Frame as From, query::Question,
     to_worker::Frame as To,
 };
+use kubefwd_telemetry::Telemetry;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::control::{Control, Info, RestStatus};
-use crate::hosts::HostsStatus;
+use crate::control::Control;
 use crate::store::fuzzing::World;
 use crate::workers::{Workers, fuzzing as workers};
-use kubefwd_core::policy::{Actor, User, Via};
-use kubefwd_core::state::Saved;
-use kubefwd_telemetry::Telemetry;
 
 /// Whose requests or whose worker are tried out.
 pub(super) const CALLER: Uid = Uid::new(1000);
@@ -56,7 +56,7 @@ impl Daemon {
         let telemetry = Arc::new(Telemetry::default());
         let workers = workers::workers(owner.clone(), telemetry.clone());
         let (_, hosts) = watch::channel(HostsStatus::default());
-        let (_, rest) = watch::channel(RestStatus::Off);
+        let rest = RestStatus::Off;
         let info = Info {
             version: "0.0.0",
             started_at: SystemTime::UNIX_EPOCH,

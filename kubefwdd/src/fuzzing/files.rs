@@ -5,13 +5,12 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use kubefwd_core::hosts_block::{HostsEntries, foreign_names, is_present, remove, render};
 use kubefwd_model::HostName;
 
 use crate::config::Config;
-use kubefwd_core::hosts_block::{HostsEntries, foreign_names, is_present, remove, render};
-
 use crate::store::fuzzing::World;
-use crate::{rest, storage};
+use crate::{rest_control, storage};
 
 /// Names that an entry of the hosts file gets.
 const NAMES: [&str; 4] = ["api", "api.shop", "api.shop.svc.cluster.local", "db-0.db"];
@@ -70,7 +69,7 @@ pub fn config(bytes: &[u8]) {
             }
             assert!(config.range().is_ok() && config.access().is_ok());
             assert!(config.reservations().is_ok() && config.allowed_suffixes().is_ok());
-            rest::fuzzing::settings(&config.rest);
+            kubefwd_rest::fuzzing::settings(rest_control::settings(&config.rest));
         }
     }
 }
@@ -78,7 +77,7 @@ pub fn config(bytes: &[u8]) {
 /// A file of tokens.
 pub fn tokens(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        rest::fuzzing::tokens(text);
+        kubefwd_rest::fuzzing::tokens(text);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Peers: workers, clients of the control socket, clients of REST.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use kubefwd_model::Uid;
 use kubefwd_proto::channel::{Accepts, channel as frames};
@@ -9,7 +10,7 @@ use prost::Message;
 use tokio::io::AsyncWriteExt;
 
 use super::daemon::{CALLER, Daemon, NEIGHBOUR, actor, answering, hello, run};
-use crate::{grpc, rest as face};
+use crate::grpc;
 
 /// The first bit of REST's input: the connection is TCP.
 const TCP: u8 = 1;
@@ -122,7 +123,11 @@ pub fn rest(bytes: &[u8]) {
     let (answer, sent) = split_first(bytes);
     run(async {
         let mut daemon = Daemon::new(None);
-        let connection = face::fuzzing::connection(daemon.control.clone(), over & TCP != 0, sent);
+        let connection = kubefwd_rest::fuzzing::connection(
+            Arc::new(daemon.control.clone()),
+            over & TCP != 0,
+            sent,
+        );
         with_worker(&mut daemon, Uid::ROOT, answer, connection).await;
         daemon.world.end();
     });

@@ -6,6 +6,8 @@ use kubefwd_core::addresses::Reservation;
 use kubefwd_core::names::API_NAME;
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::{Changes, View};
+use kubefwd_core::status::HostsStatus;
+use kubefwd_core::status::RestStatus;
 use kubefwd_model as model;
 use kubefwd_model::discovery;
 use kubefwd_model::{Counts, NamespaceKey};
@@ -14,17 +16,16 @@ use kubefwd_proto::convert::timestamp;
 use kubefwd_telemetry::events::Logged;
 
 use super::decode::Filter;
-use crate::control::{Control, RestStatus};
-use crate::hosts::HostsStatus;
+use crate::control::Control;
 
 pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse {
     let info = control.info();
     let view = control.view();
     let (health, message) = control.health();
     let (rest_url, rest_error) = match control.rest() {
-        RestStatus::At(url) => (url, String::new()),
+        RestStatus::At(url) => (url.clone(), String::new()),
         RestStatus::Off => (String::new(), "disabled in the configuration".to_owned()),
-        RestStatus::Failed(why) => (String::new(), why),
+        RestStatus::Failed(why) => (String::new(), why.clone()),
     };
     let workers = view
         .workers

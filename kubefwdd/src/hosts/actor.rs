@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use kubefwd_core::hosts_block::{self, HostsEntries};
+use kubefwd_core::status::HostsStatus;
 use kubefwd_model::HostName;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -18,8 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::file::{HostsError, HostsFile, Snapshot, Updated};
 use super::watch::FileWatch;
-use kubefwd_core::hosts_block::{self, HostsEntries};
-
 use crate::sys;
 
 /// A burst has ended when nothing came for this long.
@@ -41,29 +41,6 @@ pub struct Wanted {
     pub revision: u64,
     /// The entries.
     pub entries: HostsEntries,
-}
-
-/// What is known of the hosts file.
-#[derive(Debug, Clone, Default)]
-pub struct HostsStatus {
-    /// The revision of [`Wanted`] that is in the file; 0 before the first.
-    pub revision: u64,
-    /// How many addresses our block holds.
-    pub entries: usize,
-    /// When we last wrote.
-    pub last_written: Option<SystemTime>,
-    /// How often we wrote.
-    pub writes: u64,
-    /// Why the file could not be read or written, while that is so.
-    pub error: Option<String>,
-    /// The names that foreign lines hold.
-    pub foreign_names: Arc<BTreeSet<HostName>>,
-    /// Since when that is so.
-    pub failing_since: Option<SystemTime>,
-    /// How often another program changed our block and it was put back.
-    pub tampered: u64,
-    /// When that was last seen.
-    pub last_tampered: Option<SystemTime>,
 }
 
 /// The task, before it runs.

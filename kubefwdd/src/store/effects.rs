@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use kubefwd_core::state::{Command, Effect, Reply, Report, State, View};
 use kubefwd_model::{Failure, HostName, ListenerId, Reason};
+use kubefwd_telemetry::Telemetry;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -14,7 +15,6 @@ use crate::hosts::Wanted;
 use crate::net::{self, FdStore, Listen, Loopback};
 use crate::storage::Storage;
 use crate::workers::Workers;
-use kubefwd_telemetry::Telemetry;
 
 /// Observed changes are saved together: after a quiet time, and this often at most. Requests of users are saved at once.
 const SAVE_DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));

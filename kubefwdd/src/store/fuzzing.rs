@@ -5,14 +5,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use kubefwd_model as model;
-use kubefwd_model::{
-    ContextName, Failure, ListenerId, NamespaceKey, NamespaceName, Options, PodName, Reason,
-    Selection, ServiceKey, ServiceName, Uid,
-};
-
-use super::{Store, store};
-use crate::store_handle::{Message, StoreHandle};
 use kubefwd_core::addresses::AddressRange;
 use kubefwd_core::hosts_block::HostsEntries;
 use kubefwd_core::names::NameRules;
@@ -21,6 +13,14 @@ use kubefwd_core::state::{
     AddNamespace, Command, Effect, ForwardPhase, ForwardReport, ObservedPort, ObservedService,
     Protocol, RemoveNamespaces, Report, Saved, Settings, State,
 };
+use kubefwd_model as model;
+use kubefwd_model::{
+    ContextName, Failure, ListenerId, NamespaceKey, NamespaceName, Options, PodName, Reason,
+    Selection, ServiceKey, ServiceName, Uid,
+};
+
+use super::{Store, store};
+use crate::store_handle::{Message, StoreHandle};
 
 /// The most services that a user's worker may report here.
 const SERVICES: usize = 20;

@@ -1,8 +1,9 @@
 //! Findings about the daemon itself.
 
+use kubefwd_core::status::RestStatus;
 use kubefwd_model::{Finding, Severity};
 
-use crate::control::{Control, RestStatus};
+use crate::control::Control;
 
 impl Control {
     pub(super) fn daemon_findings(&self) -> Vec<Finding> {

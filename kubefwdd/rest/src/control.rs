@@ -1,0 +1,223 @@
+//! What REST asks of the daemon.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use kubefwd_core::policy::{Actor, Via};
+use kubefwd_core::state::View;
+use kubefwd_core::status::{HostsStatus, Info};
+use kubefwd_model::discovery::{
+    Contexts, EndpointSubset, Event, LogPart, Namespace, Pod, PodDetail, Service,
+};
+use kubefwd_model::text::Text;
+use kubefwd_model::{Failure, Finding, Health, NamespaceKey, Options, Selection, ServiceKey, Uid};
+use kubefwd_telemetry::Telemetry;
+use tokio::sync::watch;
+
+/// The result of a request.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+
+/// The lines of a log as they come; dropping it ends the request.
+pub type LogStream = BoxStream<'static, Result<LogPart, Failure>>;
+
+/// The daemon, as REST sees it. Whoever implements it decides what an actor may do.
+pub trait Control: Cluster {
+    /// Facts about the daemon.
+    fn info(&self) -> &Info;
+    /// The histories.
+    fn telemetry(&self) -> &Arc<Telemetry>;
+    /// The latest snapshot, of everybody's objects.
+    fn view(&self) -> Arc<View>;
+    /// Snapshots from now on.
+    fn watch(&self) -> watch::Receiver<Arc<View>>;
+    /// The hosts file.
+    fn hosts(&self) -> HostsStatus;
+    /// How well the daemon works.
+    fn health(&self) -> Health;
+    /// What is wrong with the daemon and with what the actor forwards.
+    fn diagnose(&self, actor: &Actor) -> Vec<Finding>;
+
+    /// The user who has the other end of a TCP connection now; `None` if nobody does.
+    fn tcp_owner(&self, peer: SocketAddr, local: SocketAddr) -> BoxFuture<'_, Option<Uid>>;
+    /// Looks up a user.
+    fn actor(&self, uid: Uid, via: Via) -> BoxFuture<'_, Actor>;
+
+    /// Forwards a namespace.
+    fn add_namespace<'a>(
+        &'a self,
+        actor: &'a Actor,
+        namespace: NewNamespace,
+    ) -> Answer<'a, NamespaceKey>;
+    /// Forwards a service.
+    fn add_service<'a>(&'a self, actor: &'a Actor, service: NewService) -> Answer<'a, ServiceKey>;
+    /// Stops forwarding a namespace.
+    fn remove_namespace<'a>(&'a self, actor: &'a Actor, key: &'a NamespaceKey) -> Answer<'a, ()>;
+    /// Stops forwarding a service.
+    fn remove_service<'a>(&'a self, actor: &'a Actor, key: &'a ServiceKey) -> Answer<'a, ()>;
+    /// Reopens the tunnels of services, and says of which.
+    fn reconnect<'a>(
+        &'a self,
+        actor: &'a Actor,
+        which: Reconnect<'a>,
+    ) -> Answer<'a, Vec<ServiceKey>>;
+    /// Reads the pods of a service again; with `force` its tunnels are reopened too.
+    fn resync<'a>(
+        &'a self,
+        actor: &'a Actor,
+        key: &'a ServiceKey,
+        force: bool,
+    ) -> Answer<'a, ServiceKey>;
+    /// Turns the capture of a service's requests on or off.
+    fn set_capture<'a>(
+        &'a self,
+        actor: &'a Actor,
+        key: &'a ServiceKey,
+        on: bool,
+    ) -> Answer<'a, ServiceKey>;
+
+    /// Gives freed memory back to the operating system, after something that took much of it.
+    fn release_freed_memory(&self) {}
+}
+
+/// What a cluster has, read with the actor's own rights. An empty context is the current one.
+pub trait Cluster: Send + Sync + 'static {
+    /// The contexts of the actor's kubeconfig.
+    fn contexts<'a>(&'a self, actor: &'a Actor) -> Answer<'a, Contexts>;
+    /// The namespaces of a cluster.
+    fn namespaces<'a>(&'a self, actor: &'a Actor, context: String) -> Answer<'a, Vec<Namespace>>;
+    /// The services of a namespace, or the one with this name.
+    fn services<'a>(
+        &'a self,
+        actor: &'a Actor,
+        context: String,
+        namespace: String,
+        name: Option<String>,
+    ) -> Answer<'a, Vec<Service>>;
+    /// The pods of a namespace.
+    fn pods<'a>(
+        &'a self,
+        actor: &'a Actor,
+        context: String,
+        query: PodQuery,
+    ) -> Answer<'a, Vec<Pod<Text>>>;
+    /// A pod, if there is one with this name.
+    fn pod<'a>(
+        &'a self,
+        actor: &'a Actor,
+        context: String,
+        namespace: String,
+        name: String,
+    ) -> Answer<'a, Option<PodDetail>>;
+    /// The log of a container.
+    fn logs<'a>(
+        &'a self,
+        actor: &'a Actor,
+        context: String,
+        query: LogQuery,
+    ) -> Answer<'a, LogStream>;
+    /// The events of a namespace, newest first.
+    fn events<'a>(
+        &'a self,
+        actor: &'a Actor,
+        context: String,
+        query: EventQuery,
+    ) -> Answer<'a, Vec<Event>>;
+    /// The endpoints of a service.
+    fn endpoints<'a>(
+        &'a self,
+        actor: &'a Actor,
+        context: String,
+        namespace: String,
+        service: String,
+    ) -> Answer<'a, Vec<EndpointSubset>>;
+}
+
+/// A namespace to forward.
+#[derive(Debug)]
+pub struct NewNamespace {
+    /// A context of the kubeconfig; empty: the current one.
+    pub context: String,
+    /// Its name.
+    pub namespace: String,
+    /// Which of its services.
+    pub selection: Selection,
+}
+
+/// A service to forward.
+#[derive(Debug)]
+pub struct NewService {
+    /// A context of the kubeconfig; empty: the current one.
+    pub context: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub service: String,
+    /// Which of its ports; empty: all.
+    pub ports: BTreeSet<u16>,
+    /// The address it must have.
+    pub address: Option<Ipv4Addr>,
+    /// How.
+    pub options: Options,
+}
+
+/// Which services to reconnect.
+#[derive(Clone, Copy, Debug)]
+pub enum Reconnect<'a> {
+    /// All of them.
+    All,
+    /// Those in error.
+    Failed,
+    /// One.
+    Service(&'a ServiceKey),
+}
+
+/// Pods of a namespace.
+#[derive(Debug)]
+pub struct PodQuery {
+    /// Their namespace.
+    pub namespace: String,
+    /// Only those that match; empty: all.
+    pub label_selector: String,
+    /// Only those that match; empty: all.
+    pub field_selector: String,
+    /// Only those of this service; empty: all.
+    pub service: String,
+}
+
+/// Events of a namespace.
+#[derive(Debug)]
+pub struct EventQuery {
+    /// Their namespace.
+    pub namespace: String,
+    /// Only about objects of this kind; empty: all.
+    pub kind: String,
+    /// Only about objects with this name; empty: all.
+    pub name: String,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Lines of a log.
+#[derive(Debug)]
+pub struct LogQuery {
+    /// The namespace of the pod.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The container; empty: the only or first one.
+    pub container: String,
+    /// At most so many lines.
+    pub tail_lines: u32,
+    /// Only lines after this time.
+    pub since_time: Option<SystemTime>,
+    /// Of the previous container.
+    pub previous: bool,
+    /// With the time of each line.
+    pub timestamps: bool,
+    /// Goes on with lines as they come.
+    pub follow: bool,
+}

@@ -1,0 +1,328 @@
+//! Who may call, before anything is routed.
+//!
+//! A browser runs as the right user, so pages from elsewhere are kept out by what they cannot change: the Host they
+//! were loaded from (DNS rebinding), Origin, Referer and Sec-Fetch-Site (requests across sites), and the content types that
+//! a form can send. No CORS header is ever given. Then the user is found from the kernel, and policy decides.
+
+use std::net::SocketAddr;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderMap, HeaderName};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use kubefwd_core::names::API_NAME;
+use kubefwd_core::policy::{self, Actor, Verb, Via};
+
+use super::ApiState;
+use super::envelope::{ApiError, Code};
+use super::extract::{MAX_BODY, too_large};
+use super::identity::{self, Peer};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Names that a local client may use for this machine; a page from elsewhere has another.
+const LOCAL: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
+
+/// What does not need to know who asks: whether the daemon is well, and its documentation.
+fn is_public(path: &str) -> bool {
+    path == "/api/health"
+        || path == "/"
+        || path == "/docs"
+        || path.starts_with("/docs/")
+        || path.starts_with("/openapi.")
+}
+
+/// The layer around every route.
+pub(crate) async fn guard(
+    State(api): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match admit(&api, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    add_security_headers(response.headers_mut());
+    response
+}
+
+async fn admit(api: &ApiState, request: &mut Request) -> Result<(), ApiError> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let local = peer.as_ref().and_then(Peer::local);
+    is_for_us(request.uri(), request.headers(), local)?;
+    is_not_foreign(request.headers(), local)?;
+    is_json(request.method(), request.headers())?;
+    let actor = match (&peer, is_public(request.uri().path())) {
+        (_, true) | (None, _) => Actor {
+            user: None,
+            via: Via::TcpPeer,
+        },
+        (Some(peer), false) => {
+            let identity = api.identity.borrow().clone();
+            let headers = request.headers();
+            let actor = identity::actor(&*api.control, &identity, peer, headers).await?;
+            policy::authorize(&actor, Verb::Observe, None)?;
+            actor
+        }
+    };
+    if peer.is_none() && !is_public(request.uri().path()) {
+        return Err(ApiError::forbidden("the caller is unknown"));
+    }
+    request.extensions_mut().insert(actor);
+    Ok(())
+}
+
+/// The request is for a name or address of ours. `local` is the address it came to; `None` for a unix socket, which no
+/// page can reach and whose clients write any host.
+fn is_for_us(uri: &Uri, headers: &HeaderMap, local: Option<SocketAddr>) -> Result<(), ApiError> {
+    let Some(local) = local else { return Ok(()) };
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(ApiError::forbidden(
+            "a request needs exactly one Host header",
+        ));
+    };
+    let named = host.to_str().unwrap_or_default();
+    let in_line = uri.authority().map(|authority| authority.as_str());
+    for authority in [Some(named), in_line].into_iter().flatten() {
+        if !is_ours(authority, local) {
+            return Err(ApiError::forbidden(format!(
+                "{authority:?} is not a host name of kubefwd"
+            ))
+            .hint(format!("use http://{API_NAME}, or http://{local}")));
+        }
+    }
+    Ok(())
+}
+
+/// `host[:port]` is exactly one of ours.
+fn is_ours(authority: &str, local: SocketAddr) -> bool {
+    let (host, port) = split(authority);
+    let port = match port {
+        None => Some(80),
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|number: &u16| number.to_string() == port),
+    };
+    let address = match local {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    };
+    let host = host.to_ascii_lowercase();
+    port == Some(local.port())
+        && (host == API_NAME || host == address || LOCAL.contains(&host.as_str()))
+}
+
+fn split(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        // A colon inside of the brackets of an IPv6 address is none before a port.
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// No page from elsewhere made this request.
+fn is_not_foreign(headers: &HeaderMap, local: Option<SocketAddr>) -> Result<(), ApiError> {
+    for name in [header::ORIGIN, header::REFERER] {
+        for value in headers.get_all(&name) {
+            let ours = value
+                .to_str()
+                .ok()
+                .is_some_and(|value| is_our_page(value, local));
+            if !ours {
+                let message = format!("requests from other pages are refused ({name}: {value:?})");
+                return Err(ApiError::forbidden(message));
+            }
+        }
+    }
+    for value in headers.get_all(SEC_FETCH_SITE) {
+        if !matches!(value.as_bytes(), b"none" | b"same-origin") {
+            let message =
+                format!("requests from other sites are refused (Sec-Fetch-Site: {value:?})");
+            return Err(ApiError::forbidden(message));
+        }
+    }
+    Ok(())
+}
+
+fn is_our_page(value: &str, local: Option<SocketAddr>) -> bool {
+    let Some(rest) = value.strip_prefix("http://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    local.is_some_and(|local| is_ours(authority, local))
+}
+
+/// What changes something carries JSON or nothing: a form of another page can send neither as such.
+fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    let length = length
+        .and_then(|length| length.parse::<u64>().ok())
+        .unwrap_or(0);
+    if length > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    if method.is_safe() {
+        return Ok(());
+    }
+    let kind = headers.get(header::CONTENT_TYPE);
+    let has_body = length > 0 || headers.contains_key(header::TRANSFER_ENCODING);
+    let json = kind.is_some_and(|kind| {
+        let kind = kind.to_str().unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/json")
+    });
+    if json || (kind.is_none() && !has_body) {
+        return Ok(());
+    }
+    let message = "the body must be declared as application/json";
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::BadRequest,
+        message,
+    )
+    .hint("add the header Content-Type: application/json"))
+}
+
+/// What every answer says to browsers and caches.
+fn add_security_headers(headers: &mut HeaderMap) {
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let defaults = [
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ];
+    for (name, value) in defaults {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local() -> Option<SocketAddr> {
+        Some("127.2.27.1:80".parse().unwrap())
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_our_own_hosts_are_served() {
+        let uri = Uri::from_static("/api/health");
+        let check = |host: &str| is_for_us(&uri, &headers(&[("host", host)]), local()).is_ok();
+        for host in [
+            "kubefwd.internal",
+            "KUBEFWD.internal:80",
+            "127.2.27.1",
+            "localhost",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "[::1]",
+        ] {
+            assert!(check(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "kubefwd.internal.evil.example",
+            "kubefwd.internal:8080",
+            "127.2.27.1:080",
+            "",
+            "127.0.0.2",
+            "localhost.",
+        ] {
+            assert!(!check(host), "{host}");
+        }
+        assert!(is_for_us(&uri, &headers(&[]), local()).is_err());
+        let two = headers(&[("host", "localhost"), ("host", "localhost")]);
+        assert!(is_for_us(&uri, &two, local()).is_err());
+        let absolute = Uri::from_static("http://evil.example/api/health");
+        assert!(is_for_us(&absolute, &headers(&[("host", "localhost")]), local()).is_err());
+        assert!(is_for_us(&uri, &headers(&[("host", "anything")]), None).is_ok());
+    }
+
+    #[test]
+    fn other_pages_are_kept_out() {
+        let check = |name, value| is_not_foreign(&headers(&[(name, value)]), local()).is_ok();
+        assert!(
+            check("origin", "http://kubefwd.internal")
+                && check("referer", "http://127.2.27.1/docs")
+        );
+        assert!(check("sec-fetch-site", "same-origin") && check("sec-fetch-site", "none"));
+        for (name, value) in [
+            ("origin", "null"),
+            ("origin", "https://kubefwd.internal"),
+            ("origin", "http://kubefwd.internal:8080"),
+            ("origin", "http://kubefwd.internal@evil.example"),
+            ("referer", "http://evil.example/http://kubefwd.internal/"),
+            ("referer", "http://localhost:3000/"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", ""),
+        ] {
+            assert!(!check(name, value), "{name}: {value}");
+        }
+        assert!(is_not_foreign(&headers(&[("origin", "http://localhost")]), None).is_err());
+    }
+
+    #[test]
+    fn what_a_form_can_send_is_refused() {
+        let check = |method: Method, pairs: &[(&'static str, &str)]| {
+            is_json(&method, &headers(pairs)).map_err(|error| error.status.as_u16())
+        };
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(check(Method::POST, &[form]), Err(415));
+        assert_eq!(
+            check(
+                Method::POST,
+                &[("content-type", "text/plain"), ("content-length", "2")]
+            ),
+            Err(415)
+        );
+        assert_eq!(
+            check(Method::DELETE, &[("transfer-encoding", "chunked")]),
+            Err(415)
+        );
+        assert_eq!(check(Method::POST, &[("content-length", "9")]), Err(415));
+        assert_eq!(check(Method::POST, &[]), Ok(()));
+        assert_eq!(check(Method::POST, &[("content-length", "0")]), Ok(()));
+        let json = ("content-type", "Application/JSON; charset=utf-8");
+        assert_eq!(
+            check(Method::POST, &[json, ("content-length", "9")]),
+            Ok(())
+        );
+        assert_eq!(
+            check(Method::POST, &[json, ("content-length", "65537")]),
+            Err(413)
+        );
+        assert_eq!(check(Method::GET, &[form]), Ok(()));
+    }
+}

@@ -1,0 +1,349 @@
+//! Which user is behind a request: found from the kernel, fixed by the configuration, or proven by a token.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::{self, HeaderMap};
+use kubefwd_core::policy::{Actor, Via};
+use kubefwd_model::Uid;
+
+use super::control::Control;
+use super::envelope::{ApiError, Code};
+
+/// Shorter tokens can be guessed.
+pub(super) const SHORTEST_TOKEN: usize = 16;
+
+/// How a caller over TCP is identified.
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
+    /// The kernel's socket table says who has the other end.
+    Peer,
+    /// Always this user.
+    Fixed(Uid),
+    /// A bearer token says who.
+    Token(Arc<Tokens>),
+}
+
+/// Tokens and whose they are.
+#[derive(Debug)]
+pub(crate) struct Tokens(pub(super) Vec<(String, Uid)>);
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Peer {
+    /// A unix socket; whom the kernel says connected.
+    Unix {
+        /// `None` where it does not say.
+        uid: Option<Uid>,
+    },
+    /// TCP.
+    Tcp {
+        /// Its address.
+        peer: SocketAddr,
+        /// Ours.
+        local: SocketAddr,
+        /// Whose socket it was when it was accepted.
+        accepted: Option<Uid>,
+    },
+    /// TCP that was closed before anything could be found out.
+    Gone,
+}
+
+/// Why the configured identity cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// No such way.
+    #[error(
+        "invalid configuration value rest.identity = {0:?}: it must be \"peer-uid\", \"fixed:UID\" or \"token\""
+    )]
+    Unknown(String),
+    /// Tokens without a file.
+    #[error("rest.identity = \"token\" needs rest.token_file, a file of lines \"TOKEN UID\"")]
+    NoFile,
+    /// The file cannot be read.
+    #[error("cannot read rest.token_file {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Others can read the tokens.
+    #[error("rest.token_file {} is readable by others: run `chmod 600 {}`", path.display(), path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A line that is no token.
+    #[error(
+        "rest.token_file {}, line {line}: it must be \"TOKEN UID\" with a token of at least {SHORTEST_TOKEN} characters",
+        path.display()
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Which line.
+        line: usize,
+    },
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Reads `peer-uid`, `fixed:UID` or `token`.
+    pub(crate) fn parse(text: &str, token_file: Option<&Path>) -> Result<Self, IdentityError> {
+        if let Some(uid) = text.strip_prefix("fixed:") {
+            let uid = uid
+                .parse()
+                .map_err(|_| IdentityError::Unknown(text.to_owned()))?;
+            return Ok(Self::Fixed(uid));
+        }
+        match text {
+            "peer-uid" => Ok(Self::Peer),
+            "token" => {
+                let tokens = Tokens::read(token_file.ok_or(IdentityError::NoFile)?)?;
+                Ok(Self::Token(Arc::new(tokens)))
+            }
+            _ => Err(IdentityError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+// === impl Tokens ===
+
+impl Tokens {
+    fn read(path: &Path) -> Result<Self, IdentityError> {
+        use std::os::unix::fs::PermissionsExt;
+        let read = |error| IdentityError::Read {
+            path: path.to_owned(),
+            error,
+        };
+        let mode = std::fs::metadata(path).map_err(read)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(IdentityError::Open {
+                path: path.to_owned(),
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        Self::parse(&text).map_err(|line| IdentityError::Line {
+            path: path.to_owned(),
+            line,
+        })
+    }
+
+    /// The tokens, or the number of the first line that is none.
+    pub(super) fn parse(text: &str) -> Result<Self, usize> {
+        let mut tokens = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            let (Some(token), Some(uid), None) = (words.next(), words.next(), words.next()) else {
+                return Err(number);
+            };
+            let uid = uid.parse().map_err(|_| number)?;
+            if token.len() < SHORTEST_TOKEN {
+                return Err(number);
+            }
+            tokens.push((token.to_owned(), uid));
+        }
+        Ok(Self(tokens))
+    }
+
+    pub(super) fn owner(&self, token: &str) -> Option<Uid> {
+        // Every token is compared in full, so that the time taken tells nothing of them.
+        let found = |found: Option<Uid>, (known, uid): &(String, Uid)| {
+            if equal(known.as_bytes(), token.as_bytes()) {
+                Some(*uid)
+            } else {
+                found
+            }
+        };
+        self.0.iter().fold(None, found)
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// The address that a TCP connection came to.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unix { .. } | Self::Gone => None,
+            Self::Tcp { local, .. } => Some(*local),
+        }
+    }
+
+    /// Whose connection it was when it was accepted.
+    pub(crate) fn accepted_uid(&self) -> Option<Uid> {
+        match self {
+            Self::Unix { uid } => *uid,
+            Self::Tcp { accepted, .. } => *accepted,
+            Self::Gone => None,
+        }
+    }
+}
+
+/// Who asks over this connection with these headers, now.
+pub(crate) async fn actor(
+    control: &dyn Control,
+    identity: &Identity,
+    peer: &Peer,
+    headers: &HeaderMap,
+) -> Result<Actor, ApiError> {
+    let (peer, local, accepted) = match peer {
+        Peer::Unix { uid: Some(uid) } => {
+            return Ok(control.actor(*uid, Via::UnixSocket).await);
+        }
+        Peer::Unix { uid: None } => {
+            return Ok(Actor {
+                user: None,
+                via: Via::UnixSocket,
+            });
+        }
+        Peer::Gone => {
+            return Ok(Actor {
+                user: None,
+                via: Via::TcpPeer,
+            });
+        }
+        Peer::Tcp {
+            peer,
+            local,
+            accepted,
+        } => (*peer, *local, *accepted),
+    };
+    match identity {
+        Identity::Fixed(uid) => Ok(control.actor(*uid, Via::Configured).await),
+        Identity::Token(tokens) => match bearer(headers).and_then(|token| tokens.owner(token)) {
+            Some(uid) => Ok(control.actor(uid, Via::Token).await),
+            None => {
+                let message = "a valid token is required";
+                Err(
+                    ApiError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message).hint(
+                        "send it as Authorization: Bearer TOKEN; ask the administrator for one",
+                    ),
+                )
+            }
+        },
+        Identity::Peer => {
+            // Who has closed or passed on the socket since then is nobody.
+            let now = control.tcp_owner(peer, local).await;
+            match now.filter(|_| now == accepted) {
+                Some(uid) => Ok(control.actor(uid, Via::TcpPeer).await),
+                None => Ok(Actor {
+                    user: None,
+                    via: Via::TcpPeer,
+                }),
+            }
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Compares in a time that depends on the lengths only.
+fn equal(left: &[u8], right: &[u8]) -> bool {
+    let differing = left
+        .iter()
+        .zip(right)
+        .fold(0, |differing, (a, b)| differing | (a ^ b));
+    left.len() == right.len() && std::hint::black_box(differing) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    fn tcp() -> Peer {
+        let any = "127.0.0.1:1".parse().unwrap();
+        Peer::Tcp {
+            peer: any,
+            local: any,
+            accepted: Some(Uid::new(7)),
+        }
+    }
+
+    #[test]
+    fn every_way_can_be_configured_and_nothing_else() {
+        assert!(matches!(
+            Identity::parse("peer-uid", None),
+            Ok(Identity::Peer)
+        ));
+        assert!(matches!(
+            Identity::parse("fixed:1000", None),
+            Ok(Identity::Fixed(uid)) if uid == Uid::new(1000)
+        ));
+        assert!(matches!(
+            Identity::parse("token", None),
+            Err(IdentityError::NoFile)
+        ));
+        for text in ["", "fixed:", "fixed:ann", "root"] {
+            assert!(
+                matches!(Identity::parse(text, None), Err(IdentityError::Unknown(_))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_file_is_private_and_well_formed() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# ours\n0123456789abcdef 1000\n").unwrap();
+        let read = || Identity::parse("token", Some(file.path()));
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(read().unwrap_err().to_string().contains("chmod 600"));
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(read().is_ok());
+        assert_eq!(Tokens::parse("short 1").unwrap_err(), 1);
+        assert_eq!(Tokens::parse("\n0123456789abcdef\n").unwrap_err(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_says_who_and_without_one_nobody_is_let_in() {
+        let tokens = Tokens::parse("0123456789abcdef 1000\nfedcba9876543210 1001").unwrap();
+        let identity = Identity::Token(Arc::new(tokens));
+        let mut headers = HeaderMap::new();
+        assert_eq!(
+            actor(&Fake::default(), &identity, &tcp(), &headers)
+                .await
+                .unwrap_err()
+                .status,
+            401
+        );
+        for (value, uid) in [
+            ("Bearer fedcba9876543210", Some(Uid::new(1001))),
+            ("Bearer fedcba987654321", None),
+            ("fedcba9876543210", None),
+        ] {
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            assert_eq!(
+                actor(&Fake::default(), &identity, &tcp(), &headers)
+                    .await
+                    .ok()
+                    .and_then(|a| a.uid()),
+                uid
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_gone_is_nobody() {
+        let actor = actor(&Fake::default(), &Identity::Peer, &tcp(), &HeaderMap::new())
+            .await
+            .unwrap();
+        assert_eq!(actor.user, None);
+    }
+}

@@ -1,0 +1,290 @@
+//! The description of the interface (OpenAPI 3.1), made from the code's own types.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use super::envelope::ErrorResponse;
+
+/// A DNS label, as the names of namespaces and services are.
+const LABEL: &str = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
+/// The name of a context as it usually is; any character may stand in it.
+const CONTEXT: &str = "[A-Za-z0-9:@._/-]{1,200}";
+/// Text without control characters.
+const PRINTABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+
+/// What stands above the routes; they add themselves.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "kubefwd",
+        description = "Reach Kubernetes services under their own names on this machine.\n\n\
+            Every response has the same envelope: `success`, `data`, `error`, `meta`. Field and parameter names are \
+            camelCase; snake_case is accepted too.\n\n\
+            No credentials are needed: the kernel tells the daemon which user is calling. Users see and change their own \
+            forwards; members of the group `kubefwd` may use the daemon.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "This daemon")),
+    components(schemas(ErrorResponse)),
+    tags(
+        (name = "Health & Info", description = "The daemon itself"),
+        (name = "Services", description = "Forwarded services"),
+        (name = "Forwards", description = "Listening ports"),
+        (name = "Namespaces", description = "Forwarded namespaces"),
+        (name = "Kubernetes Discovery", description = "Objects in the cluster, read with the caller's permissions"),
+        (name = "Metrics", description = "Counters, rates and history"),
+        (name = "Diagnostics", description = "Current problems and when they began"),
+        (name = "Analysis", description = "Problems and suggested fixes, for programs"),
+        (name = "History", description = "Past events, errors and reconnections"),
+        (name = "Logs", description = "The daemon's log"),
+        (name = "Events (SSE)", description = "A live stream of events"),
+        (name = "HTTP Traffic", description = "Captured HTTP requests"),
+        (name = "Names", description = "Names of forwarded services"),
+    ),
+)]
+pub(crate) struct Description;
+
+/// The document in its two forms.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    /// As JSON; shared by everybody whom it is sent to.
+    pub(crate) json: Bytes,
+    /// As YAML.
+    pub(crate) yaml: Bytes,
+}
+
+// === impl Documents ===
+
+impl Documents {
+    /// Writes the document, with an example for every answer and body.
+    pub(crate) fn new(mut api: utoipa::openapi::OpenApi) -> Self {
+        api.info.version = env!("CARGO_PKG_VERSION").to_owned();
+        // Our own types are always valid JSON; an empty document would be noticed by every test.
+        let mut document = serde_json::to_value(&api).unwrap_or_default();
+        name_operations(&mut document);
+        describe_parameters(&mut document);
+        add_examples(&mut document);
+        let json = serde_json::to_string_pretty(&document).unwrap_or_default();
+        let yaml = yaml_serde::to_string(&document).unwrap_or_default();
+        Self {
+            json: json.into(),
+            yaml: yaml.into(),
+        }
+    }
+}
+
+/// Names each operation by its method and path, e.g. `get_v1_services_key_http`: unlike the names of our functions these
+/// are unique, and stay the same whatever happens to the code.
+fn name_operations(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    for (path, operations) in paths {
+        let words = path
+            .trim_start_matches("/api/")
+            .replace(['{', '}'], "")
+            .replace('/', "_");
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = json!(format!("{method}_{words}"));
+        }
+    }
+}
+
+/// Says what the parameters that are names and keys look like, for all routes alike.
+fn describe_parameters(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    for (path, operations) in paths {
+        let operations = operations.as_object_mut().into_iter().flatten();
+        for (_, operation) in operations {
+            let parameters = operation
+                .get_mut("parameters")
+                .and_then(Value::as_array_mut);
+            for parameter in parameters.into_iter().flatten() {
+                let (place, name) = (parameter["in"].as_str(), parameter["name"].as_str());
+                let pattern = match (place, name) {
+                    (Some("path"), Some("key")) if path.contains("/namespaces/") => {
+                        format!("^{LABEL}\\.{CONTEXT}$")
+                    }
+                    (Some("path"), Some("key")) => format!("^{LABEL}\\.{LABEL}\\.{CONTEXT}$"),
+                    (Some("path"), Some(_)) => format!("^{LABEL}$"),
+                    (Some("query"), Some("context")) if path.contains("/kubernetes/") => {
+                        PRINTABLE.to_owned()
+                    }
+                    _ => continue,
+                };
+                parameter["schema"]["pattern"] = json!(pattern);
+            }
+        }
+    }
+}
+
+/// Gives each answer and body an example that is put together from those of its fields.
+fn add_examples(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    let operations = paths
+        .values_mut()
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut);
+    for operation in operations {
+        let mut contents: Vec<&mut Value> = Vec::new();
+        let Some(operation) = operation.as_object_mut() else {
+            continue;
+        };
+        for (part, value) in operation {
+            match part.as_str() {
+                "requestBody" => contents.extend(value.get_mut("content")),
+                "responses" => {
+                    let responses = value.as_object_mut().into_iter().flat_map(Map::values_mut);
+                    contents.extend(responses.filter_map(|response| response.get_mut("content")));
+                }
+                _ => {}
+            }
+        }
+        let media = contents
+            .into_iter()
+            .filter_map(Value::as_object_mut)
+            .flat_map(Map::values_mut);
+        for media in media.filter_map(Value::as_object_mut) {
+            if !media.contains_key("example")
+                && let Some(schema) = media.get("schema")
+            {
+                let example = example(schema, &schemas, &mut BTreeSet::new());
+                media.insert("example".to_owned(), example);
+            }
+        }
+    }
+}
+
+/// A value that fits a schema.
+fn example(schema: &Value, schemas: &Value, open: &mut BTreeSet<String>) -> Value {
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    if let Some(example) = schema.get("examples").and_then(|examples| examples.get(0)) {
+        return example.clone();
+    }
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        // A type that holds itself ends here.
+        if !open.insert(name.to_owned()) {
+            return Value::Null;
+        }
+        let value = example(&schemas[name], schemas, open);
+        open.remove(name);
+        return value;
+    }
+    if let Some(value) = schema["enum"].get(0) {
+        return value.clone();
+    }
+    for choice in ["oneOf", "anyOf"] {
+        let choices = schema[choice].as_array().into_iter().flatten();
+        let mut choices = choices.filter(|choice| choice["type"] != "null");
+        if let Some(first) = choices.next() {
+            return example(first, schemas, open);
+        }
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        let parts = parts.iter().map(|part| example(part, schemas, open));
+        let fields = parts.filter_map(|part| part.as_object().cloned()).flatten();
+        return Value::Object(fields.collect());
+    }
+    let kind = match &schema["type"] {
+        Value::Array(kinds) => kinds
+            .iter()
+            .find(|kind| *kind != "null")
+            .cloned()
+            .unwrap_or_default(),
+        kind => kind.clone(),
+    };
+    match kind.as_str() {
+        Some("object") => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            let fields = fields.map(|(name, field)| (name.clone(), example(field, schemas, open)));
+            Value::Object(fields.collect())
+        }
+        Some("array") => json!([example(&schema["items"], schemas, open)]),
+        Some("string") => json!("text"),
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| json!(0)),
+        Some("boolean") => json!(false),
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> Value {
+        let (_, api) = crate::router::described();
+        serde_json::from_slice(&Documents::new(api).json).unwrap()
+    }
+
+    #[test]
+    fn every_answer_is_typed_and_has_an_example() {
+        let document = document();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let mut count = 0;
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(
+                    responses.keys().any(|status| status.starts_with('2')),
+                    "{method} {path}"
+                );
+                for (status, response) in responses {
+                    for (kind, media) in response["content"].as_object().unwrap() {
+                        let at = format!("{method} {path} {status} {kind}");
+                        assert!(media["schema"].is_object(), "{at} has no type");
+                        assert!(!media["example"].is_null(), "{at} has no example");
+                        count += 1;
+                    }
+                }
+            }
+        }
+        assert!(count > 300, "{count}");
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let document = document();
+        let mut seen = BTreeSet::new();
+        for operations in document["paths"].as_object().unwrap().values() {
+            for operation in operations.as_object().unwrap().values() {
+                let id = operation["operationId"].as_str().unwrap().to_owned();
+                assert!(seen.insert(id.clone()), "{id} twice");
+            }
+        }
+    }
+
+    #[test]
+    fn references_lead_somewhere() {
+        let text = serde_json::to_string(&document()).unwrap();
+        let document = document();
+        for part in text.split("\"#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(
+                document["components"]["schemas"][name].is_object(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_yaml_is_the_same_document() {
+        let (_, api) = crate::router::described();
+        let documents = Documents::new(api);
+        let yaml: Value = yaml_serde::from_slice(&documents.yaml).unwrap();
+        assert_eq!(
+            yaml,
+            serde_json::from_slice::<Value>(&documents.json).unwrap()
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Forwards.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use kubefwd_model as model;
+use kubefwd_model::entry::ForwardEntry;
+use kubefwd_model::{ForwardStatus, ServiceKey};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Count;
+use crate::ApiState;
+use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::extract::{Caller, Key, Query, text};
+use crate::filter::{Page, ServiceFilter};
+use crate::types::forwards::{ForwardList, forward_entry};
+use crate::types::http::HttpTraffic;
+use crate::types::services::Summary;
+use crate::{keys, list};
+
+/// By service and status.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ForwardFilter {
+    /// Only of the service with this name.
+    #[serde(
+        default,
+        deserialize_with = "text",
+        alias = "service_name",
+        alias = "serviceName"
+    )]
+    #[param(example = "api")]
+    service: Option<String>,
+    /// Only with this status.
+    #[param(inline)]
+    status: Option<ForwardStatus>,
+}
+
+/// List forwards
+///
+/// Every listening port of the caller; a service may have several.
+#[utoipa::path(get, path = "/api/v1/forwards", tag = "Forwards", params(ServiceFilter, ForwardFilter, Page), responses(
+    (status = 200, description = "The forwards", body = Envelope<ForwardList>), ErrorResponses,
+))]
+pub(crate) async fn list(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Query(place): Query<ServiceFilter>,
+    Query(ForwardFilter { service, status }): Query<ForwardFilter>,
+    Query(page): Query<Page>,
+) -> Response {
+    let view = api.control.view();
+    let telemetry = api.control.telemetry().clone();
+    let is_meant = |key: &ServiceKey| {
+        let named = service.as_deref();
+        place.holds(key) && named.is_none_or(|name| key.service.as_str() == name)
+    };
+    let mut summary = Summary::default();
+    let mut matching: Vec<(&Arc<model::Service>, usize)> = Vec::new();
+    let meters = telemetry.meters.read(SystemTime::now());
+    for service in keys::visible(&view, &caller).filter(|service| is_meant(&service.key)) {
+        let by_name = place.finds(service);
+        let wanted = service.forwards.iter().enumerate().filter(|(_, forward)| {
+            let in_state = status.is_none_or(|status| status == forward.status);
+            in_state && (by_name || place.is_in(&forward.key))
+        });
+        let before = matching.len();
+        matching.extend(wanted.map(|(index, _)| (service, index)));
+        let added = matching[before..].iter();
+        if matching.len() > before {
+            let added = added.map(|(service, index)| &service.forwards[*index]);
+            summary.add_forwards(service, added, &meters);
+        }
+    }
+    drop(meters);
+    let forwards: Vec<(Arc<model::Service>, usize)> = page
+        .of(matching)
+        .map(|(service, index)| (service.clone(), index))
+        .collect();
+    let shell = ForwardList {
+        forwards: [],
+        summary,
+    };
+    let shell = Envelope::list(shell, forwards.len());
+    list::respond(&shell, forwards, move |(service, index), out| {
+        let meters = telemetry.meters.read(SystemTime::now());
+        let entry = forward_entry(service, &service.forwards[*index], &meters);
+        drop(meters);
+        serde_json::to_writer(out, &entry)
+    })
+}
+
+/// Get a forward
+///
+/// The key is `service.namespace.context.pod.localPort`; `pod.namespace.context`, `pod.service.namespace.context` and
+/// `service.namespace.context` select the first match.
+#[utoipa::path(get, path = "/api/v1/forwards/{key}", tag = "Forwards", params(
+    ("key" = String, Path, description = "Key of the forward", example = "api.shop.kind.api-6f.80"),
+), responses(
+    (status = 200, description = "The forward", body = Envelope<ForwardEntry<'static>>), ErrorResponses,
+))]
+pub(crate) async fn get(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Response, ApiError> {
+    let found = keys::forward(&api.control.view(), &caller, &key)?;
+    let meters = api.control.telemetry().meters.read(SystemTime::now());
+    let entry = forward_entry(&found.service, found.forward(), &meters);
+    drop(meters);
+    Ok(Envelope::new(entry).into_response())
+}
+
+/// Requests through a forward
+///
+/// Captured HTTP requests, newest first; of all matching forwards if the key matches several.
+#[utoipa::path(get, path = "/api/v1/forwards/{key}/http", tag = "HTTP Traffic", params(
+    ("key" = String, Path, description = "Key of the forward", example = "api.shop.kind"), Count,
+), responses(
+    (status = 200, description = "The requests", body = Envelope<HttpTraffic<'static>>), ErrorResponses,
+))]
+pub(crate) async fn http(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Key(key): Key,
+    Query(count): Query<Count>,
+) -> Result<Response, ApiError> {
+    let found = keys::forwards(&api.control.view(), &caller, &key)?;
+    let log = &api.control.telemetry().http;
+    let traffic = match found.as_slice() {
+        [one] => HttpTraffic::new(&one.service.key, one.forward(), log, count.get()),
+        [first, ..] => {
+            let forwards = found.iter().map(keys::FoundForward::forward);
+            let service = &first.service.key;
+            HttpTraffic::merged(&key, service, first.forward(), forwards, log, count.get())
+        }
+        [] => return Err(keys::no_forward(&key)),
+    };
+    let logged = traffic.logs.len();
+    Ok(Envelope::list(traffic, logged).into_response())
+}

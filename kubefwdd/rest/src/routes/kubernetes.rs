@@ -1,0 +1,300 @@
+//! What the cluster has: asked of the caller's own worker, answered with the caller's own rights.
+
+use axum::extract::State;
+use kubefwd_core::policy::Actor;
+use kubefwd_core::state::View;
+use kubefwd_model::discovery::{self, Event};
+use kubefwd_model::{
+    ContextName, NamespaceKey, NamespaceName, PodName, ServiceName, ServiceStatus,
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::ApiState;
+use crate::control::EventQuery;
+use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::extract::{Caller, Keys, Number, Query, text};
+use crate::types::kubernetes::{
+    ContextList, Endpoints, KubeNamespaces, KubeServices, ListedNamespace, ListedService,
+};
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InContext {
+    /// A context of the caller's kubeconfig; default: the current one.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "minikube")]
+    pub(super) context: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InNamespace {
+    /// The namespace.
+    #[param(
+        example = "default",
+        min_length = 1,
+        max_length = 63,
+        pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    )]
+    namespace: String,
+    /// A context of the caller's kubeconfig; default: the current one.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "minikube")]
+    context: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventFilter {
+    /// A context of the caller's kubeconfig; default: the current one.
+    #[serde(default, deserialize_with = "text")]
+    #[param(example = "minikube")]
+    context: Option<String>,
+    /// Only events about objects of this kind.
+    #[serde(default, alias = "resource_kind", deserialize_with = "text")]
+    #[param(example = "Pod", pattern = "^([A-Za-z]{1,63})?$")]
+    resource_kind: Option<String>,
+    /// Only events about objects with this name.
+    #[serde(default, alias = "resource_name", deserialize_with = "text")]
+    #[param(
+        example = "api-6f",
+        pattern = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$",
+        max_length = 253
+    )]
+    resource_name: Option<String>,
+    /// Maximum number of items.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50, example = 50)]
+    limit: Option<Number<1, 1000>>,
+}
+
+/// Contexts
+///
+/// The contexts of the caller's kubeconfig.
+#[utoipa::path(get, path = "/api/v1/kubernetes/contexts", tag = "Kubernetes Discovery", responses(
+    (status = 200, description = "The contexts", body = Envelope<ContextList>), ErrorResponses,
+))]
+pub(crate) async fn contexts(
+    State(api): State<ApiState>,
+    caller: Caller,
+) -> Result<Envelope<ContextList>, ApiError> {
+    let contexts = api.control.contexts(&caller).await?;
+    let list = ContextList::from(contexts);
+    let count = list.contexts.len();
+    Ok(Envelope::list(list, count))
+}
+
+/// Namespaces of a cluster
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/namespaces", tag = "Kubernetes Discovery", params(InContext),
+    responses((status = 200, description = "The namespaces", body = Envelope<KubeNamespaces>), ErrorResponses),
+)]
+pub(crate) async fn namespaces(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Query(query): Query<InContext>,
+) -> Result<Envelope<KubeNamespaces>, ApiError> {
+    let context = context(query.context)?;
+    let found = api.control.namespaces(&caller, context.clone()).await?;
+    let context = resolved(&api, &caller, context).await;
+    let view = api.control.view();
+    let mut namespaces: Vec<ListedNamespace> = found
+        .into_iter()
+        .map(|namespace| ListedNamespace {
+            forwarded: namespace_key(&caller, context.as_ref(), &namespace.name)
+                .is_some_and(|key| view.namespaces.contains_key(&key)),
+            namespace,
+        })
+        .collect();
+    namespaces.sort_by(|a, b| a.namespace.name.cmp(&b.namespace.name));
+    let count = namespaces.len();
+    Ok(Envelope::list(KubeNamespaces { namespaces }, count))
+}
+
+/// Services of a cluster
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/services", tag = "Kubernetes Discovery", params(InNamespace),
+    responses((status = 200, description = "The services", body = Envelope<KubeServices>), ErrorResponses),
+)]
+pub(crate) async fn services(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Query(query): Query<InNamespace>,
+) -> Result<Envelope<KubeServices>, ApiError> {
+    let mut services = list(&api, &caller, query.context, &query.namespace, None).await?;
+    services.sort_by(|a, b| a.service.name.cmp(&b.service.name));
+    let count = services.len();
+    Ok(Envelope::list(KubeServices { services }, count))
+}
+
+/// A service of a cluster
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/services/{namespace}/{name}", tag = "Kubernetes Discovery",
+    params(
+        ("namespace" = String, Path, description = "The namespace", example = "default"),
+        ("name" = String, Path, description = "The service", example = "api-gateway"),
+        InContext,
+    ),
+    responses((status = 200, description = "The service", body = Envelope<ListedService>), ErrorResponses),
+)]
+pub(crate) async fn service(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Keys((namespace, name)): Keys<(String, String)>,
+    Query(query): Query<InContext>,
+) -> Result<Envelope<ListedService>, ApiError> {
+    ServiceName::parse(&name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let only = Some(name.clone());
+    let found = list(&api, &caller, query.context, &namespace, only).await?;
+    let mut found = found.into_iter();
+    found
+        .find(|found| *found.service.name == *name)
+        .map(Envelope::new)
+        .ok_or_else(|| ApiError::not_found(format!("namespace {namespace} has no service {name}")))
+}
+
+async fn list(
+    api: &ApiState,
+    caller: &Caller,
+    context: Option<String>,
+    namespace: &str,
+    name: Option<String>,
+) -> Result<Vec<ListedService>, ApiError> {
+    let (namespace, context) = (checked(namespace)?, self::context(context)?);
+    let services = api
+        .control
+        .services(caller, context.clone(), namespace, name);
+    let found = services.await?;
+    let context = resolved(api, caller, context).await;
+    let view = api.control.view();
+    let services = found.into_iter().map(|service| {
+        let key = forward_key(&view, caller, context.as_ref(), &service);
+        ListedService::new(service, key)
+    });
+    Ok(services.collect())
+}
+
+/// Events of a cluster
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/events/{namespace}", tag = "Kubernetes Discovery",
+    params(("namespace" = String, Path, description = "The namespace", example = "default"), EventFilter),
+    responses((status = 200, description = "The events", body = Envelope<Vec<Event>>), ErrorResponses),
+)]
+pub(crate) async fn events(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Keys(namespace): Keys<String>,
+    Query(filter): Query<EventFilter>,
+) -> Result<Envelope<Vec<Event>>, ApiError> {
+    let limit = filter.limit.map_or(50, Number::get);
+    let is_word = |kind: &str| kind.len() <= 63 && kind.chars().all(|c| c.is_ascii_alphabetic());
+    if let Some(kind) = filter
+        .resource_kind
+        .as_deref()
+        .filter(|kind| !is_word(kind))
+    {
+        let message = format!("resourceKind = {kind:?} is not a kind such as Pod");
+        return Err(ApiError::bad_request(message));
+    }
+    if let Some(name) = &filter.resource_name {
+        PodName::parse(name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
+    let query = EventQuery {
+        namespace: checked(&namespace)?,
+        kind: filter.resource_kind.unwrap_or_default(),
+        name: filter.resource_name.unwrap_or_default(),
+        limit: u32::try_from(limit).unwrap_or(u32::MAX),
+    };
+    let context = context(filter.context)?;
+    let mut events = api.control.events(&caller, context, query).await?;
+    events.truncate(limit);
+    let count = events.len();
+    Ok(Envelope::list(events, count))
+}
+
+/// Endpoints of a service
+#[utoipa::path(
+    get, path = "/api/v1/kubernetes/endpoints/{namespace}/{service}", tag = "Kubernetes Discovery",
+    params(
+        ("namespace" = String, Path, description = "The namespace", example = "default"),
+        ("service" = String, Path, description = "The service", example = "api"),
+        InContext,
+    ),
+    responses((status = 200, description = "The endpoints", body = Envelope<Endpoints>), ErrorResponses),
+)]
+pub(crate) async fn endpoints(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Keys((namespace, service)): Keys<(String, String)>,
+    Query(query): Query<InContext>,
+) -> Result<Envelope<Endpoints>, ApiError> {
+    ServiceName::parse(&service).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let (checked, context) = (checked(&namespace)?, context(query.context)?);
+    let endpoints = api
+        .control
+        .endpoints(&caller, context, checked, service.clone());
+    let subsets = endpoints.await?;
+    Ok(Envelope::new(Endpoints {
+        name: service,
+        namespace,
+        subsets,
+    }))
+}
+
+/// A context that can be asked for; empty for the current one.
+pub(super) fn context(context: Option<String>) -> Result<String, ApiError> {
+    let context = context.unwrap_or_default();
+    if !context.is_empty() {
+        ContextName::parse(&context).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
+    Ok(context)
+}
+
+/// A namespace that can be asked for.
+pub(super) fn checked(namespace: &str) -> Result<String, ApiError> {
+    let parsed = NamespaceName::parse(namespace);
+    parsed
+        .map(String::from)
+        .map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+/// The context that is meant: the current one where none was named. `None` where that cannot be found out.
+pub(super) async fn resolved(
+    api: &ApiState,
+    caller: &Actor,
+    context: String,
+) -> Option<ContextName> {
+    if !context.is_empty() {
+        return ContextName::parse(&context).ok();
+    }
+    let contexts = api.control.contexts(caller).await.ok()?;
+    ContextName::parse(&contexts.current_context).ok()
+}
+
+/// The key that a namespace of the caller's has.
+pub(super) fn namespace_key(
+    caller: &Actor,
+    context: Option<&ContextName>,
+    namespace: &str,
+) -> Option<NamespaceKey> {
+    Some(NamespaceKey {
+        uid: caller.uid()?,
+        context: context?.clone(),
+        namespace: NamespaceName::parse(namespace).ok()?,
+    })
+}
+
+fn forward_key(
+    view: &View,
+    caller: &Actor,
+    context: Option<&ContextName>,
+    service: &discovery::Service,
+) -> Option<String> {
+    let namespace = namespace_key(caller, context, &service.namespace)?;
+    let key = namespace.service(ServiceName::parse(&service.name).ok()?);
+    let found = view.services.get(&key)?;
+    (found.status != ServiceStatus::Unsupported).then(|| key.to_string())
+}

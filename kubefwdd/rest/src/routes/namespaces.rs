@@ -1,0 +1,120 @@
+//! Namespaces.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use kubefwd_model::entry::NamespaceEntry;
+use kubefwd_model::{Counts, NamespaceKey, Selection};
+
+use crate::ApiState;
+use crate::control::NewNamespace;
+use crate::envelope::{ApiError, Envelope, ErrorResponses, json};
+use crate::extract::{Body, Caller, Key};
+use crate::keys;
+use crate::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList};
+use crate::types::services::Removed;
+use crate::wait::{self, Target, services_of};
+
+/// List namespaces
+///
+/// Every namespace that the caller forwards, whole or in part.
+#[utoipa::path(get, path = "/api/v1/namespaces", tag = "Namespaces", responses(
+    (status = 200, description = "The namespaces", body = Envelope<NamespaceList<'static>>), ErrorResponses,
+))]
+pub(crate) async fn list(State(api): State<ApiState>, caller: Caller) -> Response {
+    let view = api.control.view();
+    let mut sums: BTreeMap<NamespaceKey, Counts> = BTreeMap::new();
+    for service in keys::visible(&view, &caller) {
+        sums.entry(service.key.namespace_key())
+            .or_default()
+            .add(service);
+    }
+    let none = Counts::default();
+    let namespaces: Vec<_> = view
+        .namespaces
+        .values()
+        .filter(|namespace| caller.sees(namespace.key.uid))
+        .map(|namespace| NamespaceEntry::new(namespace, sums.get(&namespace.key).unwrap_or(&none)))
+        .collect();
+    let count = namespaces.len();
+    Envelope::list(NamespaceList { namespaces }, count).into_response()
+}
+
+/// Add a namespace
+///
+/// Forwards every service of a namespace, or those that match the selectors. With `wait` the response comes
+/// when all of them are active, or says which are not and why.
+#[utoipa::path(post, path = "/api/v1/namespaces", tag = "Namespaces", request_body = AddNamespace, responses(
+    (status = 201, description = "Added", body = Envelope<AddedNamespace<'static>>), ErrorResponses,
+))]
+pub(crate) async fn add(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Body(body): Body<AddNamespace>,
+) -> Result<Response, ApiError> {
+    if body.namespace.is_empty() {
+        return Err(ApiError::bad_request("namespace must not be empty"));
+    }
+    let request = NewNamespace {
+        context: body.context.unwrap_or_default(),
+        namespace: body.namespace,
+        selection: Selection {
+            label_selector: body.selector.unwrap_or_default(),
+            field_selector: body.field_selector.unwrap_or_default(),
+            include: body.include.unwrap_or_default(),
+            exclude: body.exclude.unwrap_or_default(),
+        },
+    };
+    let key = api.control.add_namespace(&caller, request).await?;
+    let target = Target::Namespace(key.clone());
+    let view = wait::until_active(api.control.watch(), &target, body.wait).await?;
+    let added = AddedNamespace {
+        key: key.to_string(),
+        id: (&key).into(),
+        services: services_of(&view, &key)
+            .map(|service| (&service.key).into())
+            .collect(),
+    };
+    Ok(json(StatusCode::CREATED, &Envelope::new(added)))
+}
+
+/// Get a namespace
+///
+/// The key is `namespace.context`.
+#[utoipa::path(get, path = "/api/v1/namespaces/{key}", tag = "Namespaces", params(
+    ("key" = String, Path, description = "Key of the namespace", example = "shop.kind"),
+), responses(
+    (status = 200, description = "The namespace", body = Envelope<NamespaceEntry<'static>>), ErrorResponses,
+))]
+pub(crate) async fn get(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Response, ApiError> {
+    let view = api.control.view();
+    let found = keys::namespace(&view, &caller, &key)?;
+    let mut sums = Counts::default();
+    services_of(&view, &found.key).for_each(|service| sums.add(service));
+    Ok(Envelope::new(NamespaceEntry::new(&found, &sums)).into_response())
+}
+
+/// Stop forwarding a namespace
+///
+/// Removes all of its services, including those added one by one.
+#[utoipa::path(delete, path = "/api/v1/namespaces/{key}", tag = "Namespaces", params(
+    ("key" = String, Path, description = "Key of the namespace", example = "staging.minikube"),
+), responses(
+    (status = 200, description = "Removed", body = Envelope<Removed>), ErrorResponses,
+))]
+pub(crate) async fn remove(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Key(key): Key,
+) -> Result<Envelope<Removed>, ApiError> {
+    let found = keys::namespace(&api.control.view(), &caller, &key)?;
+    let key = &found.key;
+    api.control.remove_namespace(&caller, key).await?;
+    Ok(Envelope::new(Removed::new(key)))
+}

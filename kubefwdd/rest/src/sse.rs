@@ -1,0 +1,255 @@
+//! Server-sent events (HTML Living Standard, section 9.2).
+//!
+//! A subscriber is a position in a ring and nothing else: it has no queue, costs the writer nothing, and is gone when
+//! its connection is. One that falls behind the ring is told so once.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use http::{HeaderMap, header};
+use kubefwd_telemetry::Telemetry;
+use kubefwd_telemetry::events::{Logged, Ring};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::envelope::ApiError;
+
+/// How often a quiet stream says that it is alive.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Events read from the ring in one go.
+const BATCH: usize = 64;
+
+const CONNECTED: Bytes = Bytes::from_static(b": connected\n\n");
+const ALIVE: Bytes = Bytes::from_static(b": keepalive\n\n");
+const RESYNC: Bytes = Bytes::from_static(b"event: resync\ndata: {}\n\n");
+
+/// One event on the wire. JSON has no line breaks, so its data is one line.
+pub(crate) fn frame(id: u64, event: &str, data: &impl Serialize) -> Bytes {
+    format!("id: {id}\n{}", unnumbered(event, data)).into()
+}
+
+/// One event that cannot be asked for again.
+pub(crate) fn unnumbered(event: &str, data: &impl Serialize) -> String {
+    // Our types have text keys only, so they can always be written.
+    let data = serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned());
+    format!("event: {event}\ndata: {data}\n\n")
+}
+
+/// The position after which a client wants to go on.
+///
+/// # Errors
+/// When it is no number.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let id = text.parse().map_err(|_| {
+        ApiError::bad_request(format!("Last-Event-ID {text:?} is not a number"))
+            .hint("omit it to start with the next event")
+    })?;
+    Ok(Some(id))
+}
+
+/// A response that lasts.
+pub(crate) fn respond(
+    stream: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache, no-store"),
+    ];
+    (headers, Body::from_stream(stream)).into_response()
+}
+
+/// Follows a ring from after `from`, or from now on, until the client leaves or `stop`. `encode` gives `None` for what
+/// the client does not want or may not see.
+pub(crate) fn follow<T: Send + Sync + 'static>(
+    telemetry: Arc<Telemetry>,
+    ring: fn(&Telemetry) -> &Ring<T>,
+    from: Option<u64>,
+    encode: impl Fn(&Logged<T>) -> Option<Bytes> + Send + Sync + 'static,
+    stop: CancellationToken,
+) -> Response {
+    let newest = ring(&telemetry).subscribe();
+    let now = *newest.borrow();
+    // An id from the future is one of an earlier daemon: what came since is not known.
+    let foreign = from.is_some_and(|from| from > now);
+    let mut ready = VecDeque::from([CONNECTED]);
+    if foreign {
+        ready.push_back(RESYNC);
+    }
+    let position = from.filter(|_| !foreign).unwrap_or(now);
+    let quiet_until = Instant::now() + KEEPALIVE;
+    let follower = Follower {
+        telemetry,
+        ring,
+        newest,
+        position,
+        ready,
+        encode,
+        quiet_until,
+        stop,
+    };
+    respond(unfold(follower, |mut follower| async move {
+        follower.next().await.map(|frame| (Ok(frame), follower))
+    }))
+}
+
+struct Follower<T, E> {
+    telemetry: Arc<Telemetry>,
+    ring: fn(&Telemetry) -> &Ring<T>,
+    newest: watch::Receiver<u64>,
+    /// The last event that was looked at.
+    position: u64,
+    /// Frames of the batch that was read last.
+    ready: VecDeque<Bytes>,
+    encode: E,
+    quiet_until: Instant,
+    stop: CancellationToken,
+}
+
+// === impl Follower ===
+
+impl<T, E: Fn(&Logged<T>) -> Option<Bytes>> Follower<T, E> {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                self.quiet_until = Instant::now() + KEEPALIVE;
+                return Some(frame);
+            }
+            self.newest.borrow_and_update();
+            if self.read() {
+                continue;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                changed = self.newest.changed() => changed.ok()?,
+                () = sleep_until(self.quiet_until) => self.ready.push_back(ALIVE),
+            }
+        }
+    }
+
+    /// Takes the next batch; false when there is nothing new.
+    fn read(&mut self) -> bool {
+        let read = (self.ring)(&self.telemetry).after(self.position, BATCH);
+        if read.gap {
+            self.ready.push_back(RESYNC);
+        }
+        self.position = match read.events.last() {
+            Some(last) => last.id,
+            // ServiceFilter the ring was emptied there is nothing to go on with but what comes now.
+            None if read.gap => *self.newest.borrow(),
+            None => self.position,
+        };
+        self.ready.extend(
+            read.events
+                .iter()
+                .filter_map(|logged| (self.encode)(logged)),
+        );
+        read.gap || !read.events.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tracing::Level;
+
+    use super::*;
+    use kubefwd_telemetry::logs::LogLine;
+
+    fn log(telemetry: &Telemetry, message: &str) {
+        telemetry.logs.lines().push(LogLine {
+            time: std::time::SystemTime::UNIX_EPOCH,
+            level: Level::INFO,
+            message: message.to_owned(),
+            uid: None,
+            service: None,
+            fields: Vec::new(),
+        });
+    }
+
+    fn start(
+        telemetry: &Arc<Telemetry>,
+        from: Option<u64>,
+        stop: &CancellationToken,
+    ) -> impl Stream<Item = String> + Unpin {
+        let encode = |logged: &Logged<LogLine>| {
+            (logged.event.message != "hidden")
+                .then(|| frame(logged.id, "log", &logged.event.message))
+        };
+        let response = follow(
+            telemetry.clone(),
+            |t| t.logs.lines(),
+            from,
+            encode,
+            stop.clone(),
+        );
+        let body = response.into_body().into_data_stream();
+        Box::pin(body.map(|bytes| String::from_utf8(bytes.unwrap().to_vec()).unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_replays_goes_on_and_ends() {
+        let (telemetry, stop) = (Arc::new(Telemetry::default()), CancellationToken::new());
+        for message in ["a", "b", "hidden", "c"] {
+            log(&telemetry, message);
+        }
+        let mut stream = start(&telemetry, Some(1), &stop);
+        assert_eq!(stream.next().await.unwrap(), ": connected\n\n");
+        assert_eq!(
+            stream.next().await.unwrap(),
+            "id: 2\nevent: log\ndata: \"b\"\n\n"
+        );
+        assert_eq!(
+            stream.next().await.unwrap(),
+            "id: 4\nevent: log\ndata: \"c\"\n\n"
+        );
+        // Time stands still but for the timers: the next thing is the keepalive.
+        assert_eq!(stream.next().await.unwrap(), ": keepalive\n\n");
+        log(&telemetry, "d");
+        assert!(stream.next().await.unwrap().starts_with("id: 5\n"));
+        stop.cancel();
+        assert_eq!(stream.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_falls_behind_is_told_once() {
+        let (telemetry, stop) = (Arc::new(Telemetry::default()), CancellationToken::new());
+        let capacity = telemetry.logs.lines().totals().1;
+        log(&telemetry, "first");
+        let mut stream = start(&telemetry, Some(1), &stop);
+        for _ in 0..capacity + 2 {
+            log(&telemetry, "x");
+        }
+        stream.next().await;
+        assert_eq!(stream.next().await.unwrap(), "event: resync\ndata: {}\n\n");
+        assert!(stream.next().await.unwrap().starts_with("id: 4\n"));
+        // A position of another daemon's life.
+        let mut stream = start(&telemetry, Some(u64::MAX), &stop);
+        stream.next().await;
+        assert!(stream.next().await.unwrap().starts_with("event: resync"));
+    }
+
+    #[test]
+    fn a_position_is_a_number() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(last_event_id(&headers).unwrap(), None);
+        headers.insert("last-event-id", "12".parse().unwrap());
+        assert_eq!(last_event_id(&headers).unwrap(), Some(12));
+        headers.insert("last-event-id", "x".parse().unwrap());
+        assert_eq!(last_event_id(&headers).unwrap_err().status, 400);
+    }
+}

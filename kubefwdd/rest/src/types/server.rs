@@ -1,0 +1,67 @@
+//! The daemon itself.
+
+use kubefwd_core::status::Info;
+use kubefwd_model::{Health, Time, duration};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::compat::{HealthData, StartTimes};
+
+/// Facts about the daemon.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InfoData {
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// How long it has been running.
+    #[schema(example = "2h15m30s")]
+    uptime: String,
+    #[serde(flatten)]
+    started: StartTimes,
+    /// Operating system and architecture.
+    #[schema(example = "linux/x86_64")]
+    platform: String,
+    /// The namespaces that the caller forwards.
+    #[schema(example = json!(["shop"]))]
+    namespaces: Vec<String>,
+    /// The contexts that the caller forwards from.
+    #[schema(example = json!(["kind"]))]
+    contexts: Vec<String>,
+    /// Its process id.
+    #[schema(example = 812)]
+    pid: u32,
+    /// Always true.
+    #[schema(example = true)]
+    api_enabled: bool,
+}
+
+// === impl HealthData ===
+
+impl HealthData {
+    pub(crate) fn new(health: Health, info: &Info) -> Self {
+        Self {
+            status: health,
+            timestamp: Time::now(),
+            version: info.version,
+            uptime: duration::since(info.started_at),
+        }
+    }
+}
+
+// === impl InfoData ===
+
+impl InfoData {
+    pub(crate) fn new(info: &Info, namespaces: Vec<String>, contexts: Vec<String>) -> Self {
+        Self {
+            version: info.version,
+            uptime: duration::since(info.started_at),
+            started: Time::from(info.started_at).into(),
+            platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+            namespaces,
+            contexts,
+            pid: info.pid,
+            api_enabled: true,
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Waiting until what was added is active, for CI: the answer says that all is, or what is not and why.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use kubefwd_core::state::View;
+use kubefwd_model as model;
+use kubefwd_model::duration as time;
+use kubefwd_model::{NamespaceKey, NamespaceStatus, ServiceKey, ServiceStatus};
+use serde::{Deserialize, Deserializer};
+use tokio::sync::watch;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::envelope::{ApiError, Code, ErrorBody, NotReady};
+
+/// How long `true` waits.
+const USUAL: Duration = Duration::from_secs(60);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How long an answer without `wait` waits for the names and addresses of what was added.
+const GLANCE: Duration = Duration::from_secs(5);
+/// How many of those that are not active are named.
+const NAMED: usize = 100;
+
+/// How long to wait; `None` for not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wait(Option<Duration>);
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// One service.
+    Service(ServiceKey),
+    /// All services of a namespace.
+    Namespace(NamespaceKey),
+}
+
+impl<'de> Deserialize<'de> for Wait {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Switch(bool),
+            Seconds(f64),
+            Text(String),
+        }
+        let wait = match Option::<Form>::deserialize(deserializer) {
+            Ok(None | Some(Form::Switch(false))) => return Ok(Self(None)),
+            Ok(Some(Form::Switch(true))) => Some(USUAL),
+            Ok(Some(Form::Seconds(seconds))) => Duration::try_from_secs_f64(seconds).ok(),
+            Ok(Some(Form::Text(text))) => time::parse(&text),
+            Err(_) => None,
+        };
+        let wait = wait.filter(|wait| *wait <= LONGEST).ok_or_else(|| {
+            let longest = LONGEST.as_secs();
+            let text = format!(
+                "wait must be true, false, or a time of at most {longest} s such as \"30s\""
+            );
+            serde::de::Error::custom(text)
+        })?;
+        Ok(Self(Some(wait)))
+    }
+}
+
+impl PartialSchema for Wait {
+    fn schema() -> RefOr<Schema> {
+        let switch = ObjectBuilder::new().schema_type(Type::Boolean);
+        let seconds = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(0))
+            .maximum(Some(LONGEST.as_secs()));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[1-9][0-9]?s$"));
+        OneOfBuilder::new()
+            .item(switch)
+            .item(seconds)
+            .item(text)
+            .examples([serde_json::json!("30s")])
+            .into()
+    }
+}
+
+impl ToSchema for Wait {
+    fn name() -> Cow<'static, str> {
+        "Wait".into()
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn is_known(&self, view: &View) -> bool {
+        match self {
+            Self::Service(key) => match view.services.get(key) {
+                // Complete enough to be shown: it has its names, or it never will.
+                Some(service) => {
+                    !service.hostnames.is_empty()
+                        || service
+                            .forwards
+                            .iter()
+                            .any(|forward| !forward.hostnames.is_empty())
+                        || matches!(
+                            service.status,
+                            ServiceStatus::Error | ServiceStatus::Unsupported
+                        )
+                }
+                // Removed again meanwhile, or its namespace cannot be watched: it will not come.
+                None => !matches!(
+                    view.namespaces
+                        .get(&key.namespace_key())
+                        .map(|namespace| &namespace.status),
+                    Some(NamespaceStatus::Connecting | NamespaceStatus::Watching)
+                ),
+            },
+            Self::Namespace(key) => {
+                let state = view.namespaces.get(key).map(|namespace| &namespace.status);
+                !matches!(state, Some(NamespaceStatus::Connecting))
+            }
+        }
+    }
+
+    /// What is not active. Empty when everything is that can be.
+    fn missing(&self, view: &View) -> Vec<NotReady> {
+        let mut missing = Vec::new();
+        let (namespace, own): (_, Vec<&Arc<model::Service>>) = match self {
+            Self::Service(key) => {
+                let service = view.services.get(key);
+                if service.is_none() {
+                    missing.push(not_ready(
+                        key.to_string(),
+                        "pending",
+                        "the cluster has not shown it yet",
+                    ));
+                }
+                (key.namespace_key(), service.into_iter().collect())
+            }
+            Self::Namespace(key) => (key.clone(), services_of(view, key).collect()),
+        };
+        match view
+            .namespaces
+            .get(&namespace)
+            .map(|namespace| (namespace.status, &namespace.failure))
+        {
+            None => missing.push(not_ready(
+                namespace.to_string(),
+                "removed",
+                "it was removed meanwhile",
+            )),
+            Some((NamespaceStatus::Failed, failure)) => {
+                let why = failure.as_ref().map_or("", |failure| &failure.message);
+                missing.push(not_ready(namespace.to_string(), "error", why));
+            }
+            Some((NamespaceStatus::Connecting, _)) => {
+                missing.push(not_ready(
+                    namespace.to_string(),
+                    "pending",
+                    "its services are not known yet",
+                ));
+            }
+            Some((NamespaceStatus::Watching, _)) => {}
+        }
+        for service in own {
+            // What cannot be forwarded at all is no reason to wait, unless it is what was asked for.
+            let hopeless = service.status == ServiceStatus::Unsupported;
+            if service.status == ServiceStatus::Active
+                || (hopeless && matches!(self, Self::Namespace(_)))
+            {
+                continue;
+            }
+            let status = service.status.as_str();
+            missing.push(not_ready(
+                service.key.to_string(),
+                status,
+                &service.status_reason,
+            ));
+        }
+        missing
+    }
+
+    /// The single service that is meant, when it cannot be forwarded at all.
+    fn hopeless<'a>(&self, view: &'a View) -> Option<&'a Arc<model::Service>> {
+        let Self::Service(key) = self else {
+            return None;
+        };
+        view.services
+            .get(key)
+            .filter(|service| service.status == ServiceStatus::Unsupported)
+    }
+
+    fn key(&self) -> String {
+        match self {
+            Self::Service(key) => key.to_string(),
+            Self::Namespace(key) => key.to_string(),
+        }
+    }
+}
+
+/// Waits as asked; without `wait` only until names and addresses are known.
+///
+/// # Errors
+/// When not everything is active in time: what is not, and why.
+pub(crate) async fn until_active(
+    mut views: watch::Receiver<Arc<View>>,
+    target: &Target,
+    wait: Wait,
+) -> Result<Arc<View>, ApiError> {
+    let Some(limit) = wait.0 else {
+        let known = views.wait_for(|view| target.is_known(view));
+        // What is not known by then is shown without; it is added all the same.
+        let _ = tokio::time::timeout(GLANCE, known).await;
+        return Ok(views.borrow().clone());
+    };
+    let all =
+        views.wait_for(|view| target.missing(view).is_empty() || target.hopeless(view).is_some());
+    let waited = tokio::time::timeout(limit, all).await.is_ok();
+    let view = views.borrow().clone();
+    if let Some(service) = target.hopeless(&view) {
+        let message = format!(
+            "{} is added, but it cannot be forwarded: {}",
+            service.key, service.status_reason
+        );
+        return Err(ApiError::new(StatusCode::CONFLICT, Code::Conflict, message)
+            .hint("no waiting helps; remove it, or change the service in the cluster"));
+    }
+    if waited {
+        return Ok(view);
+    }
+    let mut not_ready = target.missing(&view);
+    let (count, key) = (not_ready.len(), target.key());
+    let mut message = format!(
+        "{key} is added, but not all of it is active after {}: ",
+        time::long(limit)
+    );
+    let reasons: Vec<String> = not_ready
+        .iter()
+        .take(3)
+        .map(|one| format!("{}: {}", one.key, one.reason))
+        .collect();
+    message.push_str(&reasons.join("; "));
+    if count > reasons.len() {
+        message.push_str(&format!("; and {} more", count - reasons.len()));
+    }
+    not_ready.truncate(NAMED);
+    let hint =
+        Some("it stays added and becomes active when it can; see GET /api/v1/analyze".to_owned());
+    let body = ErrorBody {
+        code: Code::Unavailable,
+        message,
+        hint,
+        not_ready,
+    };
+    Err(ApiError {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        body,
+    })
+}
+
+/// The services of a namespace, in order.
+pub(crate) fn services_of<'a>(
+    view: &'a View,
+    key: &NamespaceKey,
+) -> impl Iterator<Item = &'a Arc<model::Service>> + use<'a> {
+    let key = key.clone();
+    view.services
+        .values()
+        .filter(move |service| service.key.namespace_key() == key)
+}
+
+fn not_ready(key: String, status: &'static str, reason: &str) -> NotReady {
+    NotReady {
+        key,
+        status,
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kubefwd_core::samples;
+
+    #[test]
+    fn a_wait_is_a_switch_a_number_or_a_time() {
+        let read = |text: &str| serde_json::from_str::<Wait>(text).ok().map(|wait| wait.0);
+        assert_eq!(read("true"), Some(Some(USUAL)));
+        assert_eq!(read("false"), Some(None));
+        assert_eq!(read("null"), Some(None));
+        assert_eq!(read("5"), Some(Some(Duration::from_secs(5))));
+        assert_eq!(read("\"1m30s\""), Some(Some(Duration::from_secs(90))));
+        for wrong in ["601", "-1", "\"soon\"", "[]", "1e99"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    fn namespace_service(view: &View, name: &str) -> ServiceKey {
+        view.services
+            .keys()
+            .find(|key| key.service.as_str() == name)
+            .unwrap()
+            .clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_comes_with_the_last_service_or_names_it() {
+        let mut view = View::default();
+        samples::add(&mut view, samples::service(1.into(), "api", "shop", "kind"));
+        let mut slow = samples::service(1.into(), "db", "shop", "kind");
+        (slow.status, slow.status_reason) = (ServiceStatus::Pending, "no pod is ready".to_owned());
+        samples::add(&mut view, slow.clone());
+        let mut hopeless = samples::service(1.into(), "udp", "shop", "kind");
+        hopeless.status = ServiceStatus::Unsupported;
+        samples::add(&mut view, hopeless);
+        let (sender, views) = watch::channel(Arc::new(view.clone()));
+        let target = Target::Namespace(slow.key.namespace_key());
+
+        let wait = Wait(Some(Duration::from_secs(5)));
+        let error = until_active(views.clone(), &target, wait)
+            .await
+            .unwrap_err();
+        assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
+        let keys: Vec<_> = error
+            .body
+            .not_ready
+            .iter()
+            .map(|one| one.key.as_str())
+            .collect();
+        assert_eq!(keys, ["db.shop.kind"]);
+        assert!(
+            error.body.message.contains("no pod is ready"),
+            "{}",
+            error.body.message
+        );
+
+        let udp = namespace_service(&view, "udp");
+        let error = until_active(views.clone(), &Target::Service(udp), wait)
+            .await
+            .unwrap_err();
+        assert_eq!(error.status, StatusCode::CONFLICT);
+
+        let waiting = tokio::spawn(async move { until_active(views, &target, wait).await.is_ok() });
+        slow.status = ServiceStatus::Active;
+        samples::add(&mut view, slow);
+        sender.send_replace(Arc::new(view));
+        assert!(waiting.await.unwrap());
+    }
+}
