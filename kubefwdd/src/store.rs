@@ -1,5 +1,5 @@
 //! The store: the task that owns the state. It takes commands from a bounded queue, executes what follows from them
-//! ([`effects`]), and publishes the snapshot.
+//! (`effects`), and publishes the snapshot.
 //!
 //! Nothing in it waits for a slow thing: binding is a few microseconds, the workers' queues are tried and not awaited,
 //! the hosts file and the state file have tasks of their own. Readers take the latest snapshot and never wait for it.

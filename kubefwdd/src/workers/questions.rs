@@ -39,7 +39,7 @@ struct Asker {
 struct Waiting {
     answer: Result<Content, Failure>,
     last: bool,
-    /// Its share of [`limits::ANSWERS_KIB`].
+    /// Its share of `limits::ANSWERS_KIB`.
     permit: OwnedSemaphorePermit,
 }
 
@@ -191,7 +191,7 @@ impl Answers {
     }
 
     /// The parts of an answer, when all have come. Each is decoded at once; until then all count as waiting, so that the
-    /// longest answer is of [`limits::ANSWERS_KIB`].
+    /// longest answer is of `limits::ANSWERS_KIB`.
     ///
     /// # Errors
     /// As [`Answers::one`]; also when a part is malformed, or the answer is too long.
