@@ -197,7 +197,7 @@ pub struct EventQuery {
     pub kind: String,
     /// Only about objects with this name; empty: all.
     pub name: String,
-    /// At most so many.
+    /// The most events.
     pub limit: u32,
 }
 
@@ -210,7 +210,7 @@ pub struct LogQuery {
     pub pod: String,
     /// The container; empty: the only or first one.
     pub container: String,
-    /// At most so many lines.
+    /// The most lines.
     pub tail_lines: u32,
     /// Only lines after this time.
     pub since_time: Option<SystemTime>,

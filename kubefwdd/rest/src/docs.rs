@@ -6,7 +6,7 @@ use http::header;
 
 use super::ApiState;
 
-/// The page may load from here and nowhere else, and run nothing that stands in it.
+/// The page may load from this server only, and run no inline script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -15,14 +15,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use super::ApiState;
-use super::envelope::{ApiError, Code};
+use super::error::{ApiError, Code};
 
 /// The largest body of a request, bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who asks: whom the guard found.
+/// The user who sent the request, as the guard found.
 pub(crate) struct Caller(pub(crate) Actor);
 
 /// A parameter of the path, decoded.
@@ -82,7 +82,7 @@ impl<T: DeserializeOwned> FromRequestParts<ApiState> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
-        // Bytes that are no text would be read as something else than was meant.
+        // Invalid UTF-8 would be replaced silently.
         let query = parts.uri.query().unwrap_or_default();
         if percent_decode_str(query).decode_utf8().is_err() {
             return Err(ApiError::bad_request("the query string is not valid UTF-8"));

@@ -1,4 +1,4 @@
-//! Which services of a list are meant, and which part of the list.
+//! Which services of a list, and which page of it.
 
 use kubefwd_model as model;
 use kubefwd_model::ServiceKey;
@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::extract::{Number, text};
 
-/// ServiceFilter services are, and what they are called.
+/// Selects services by place and name.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ServiceFilter {

@@ -10,7 +10,7 @@ use kubefwd_core::policy::{Actor, Via};
 use kubefwd_model::Uid;
 
 use super::control::Control;
-use super::envelope::{ApiError, Code};
+use super::error::{ApiError, Code};
 
 /// Shorter tokens can be guessed.
 pub(super) const SHORTEST_TOKEN: usize = 16;
@@ -33,7 +33,7 @@ pub(crate) struct Tokens(pub(super) Vec<(String, Uid)>);
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
-    /// A unix socket; whom the kernel says connected.
+    /// A unix socket, with the user who connected.
     Unix {
         /// `None` where it does not say.
         uid: Option<Uid>,
@@ -44,7 +44,7 @@ pub(crate) enum Peer {
         peer: SocketAddr,
         /// Ours.
         local: SocketAddr,
-        /// Whose socket it was when it was accepted.
+        /// The user who had it when it was accepted.
         accepted: Option<Uid>,
     },
     /// TCP that was closed before anything could be found out.
@@ -76,7 +76,7 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
-    /// A line that is no token.
+    /// A malformed line.
     #[error(
         "rest.token_file {}, line {line}: it must be \"TOKEN UID\" with a token of at least {SHORTEST_TOKEN} characters",
         path.display()
@@ -133,7 +133,7 @@ impl Tokens {
         })
     }
 
-    /// The tokens, or the number of the first line that is none.
+    /// The tokens, or the number of the first malformed line.
     pub(super) fn parse(text: &str) -> Result<Self, usize> {
         let mut tokens = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -178,7 +178,7 @@ impl Peer {
         }
     }
 
-    /// Whose connection it was when it was accepted.
+    /// The user who had the connection when it was accepted.
     pub(crate) fn accepted_uid(&self) -> Option<Uid> {
         match self {
             Self::Unix { uid } => *uid,
@@ -188,7 +188,7 @@ impl Peer {
     }
 }
 
-/// Who asks over this connection with these headers, now.
+/// The user who sends a request with these headers over this connection.
 pub(crate) async fn actor(
     control: &dyn Control,
     identity: &Identity,
@@ -260,90 +260,4 @@ fn equal(left: &[u8], right: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-    use crate::fake::Fake;
-
-    fn tcp() -> Peer {
-        let any = "127.0.0.1:1".parse().unwrap();
-        Peer::Tcp {
-            peer: any,
-            local: any,
-            accepted: Some(Uid::new(7)),
-        }
-    }
-
-    #[test]
-    fn every_way_can_be_configured_and_nothing_else() {
-        assert!(matches!(
-            Identity::parse("peer-uid", None),
-            Ok(Identity::Peer)
-        ));
-        assert!(matches!(
-            Identity::parse("fixed:1000", None),
-            Ok(Identity::Fixed(uid)) if uid == Uid::new(1000)
-        ));
-        assert!(matches!(
-            Identity::parse("token", None),
-            Err(IdentityError::NoFile)
-        ));
-        for text in ["", "fixed:", "fixed:ann", "root"] {
-            assert!(
-                matches!(Identity::parse(text, None), Err(IdentityError::Unknown(_))),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_token_file_is_private_and_well_formed() {
-        use std::os::unix::fs::PermissionsExt;
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "# ours\n0123456789abcdef 1000\n").unwrap();
-        let read = || Identity::parse("token", Some(file.path()));
-        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o644)).unwrap();
-        assert!(read().unwrap_err().to_string().contains("chmod 600"));
-        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o600)).unwrap();
-        assert!(read().is_ok());
-        assert_eq!(Tokens::parse("short 1").unwrap_err(), 1);
-        assert_eq!(Tokens::parse("\n0123456789abcdef\n").unwrap_err(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_token_says_who_and_without_one_nobody_is_let_in() {
-        let tokens = Tokens::parse("0123456789abcdef 1000\nfedcba9876543210 1001").unwrap();
-        let identity = Identity::Token(Arc::new(tokens));
-        let mut headers = HeaderMap::new();
-        assert_eq!(
-            actor(&Fake::default(), &identity, &tcp(), &headers)
-                .await
-                .unwrap_err()
-                .status,
-            401
-        );
-        for (value, uid) in [
-            ("Bearer fedcba9876543210", Some(Uid::new(1001))),
-            ("Bearer fedcba987654321", None),
-            ("fedcba9876543210", None),
-        ] {
-            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
-            assert_eq!(
-                actor(&Fake::default(), &identity, &tcp(), &headers)
-                    .await
-                    .ok()
-                    .and_then(|a| a.uid()),
-                uid
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_is_gone_is_nobody() {
-        let actor = actor(&Fake::default(), &Identity::Peer, &tcp(), &HeaderMap::new())
-            .await
-            .unwrap();
-        assert_eq!(actor.user, None);
-    }
-}
+mod tests;

@@ -10,9 +10,9 @@ use kubefwd_core::state::View;
 use kubefwd_model as model;
 use kubefwd_model::{ContextName, NamespaceKey, NamespaceName, ServiceKey, ServiceName, Uid};
 
-use super::envelope::ApiError;
+use super::error::ApiError;
 
-/// A service, or one pod of a headless one, that a key leads to.
+/// The service, or one pod of a headless one, that a key selects.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundService {
     /// The service.
@@ -21,12 +21,12 @@ pub(crate) struct FoundService {
     pub(crate) pod: Option<String>,
 }
 
-/// A forward that a key leads to, with its service.
+/// A forward that a key selects, with its service.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundForward {
     /// The service.
     pub(crate) service: Arc<model::Service>,
-    /// ServiceFilter among its forwards.
+    /// Where among its forwards.
     index: usize,
 }
 
@@ -77,8 +77,8 @@ pub(crate) fn service(view: &View, actor: &Actor, key: &str) -> Result<FoundServ
     )
 }
 
-/// All forwards that a key leads to: `service.namespace.context.pod.localPort`, `pod.service.namespace.context`,
-/// `pod.namespace.context`, `service.namespace.context`. In the order of their keys, those first whose own key goes on from
+/// All forwards that a key selects: `service.namespace.context.pod.localPort`, `pod.service.namespace.context`,
+/// `pod.namespace.context`, `service.namespace.context`. In the order of their keys, first those whose own key begins with
 /// this one: a service's before those of its pods, a pod's own before that of its service.
 pub(crate) fn forwards(
     view: &View,
@@ -88,7 +88,7 @@ pub(crate) fn forwards(
     let mut found: Vec<FoundForward> = Vec::new();
     for service in visible(view, actor) {
         for (index, forward) in service.forwards.iter().enumerate() {
-            if leads_to(key, service, forward) {
+            if selects(key, service, forward) {
                 found.push(FoundForward {
                     service: service.clone(),
                     index,
@@ -96,14 +96,14 @@ pub(crate) fn forwards(
             }
         }
     }
-    // A forward that has exactly this key is meant, whatever else the key may be read as.
+    // A forward with exactly this key wins, whatever else the key may mean.
     if found.iter().any(|found| found.forward().key == key) {
         found.retain(|found| found.forward().key == key);
     }
     let rank = |found: &FoundForward| {
-        let strange = actor.uid() != Some(found.service.key.uid);
-        let aside = !goes_on(&found.forward().key, key);
-        (strange, aside)
+        let is_foreign = actor.uid() != Some(found.service.key.uid);
+        let is_indirect = !begins_with(&found.forward().key, key);
+        (is_foreign, is_indirect)
     };
     found.sort_by(|a, b| {
         let by_key = || a.forward().key.cmp(&b.forward().key);
@@ -112,7 +112,7 @@ pub(crate) fn forwards(
             .then_with(by_key)
             .then_with(|| port(a).cmp(&port(b)))
     });
-    // ServiceFilter root sees the same key of several users, only one user's is meant.
+    // Where root sees the same key of several users, one user's are selected.
     if let Some(uid) = found.first().map(|found| found.service.key.uid) {
         found.retain(|found| found.service.key.uid == uid);
         return Ok(found);
@@ -126,7 +126,7 @@ pub(crate) fn no_forward(key: &str) -> ApiError {
     ApiError::not_found(format!("no forward has the key {key:?}")).hint("see GET /api/v1/forwards")
 }
 
-/// The first forward that a key leads to.
+/// The first forward that a key selects.
 pub(crate) fn forward(view: &View, actor: &Actor, key: &str) -> Result<FoundForward, ApiError> {
     let first = forwards(view, actor, key)?.into_iter().next();
     first.ok_or_else(|| no_forward(key))
@@ -156,7 +156,7 @@ pub(crate) fn visible<'a>(
     view: &'a View,
     actor: &'a Actor,
 ) -> impl Iterator<Item = &'a Arc<model::Service>> {
-    // Services are ordered by user first: whom the caller sees is asked once for each user, not for each service.
+    // Services are ordered by user first: policy is asked once for each user, not for each service.
     let mut last = None;
     view.services.iter().filter_map(move |(key, service)| {
         let (_, sees) = match last {
@@ -218,12 +218,12 @@ fn users<'a>(view: &'a View, actor: &'a Actor) -> impl Iterator<Item = Uid> + 'a
 }
 
 /// Whether a key begins with the parts of a shorter one.
-fn goes_on(key: &str, shorter: &str) -> bool {
+fn begins_with(key: &str, shorter: &str) -> bool {
     key.strip_prefix(shorter)
         .is_some_and(|rest| rest.starts_with('.'))
 }
 
-fn leads_to(key: &str, service: &model::Service, forward: &model::Forward) -> bool {
+fn selects(key: &str, service: &model::Service, forward: &model::Forward) -> bool {
     if forward.key == key {
         return true;
     }
@@ -276,148 +276,4 @@ fn port(found: &FoundForward) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use kubefwd_core::samples::{self, actor, forward as sample_forward};
-
-    const ARN: &str = "arn:aws:eks:eu-1:12:cluster/prod.v2";
-
-    fn view() -> View {
-        let mut view = View::default();
-        let arn = format!("api.shop.{ARN}");
-        for (uid, name, context) in [
-            (1, "api", ARN),
-            (1, "api", "kind"),
-            (2, "api", "kind"),
-            (1, "db", "kind"),
-        ] {
-            let mut service = samples::service(uid.into(), name, "shop", context);
-            let key = service.key.to_string();
-            service.headless = name == "db";
-            let units = match service.headless {
-                true => vec![
-                    (None, "db-0"),
-                    (Some("db-0"), "db-0"),
-                    (Some("db-1"), "db-1"),
-                ],
-                false => vec![(None, "api-6f")],
-            };
-            for (own, pod) in units {
-                for port in [9090, 80] {
-                    let unit = own.map_or(key.clone(), |pod| format!("{pod}.{key}"));
-                    let mut forward = sample_forward(&format!("{unit}.{pod}.{port}"), port);
-                    forward.pod = pod.to_owned();
-                    forward.pod_address = own.is_some();
-                    service.forwards.push(forward);
-                }
-            }
-            samples::add(&mut view, service);
-        }
-        assert!(view.services.keys().any(|key| key.to_string() == arn));
-        view
-    }
-
-    fn keys(key: &str, uid: Uid) -> Vec<String> {
-        let found = forwards(&view(), &actor(uid), key).unwrap_or_default();
-        found
-            .iter()
-            .map(|found| format!("{}:{}", found.service.key.uid, found.forward().key))
-            .collect()
-    }
-
-    #[test]
-    fn a_service_is_found_by_a_context_with_any_character() {
-        let found = service(&view(), &actor(1.into()), &format!("api.shop.{ARN}")).unwrap();
-        assert_eq!(found.service.key.context.as_str(), ARN);
-        let pod = service(&view(), &actor(1.into()), "db-1.db.shop.kind").unwrap();
-        assert_eq!(
-            (pod.pod.as_deref(), pod.forwards().count()),
-            (Some("db-1"), 2)
-        );
-        assert_eq!(
-            service(&view(), &actor(1.into()), "api.shop.none")
-                .unwrap_err()
-                .status,
-            404
-        );
-        assert_eq!(
-            service(&view(), &actor(1.into()), "api")
-                .unwrap_err()
-                .status,
-            400
-        );
-        // A pod of a service with a cluster address has no key of its own.
-        assert_eq!(
-            service(&view(), &actor(1.into()), "api-6f.api.shop.kind")
-                .unwrap_err()
-                .status,
-            404
-        );
-    }
-
-    #[test]
-    fn a_forward_is_found_in_every_form() {
-        let canonical = format!("api.shop.{ARN}.api-6f.9090");
-        assert_eq!(keys(&canonical, 1.into()), [format!("1:{canonical}")]);
-        let both = ["1:api.shop.kind.api-6f.80", "1:api.shop.kind.api-6f.9090"];
-        for key in ["api-6f.shop.kind", "api-6f.api.shop.kind", "api.shop.kind"] {
-            assert_eq!(keys(key, 1.into()), both, "{key}");
-        }
-        assert!(
-            keys("api.shop.kin", 1.into()).is_empty()
-                && keys("api.shop.kind.api-6f.81", 1.into()).is_empty()
-        );
-    }
-
-    #[test]
-    fn a_headless_service_and_its_pods_are_told_apart() {
-        let first = |key: &str| keys(key, 1.into()).into_iter().next().unwrap();
-        for key in ["db.shop.kind.db-0.80", "db-0.db.shop.kind.db-0.80"] {
-            assert_eq!(keys(key, 1.into()), [format!("1:{key}")]);
-        }
-        // ServiceFilter the service leads to another pod, this has always been the pod's.
-        let other = keys("db.shop.kind.db-1.80", 1.into());
-        assert_eq!(other, ["1:db-1.db.shop.kind.db-1.80"]);
-        assert_eq!(keys("db.shop.kind", 1.into()).len(), 6);
-        assert_eq!(first("db.shop.kind"), "1:db.shop.kind.db-0.80");
-        for key in ["db-0.db.shop.kind", "db-0.shop.kind"] {
-            assert_eq!(keys(key, 1.into()).len(), 4);
-            assert_eq!(first(key), "1:db-0.db.shop.kind.db-0.80");
-        }
-    }
-
-    #[test]
-    fn nobody_finds_what_is_another_users() {
-        assert_eq!(
-            keys("api.shop.kind", 2.into())[0],
-            "2:api.shop.kind.api-6f.80"
-        );
-        assert!(keys("db.shop.kind", 2.into()).is_empty());
-        assert_eq!(
-            service(&view(), &actor(2.into()), "db.shop.kind")
-                .unwrap_err()
-                .status,
-            404
-        );
-        // Root finds everybody's, of one user at a time.
-        assert_eq!(keys("api.shop.kind", 0.into()).len(), 2);
-        assert_eq!(visible(&view(), &actor(0.into())).count(), 4);
-        assert_eq!(visible(&view(), &actor(2.into())).count(), 1);
-    }
-
-    #[test]
-    fn a_namespace_key_ends_with_its_context() {
-        let key = namespace_key(3.into(), &format!("shop.{ARN}")).unwrap();
-        assert_eq!(
-            (key.namespace.as_str(), key.context.as_str()),
-            ("shop", ARN)
-        );
-        for malformed in ["shop", "", ".kind", "shop.", "Shop.kind", "a_b.c"] {
-            assert_eq!(
-                namespace_key(3.into(), malformed).unwrap_err().status,
-                400,
-                "{malformed}"
-            );
-        }
-    }
-}
+mod tests;

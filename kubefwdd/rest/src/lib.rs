@@ -8,6 +8,7 @@ mod compat;
 pub mod control;
 mod docs;
 mod envelope;
+mod error;
 mod extract;
 #[cfg(test)]
 mod fake;

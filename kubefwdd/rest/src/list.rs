@@ -6,7 +6,7 @@ use futures_util::stream::unfold;
 use http::header;
 use serde::Serialize;
 
-use super::envelope::ApiError;
+use super::error::ApiError;
 
 /// How much is written before other tasks run.
 const PIECE: usize = 64 * 1024;

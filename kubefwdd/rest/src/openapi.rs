@@ -6,16 +6,16 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::envelope::ErrorResponse;
+use super::error::ErrorResponse;
 
 /// A DNS label, as the names of namespaces and services are.
 const LABEL: &str = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
-/// The name of a context as it usually is; any character may stand in it.
+/// The usual name of a context; any character is allowed in it.
 const CONTEXT: &str = "[A-Za-z0-9:@._/-]{1,200}";
 /// Text without control characters.
 const PRINTABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
 
-/// What stands above the routes; they add themselves.
+/// The document without its routes, which add themselves.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -50,7 +50,7 @@ pub(crate) struct Description;
 /// The document in its two forms.
 #[derive(Debug)]
 pub(crate) struct Documents {
-    /// As JSON; shared by everybody whom it is sent to.
+    /// As JSON; shared by all responses.
     pub(crate) json: Bytes,
     /// As YAML.
     pub(crate) yaml: Bytes,

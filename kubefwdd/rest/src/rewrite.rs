@@ -37,7 +37,7 @@ fn rewritten(uri: &Uri) -> Option<Uri> {
         .find(|ending| rest.ends_with(*ending))
         .unwrap_or(&"");
     let key = &rest[..rest.len() - ending.len()];
-    // A slash at the end is no part of a key.
+    // A trailing slash is not part of a key.
     if !key.trim_end_matches('/').contains('/') {
         return None;
     }

@@ -17,7 +17,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::control::Control;
-use super::envelope::{ApiError, Code};
+use super::error::{ApiError, Code};
 use super::extract::MAX_BODY;
 use super::identity::Identity;
 use super::openapi::Description;

@@ -10,6 +10,7 @@ mod kubernetes;
 mod logs;
 mod metrics;
 mod namespaces;
+mod pod_logs;
 mod pods;
 mod server;
 mod services;
@@ -54,7 +55,7 @@ pub(crate) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(kubernetes::endpoints))
         .routes(routes!(pods::list))
         .routes(routes!(pods::get))
-        .routes(routes!(pods::logs))
+        .routes(routes!(pod_logs::logs))
         .routes(routes!(metrics::service))
         .routes(routes!(metrics::history))
         .routes(routes!(diagnostics::errors))

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::control::Control;
-use super::envelope::ApiError;
+use super::error::ApiError;
 use super::identity::Peer;
 
 /// Connections on each socket at a time: streams are connections too.
@@ -49,7 +49,7 @@ pub(crate) trait Listener: Send + Sync + 'static {
     /// The next connection.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Who is at its other end.
+    /// The other end.
     fn peer(stream: &Self::Stream, control: &dyn Control) -> impl Future<Output = Peer> + Send;
 }
 

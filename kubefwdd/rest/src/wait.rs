@@ -15,16 +15,16 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::envelope::{ApiError, Code, ErrorBody, NotReady};
+use super::error::{ApiError, Code, ErrorBody, NotReady};
 
 /// How long `true` waits.
-const USUAL: Duration = Duration::from_secs(60);
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait.
-const LONGEST: Duration = Duration::from_secs(600);
+const MAX_WAIT: Duration = Duration::from_secs(600);
 /// How long an answer without `wait` waits for the names and addresses of what was added.
-const GLANCE: Duration = Duration::from_secs(5);
+const NAMES_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many of those that are not active are named.
-const NAMED: usize = 100;
+const MAX_NOT_READY: usize = 100;
 
 /// How long to wait; `None` for not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) struct Wait(Option<Duration>);
 
 /// What is waited for.
 #[derive(Clone, Debug)]
-pub(crate) enum Target {
+pub(crate) enum Awaited {
     /// One service.
     Service(ServiceKey),
     /// All services of a namespace.
@@ -50,13 +50,13 @@ impl<'de> Deserialize<'de> for Wait {
         }
         let wait = match Option::<Form>::deserialize(deserializer) {
             Ok(None | Some(Form::Switch(false))) => return Ok(Self(None)),
-            Ok(Some(Form::Switch(true))) => Some(USUAL),
+            Ok(Some(Form::Switch(true))) => Some(DEFAULT_WAIT),
             Ok(Some(Form::Seconds(seconds))) => Duration::try_from_secs_f64(seconds).ok(),
             Ok(Some(Form::Text(text))) => time::parse(&text),
             Err(_) => None,
         };
-        let wait = wait.filter(|wait| *wait <= LONGEST).ok_or_else(|| {
-            let longest = LONGEST.as_secs();
+        let wait = wait.filter(|wait| *wait <= MAX_WAIT).ok_or_else(|| {
+            let longest = MAX_WAIT.as_secs();
             let text = format!(
                 "wait must be true, false, or a time of at most {longest} s such as \"30s\""
             );
@@ -72,7 +72,7 @@ impl PartialSchema for Wait {
         let seconds = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(0))
-            .maximum(Some(LONGEST.as_secs()));
+            .maximum(Some(MAX_WAIT.as_secs()));
         let text = ObjectBuilder::new()
             .schema_type(Type::String)
             .pattern(Some("^[1-9][0-9]?s$"));
@@ -91,9 +91,9 @@ impl ToSchema for Wait {
     }
 }
 
-// === impl Target ===
+// === impl Awaited ===
 
-impl Target {
+impl Awaited {
     fn is_known(&self, view: &View) -> bool {
         match self {
             Self::Service(key) => match view.services.get(key) {
@@ -109,7 +109,7 @@ impl Target {
                             ServiceStatus::Error | ServiceStatus::Unsupported
                         )
                 }
-                // Removed again meanwhile, or its namespace cannot be watched: it will not come.
+                // Removed in the meantime, or its namespace cannot be watched: it will not come.
                 None => !matches!(
                     view.namespaces
                         .get(&key.namespace_key())
@@ -124,7 +124,7 @@ impl Target {
         }
     }
 
-    /// What is not active. Empty when everything is that can be.
+    /// What is not active. Empty when everything that can be active is.
     fn missing(&self, view: &View) -> Vec<NotReady> {
         let mut missing = Vec::new();
         let (namespace, own): (_, Vec<&Arc<model::Service>>) = match self {
@@ -149,7 +149,7 @@ impl Target {
             None => missing.push(not_ready(
                 namespace.to_string(),
                 "removed",
-                "it was removed meanwhile",
+                "it was removed in the meantime",
             )),
             Some((NamespaceStatus::Failed, failure)) => {
                 let why = failure.as_ref().map_or("", |failure| &failure.message);
@@ -165,10 +165,10 @@ impl Target {
             Some((NamespaceStatus::Watching, _)) => {}
         }
         for service in own {
-            // What cannot be forwarded at all is no reason to wait, unless it is what was asked for.
-            let hopeless = service.status == ServiceStatus::Unsupported;
+            // A service that cannot be forwarded is not waited for, unless it is what was asked for.
+            let unsupported = service.status == ServiceStatus::Unsupported;
             if service.status == ServiceStatus::Active
-                || (hopeless && matches!(self, Self::Namespace(_)))
+                || (unsupported && matches!(self, Self::Namespace(_)))
             {
                 continue;
             }
@@ -183,7 +183,7 @@ impl Target {
     }
 
     /// The single service that is meant, when it cannot be forwarded at all.
-    fn hopeless<'a>(&self, view: &'a View) -> Option<&'a Arc<model::Service>> {
+    fn unforwardable<'a>(&self, view: &'a View) -> Option<&'a Arc<model::Service>> {
         let Self::Service(key) = self else {
             return None;
         };
@@ -206,20 +206,20 @@ impl Target {
 /// When not everything is active in time: what is not, and why.
 pub(crate) async fn until_active(
     mut views: watch::Receiver<Arc<View>>,
-    target: &Target,
+    target: &Awaited,
     wait: Wait,
 ) -> Result<Arc<View>, ApiError> {
     let Some(limit) = wait.0 else {
         let known = views.wait_for(|view| target.is_known(view));
-        // What is not known by then is shown without; it is added all the same.
-        let _ = tokio::time::timeout(GLANCE, known).await;
+        // What is still unknown then is left out of the answer.
+        let _ = tokio::time::timeout(NAMES_TIMEOUT, known).await;
         return Ok(views.borrow().clone());
     };
-    let all =
-        views.wait_for(|view| target.missing(view).is_empty() || target.hopeless(view).is_some());
+    let all = views
+        .wait_for(|view| target.missing(view).is_empty() || target.unforwardable(view).is_some());
     let waited = tokio::time::timeout(limit, all).await.is_ok();
     let view = views.borrow().clone();
-    if let Some(service) = target.hopeless(&view) {
+    if let Some(service) = target.unforwardable(&view) {
         let message = format!(
             "{} is added, but it cannot be forwarded: {}",
             service.key, service.status_reason
@@ -245,7 +245,7 @@ pub(crate) async fn until_active(
     if count > reasons.len() {
         message.push_str(&format!("; and {} more", count - reasons.len()));
     }
-    not_ready.truncate(NAMED);
+    not_ready.truncate(MAX_NOT_READY);
     let hint =
         Some("it stays added and becomes active when it can; see GET /api/v1/analyze".to_owned());
     let body = ErrorBody {
@@ -280,72 +280,4 @@ fn not_ready(key: String, status: &'static str, reason: &str) -> NotReady {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use kubefwd_core::samples;
-
-    #[test]
-    fn a_wait_is_a_switch_a_number_or_a_time() {
-        let read = |text: &str| serde_json::from_str::<Wait>(text).ok().map(|wait| wait.0);
-        assert_eq!(read("true"), Some(Some(USUAL)));
-        assert_eq!(read("false"), Some(None));
-        assert_eq!(read("null"), Some(None));
-        assert_eq!(read("5"), Some(Some(Duration::from_secs(5))));
-        assert_eq!(read("\"1m30s\""), Some(Some(Duration::from_secs(90))));
-        for wrong in ["601", "-1", "\"soon\"", "[]", "1e99"] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
-
-    fn namespace_service(view: &View, name: &str) -> ServiceKey {
-        view.services
-            .keys()
-            .find(|key| key.service.as_str() == name)
-            .unwrap()
-            .clone()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_answer_comes_with_the_last_service_or_names_it() {
-        let mut view = View::default();
-        samples::add(&mut view, samples::service(1.into(), "api", "shop", "kind"));
-        let mut slow = samples::service(1.into(), "db", "shop", "kind");
-        (slow.status, slow.status_reason) = (ServiceStatus::Pending, "no pod is ready".to_owned());
-        samples::add(&mut view, slow.clone());
-        let mut hopeless = samples::service(1.into(), "udp", "shop", "kind");
-        hopeless.status = ServiceStatus::Unsupported;
-        samples::add(&mut view, hopeless);
-        let (sender, views) = watch::channel(Arc::new(view.clone()));
-        let target = Target::Namespace(slow.key.namespace_key());
-
-        let wait = Wait(Some(Duration::from_secs(5)));
-        let error = until_active(views.clone(), &target, wait)
-            .await
-            .unwrap_err();
-        assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
-        let keys: Vec<_> = error
-            .body
-            .not_ready
-            .iter()
-            .map(|one| one.key.as_str())
-            .collect();
-        assert_eq!(keys, ["db.shop.kind"]);
-        assert!(
-            error.body.message.contains("no pod is ready"),
-            "{}",
-            error.body.message
-        );
-
-        let udp = namespace_service(&view, "udp");
-        let error = until_active(views.clone(), &Target::Service(udp), wait)
-            .await
-            .unwrap_err();
-        assert_eq!(error.status, StatusCode::CONFLICT);
-
-        let waiting = tokio::spawn(async move { until_active(views, &target, wait).await.is_ok() });
-        slow.status = ServiceStatus::Active;
-        samples::add(&mut view, slow);
-        sender.send_replace(Arc::new(view));
-        assert!(waiting.await.unwrap());
-    }
-}
+mod tests;

@@ -12,7 +12,8 @@ use kubefwd_telemetry::errors::{ErrorRecord, Holder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::ApiState;
-use crate::envelope::{Envelope, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::ErrorResponses;
 use crate::extract::Caller;
 use crate::keys;
 use crate::types::analysis::{
@@ -23,9 +24,9 @@ use crate::types::non_empty;
 use crate::types::services::Summary;
 
 /// The most recommendations and suggested actions in one answer.
-const ADVICE: usize = 100;
-/// What may stand in a path as it is.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+const MAX_ADVICE: usize = 100;
+/// What needs no encoding in a path.
+const PATH_SAFE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'-')
     .remove(b'_')
@@ -85,7 +86,7 @@ pub(crate) async fn analyze(State(api): State<ApiState>, caller: Caller) -> Enve
     let view = api.control.view();
     let findings = api.control.diagnose(&caller);
     let errors = &api.control.telemetry().errors;
-    let open = errors.open(ADVICE, |uid| caller.sees(uid));
+    let open = errors.open(MAX_ADVICE, |uid| caller.sees(uid));
     let issues: Vec<Issue> = findings
         .iter()
         .filter_map(|finding| issue(finding, &open))
@@ -138,7 +139,7 @@ fn recommendations(findings: &[Finding]) -> Vec<Recommendation> {
     let mut seen = BTreeSet::new();
     advice(findings)
         .filter(|(finding, hint)| seen.insert((finding.subject.clone(), hint.clone())))
-        .take(ADVICE)
+        .take(MAX_ADVICE)
         .filter_map(|(finding, message)| {
             Some(Recommendation {
                 priority: severity(finding)?,
@@ -156,7 +157,7 @@ fn suggested_actions(view: &View, caller: &Actor) -> Vec<SuggestedAction> {
     };
     let reconnect = |service: &Arc<model::Service>| {
         let key = service.key.to_string();
-        let path = utf8_percent_encode(&key, PLAIN);
+        let path = utf8_percent_encode(&key, PATH_SAFE);
         SuggestedAction {
             action: "reconnect",
             reason: service.status_reason.clone(),
@@ -166,7 +167,7 @@ fn suggested_actions(view: &View, caller: &Actor) -> Vec<SuggestedAction> {
         }
     };
     let failing = keys::visible(view, caller).filter(fails);
-    failing.take(ADVICE).map(reconnect).collect()
+    failing.take(MAX_ADVICE).map(reconnect).collect()
 }
 
 /// What to do about everything that is not as it should be.

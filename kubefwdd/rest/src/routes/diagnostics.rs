@@ -11,7 +11,8 @@ use kubefwd_model::{Time, duration};
 use super::Count;
 use super::analysis::{advice, health_of};
 use crate::ApiState;
-use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Key, Query};
 use crate::keys;
 use crate::types::diagnostics::{
@@ -20,7 +21,7 @@ use crate::types::diagnostics::{
 use crate::types::errors::ErrorDetail;
 
 /// Errors in the overview.
-const SHOWN: usize = 10;
+const MAX_ERRORS: usize = 10;
 /// The interface that loopback addresses belong to.
 const LOOPBACK: &str = if cfg!(target_os = "macos") {
     "lo0"
@@ -46,7 +47,7 @@ pub(crate) async fn overview(State(api): State<ApiState>, caller: Caller) -> Env
         version: info.version,
         services,
         network,
-        errors: current(&api, &caller, SHOWN),
+        errors: current(&api, &caller, MAX_ERRORS),
         recommendations: advice.into_iter().collect(),
     })
 }

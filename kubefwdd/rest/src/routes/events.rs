@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::ApiState;
-use crate::envelope::{ApiError, ErrorResponses};
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Query};
 use crate::sse;
 use crate::types::history::StreamedEvent;

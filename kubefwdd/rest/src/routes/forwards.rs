@@ -13,7 +13,8 @@ use utoipa::IntoParams;
 
 use super::Count;
 use crate::ApiState;
-use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Key, Query, text};
 use crate::filter::{Page, ServiceFilter};
 use crate::types::forwards::{ForwardList, forward_entry};

@@ -9,7 +9,8 @@ use utoipa::IntoParams;
 
 use super::Count;
 use crate::ApiState;
-use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Key, Number, Query};
 use crate::keys;
 use crate::types::history::{ErrorRecord, Event, HistoryStats, Reconnection};

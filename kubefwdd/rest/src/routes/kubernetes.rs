@@ -12,7 +12,8 @@ use utoipa::IntoParams;
 
 use crate::ApiState;
 use crate::control::EventQuery;
-use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Keys, Number, Query, text};
 use crate::types::kubernetes::{
     ContextList, Endpoints, KubeNamespaces, KubeServices, ListedNamespace, ListedService,

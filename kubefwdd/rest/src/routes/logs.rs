@@ -10,7 +10,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::ApiState;
-use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Number, Query, text};
 use crate::sse;
 use crate::types::logs::{Cleared, Log, LogLevel, LogList, SystemLogs};

@@ -12,16 +12,17 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::ApiState;
-use crate::envelope::{ApiError, Envelope, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Key, Number, Query, text};
 use crate::types::metrics::{MetricsHistory, MetricsSummary, Sample, ServiceMetrics};
 use crate::types::services::Summary;
 use crate::{keys, list};
 
 /// The most steps in one answer: an hour of seconds.
-const MOST_STEPS: u64 = 3_600;
-/// A step where none is asked for.
-const USUAL_STEP: u64 = 60;
+const MAX_STEPS: u64 = 3_600;
+/// The default step.
+const DEFAULT_STEP: u64 = 60;
 
 /// Which time, in which steps.
 #[derive(Deserialize, IntoParams)]
@@ -53,7 +54,7 @@ impl Window {
         let step = seconds(
             "interval",
             self.interval.as_deref(),
-            USUAL_STEP.min(duration),
+            DEFAULT_STEP.min(duration),
         )?;
         let kept = if step.is_multiple_of(60) {
             MINUTES_KEPT
@@ -68,8 +69,8 @@ impl Window {
                 .hint("use an interval of whole minutes, for at most 24h"));
         }
         let count = duration.div_ceil(step).min(most);
-        if count > MOST_STEPS {
-            let message = format!("{count} steps are more than the maximum of {MOST_STEPS}");
+        if count > MAX_STEPS {
+            let message = format!("{count} steps are more than the maximum of {MAX_STEPS}");
             return Err(ApiError::bad_request(message).hint("use a longer interval"));
         }
         Ok((step, count))

@@ -10,12 +10,13 @@ use kubefwd_model::{Counts, NamespaceKey, Selection};
 
 use crate::ApiState;
 use crate::control::NewNamespace;
-use crate::envelope::{ApiError, Envelope, ErrorResponses, json};
+use crate::envelope::{Envelope, json};
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Body, Caller, Key};
 use crate::keys;
 use crate::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList};
 use crate::types::services::Removed;
-use crate::wait::{self, Target, services_of};
+use crate::wait::{self, Awaited, services_of};
 
 /// List namespaces
 ///
@@ -68,7 +69,7 @@ pub(crate) async fn add(
         },
     };
     let key = api.control.add_namespace(&caller, request).await?;
-    let target = Target::Namespace(key.clone());
+    let target = Awaited::Namespace(key.clone());
     let view = wait::until_active(api.control.watch(), &target, body.wait).await?;
     let added = AddedNamespace {
         key: key.to_string(),

@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 
 use crate::ApiState;
 use crate::compat::{HealthData, HealthResponse};
-use crate::envelope::{Envelope, ErrorResponses, json};
+use crate::envelope::{Envelope, json};
+use crate::error::ErrorResponses;
 use crate::extract::Caller;
 use crate::types::server::InfoData;
 use crate::{keys, list};

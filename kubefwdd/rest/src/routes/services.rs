@@ -15,7 +15,8 @@ use utoipa::IntoParams;
 use super::Count;
 use crate::ApiState;
 use crate::control::{NewService, Reconnect};
-use crate::envelope::{ApiError, Envelope, ErrorResponses, json};
+use crate::envelope::{Envelope, json};
+use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Body, Caller, Key, Query, switch};
 use crate::filter::{Page, ServiceFilter};
 use crate::types::adding::{AddService, AddedService};
@@ -23,7 +24,7 @@ use crate::types::http::{CaptureSet, HttpTraffic, ServiceHttp, SetCapture};
 use crate::types::services::{
     Reconnected, Removed, ServiceList, Summary, Synced, pod_entry, service_entry,
 };
-use crate::wait::{self, Target};
+use crate::wait::{self, Awaited};
 use crate::{keys, list};
 
 /// By status.
@@ -112,7 +113,7 @@ pub(crate) async fn add(
         },
     };
     let key = api.control.add_service(&caller, request).await?;
-    let target = Target::Service(key.clone());
+    let target = Awaited::Service(key.clone());
     let view = wait::until_active(api.control.watch(), &target, body.wait).await?;
     let service = view.services.get(&key).map(|service| &**service);
     let added = AddedService::new(&key, service);

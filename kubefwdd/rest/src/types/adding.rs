@@ -112,7 +112,7 @@ impl AddService {
             .collect()
     }
 
-    /// ServiceFilter to listen, for those ports where it is not the same.
+    /// Where to listen, for those ports where it is not the same.
     pub(crate) fn port_mappings(&self) -> impl Iterator<Item = (u16, u16)> {
         let ports = self
             .ports

@@ -1,4 +1,4 @@
-//! What is wrong, since when, and what mends it.
+//! What is wrong, since when, and how to fix it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::compat::Connection;
 /// How many errors of a service are shown.
 const HISTORY: usize = 20;
 /// The longest pause between two attempts of a worker to open a tunnel.
-const LONGEST_PAUSE: &str = "30s";
+const MAX_BACKOFF: &str = "30s";
 
 /// Overview.
 #[derive(Serialize, ToSchema)]
@@ -78,7 +78,7 @@ pub(crate) struct Network {
     /// Addresses in use by the caller's services.
     #[schema(example = 3)]
     pub(crate) ips_allocated: usize,
-    /// ServiceFilter addresses come from.
+    /// Where addresses come from.
     #[schema(example = "127.0.0.0/8")]
     pub(crate) ip_range: String,
     /// Listening ports of the caller's services.
@@ -98,7 +98,7 @@ pub(crate) struct Network {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HostsFile {
-    /// ServiceFilter it is.
+    /// Where it is.
     #[schema(example = "/etc/hosts")]
     pub(crate) path: String,
     /// Addresses in our block.
@@ -307,7 +307,7 @@ impl ReconnectState {
         Self {
             auto_reconnect_enabled: true,
             current_backoff: current.map_or_else(|| "0s".to_owned(), duration::short),
-            max_backoff: LONGEST_PAUSE,
+            max_backoff: MAX_BACKOFF,
             attempt_count: last.map_or(0, |last| last.attempts),
             last_attempt: last.map(|last| last.time.into()),
             is_reconnecting,

@@ -72,7 +72,7 @@ pub(crate) struct AddNamespace {
 /// A pattern over names: `*` and `?` stand for any characters and any one.
 #[derive(ToSchema)]
 #[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", max_length = 200)]
-#[expect(dead_code, reason = "only describes what stands in a list")]
+#[expect(dead_code, reason = "only describes the items of a list")]
 pub(crate) struct Glob(String);
 
 /// A namespace that was added.
