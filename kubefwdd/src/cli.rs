@@ -51,7 +51,7 @@ pub struct Flags {
     /// Unix socket for REST [default: /run/kubefwd/rest.sock]
     #[arg(long, value_name = "PATH")]
     pub rest_socket: Option<PathBuf>,
-    /// Log filter, e.g. `debug` or `info,kubefwdd::worker=debug` [default: info]
+    /// Log filter, e.g. `debug` or `info,kubefwdd::workers=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 }
