@@ -28,10 +28,8 @@ pub(crate) struct HealthData {
     /// When this was measured.
     pub(crate) timestamp: Time,
     /// The daemon's version.
-    #[schema(example = "0.1.0")]
     pub(crate) version: &'static str,
     /// How long it has been running.
-    #[schema(example = "2h15m30s")]
     pub(crate) uptime: String,
 }
 
@@ -50,10 +48,8 @@ pub(crate) struct StartTimes {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TotalRates {
     /// Bytes per second from pods, now.
-    #[schema(example = 1024.0)]
     total_rate_in: f64,
     /// Bytes per second to pods, now.
-    #[schema(example = 512.0)]
     total_rate_out: f64,
 }
 
@@ -73,20 +69,15 @@ pub(crate) struct MetricTimes {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Connection<'a> {
     /// connected, connecting, pending, error or stopping.
-    #[schema(example = "connected")]
     state: &'static str,
     /// How its tunnel runs; empty while none was needed.
-    #[schema(example = "websocket")]
     protocol: &'a str,
     /// Open connections.
-    #[schema(example = 1)]
     open: u64,
     /// Connections that failed.
-    #[schema(example = 0)]
     failed: u64,
     /// Mean time from accepting a connection to the first byte from the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "3.1ms")]
     first_byte: Option<String>,
     #[serde(flatten)]
     bytes: Bytes,
@@ -95,7 +86,6 @@ pub(crate) struct Connection<'a> {
     last_activity: Option<Time>,
     /// How long ago that was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "12s")]
     idle_duration: Option<String>,
 }
 
@@ -105,7 +95,6 @@ pub(crate) struct Connection<'a> {
 pub(crate) struct NoService {
     /// Empty if the error concerns a whole namespace or worker.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind")]
     service_key: Option<&'static str>,
 }
 

@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Envelope<T> {
     /// Always true.
-    #[schema(example = true)]
     pub(crate) success: bool,
     /// The requested data.
     pub(crate) data: T,
@@ -27,7 +26,6 @@ pub(crate) struct Meta {
     pub(crate) timestamp: Time,
     /// Number of items in the list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 1)]
     pub(crate) count: Option<usize>,
 }
 

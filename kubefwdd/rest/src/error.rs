@@ -14,7 +14,6 @@ use super::envelope::{Meta, json};
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErrorResponse {
     /// Always false.
-    #[schema(example = false)]
     success: bool,
     /// Always null.
     data: (),
@@ -30,11 +29,9 @@ pub(crate) struct ErrorBody {
     /// A machine-readable code.
     pub(crate) code: Code,
     /// What went wrong and why, for humans.
-    #[schema(example = "no service has the key \"api.shop.kind\"")]
     pub(crate) message: String,
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "see GET /api/v1/services")]
     pub(crate) hint: Option<String>,
     /// With `wait`: what is not active, and why.
     #[serde(rename = "notReady", skip_serializing_if = "Vec::is_empty")]
@@ -45,13 +42,10 @@ pub(crate) struct ErrorBody {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct NotReady {
     /// Its key.
-    #[schema(example = "api.shop.kind")]
     pub(crate) key: String,
     /// Its status.
-    #[schema(example = "pending")]
     pub(crate) status: &'static str,
     /// Why it is not active.
-    #[schema(example = "no pod is ready")]
     pub(crate) reason: String,
 }
 

@@ -1,9 +1,9 @@
 //! The description of the interface (OpenAPI 3.1), made from the code's own types.
 
-use std::collections::BTreeSet;
+mod examples;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 use super::error::ErrorResponse;
@@ -66,7 +66,7 @@ impl Documents {
         let mut document = serde_json::to_value(&api).unwrap_or_default();
         name_operations(&mut document);
         describe_parameters(&mut document);
-        add_examples(&mut document);
+        examples::add(&mut document);
         let json = serde_json::to_string_pretty(&document).unwrap_or_default();
         let yaml = yaml_serde::to_string(&document).unwrap_or_default();
         Self {
@@ -123,103 +123,10 @@ fn describe_parameters(document: &mut Value) {
     }
 }
 
-/// Gives each answer and body an example that is put together from those of its fields.
-fn add_examples(document: &mut Value) {
-    let schemas = document["components"]["schemas"].clone();
-    let Some(paths) = document["paths"].as_object_mut() else {
-        return;
-    };
-    let operations = paths
-        .values_mut()
-        .filter_map(Value::as_object_mut)
-        .flat_map(Map::values_mut);
-    for operation in operations {
-        let mut contents: Vec<&mut Value> = Vec::new();
-        let Some(operation) = operation.as_object_mut() else {
-            continue;
-        };
-        for (part, value) in operation {
-            match part.as_str() {
-                "requestBody" => contents.extend(value.get_mut("content")),
-                "responses" => {
-                    let responses = value.as_object_mut().into_iter().flat_map(Map::values_mut);
-                    contents.extend(responses.filter_map(|response| response.get_mut("content")));
-                }
-                _ => {}
-            }
-        }
-        let media = contents
-            .into_iter()
-            .filter_map(Value::as_object_mut)
-            .flat_map(Map::values_mut);
-        for media in media.filter_map(Value::as_object_mut) {
-            if !media.contains_key("example")
-                && let Some(schema) = media.get("schema")
-            {
-                let example = example(schema, &schemas, &mut BTreeSet::new());
-                media.insert("example".to_owned(), example);
-            }
-        }
-    }
-}
-
-/// A value that fits a schema.
-fn example(schema: &Value, schemas: &Value, open: &mut BTreeSet<String>) -> Value {
-    if let Some(example) = schema.get("example") {
-        return example.clone();
-    }
-    if let Some(example) = schema.get("examples").and_then(|examples| examples.get(0)) {
-        return example.clone();
-    }
-    if let Some(reference) = schema["$ref"].as_str() {
-        let name = reference.rsplit('/').next().unwrap_or_default();
-        // A type that holds itself ends here.
-        if !open.insert(name.to_owned()) {
-            return Value::Null;
-        }
-        let value = example(&schemas[name], schemas, open);
-        open.remove(name);
-        return value;
-    }
-    if let Some(value) = schema["enum"].get(0) {
-        return value.clone();
-    }
-    for choice in ["oneOf", "anyOf"] {
-        let choices = schema[choice].as_array().into_iter().flatten();
-        let mut choices = choices.filter(|choice| choice["type"] != "null");
-        if let Some(first) = choices.next() {
-            return example(first, schemas, open);
-        }
-    }
-    if let Some(parts) = schema["allOf"].as_array() {
-        let parts = parts.iter().map(|part| example(part, schemas, open));
-        let fields = parts.filter_map(|part| part.as_object().cloned()).flatten();
-        return Value::Object(fields.collect());
-    }
-    let kind = match &schema["type"] {
-        Value::Array(kinds) => kinds
-            .iter()
-            .find(|kind| *kind != "null")
-            .cloned()
-            .unwrap_or_default(),
-        kind => kind.clone(),
-    };
-    match kind.as_str() {
-        Some("object") => {
-            let fields = schema["properties"].as_object().into_iter().flatten();
-            let fields = fields.map(|(name, field)| (name.clone(), example(field, schemas, open)));
-            Value::Object(fields.collect())
-        }
-        Some("array") => json!([example(&schema["items"], schemas, open)]),
-        Some("string") => json!("text"),
-        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| json!(0)),
-        Some("boolean") => json!(false),
-        _ => Value::Null,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn document() -> Value {

@@ -27,7 +27,6 @@ pub(crate) struct HostnameList<'a> {
     #[schema(value_type = Vec<Hostname<'static>>)]
     hostnames: [(); 0],
     /// How many.
-    #[schema(example = 2)]
     total: usize,
     /// Names that the caller's services did not get.
     conflicts: Vec<NameConflict<'a>>,
@@ -37,18 +36,17 @@ pub(crate) struct HostnameList<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Hostname<'a> {
     /// The name.
-    #[schema(value_type = String, example = "api")]
+    #[schema(value_type = String)]
     hostname: &'a HostName,
     /// Its address.
-    #[schema(value_type = String, example = "127.1.27.1")]
+    #[schema(value_type = String)]
     ip: Ipv4Addr,
     /// The service.
-    #[schema(value_type = String, example = "api")]
+    #[schema(value_type = String)]
     service: &'a ServiceName,
     #[serde(flatten)]
     namespace: NamespaceId<'a>,
     /// The uid of the user who forwards it.
-    #[schema(example = 1000)]
     owner: Uid,
 }
 
@@ -56,17 +54,14 @@ pub(crate) struct Hostname<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NameConflict<'a> {
     /// The name.
-    #[schema(example = "db")]
     hostname: &'a str,
     /// The service that needed it.
-    #[schema(value_type = String, example = "db.shop.kind")]
+    #[schema(value_type = String)]
     service: Key<'a>,
     /// Why it did not get it.
-    #[schema(example = "already taken by db.shop.other (uid 1000)")]
     reason: &'a str,
     /// What to do about that.
     #[serde(skip_serializing_if = "str::is_empty")]
-    #[schema(example = "use a longer form of the name")]
     hint: &'a str,
 }
 

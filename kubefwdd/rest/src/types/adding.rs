@@ -22,7 +22,6 @@ use crate::wait::Wait;
 pub(crate) struct AddService {
     /// Its namespace.
     #[schema(
-        example = "default",
         min_length = 1,
         max_length = 63,
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -31,7 +30,6 @@ pub(crate) struct AddService {
     /// Its name; `service_name` is accepted too.
     #[serde(alias = "service_name")]
     #[schema(
-        example = "my-service",
         min_length = 1,
         max_length = 63,
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -39,18 +37,14 @@ pub(crate) struct AddService {
     pub(crate) service_name: String,
     /// A context of your kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
-    #[schema(
-        example = "minikube",
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
-        max_length = 200
-    )]
+    #[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", max_length = 200)]
     pub(crate) context: Option<String>,
     /// Ports of the service (default: all): `"80"`, or `"80:8080"` to listen on 8080 for the service's port 80.
     #[serde(default)]
     pub(crate) ports: Option<Vec<Port>>,
     /// The loopback address to use; `local_ip` is accepted too.
     #[serde(default, rename = "localIP", alias = "local_ip", alias = "localIp")]
-    #[schema(value_type = Option<String>, format = "ipv4", example = "127.1.27.77")]
+    #[schema(value_type = Option<String>, format = "ipv4")]
     pub(crate) local_ip: Option<Ipv4Addr>,
     /// Wait until it is active: `true` for up to a minute, or a limit such as `"30s"` or a number of seconds.
     #[serde(default)]
@@ -70,16 +64,15 @@ pub(crate) struct Port {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AddedService<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String, example = "my-service.default.minikube")]
+    #[schema(value_type = String)]
     key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
     /// Its address; empty while it has none.
     #[serde(rename = "localIP")]
-    #[schema(example = "127.1.27.1")]
     local_ip: String,
     /// Names that resolve to that address.
-    #[schema(value_type = Vec<String>, example = json!(["my-service"]))]
+    #[schema(value_type = Vec<String>)]
     hostnames: &'a [HostName],
     /// Its ports.
     ports: Vec<AddedPort>,
@@ -90,13 +83,10 @@ pub(crate) struct AddedService<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AddedPort {
     /// The port it listens on.
-    #[schema(example = "80")]
     local_port: String,
     /// The service's port.
-    #[schema(example = "80")]
     remote_port: String,
     /// TCP.
-    #[schema(example = "TCP")]
     protocol: &'static str,
 }
 

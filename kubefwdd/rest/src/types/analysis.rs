@@ -10,12 +10,10 @@ pub(crate) struct Status {
     /// Health.
     pub(crate) status: Health,
     /// The same as a sentence.
-    #[schema(example = "All services forwarding normally")]
     pub(crate) message: String,
     #[serde(flatten)]
     pub(crate) counts: Counts,
     /// How long the daemon has been running.
-    #[schema(example = "2h15m30s")]
     pub(crate) uptime: String,
 }
 
@@ -26,7 +24,6 @@ pub(crate) struct Analysis {
     /// Health.
     pub(crate) status: Health,
     /// The same as a sentence.
-    #[schema(example = "1 of 3 services has issues")]
     pub(crate) summary: String,
     /// What is wrong.
     pub(crate) issues: Vec<Issue>,
@@ -43,28 +40,22 @@ pub(crate) struct Analysis {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Issue {
     /// low, medium or high.
-    #[schema(example = "high")]
     pub(crate) severity: &'static str,
     /// The kind of problem.
-    #[schema(example = "api.shop.kind")]
     pub(crate) component: String,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind")]
     pub(crate) service_key: Option<String>,
     /// What happened and why.
-    #[schema(example = "no pod is ready")]
     pub(crate) message: String,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "see its pods with kubectl")]
     pub(crate) hint: Option<String>,
     /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<Time>,
     /// A machine-readable code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "connection_refused")]
     pub(crate) error_type: Option<&'static str>,
 }
 
@@ -72,13 +63,10 @@ pub(crate) struct Issue {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Recommendation {
     /// low, medium or high.
-    #[schema(example = "high")]
     pub(crate) priority: &'static str,
     /// What it concerns.
-    #[schema(example = "api.shop.kind")]
     pub(crate) category: String,
     /// What to do.
-    #[schema(example = "see its pods with kubectl")]
     pub(crate) message: String,
 }
 
@@ -86,19 +74,14 @@ pub(crate) struct Recommendation {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SuggestedAction {
     /// What it does.
-    #[schema(example = "reconnect")]
     pub(crate) action: &'static str,
     /// What it applies to.
-    #[schema(example = "api.shop.kind")]
     pub(crate) target: String,
     /// Why.
-    #[schema(example = "the pod refused the connection")]
     pub(crate) reason: String,
     /// The path.
-    #[schema(example = "/api/v1/services/api.shop.kind/reconnect")]
     pub(crate) endpoint: String,
     /// The method.
-    #[schema(example = "POST")]
     pub(crate) method: &'static str,
 }
 
@@ -109,10 +92,8 @@ pub(crate) struct AnalysisStats {
     #[serde(flatten)]
     pub(crate) counts: Counts,
     /// Services in error.
-    #[schema(example = 1)]
     pub(crate) errored_services: usize,
     /// How long the daemon has been running.
-    #[schema(example = "2h15m30s")]
     pub(crate) uptime: String,
 }
 

@@ -29,10 +29,8 @@ pub(crate) struct Diagnostics {
     /// When this was measured.
     pub(crate) timestamp: Time,
     /// How long the daemon has been running.
-    #[schema(example = "2h15m30s")]
     pub(crate) uptime: String,
     /// Its version.
-    #[schema(example = "0.1.0")]
     pub(crate) version: &'static str,
     /// Services by status.
     pub(crate) services: ServiceCounts,
@@ -41,7 +39,6 @@ pub(crate) struct Diagnostics {
     /// Current errors.
     pub(crate) errors: Vec<ErrorDetail>,
     /// What to do.
-    #[schema(example = json!(["free the port, then restart kubefwdd"]))]
     pub(crate) recommendations: Vec<String>,
 }
 
@@ -49,22 +46,16 @@ pub(crate) struct Diagnostics {
 #[derive(Clone, Copy, Default, Serialize, ToSchema)]
 pub(crate) struct ServiceCounts {
     /// All.
-    #[schema(example = 3)]
     pub(crate) total: usize,
     /// Active.
-    #[schema(example = 2)]
     pub(crate) active: usize,
     /// In error.
-    #[schema(example = 0)]
     pub(crate) error: usize,
     /// Cannot be forwarded.
-    #[schema(example = 0)]
     pub(crate) unsupported: usize,
     /// Partially active.
-    #[schema(example = 1)]
     pub(crate) partial: usize,
     /// Being set up, or no pod is ready.
-    #[schema(example = 0)]
     pub(crate) pending: usize,
 }
 
@@ -73,19 +64,14 @@ pub(crate) struct ServiceCounts {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Network {
     /// The interface that the addresses belong to.
-    #[schema(example = "lo")]
     pub(crate) loopback_interface: &'static str,
     /// Addresses in use by the caller's services.
-    #[schema(example = 3)]
     pub(crate) ips_allocated: usize,
     /// Where addresses come from.
-    #[schema(example = "127.0.0.0/8")]
     pub(crate) ip_range: String,
     /// Listening ports of the caller's services.
-    #[schema(example = 4)]
     pub(crate) ports_in_use: usize,
     /// Names of the caller's services.
-    #[schema(example = json!(["api", "api.shop"]))]
     #[schema(value_type = Vec<String>)]
     pub(crate) hostnames: Vec<HostName>,
     /// The hosts file.
@@ -99,23 +85,18 @@ pub(crate) struct Network {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HostsFile {
     /// Where it is.
-    #[schema(example = "/etc/hosts")]
     pub(crate) path: String,
     /// Addresses in our block.
-    #[schema(example = 3)]
     pub(crate) entries: usize,
     /// When we last wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_written: Option<Time>,
     /// How often another program changed our block and it was put back.
-    #[schema(example = 0)]
     pub(crate) tampered: u64,
     /// Why it cannot be written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/etc/hosts: Read-only file system")]
     pub(crate) error: Option<String>,
     /// Names that the caller's services do not get because other lines of the file already have them.
-    #[schema(example = json!(["db"]))]
     pub(crate) foreign_conflicts: Vec<String>,
 }
 
@@ -124,17 +105,13 @@ pub(crate) struct HostsFile {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PortConflict {
     /// The forward that needs it.
-    #[schema(example = "api.shop.kind.-.80")]
     forward_key: String,
     /// Address and port.
-    #[schema(example = "127.1.27.1:80")]
     address: String,
     /// Why, and who has it.
-    #[schema(example = "nginx (pid 812), which listens on 0.0.0.0:80")]
     message: String,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "stop nginx, or use another local port with ports: [\"80:8080\"]")]
     hint: Option<String>,
 }
 
@@ -143,17 +120,15 @@ pub(crate) struct PortConflict {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceDiag<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String, example = "api.shop.kind")]
+    #[schema(value_type = String)]
     key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
     #[serde(flatten)]
     service: &'a model::Service,
     /// Forwards that are active.
-    #[schema(example = 1)]
     active_count: usize,
     /// Forwards in error.
-    #[schema(example = 0)]
     error_count: usize,
     /// How its tunnels are reopened.
     reconnect_state: ReconnectState,
@@ -170,22 +145,17 @@ pub(crate) struct ServiceDiag<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReconnectState {
     /// Always true: a lost tunnel is reopened automatically.
-    #[schema(example = true)]
     auto_reconnect_enabled: bool,
     /// How long the last attempts took together, while the service is in error; else `0s`.
-    #[schema(example = "0s")]
     current_backoff: String,
     /// The longest pause between two attempts.
-    #[schema(example = "30s")]
     max_backoff: &'static str,
     /// How many attempts the last time took.
-    #[schema(example = 0)]
     attempt_count: u32,
     /// When it was last attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_attempt: Option<Time>,
     /// Whether a forward is in error now.
-    #[schema(example = false)]
     is_reconnecting: bool,
 }
 
@@ -196,10 +166,8 @@ pub(crate) struct SyncState {
     /// When the cluster first listed the service.
     last_synced_at: Time,
     /// Its pods.
-    #[schema(example = 2)]
     pod_count: u32,
     /// Its pods that are ready.
-    #[schema(example = 2)]
     ready_pods: u32,
 }
 
@@ -208,7 +176,7 @@ pub(crate) struct SyncState {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ForwardDiag<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String, example = "api.shop.kind")]
+    #[schema(value_type = String)]
     service_key: Key<'a>,
     #[serde(flatten)]
     route: Route<'a>,
@@ -217,11 +185,9 @@ pub(crate) struct ForwardDiag<'a> {
     /// When it started listening.
     connected_at: Time,
     /// For how long it has been listening.
-    #[schema(example = "2h15m30s")]
     uptime: String,
     /// How long ago bytes last moved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "12s")]
     idle_duration: Option<String>,
     /// Its connections.
     connection: Connection<'a>,

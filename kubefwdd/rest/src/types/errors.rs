@@ -19,29 +19,22 @@ pub(crate) struct ErrorDetail {
     component: Component,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind")]
     pub(crate) service_key: Option<String>,
     /// The namespace, if the error concerns a whole one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "shop.kind")]
     namespace_key: Option<String>,
     /// The forward.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind.api-6f.80")]
     forward_key: Option<String>,
     /// The pod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api-6f")]
     pod_name: Option<String>,
     /// What happened and why.
-    #[schema(example = "the pod refused the connection to port 8080")]
     message: String,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "check its pods with kubectl")]
     hint: Option<String>,
     /// Whether it resolves by itself once its cause is gone.
-    #[schema(example = true)]
     recoverable: bool,
 }
 

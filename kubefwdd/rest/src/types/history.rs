@@ -16,11 +16,10 @@ use crate::compat::NoService;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Event<'a> {
     /// Its number; later events have higher ones.
-    #[schema(example = 17)]
     id: u64,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "api.shop.kind")]
+    #[schema(value_type = Option<String>)]
     service_key: Option<Key<'a>>,
     #[serde(flatten)]
     event: &'a kubefwd_model::Event,
@@ -32,13 +31,12 @@ pub(crate) struct Event<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StreamedEvent<'a> {
     /// The key of the service, or of the namespace if no service is concerned.
-    #[schema(example = "api.shop.kind")]
     key: String,
     #[serde(flatten)]
     namespace: NamespaceId<'a>,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "api")]
+    #[schema(value_type = Option<String>)]
     service: Option<&'a ServiceName>,
     #[serde(flatten)]
     event: &'a kubefwd_model::Event,
@@ -49,17 +47,14 @@ pub(crate) struct StreamedEvent<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorRecord {
     /// Its number; later errors have higher ones.
-    #[schema(example = 3)]
     id: u64,
     #[serde(flatten)]
     no_service: NoService,
     #[serde(flatten)]
     detail: ErrorDetail,
     /// A machine-readable code.
-    #[schema(example = "connection_refused")]
     error_type: &'static str,
     /// Whether it is over.
-    #[schema(example = true)]
     resolved: bool,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,27 +66,21 @@ pub(crate) struct ErrorRecord {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reconnection {
     /// Its number; later ones have higher ones.
-    #[schema(example = 2)]
     id: u64,
     /// When it ended.
     timestamp: Time,
     /// The service.
-    #[schema(example = "api.shop.kind")]
     service_key: String,
     /// Why.
     trigger: Trigger,
     /// Number of attempts.
-    #[schema(example = 1)]
     attempt_count: u32,
     /// Whether it worked.
-    #[schema(example = true)]
     success: bool,
     /// How long it took.
-    #[schema(example = "1.2s")]
     duration: String,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "the cluster does not answer")]
     error: Option<String>,
 }
 
@@ -100,22 +89,16 @@ pub(crate) struct Reconnection {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HistoryStats {
     /// Events that are kept.
-    #[schema(example = 120)]
     pub(crate) total_events: usize,
     /// Errors that are kept.
-    #[schema(example = 4)]
     pub(crate) total_errors: usize,
     /// Reconnections that are kept.
-    #[schema(example = 2)]
     pub(crate) total_reconnects: usize,
     /// Maximum number of events kept, for all users.
-    #[schema(example = 10000)]
     pub(crate) max_events: usize,
     /// Maximum number of errors kept per user.
-    #[schema(example = 500)]
     pub(crate) max_errors: usize,
     /// Maximum number of reconnections kept per user.
-    #[schema(example = 200)]
     pub(crate) max_reconnects: usize,
 }
 

@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HttpTraffic<'a> {
     /// The forward.
-    #[schema(example = "api.shop.kind.api-6f.80")]
     forward_key: &'a str,
     #[serde(flatten)]
     route: Route<'a>,
@@ -29,10 +28,8 @@ pub(crate) struct HttpTraffic<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceHttp<'a> {
     /// The service.
-    #[schema(example = "api.shop.kind")]
     pub(crate) service_key: String,
     /// Whether its requests are captured.
-    #[schema(example = true)]
     pub(crate) capture: bool,
     /// Totals over all of its forwards.
     pub(crate) summary: HttpSummary,
@@ -44,7 +41,6 @@ pub(crate) struct ServiceHttp<'a> {
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct SetCapture {
     /// Capture requests in the service's connections.
-    #[schema(example = false)]
     pub(crate) capture: bool,
 }
 
@@ -52,10 +48,8 @@ pub(crate) struct SetCapture {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CaptureSet {
     /// Its key.
-    #[schema(example = "api.shop.kind")]
     pub(crate) service: String,
     /// Whether requests are captured; applies to new connections.
-    #[schema(example = false)]
     pub(crate) capture: bool,
 }
 
@@ -64,16 +58,13 @@ pub(crate) struct CaptureSet {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HttpSummary {
     /// All requests so far.
-    #[schema(example = 12)]
     total_requests: u64,
     /// Requests that were only counted, because there were too many.
-    #[schema(example = 0)]
     dropped_requests: u64,
     /// When the last one began.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_request: Option<Time>,
     /// Responses by status class.
-    #[schema(example = json!({"2xx": 11, "4xx": 1}))]
     status_codes: BTreeMap<String, u64>,
     /// The most frequent paths of the requests that are kept.
     top_paths: Vec<TopPath>,
@@ -83,10 +74,8 @@ pub(crate) struct HttpSummary {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TopPath {
     /// The path.
-    #[schema(example = "/orders")]
     path: String,
     /// How often.
-    #[schema(example = 7)]
     count: u64,
 }
 
@@ -97,26 +86,19 @@ pub(crate) struct HttpLog {
     /// When it began.
     timestamp: Time,
     /// Its method.
-    #[schema(example = "GET")]
     method: String,
     /// Its path, without the query string unless the configuration keeps it.
-    #[schema(example = "/orders")]
     path: String,
     /// The status of the response; 0 if none arrived.
-    #[schema(example = 200)]
     status_code: u16,
     /// How long it took.
-    #[schema(example = "35.1ms")]
     duration: String,
     /// Size of the response body in bytes.
-    #[schema(example = 512)]
     size: u64,
     /// HTTP/1.0, HTTP/1.1, HTTP/2 or gRPC.
-    #[schema(example = "HTTP/1.1")]
     protocol: String,
     /// The status of a gRPC call, if the response had it; 0 is success.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = 0)]
     grpc_status: Option<i32>,
 }
 

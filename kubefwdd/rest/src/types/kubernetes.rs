@@ -11,7 +11,6 @@ pub(crate) struct ContextList {
     /// Sorted by name.
     pub(crate) contexts: Vec<Context>,
     /// The current context; may be empty.
-    #[schema(example = "kind")]
     pub(crate) current_context: String,
 }
 
@@ -28,7 +27,6 @@ pub(crate) struct ListedNamespace {
     #[serde(flatten)]
     pub(crate) namespace: Namespace,
     /// Whether the caller forwards it.
-    #[schema(example = true)]
     pub(crate) forwarded: bool,
 }
 
@@ -46,11 +44,9 @@ pub(crate) struct ListedService {
     #[serde(flatten)]
     pub(crate) service: Service,
     /// Whether the caller forwards it.
-    #[schema(example = true)]
     forwarded: bool,
     /// Under this key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind")]
     forward_key: Option<String>,
 }
 
@@ -58,10 +54,8 @@ pub(crate) struct ListedService {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Endpoints {
     /// The service.
-    #[schema(example = "api")]
     pub(crate) name: String,
     /// Its namespace.
-    #[schema(example = "shop")]
     pub(crate) namespace: String,
     /// Addresses grouped by ports.
     pub(crate) subsets: Vec<EndpointSubset>,

@@ -16,15 +16,12 @@ pub(crate) struct Log {
     /// Level.
     level: LogLevel,
     /// What.
-    #[schema(example = "the worker is being restarted")]
     message: String,
     /// The service that it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind")]
     service: Option<String>,
     /// All other fields.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(example = json!({"uid": "1000"}))]
     fields: BTreeMap<&'static str, String>,
 }
 
@@ -58,7 +55,6 @@ pub(crate) struct SystemLogs {
     /// The lines.
     pub(crate) logs: Vec<Log>,
     /// Count.
-    #[schema(example = 1)]
     pub(crate) total_count: usize,
 }
 
@@ -66,10 +62,8 @@ pub(crate) struct SystemLogs {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Cleared {
     /// Always true.
-    #[schema(example = true)]
     pub(crate) cleared: bool,
     /// The same as a sentence.
-    #[schema(example = "earlier lines are now hidden from you")]
     pub(crate) message: &'static str,
 }
 

@@ -22,7 +22,6 @@ pub(crate) struct MetricsSummary {
     #[serde(flatten)]
     rates: TotalRates,
     /// How long the daemon has been running.
-    #[schema(example = "2h15m30s")]
     uptime: String,
     /// When this was measured.
     last_updated: Time,
@@ -33,7 +32,7 @@ pub(crate) struct MetricsSummary {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceMetrics<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String, example = "api.shop.kind")]
+    #[schema(value_type = String)]
     key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
@@ -76,7 +75,6 @@ pub(crate) struct Sample {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MetricsHistory {
     /// The service.
-    #[schema(example = "api.shop.kind")]
     pub(crate) key: String,
     /// Every step of the requested time, oldest first.
     pub(crate) history: Vec<Sample>,

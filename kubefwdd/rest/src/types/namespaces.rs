@@ -20,7 +20,6 @@ pub(crate) struct NamespaceList<'a> {
 pub(crate) struct AddNamespace {
     /// Its name.
     #[schema(
-        example = "staging",
         min_length = 1,
         max_length = 63,
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -28,11 +27,7 @@ pub(crate) struct AddNamespace {
     pub(crate) namespace: String,
     /// A context of your kubeconfig; default: the current one.
     #[serde(default, deserialize_with = "text")]
-    #[schema(
-        example = "minikube",
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
-        max_length = 200
-    )]
+    #[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", max_length = 200)]
     pub(crate) context: Option<String>,
     /// Only services matching this label selector; `labelSelector` and `label_selector` are accepted too.
     #[serde(
@@ -42,18 +37,13 @@ pub(crate) struct AddNamespace {
         deserialize_with = "text"
     )]
     #[schema(
-        example = "tier=web",
         pattern = "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?(=[A-Za-z0-9]{0,63})?)?$",
         max_length = 200
     )]
     pub(crate) selector: Option<String>,
     /// Only services matching this field selector.
     #[serde(default, alias = "field_selector", deserialize_with = "text")]
-    #[schema(
-        example = "metadata.name=api",
-        pattern = r"^(metadata\.name=[a-z0-9]{1,63})?$",
-        max_length = 200
-    )]
+    #[schema(pattern = r"^(metadata\.name=[a-z0-9]{1,63})?$", max_length = 200)]
     pub(crate) field_selector: Option<String>,
     /// Only services whose name matches one of these globs.
     #[serde(default)]
@@ -79,11 +69,10 @@ pub(crate) struct Glob(String);
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AddedNamespace<'a> {
     /// `namespace.context`
-    #[schema(example = "staging.minikube")]
     pub(crate) key: String,
     #[serde(flatten)]
     pub(crate) id: NamespaceId<'a>,
     /// The keys of its services.
-    #[schema(value_type = Vec<String>, example = json!(["api.staging.minikube"]))]
+    #[schema(value_type = Vec<String>)]
     pub(crate) services: Vec<Key<'a>>,
 }

@@ -17,18 +17,14 @@ pub(crate) struct Pod {
     #[schema(value_type = discovery::Pod<String>)]
     pod: discovery::Pod<Text>,
     /// Age.
-    #[schema(example = "2h15m30s")]
     age: String,
     /// The forwarded service that it serves.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api")]
     service_name: Option<String>,
     /// Whether the caller forwards to it.
-    #[schema(example = true)]
     is_forwarded: bool,
     /// On this local port.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "80")]
     forwarded_port: Option<String>,
 }
 
@@ -39,17 +35,13 @@ pub(crate) struct PodDetail {
     #[serde(flatten)]
     detail: discovery::PodDetail,
     /// Its context; empty for the current one.
-    #[schema(example = "kind")]
     context: String,
     /// Age.
-    #[schema(example = "2h15m30s")]
     age: String,
     /// Whether the caller forwards to it.
-    #[schema(example = true)]
     is_forwarded: bool,
     /// Under this key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "api.shop.kind.api-6f.80")]
     forward_key: Option<String>,
 }
 
@@ -58,18 +50,14 @@ pub(crate) struct PodDetail {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodLogs {
     /// The pod.
-    #[schema(example = "api-6f")]
     pub(crate) pod_name: String,
     /// Its namespace.
-    #[schema(example = "shop")]
     pub(crate) namespace: String,
     /// Its context; empty for the current one.
-    #[schema(example = "kind")]
     pub(crate) context: String,
     #[serde(flatten)]
     pub(crate) log: LogPart,
     /// How many.
-    #[schema(example = 1)]
     pub(crate) line_count: usize,
 }
 
@@ -78,10 +66,8 @@ pub(crate) struct PodLogs {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PodLogLine<'a> {
     /// The container.
-    #[schema(example = "api")]
     pub(crate) container_name: &'a str,
     /// The line.
-    #[schema(example = "listening on :8080")]
     pub(crate) line: &'a str,
 }
 

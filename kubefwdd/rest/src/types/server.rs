@@ -12,27 +12,20 @@ use crate::compat::{HealthData, StartTimes};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InfoData {
     /// Its version.
-    #[schema(example = "0.1.0")]
     version: &'static str,
     /// How long it has been running.
-    #[schema(example = "2h15m30s")]
     uptime: String,
     #[serde(flatten)]
     started: StartTimes,
     /// Operating system and architecture.
-    #[schema(example = "linux/x86_64")]
     platform: String,
     /// The namespaces that the caller forwards.
-    #[schema(example = json!(["shop"]))]
     namespaces: Vec<String>,
     /// The contexts that the caller forwards from.
-    #[schema(example = json!(["kind"]))]
     contexts: Vec<String>,
     /// Its process id.
-    #[schema(example = 812)]
     pid: u32,
     /// Always true.
-    #[schema(example = true)]
     api_enabled: bool,
 }
 

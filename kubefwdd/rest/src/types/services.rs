@@ -36,13 +36,10 @@ pub(crate) struct ServiceList {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Removed {
     /// Always true.
-    #[schema(example = true)]
     pub(crate) removed: bool,
     /// What was removed.
-    #[schema(example = "api.shop.kind")]
     pub(crate) key: String,
     /// The same as a sentence.
-    #[schema(example = "api.shop.kind is no longer forwarded")]
     pub(crate) message: String,
 }
 
@@ -50,10 +47,8 @@ pub(crate) struct Removed {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reconnected {
     /// How many.
-    #[schema(example = 1)]
     pub(crate) triggered: usize,
     /// Their keys.
-    #[schema(example = json!(["api.shop.kind"]))]
     pub(crate) services: Vec<String>,
 }
 
@@ -61,10 +56,8 @@ pub(crate) struct Reconnected {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Synced {
     /// Its key.
-    #[schema(example = "api.shop.kind")]
     pub(crate) service: String,
     /// Whether its tunnels are reopened too.
-    #[schema(example = false)]
     pub(crate) force: bool,
 }
 
