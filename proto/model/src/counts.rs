@@ -14,23 +14,18 @@ pub struct Counts {
     pub namespaces: usize,
     /// Services, including those that cannot be forwarded.
     #[serde(rename = "totalServices")]
-    #[cfg_attr(feature = "openapi", schema(example = 3))]
     pub services: usize,
     /// Services that are active or partially active.
     #[serde(rename = "activeServices")]
-    #[cfg_attr(feature = "openapi", schema(example = 2))]
     pub services_active: usize,
     /// Listening ports.
     #[serde(rename = "totalForwards")]
-    #[cfg_attr(feature = "openapi", schema(example = 4))]
     pub forwards: usize,
     /// Listening ports with a ready pod.
     #[serde(rename = "activeForwards")]
-    #[cfg_attr(feature = "openapi", schema(example = 3))]
     pub forwards_active: usize,
     /// Forwards in error, services in error that have none, and failed namespaces.
     #[serde(rename = "errorCount")]
-    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub errors: usize,
     /// Bytes moved.
     #[serde(flatten)]

@@ -17,10 +17,10 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NamespaceId<'a> {
     /// The namespace.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: &'a NamespaceName,
     /// Its context.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "kind"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub context: &'a ContextName,
 }
 
@@ -30,7 +30,7 @@ pub struct NamespaceId<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceId<'a> {
     /// The service.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub service_name: &'a ServiceName,
     /// Its namespace.
     #[serde(flatten)]
@@ -43,19 +43,18 @@ pub struct ServiceId<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Route<'a> {
     /// The pod that serves, or served last; empty while none is known.
-    #[cfg_attr(feature = "openapi", schema(example = "api-6f"))]
     pub pod_name: &'a str,
     /// The address it listens on.
     #[serde(rename = "localIP")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "127.1.27.1"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub local_ip: Ipv4Addr,
     /// The port it listens on.
     #[serde(serialize_with = "as_text")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "80"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub local_port: u16,
     /// The pod's port; 0 while unknown.
     #[serde(serialize_with = "as_text")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "8080"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub pod_port: u16,
 }
 
@@ -66,11 +65,9 @@ pub struct Route<'a> {
 pub struct Totals {
     /// Bytes from pods, including pods that are gone.
     #[serde(rename = "totalBytesIn")]
-    #[cfg_attr(feature = "openapi", schema(example = 1048576))]
     pub bytes_in: u64,
     /// Bytes to pods, including pods that are gone.
     #[serde(rename = "totalBytesOut")]
-    #[cfg_attr(feature = "openapi", schema(example = 524288))]
     pub bytes_out: u64,
 }
 
@@ -80,10 +77,8 @@ pub struct Totals {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Bytes {
     /// From pods.
-    #[cfg_attr(feature = "openapi", schema(example = 2048))]
     pub bytes_in: u64,
     /// To pods.
-    #[cfg_attr(feature = "openapi", schema(example = 512))]
     pub bytes_out: u64,
 }
 
@@ -93,10 +88,8 @@ pub struct Bytes {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rates {
     /// From pods.
-    #[cfg_attr(feature = "openapi", schema(example = 1024.0))]
     pub rate_in: f64,
     /// To pods.
-    #[cfg_attr(feature = "openapi", schema(example = 512.0))]
     pub rate_out: f64,
 }
 
@@ -109,10 +102,8 @@ pub struct ForwardRates {
     #[serde(flatten)]
     pub now: Rates,
     /// From the pod, over ten seconds.
-    #[cfg_attr(feature = "openapi", schema(example = 900.0))]
     pub avg_rate_in: f64,
     /// To the pod, over ten seconds.
-    #[cfg_attr(feature = "openapi", schema(example = 400.0))]
     pub avg_rate_out: f64,
 }
 
@@ -122,20 +113,17 @@ pub struct ForwardRates {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceEntry<'a> {
     /// `service.namespace.context`, or `pod.service.namespace.context` for one pod of a headless service.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api.shop.kind"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
     /// The uid of the user who forwards it.
-    #[cfg_attr(feature = "openapi", schema(example = 1000))]
     owner: Uid,
     #[serde(flatten)]
     service: &'a Service,
     /// Forwards that are active.
-    #[cfg_attr(feature = "openapi", schema(example = 1))]
     active_count: usize,
     /// Forwards in error.
-    #[cfg_attr(feature = "openapi", schema(example = 0))]
     error_count: usize,
     #[serde(flatten)]
     totals: Totals,
@@ -143,10 +131,10 @@ pub struct ServiceEntry<'a> {
     rates: Option<Rates>,
     /// Its address, once it has one.
     #[serde(rename = "localIP", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "127.1.27.1"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     local_ip: Option<Ipv4Addr>,
     /// Names that resolve to that address.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["api", "api.shop"])))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     hostnames: &'a [HostName],
     /// Its forwards, by pod and local port.
     forwards: Vec<ForwardEntry<'a>>,
@@ -158,7 +146,7 @@ pub struct ServiceEntry<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForwardEntry<'a> {
     /// `service.namespace.context`
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api.shop.kind"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     service_key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
@@ -171,7 +159,6 @@ pub struct ForwardEntry<'a> {
     #[serde(flatten)]
     rates: Option<ForwardRates>,
     /// TCP.
-    #[cfg_attr(feature = "openapi", schema(example = "TCP"))]
     protocol: &'static str,
 }
 
@@ -182,24 +169,19 @@ pub struct ForwardEntry<'a> {
 pub struct NamespaceEntry<'a> {
     /// `namespace.context`
     #[serde(serialize_with = "as_display")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop.kind"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     key: &'a NamespaceKey,
     #[serde(flatten)]
     id: NamespaceId<'a>,
     /// The uid of the user who forwards it.
-    #[cfg_attr(feature = "openapi", schema(example = 1000))]
     owner: Uid,
     /// Its services.
-    #[cfg_attr(feature = "openapi", schema(example = 3))]
     service_count: usize,
     /// Services that are active or partially active.
-    #[cfg_attr(feature = "openapi", schema(example = 3))]
     active_count: usize,
     /// Forwards in error, and services in error that have none.
-    #[cfg_attr(feature = "openapi", schema(example = 0))]
     error_count: usize,
     /// Whether it is watched.
-    #[cfg_attr(feature = "openapi", schema(example = true))]
     running: bool,
     #[serde(flatten)]
     details: &'a Namespace,

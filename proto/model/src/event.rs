@@ -53,13 +53,10 @@ pub struct Event {
     pub service: Option<ServiceKey>,
     /// The key of the forward it concerns.
     #[serde(rename = "forwardKey", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "api.shop.kind.api-6f.80"))]
     pub forward: Option<String>,
     /// The pod it concerns.
     #[serde(rename = "podName", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "api-6f"))]
     pub pod: Option<String>,
     /// One sentence for people.
-    #[cfg_attr(feature = "openapi", schema(example = "api.shop.kind is forwarded"))]
     pub message: String,
 }

@@ -97,10 +97,8 @@ pub(crate) struct MaybeFailure {
     /// For programs.
     reason: Option<Reason>,
     /// What went wrong and why, for people.
-    #[schema(example = "the pod refused the connection to port 8080")]
     error: Option<String>,
     /// What to do next.
-    #[schema(example = "check its pods with kubectl")]
     hint: Option<String>,
 }
 

@@ -36,7 +36,6 @@ pub struct ListenerId(pub u64);
 pub struct Forward {
     /// `service.namespace.context.pod.localPort`; with `pod.` before it where a pod of a headless service has an address of
     /// its own.
-    #[cfg_attr(feature = "openapi", schema(example = "api.shop.kind.api-6f.80"))]
     pub key: String,
     /// The listening socket.
     #[serde(skip)]
@@ -46,7 +45,6 @@ pub struct Forward {
     pub pod: String,
     /// Its container.
     #[serde(rename = "containerName", skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "api"))]
     pub container: String,
     /// The address it listens on.
     #[serde(skip)]
@@ -56,11 +54,10 @@ pub struct Forward {
     pub local_port: u16,
     /// The service's port.
     #[serde(serialize_with = "crate::entry::as_text")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "80"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub service_port: u16,
     /// The name of that port; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "http"))]
     pub port_name: String,
     /// The pod's port; 0 while unknown.
     #[serde(skip)]
@@ -69,7 +66,7 @@ pub struct Forward {
     pub pod_address: bool,
     /// Names that resolve to its address.
     #[serde(serialize_with = "crate::as_list")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["api", "api.shop"])))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub hostnames: Arc<[HostName]>,
     /// Whether it works.
     pub status: ForwardStatus,
@@ -84,7 +81,6 @@ pub struct Forward {
     pub traffic: Traffic,
     /// How its tunnel runs; empty while none was needed.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "websocket"))]
     pub transport: String,
 }
 
@@ -94,25 +90,21 @@ pub struct Forward {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Traffic {
     /// Bytes from the pod.
-    #[cfg_attr(feature = "openapi", schema(example = 2048))]
     pub bytes_in: u64,
     /// Bytes to the pod.
-    #[cfg_attr(feature = "openapi", schema(example = 512))]
     pub bytes_out: u64,
     /// Open connections.
     #[serde(rename = "connections")]
-    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub active: u64,
     /// Connections so far.
     #[serde(rename = "totalConnections")]
-    #[cfg_attr(feature = "openapi", schema(example = 12))]
     pub opened: u64,
     /// Connections that failed.
     #[serde(rename = "failedConnections")]
     pub failed: u64,
     /// Mean time from accepting a connection to the first byte from the pod, in microseconds; 0 if never measured.
     #[serde(rename = "firstByteMicros")]
-    #[cfg_attr(feature = "openapi", schema(value_type = u64, example = 3100))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub first_byte: FirstByte,
     /// When a byte last moved.
     #[serde(skip_serializing_if = "Option::is_none")]

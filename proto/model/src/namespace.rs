@@ -53,18 +53,14 @@ pub struct Namespace {
 pub struct Selection {
     /// A Kubernetes label selector over services.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "tier=web"))]
     pub label_selector: String,
     /// A Kubernetes field selector over services.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "metadata.name=api"))]
     pub field_selector: String,
     /// Globs over names, one of which must match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = json!(["api-*"])))]
     pub include: Vec<String>,
     /// Globs over names, none of which may match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = json!(["*-test"])))]
     pub exclude: Vec<String>,
 }

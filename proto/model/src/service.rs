@@ -39,11 +39,9 @@ pub struct Service {
     pub status: ServiceStatus,
     /// Why it is not (fully) active; empty when it is.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "no pod is ready"))]
     pub status_reason: String,
     /// What to do about that; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "check its pods with kubectl"))]
     pub hint: String,
     /// Its own address, once it has one.
     #[serde(skip)]
@@ -57,13 +55,10 @@ pub struct Service {
     #[serde(skip)]
     pub forwards: Vec<Forward>,
     /// Pods that are ready.
-    #[cfg_attr(feature = "openapi", schema(example = 2))]
     pub ready_pods: u32,
     /// Pods behind it, ready or not.
-    #[cfg_attr(feature = "openapi", schema(example = 2))]
     pub total_pods: u32,
     /// Ports that cannot be forwarded, with the reason.
-    #[cfg_attr(feature = "openapi", schema(example = json!(["53/UDP: Kubernetes forwards TCP only"])))]
     pub skipped_ports: Vec<String>,
     /// HTTP requests in its traffic are recorded.
     pub capture: bool,
@@ -77,17 +72,11 @@ pub struct Service {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RefusedName {
     /// The name.
-    #[cfg_attr(feature = "openapi", schema(example = "db"))]
     pub name: String,
     /// Why it was refused.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(example = "already taken by db.shop.other (uid 1000)")
-    )]
     pub reason: String,
     /// What to do about that; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(example = "use a longer form of the name"))]
     pub hint: String,
 }
 

@@ -13,31 +13,29 @@ pub struct Container {
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
     pub name: Text,
     /// Its image.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "example/api:1.2"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub image: Text,
     /// Whether it is ready.
     #[cfg_attr(feature = "openapi", schema(example = true))]
     pub ready: bool,
     /// Whether it has started.
-    #[cfg_attr(feature = "openapi", schema(example = true))]
     pub started: bool,
     /// Restarts.
-    #[cfg_attr(feature = "openapi", schema(example = 0))]
     pub restart_count: u32,
     /// Waiting, Running or Terminated.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Running"))]
     pub state: Text,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "CrashLoopBackOff"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub state_reason: Option<Text>,
     /// The same as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "back-off 5m0s restarting failed container"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub state_message: Option<Text>,
     /// How it terminated last time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "Terminated: Error"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub last_state: Option<Text>,
     /// Its ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,13 +52,12 @@ pub struct Container {
 pub struct ContainerPort {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "http"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub name: Option<Text>,
     /// Its number.
-    #[cfg_attr(feature = "openapi", schema(example = 8080))]
     pub container_port: u32,
     /// TCP, UDP or SCTP.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "TCP"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub protocol: Text,
 }
 
@@ -71,18 +68,18 @@ pub struct ContainerPort {
 pub struct Resources {
     /// CPU request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "100m"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub cpu_request: Option<Text>,
     /// CPU limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "1"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub cpu_limit: Option<Text>,
     /// Memory request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "128Mi"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub memory_request: Option<Text>,
     /// Memory limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "256Mi"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub memory_limit: Option<Text>,
 }

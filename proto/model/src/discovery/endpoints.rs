@@ -26,19 +26,19 @@ pub struct EndpointSubset {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EndpointAddress {
     /// Its address inside the cluster.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "10.244.0.7"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub ip: Text,
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "db-0"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub hostname: Option<Text>,
     /// Its node.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "worker-1"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub node_name: Option<Text>,
     /// Its pod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "api-6f"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub pod_name: Option<Text>,
 }
 
@@ -48,12 +48,11 @@ pub struct EndpointAddress {
 pub struct EndpointPort {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "http"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub name: Option<Text>,
     /// Its number.
-    #[cfg_attr(feature = "openapi", schema(example = 8080))]
     pub port: u32,
     /// TCP, UDP or SCTP.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "TCP"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub protocol: Text,
 }

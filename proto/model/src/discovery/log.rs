@@ -10,12 +10,10 @@ use crate::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PodLog))]
 pub struct LogPart {
     /// The container.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub container_name: Text,
     /// Oldest first.
-    #[cfg_attr(feature = "openapi", schema(example = json!(["listening on :8080"])))]
     pub logs: Vec<String>,
     /// Whether lines were left out, because the log is longer than one response may be.
-    #[cfg_attr(feature = "openapi", schema(example = false))]
     pub truncated: bool,
 }

@@ -15,22 +15,21 @@ use crate::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubePod))]
 pub struct Pod<C> {
     /// Its name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api-6f"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: Text,
     /// Its namespace.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "shop"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Text,
     /// Pending, Running, Succeeded, Failed or Unknown.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Running"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub phase: Text,
     /// As kubectl shows it.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Running"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub status: Text,
     /// Containers that are ready, of all.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "1/1"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub ready: Text,
     /// Container restarts.
-    #[cfg_attr(feature = "openapi", schema(example = 0))]
     pub restarts: u32,
     /// When it was created. REST says how long ago that was.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,18 +37,18 @@ pub struct Pod<C> {
     pub created_at: Option<Time>,
     /// Its address inside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "10.244.0.7"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub ip: Option<Text>,
     /// Its node.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "worker-1"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub node: Option<Text>,
     /// When it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>, example = json!({"app": "api"})))]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: BTreeMap<Text, Text>,
     /// Its containers.
     pub containers: Vec<C>,
@@ -65,30 +64,30 @@ pub struct PodDetail {
     pub pod: Pod<Container>,
     /// Why it is in its phase.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "The node was low on resource: memory"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub message: Option<Text>,
     /// The same as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "Evicted"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub reason: Option<Text>,
     /// The address of its node.
     #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "172.18.0.2"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub host_ip: Option<Text>,
     /// Its annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>, example = json!({"team": "web"})))]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub annotations: BTreeMap<Text, Text>,
     /// Its conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The names of its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["data"])))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub volumes: Vec<Text>,
     /// Its QoS class.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "Burstable"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub qos_class: Option<Text>,
 }
 
@@ -98,17 +97,17 @@ pub struct PodDetail {
 pub struct Condition {
     /// Ready, Initialized, PodScheduled, ...
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Ready"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Text,
     /// True, False or Unknown.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "True"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub status: Text,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "ContainersNotReady"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub reason: Option<Text>,
     /// The same as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "containers with unready status: [api]"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub message: Option<Text>,
 }
