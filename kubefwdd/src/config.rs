@@ -7,8 +7,7 @@ use std::time::Duration;
 use kubefwd_model::{HostName, NameError};
 use serde::Deserialize;
 
-use kubefwd_core::addresses::{AddressRange, Reservation, Target};
-
+use kubefwd_core::addresses::{AddressRange, RangeError, Reservation, Target};
 use kubefwd_core::policy::Access;
 
 /// Every key there is, as `table.key`. The sample file documents them all; a test compares the two.
@@ -223,21 +222,13 @@ impl Config {
     /// When the value is no usable range.
     pub fn range(&self) -> Result<AddressRange, ConfigError> {
         let value = &self.addresses.range;
-        let bad = |why: String| ConfigError::Value {
-            key: "addresses.range",
-            value: value.clone(),
-            why,
-        };
-        let (base, prefix) = value
-            .split_once('/')
-            .ok_or_else(|| bad("use a form such as 127.0.0.0/8".to_owned()))?;
-        let base = base
+        value
             .parse()
-            .map_err(|error| bad(format!("{base:?}: {error}")))?;
-        let prefix = prefix
-            .parse()
-            .map_err(|error| bad(format!("{prefix:?}: {error}")))?;
-        AddressRange::new(base, prefix).map_err(|error| bad(error.to_string()))
+            .map_err(|error: RangeError| ConfigError::Value {
+                key: "addresses.range",
+                value: value.clone(),
+                why: error.to_string(),
+            })
     }
 
     /// Suffixes that are allowed although they are top-level domains.

@@ -163,7 +163,7 @@ impl Workers {
 
     /// Sends the user's worker its desired state.
     pub fn send_desired(&self, uid: Uid, desired: Desired) {
-        self.send_frame(uid, encode::desired(desired));
+        self.send_frame(uid, encode::desired(uid, desired));
     }
 
     /// Closes the tunnels of these services so that they are opened anew.

@@ -16,6 +16,10 @@ fn entries(list: &[(u8, &[&str])]) -> HostsEntries {
     list.iter().map(of).collect()
 }
 
+fn is_present(file: &[u8]) -> bool {
+    matches!(remove(file), Cow::Owned(_))
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use kubefwd_model::{
-    Failure, FirstByte, ListenerId, NamespaceKey, Reason, ServiceKey, ServiceName, Traffic, Uid,
-    Worker, WorkerState,
+    Failure, FirstByte, ListenerId, NamespaceKey, Reason, ServiceName, Traffic, Uid, Worker,
+    WorkerState,
 };
 
 use super::State;
@@ -403,17 +403,8 @@ impl State {
         }
     }
 
-    /// The service a listener belongs to, and its pod, if the listener is one of this user's.
-    pub(super) fn listener_service(
-        &self,
-        uid: Uid,
-        listener: ListenerId,
-    ) -> Option<(ServiceKey, u16)> {
-        self.port_ref(uid, listener)
-            .map(|place| (place.service, place.local_port))
-    }
-
-    fn port_ref(&self, uid: Uid, listener: ListenerId) -> Option<PortRef> {
+    /// Where a listener belongs, if it is one of this user's.
+    pub(super) fn port_ref(&self, uid: Uid, listener: ListenerId) -> Option<PortRef> {
         self.listeners
             .get(&listener)
             .filter(|place| place.service.uid == uid)

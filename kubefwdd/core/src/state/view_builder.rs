@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kubefwd_model::{
-    Event, EventKind, Failure, Forward, ForwardStatus, HostName, Namespace, NamespaceKey,
-    NamespaceStatus, PodName, Reason, RefusedName, Service, ServiceKey, ServiceStatus, Uid,
+    EventKind, Failure, Forward, ForwardStatus, HostName, Namespace, NamespaceKey, NamespaceStatus,
+    PodName, Reason, RefusedName, Service, ServiceKey, ServiceStatus, Uid,
 };
 
 use super::State;
@@ -70,16 +70,8 @@ impl State {
             (old, Some(new)) => {
                 let failed_before = old.as_ref().and_then(|old| old.failed_since);
                 if let (Some(failure), None) = (&new.failure, failed_before) {
-                    self.effects.push(Effect::Announce(Event {
-                        time: now.into(),
-                        kind: EventKind::ServiceError,
-                        uid: key.uid,
-                        namespace: key.clone(),
-                        service: None,
-                        forward: None,
-                        pod: None,
-                        message: failure.message.clone(),
-                    }));
+                    let message = failure.message.clone();
+                    self.announce(now, EventKind::ServiceError, key, message);
                 }
                 self.view.namespaces.insert(key.clone(), Arc::new(new));
             }
