@@ -9,7 +9,7 @@ use std::io;
 use kubefwd_model::Failure;
 use kubefwd_proto::convert::Malformed;
 use kubefwd_proto::convert::failure::{ERROR_DOMAIN, from_status};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
 use crate::connect::Unreachable;
@@ -85,6 +85,24 @@ pub(crate) enum CliError {
         what: &'static str,
         source: io::Error,
     },
+}
+
+/// The daemon's answer to a call.
+pub(crate) trait Answer<T> {
+    /// What it answered to the attempt `what`.
+    ///
+    /// # Errors
+    /// As [`CliError::from_status`] reads it.
+    fn answered(self, what: impl Into<String>) -> Result<T, CliError>;
+}
+
+impl<T> Answer<T> for Result<Response<T>, Status> {
+    fn answered(self, what: impl Into<String>) -> Result<T, CliError> {
+        match self {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => Err(CliError::from_status(what, &status)),
+        }
+    }
 }
 
 impl CliError {

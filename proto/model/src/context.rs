@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{DnsLabel, LABEL_MAX, NameError, shown, text_type};
+use crate::names::{DnsLabel, LABEL_MAX, NameError, shown, text_type, too_long};
 
 /// The longest context name taken, in bytes. EKS names with a full ARN stay below 200.
 const CONTEXT_MAX: usize = 1024;
@@ -15,7 +15,7 @@ const CONTEXT_MAX: usize = 1024;
 text_type!(
     /// The name of a context in a kubeconfig: any text of 1 to 1024 bytes without control
     /// characters.
-    ContextName, parse_context
+    ContextName, context, "context"
 );
 
 impl ContextName {
@@ -64,26 +64,19 @@ impl ContextName {
     }
 }
 
-fn parse_context(text: &str) -> Result<&str, NameError> {
-    const WHAT: &str = "context";
+fn context<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty {
-            what: WHAT,
+            what,
             shown: String::new(),
         });
     }
     if text.len() > CONTEXT_MAX {
-        let (shown, length) = (shown(text), text.len());
-        return Err(NameError::TooLong {
-            what: WHAT,
-            shown,
-            length,
-            max: CONTEXT_MAX,
-        });
+        return Err(too_long(what, text, text, CONTEXT_MAX));
     }
     if text.chars().any(char::is_control) {
         return Err(NameError::Control {
-            what: WHAT,
+            what,
             shown: shown(text),
         });
     }

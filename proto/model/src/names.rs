@@ -70,7 +70,7 @@ pub enum NameError {
 
 /// Declares a name type around shared text: parsing, display, ordering and serde in text form.
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident, $parse:path) => {
+    ($(#[$doc:meta])* $name:ident, $parse:path, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -82,7 +82,7 @@ macro_rules! text_type {
             /// # Errors
             /// When the text is not of this form; the error says what is wrong with it.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                $parse(text).map(|parsed| Self(parsed.into()))
+                $parse($what, text).map(|parsed| Self(parsed.into()))
             }
 
             /// The text.
@@ -152,24 +152,24 @@ pub(crate) use text_type;
 
 text_type!(
     /// One DNS-1123 label: 1 to 63 of `a-z`, `0-9`, `-`, with `-` at neither end.
-    DnsLabel, parse_label
+    DnsLabel, label, "label"
 );
 text_type!(
     /// A DNS-1123 name of 1 to 253 bytes. Upper case is folded: names compare as resolvers do.
-    HostName, parse_host_name
+    HostName, host_name, "name"
 );
 text_type!(
     /// The name of a Kubernetes namespace (a DNS-1123 label).
-    NamespaceName, parse_namespace
+    NamespaceName, label, "namespace"
 );
 text_type!(
     /// The name of a Kubernetes service. A DNS-1123 label: newer clusters no longer insist on a
     /// leading letter (KEP-5311).
-    ServiceName, parse_service
+    ServiceName, label, "service name"
 );
 text_type!(
     /// The name of a Kubernetes pod (a DNS-1123 subdomain: labels with dots between).
-    PodName, parse_pod
+    PodName, name, "pod name"
 );
 
 impl HostName {
@@ -220,36 +220,29 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-fn parse_label(text: &str) -> Result<&str, NameError> {
-    label("label", text, text).map(|()| text)
-}
-
-fn parse_namespace(text: &str) -> Result<&str, NameError> {
-    label("namespace", text, text).map(|()| text)
-}
-
-fn parse_service(text: &str) -> Result<&str, NameError> {
-    label("service name", text, text).map(|()| text)
-}
-
-fn parse_pod(text: &str) -> Result<&str, NameError> {
-    name("pod name", text).map(|()| text)
-}
-
-fn parse_host_name(text: &str) -> Result<String, NameError> {
+/// A name in any case, folded.
+fn host_name(what: &'static str, text: &str) -> Result<String, NameError> {
     let folded = text.to_ascii_lowercase();
-    name("name", &folded).map(|()| folded)
+    name(what, &folded)?;
+    Ok(folded)
 }
 
-fn name(what: &'static str, text: &str) -> Result<(), NameError> {
+fn name<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
     if text.len() > NAME_MAX {
         return Err(too_long(what, text, text, NAME_MAX));
     }
-    text.split('.').try_for_each(|part| label(what, text, part))
+    text.split('.')
+        .try_for_each(|part| check_label(what, text, part))?;
+    Ok(text)
+}
+
+fn label<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
+    check_label(what, text, text)?;
+    Ok(text)
 }
 
 /// Checks one label; `whole` is what the error shows.
-fn label(what: &'static str, whole: &str, part: &str) -> Result<(), NameError> {
+fn check_label(what: &'static str, whole: &str, part: &str) -> Result<(), NameError> {
     if part.is_empty() {
         return Err(NameError::Empty {
             what,
@@ -278,7 +271,7 @@ fn label(what: &'static str, whole: &str, part: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-fn too_long(what: &'static str, whole: &str, measured: &str, max: usize) -> NameError {
+pub(crate) fn too_long(what: &'static str, whole: &str, measured: &str, max: usize) -> NameError {
     NameError::TooLong {
         what,
         shown: shown(whole),

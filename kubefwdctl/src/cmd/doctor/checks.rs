@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kubefwd_model::{Finding, Severity};
 use nix::unistd::{Gid, Group, Uid, User};
 
-use super::finding::{finding, ok};
+use super::finding::ok;
 use crate::connect::Daemon;
 use crate::service_manager::Manager;
 
@@ -15,11 +15,8 @@ const GROUP: &str = "kubefwd";
 /// Whether the two programs speak the same protocol.
 pub(super) fn version(daemon: &Daemon) -> Finding {
     match daemon.skew() {
-        None => ok(
-            "version",
-            "client and daemon speak the same protocol".to_owned(),
-        ),
-        Some(skew) => finding(Severity::Warning, "version", skew.message, skew.hint),
+        None => ok("version", "client and daemon speak the same protocol"),
+        Some(skew) => Finding::new(Severity::Warning, "version", skew.message).hint(skew.hint),
     }
 }
 
@@ -27,7 +24,7 @@ pub(super) fn version(daemon: &Daemon) -> Finding {
 pub(super) fn membership() -> Finding {
     let uid = Uid::effective();
     if uid.is_root() {
-        return ok("permission", "root may use the daemon".to_owned());
+        return ok("permission", "root may use the daemon");
     }
     let user = User::from_uid(uid).ok().flatten();
     let name = user
@@ -37,27 +34,27 @@ pub(super) fn membership() -> Finding {
         Ok(Some(group)) if is_member(&group, user.as_ref()) => {
             ok("permission", format!("{name} is a member of group {GROUP}"))
         }
-        Ok(Some(_)) => finding(
+        Ok(Some(_)) => Finding::new(
             Severity::Error,
             "permission",
             format!("{name} is not a member of group {GROUP}, so the daemon refuses most requests"),
-            Manager::of_this_machine().join_group_command(&name),
-        ),
-        Ok(None) => finding(
+        )
+        .hint(Manager::of_this_machine().join_group_command(&name)),
+        Ok(None) => Finding::new(
             Severity::Error,
             "permission",
             format!("group {GROUP} does not exist, so only root may use the daemon"),
-            match Manager::of_this_machine() {
-                Manager::Launchd => format!("sudo dseditgroup -o create {GROUP}"),
-                Manager::Systemd | Manager::None => format!("sudo groupadd --system {GROUP}"),
-            },
-        ),
-        Err(error) => finding(
+        )
+        .hint(match Manager::of_this_machine() {
+            Manager::Launchd => format!("sudo dseditgroup -o create {GROUP}"),
+            Manager::Systemd | Manager::None => format!("sudo groupadd --system {GROUP}"),
+        }),
+        Err(error) => Finding::new(
             Severity::Warning,
             "permission",
             format!("cannot look up group {GROUP}: {error}"),
-            format!("getent group {GROUP}"),
-        ),
+        )
+        .hint(format!("getent group {GROUP}")),
     }
 }
 
@@ -98,18 +95,17 @@ fn judge_kubeconfig(source: &str, files: &[PathBuf], exists: impl Fn(&Path) -> b
     let present = names(&mut files().filter(|file| exists(file)));
     let absent = names(&mut files().filter(|file| !exists(file)));
     match (present.as_str(), absent.as_str()) {
-        ("", absent) => finding(
+        ("", absent) => Finding::new(
             Severity::Warning,
             "kubeconfig",
             format!("no kubeconfig: {source} names no existing file ({absent})"),
-            "kubefwdctl ns add NAMESPACE --kubeconfig FILE".to_owned(),
-        ),
-        (present, "") => ok("kubeconfig", present.to_owned()),
-        (present, absent) => finding(
+        )
+        .hint("kubefwdctl ns add NAMESPACE --kubeconfig FILE"),
+        (present, "") => ok("kubeconfig", present),
+        (present, absent) => Finding::new(
             Severity::Note,
             "kubeconfig",
             format!("{present}; {source} also names {absent}, which does not exist"),
-            String::new(),
         ),
     }
 }

@@ -40,7 +40,7 @@ struct World {
 /// One step of the store.
 #[derive(Clone, Debug)]
 enum Recorded {
-    Apply(Command, SystemTime),
+    Apply(Box<Command>, SystemTime),
     Settle,
 }
 
@@ -80,7 +80,9 @@ impl World {
     }
 
     fn apply_at(&mut self, command: Command, now: SystemTime) -> Result<Reply, Refused> {
-        self.recorded.1.push(Recorded::Apply(command.clone(), now));
+        self.recorded
+            .1
+            .push(Recorded::Apply(Box::new(command.clone()), now));
         self.state.apply(command, now)
     }
 
