@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kubefwd_model::{HostName, NameError};
+use kubefwd_model::HostName;
 use serde::Deserialize;
 
 use kubefwd_core::addresses::{AddressRange, RangeError, Reservation, Target};
@@ -222,13 +222,8 @@ impl Config {
     /// When the value is no usable range.
     pub fn range(&self) -> Result<AddressRange, ConfigError> {
         let value = &self.addresses.range;
-        value
-            .parse()
-            .map_err(|error: RangeError| ConfigError::Value {
-                key: "addresses.range",
-                value: value.clone(),
-                why: error.to_string(),
-            })
+        let range = value.parse();
+        range.map_err(|error: RangeError| bad_value("addresses.range", value, error))
     }
 
     /// Suffixes that are allowed although they are top-level domains.
@@ -238,7 +233,7 @@ impl Config {
     pub fn allowed_suffixes(&self) -> Result<std::collections::BTreeSet<HostName>, ConfigError> {
         let parse = |value: &String| {
             HostName::parse(value.trim_start_matches('.'))
-                .map_err(|error| bad_name("names.allow_suffixes", value, &error))
+                .map_err(|error| bad_value("names.allow_suffixes", value, error))
         };
         self.names.allow_suffixes.iter().map(parse).collect()
     }
@@ -251,7 +246,7 @@ impl Config {
         let parse = |(name, address): (&String, &std::net::Ipv4Addr)| {
             let target = HostName::parse(name)
                 .map(Target::Name)
-                .map_err(|error| bad_name("addresses.reserve", name, &error))?;
+                .map_err(|error| bad_value("addresses.reserve", name, error))?;
             Ok(Reservation {
                 owner: None,
                 target,
@@ -288,11 +283,7 @@ impl Config {
             "owner" => return Ok(Access::Owner),
             _ => "it must be \"auto\", \"owner\" or \"everyone\"",
         };
-        Err(ConfigError::Value {
-            key: "forwarding.access",
-            value: value.clone(),
-            why: why.to_owned(),
-        })
+        Err(bad_value("forwarding.access", value, why))
     }
 
     /// How long the end of the client's input is held back.
@@ -341,19 +332,15 @@ fn seconds(key: &'static str, value: Option<f64>) -> Result<Option<Duration>, Co
     if (0.0..=3600.0).contains(&value) {
         return Ok(Some(Duration::from_secs_f64(value)));
     }
-    let why = "it must be between 0 and 3600 seconds".to_owned();
-    Err(ConfigError::Value {
-        key,
-        value: value.to_string(),
-        why,
-    })
+    let why = "it must be between 0 and 3600 seconds";
+    Err(bad_value(key, value, why))
 }
 
-fn bad_name(key: &'static str, value: &str, error: &NameError) -> ConfigError {
+fn bad_value(key: &'static str, value: impl ToString, why: impl ToString) -> ConfigError {
     ConfigError::Value {
         key,
-        value: value.to_owned(),
-        why: error.to_string(),
+        value: value.to_string(),
+        why: why.to_string(),
     }
 }
 

@@ -33,6 +33,7 @@ struct OnlyVersion {
 }
 
 /// What was found at start.
+#[derive(Default)]
 pub struct Loaded {
     /// The state, or nothing where there was none or it could not be read.
     pub saved: Saved,
@@ -46,10 +47,7 @@ pub fn load(directory: &Path) -> Loaded {
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Loaded {
-                saved: Saved::default(),
-                warning: None,
-            };
+            return Loaded::default();
         }
         Err(error) => return unusable(&path, &format!("cannot be read: {error}")),
     };

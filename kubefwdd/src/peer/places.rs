@@ -2,7 +2,9 @@
 //! others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use kubefwd_model::Uid;
 
@@ -51,7 +53,7 @@ impl Places {
     /// # Errors
     /// When the user has taken all of them.
     pub fn take(&self, uid: Uid) -> Result<Place, Taken> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         let count = users.entry(uid).or_default();
         if count.taken >= self.most {
             let is_news = !std::mem::replace(&mut count.is_full, true);
@@ -68,7 +70,7 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let users = &self.places.users;
-        let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = users.lock();
         if let Some(count) = users.get_mut(&self.uid) {
             count.taken -= 1;
             if count.taken == 0 {
@@ -102,6 +104,6 @@ mod tests {
             places.take(1.into()).unwrap(),
             places.take(2.into()).unwrap(),
         ));
-        assert!(places.users.lock().unwrap().is_empty());
+        assert!(places.users.lock().is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Its listeners stay open in the daemon meanwhile, so that connections wait in their queues and are not refused.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kubefwd_model::Uid;
@@ -33,7 +33,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
             () = unused(&shared, &user) => End::Idle,
             () = shared.stop.cancelled() => End::Stop,
         };
-        *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *user.queue.lock() = None;
         let error = match end {
             End::Died(error) => error,
             End::Idle | End::Stop => {
