@@ -219,7 +219,7 @@ impl Config {
     /// Where addresses come from.
     ///
     /// # Errors
-    /// When the value is no usable range.
+    /// When the value is not a usable range.
     pub fn range(&self) -> Result<AddressRange, ConfigError> {
         let value = &self.addresses.range;
         let range = value.parse();
@@ -229,7 +229,7 @@ impl Config {
     /// Suffixes that are allowed although they are top-level domains.
     ///
     /// # Errors
-    /// When one is no name.
+    /// When one is not a name.
     pub fn allowed_suffixes(&self) -> Result<std::collections::BTreeSet<HostName>, ConfigError> {
         let parse = |value: &String| {
             HostName::parse(value.trim_start_matches('.'))
@@ -241,7 +241,7 @@ impl Config {
     /// Addresses that are set aside for names.
     ///
     /// # Errors
-    /// When a name is none.
+    /// When one is not a name.
     pub fn reservations(&self) -> Result<Vec<Reservation>, ConfigError> {
         let parse = |(name, address): (&String, &std::net::Ipv4Addr)| {
             let target = HostName::parse(name)
@@ -259,7 +259,7 @@ impl Config {
     /// How long a connection waits for a ready pod.
     ///
     /// # Errors
-    /// When the value is no time between 0 and an hour.
+    /// When the value is not between 0 and an hour.
     pub fn no_backend_wait(&self) -> Result<Option<Duration>, ConfigError> {
         seconds(
             "forwarding.no_backend_wait",
@@ -270,7 +270,7 @@ impl Config {
     /// Who may connect to forwarded ports.
     ///
     /// # Errors
-    /// When the value is none of the three.
+    /// When it is not one of the three.
     pub fn access(&self) -> Result<Access, ConfigError> {
         let Some(value) = &self.forwarding.access else {
             return Ok(Access::default());
@@ -289,7 +289,7 @@ impl Config {
     /// How long the end of the client's input is held back.
     ///
     /// # Errors
-    /// When the value is no time between 0 and an hour.
+    /// When the value is not between 0 and an hour.
     pub fn half_close_grace(&self) -> Result<Option<Duration>, ConfigError> {
         seconds(
             "forwarding.half_close_grace",

@@ -60,7 +60,7 @@ pub fn load(directory: &Path) -> Loaded {
     }
 }
 
-/// Reads the text of a state file, or says why that is none.
+/// Reads the text of a state file, or says why it is not one.
 pub(crate) fn parse(text: &[u8]) -> Result<Saved, String> {
     let OnlyVersion { version } =
         serde_json::from_slice(text).map_err(|error| format!("is damaged: {error}"))?;

@@ -115,7 +115,7 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
 /// As above; macOS has no `close_range`.
 #[cfg(not(target_os = "linux"))]
 fn close_on_exec_from(first: RawFd) -> io::Result<()> {
-    // SAFETY: system calls on numbers; a number that is no descriptor is refused with EBADF, which does no harm.
+    // SAFETY: system calls on numbers; a number that is not a descriptor is refused with EBADF, which does no harm.
     unsafe {
         let limit = libc::getdtablesize();
         for descriptor in first..limit {
@@ -128,7 +128,7 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
 /// Gives `new` the labels of `old` that are neither mode nor owner: the SELinux context and the access list.
 ///
 /// # Errors
-/// When a label of `old` cannot be given to `new`; a file system without labels is no error.
+/// When a label of `old` cannot be given to `new`; a file system without labels is not an error.
 #[cfg(target_os = "linux")]
 pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
     for name in [c"security.selinux", c"system.posix_acl_access"] {
@@ -181,44 +181,6 @@ pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// The groups of a user, as the user database has them.
-///
-/// # Errors
-/// When the database does not answer.
-#[cfg(not(target_os = "macos"))]
-pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
-    let groups = nix::unistd::getgrouplist(user, Gid::from_raw(primary))?;
-    Ok(groups.into_iter().map(Gid::as_raw).collect())
-}
-
-/// As above, for macOS, where the call takes signed numbers and nix does not offer it.
-///
-/// # Errors
-/// When the list stays too long for any sane buffer.
-#[cfg(target_os = "macos")]
-pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
-    let mut capacity: usize = 64;
-    while capacity <= 65_536 {
-        let mut groups = vec![0 as libc::c_int; capacity];
-        let mut count = libc::c_int::try_from(capacity).map_err(|_| Errno::EINVAL)?;
-        // SAFETY: the name ends in NUL; the system writes at most `count` numbers into a buffer of that many.
-        let result = unsafe {
-            libc::getgrouplist(
-                user.as_ptr(),
-                primary.cast_signed(),
-                groups.as_mut_ptr(),
-                &mut count,
-            )
-        };
-        if result == 0 {
-            groups.truncate(usize::try_from(count).unwrap_or_default());
-            return Ok(groups.into_iter().map(i32::cast_unsigned).collect());
-        }
-        capacity *= 4;
-    }
-    Err(Errno::ERANGE)
-}
-
 /// The sockets that the service manager opened for us, with the names it gives them. Gives them once: a second call
 /// gives nothing.
 ///
@@ -244,7 +206,7 @@ pub fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>>
         .map(str::to_owned)
         .chain(std::iter::repeat(String::new()));
     let adopt = |(descriptor, name): (RawFd, String)| {
-        // SAFETY: a system call on a number; one that is no descriptor is refused.
+        // SAFETY: a system call on a number; one that is not a descriptor is refused.
         Errno::result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
         // SAFETY: it is open, and the service manager gave it to this process to own; the flag above lets nobody take
         // it twice.

@@ -107,7 +107,7 @@ impl Workers {
         user.wanted.send_replace(true);
     }
 
-    /// This user wants nothing any more: the worker ends once no question is open.
+    /// This user no longer wants anything: the worker ends once no question is open.
     pub fn stop(&self, uid: Uid) {
         if let Some(user) = self.existing(uid) {
             user.wanted.send_replace(false);
@@ -165,12 +165,12 @@ impl Workers {
         self.send_frame(uid, encode::desired(uid, desired));
     }
 
-    /// Closes the tunnels of these services so that they are opened anew.
+    /// Closes the tunnels of these services so that they are reopened.
     pub fn reconnect(&self, uid: Uid, services: &[ServiceKey], resync: bool) {
         self.send_frame(uid, encode::reconnect(services, resync));
     }
 
-    /// Looks at the cluster afresh for these services.
+    /// Lists the cluster again for these services.
     pub fn resync(&self, uid: Uid, services: &[ServiceKey]) {
         self.send_frame(uid, encode::resync(services));
     }

@@ -27,7 +27,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether connections are looked at, with so many users who have forwards.
+    /// Whether connections are looked at, with this many users who have forwards.
     #[must_use]
     pub fn is_limited(self, users: usize) -> bool {
         match self {

@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The wait after the first failure or interference; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// When the block has got so many addresses more or less since then, freed memory is given back to the system: a burst of
+/// When the block has grown or shrunk by this many addresses since then, freed memory is given back to the system: a burst of
 /// services ends here, and what it needed is not needed again.
 const BURST: usize = 100;
 /// The longest wait between attempts.
@@ -116,7 +116,7 @@ impl HostsActor {
         )
     }
 
-    /// Runs until `stop`, or until nobody can want anything any more. The block stays in the file
+    /// Runs until `stop`, or until every sender is gone. The block stays in the file
     /// as it is then; what was wanted last is written first.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut notices = FileWatch::new(self.file.path());
@@ -284,7 +284,7 @@ struct Retry {
 }
 
 impl Retry {
-    /// Waits for the moment to try again; for ever where there is none.
+    /// Waits for the moment to try again; forever where there is none.
     async fn due(&self) {
         match self.at {
             Some(at) => sleep_until(at).await,

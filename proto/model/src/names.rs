@@ -14,7 +14,7 @@ pub(crate) const NAME_MAX: usize = 253;
 /// How much of a rejected text is repeated in the error.
 const SHOWN_MAX: usize = 80;
 
-/// Why a text is no name. `what` says what it should have been.
+/// Why a text is not a name. `what` says what it should have been.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NameError {
     /// Nothing there at all, or nothing between two dots.

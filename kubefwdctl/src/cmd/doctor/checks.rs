@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use kubefwd_model::{Finding, Severity};
-use nix::unistd::{Gid, Group, Uid, User};
+use kubefwd_os::groups;
+use nix::unistd::{Gid, Uid, User};
 
 use super::finding::ok;
 use crate::connect::Daemon;
@@ -20,7 +21,7 @@ pub(super) fn version(daemon: &Daemon) -> Finding {
     }
 }
 
-/// The daemon looks the user up for each request, so the user database counts, not the groups of this session.
+/// As the daemon finds it for each request: the user database counts, not the groups of this session.
 pub(super) fn membership() -> Finding {
     let uid = Uid::effective();
     if uid.is_root() {
@@ -30,11 +31,10 @@ pub(super) fn membership() -> Finding {
     let name = user
         .as_ref()
         .map_or_else(|| uid.to_string(), |user| user.name.clone());
-    match Group::from_name(GROUP) {
-        Ok(Some(group)) if is_member(&group, user.as_ref()) => {
-            ok("permission", format!("{name} is a member of group {GROUP}"))
-        }
-        Ok(Some(_)) => Finding::new(
+    let primary = user.map_or_else(Gid::effective, |user| user.gid);
+    match groups::is_member(&name, primary, GROUP) {
+        Ok(Some(true)) => ok("permission", format!("{name} is a member of group {GROUP}")),
+        Ok(Some(false)) => Finding::new(
             Severity::Error,
             "permission",
             format!("{name} is not a member of group {GROUP}, so the daemon refuses most requests"),
@@ -56,20 +56,6 @@ pub(super) fn membership() -> Finding {
         )
         .hint(format!("getent group {GROUP}")),
     }
-}
-
-fn is_member(group: &Group, user: Option<&User>) -> bool {
-    let listed = user.is_some_and(|user| user.gid == group.gid || group.mem.contains(&user.name));
-    listed || own_groups().contains(&group.gid)
-}
-
-/// Groups of this process: some come from sources that do not list their members.
-fn own_groups() -> Vec<Gid> {
-    let groups = rustix::process::getgroups().unwrap_or_default();
-    groups
-        .into_iter()
-        .map(|group| Gid::from_raw(group.as_raw()))
-        .collect()
 }
 
 /// Whether there is a kubeconfig.

@@ -18,7 +18,7 @@ pub struct AddressRange {
     pub(super) prefix: u8,
 }
 
-/// Why a text is no usable range.
+/// Why a text is not a usable range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// Not `a.b.c.d/n`.

@@ -206,7 +206,7 @@ impl State {
         self.names_moved(&moved);
     }
 
-    /// Takes a unit away: its names at once, its listeners when the hosts file no longer leads to them.
+    /// Takes a unit away: its names at once, its listeners when the hosts file no longer names them.
     pub(super) fn drain(&mut self, key: &ServiceKey, pod: Option<&PodName>) {
         let Some(unit) = self
             .services
@@ -254,7 +254,7 @@ impl State {
         }
     }
 
-    /// Ends the listeners of a unit that no name leads to any more.
+    /// Ends the listeners of a unit that no name points at.
     pub(super) fn close_drained(&mut self, drained: Draining) {
         let address = drained.address;
         self.drop_ports(drained);

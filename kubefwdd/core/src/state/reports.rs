@@ -379,7 +379,7 @@ impl State {
         self.changed.services.insert(place.service);
     }
 
-    /// The hosts file has this version: names count, and what nothing names any more is closed.
+    /// The hosts file has this version: names count, and what nothing names is closed.
     pub(super) fn hosts_written(&mut self, version: u64) {
         let (new, due) = self.hosts.written(version);
         let named = self.services.iter().filter(|(_, runtime)| {

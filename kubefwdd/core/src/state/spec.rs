@@ -20,7 +20,7 @@ pub struct Spec {
 /// What one user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserSpec {
-    /// The part of the user's environment that is no secret, for credential plugins after a restart of the daemon.
+    /// The part of the user's environment that is not secret, for credential plugins after a restart of the daemon.
     pub environment: BTreeMap<String, String>,
     /// The names of the variables that are left out of it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

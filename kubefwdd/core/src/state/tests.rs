@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    /// Until nothing moves any more.
+    /// Until nothing moves.
     fn rest(&mut self) {
         self.settle();
         while !self.unwritten.is_empty() {

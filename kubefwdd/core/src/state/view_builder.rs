@@ -244,7 +244,7 @@ fn forward(
     let shown_pod = pod.map_or(report.pod.as_str(), PodName::as_str);
     Forward {
         listener: port.listener,
-        // A pod's own forward is told apart from the service's, which may lead to the same pod.
+        // A pod's own forward is told apart from the service's, which may reach the same pod.
         key: format!(
             "{}.{}.{local_port}",
             key.unit(pod.cloned()),
