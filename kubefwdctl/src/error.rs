@@ -12,7 +12,7 @@ use kubefwd_proto::convert::failure::{ERROR_DOMAIN, from_status};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
-use crate::connect::Unreachable;
+use crate::connect::{Unreachable, Why};
 
 /// Every way in which a command can fail.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +158,9 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => exit::USAGE,
-            Self::Unreachable(Unreachable::Denied { .. }) => exit::DENIED,
+            Self::Unreachable(Unreachable {
+                why: Why::Denied, ..
+            }) => exit::DENIED,
             Self::Unreachable(_) | Self::Lost { .. } => exit::UNREACHABLE,
             Self::Refused { failure, .. } => exit::code(failure.reason),
             Self::NotActive { .. } | Self::Degraded => exit::DEGRADED,

@@ -14,58 +14,62 @@ pub(crate) const NAME_MAX: usize = 253;
 /// How much of a rejected text is repeated in the error.
 const SHOWN_MAX: usize = 80;
 
-/// Why a text is not a name. `what` says what it should have been.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum NameError {
+#[error("{what} {shown:?} {problem}")]
+pub struct NameError {
+    /// What the text should have been.
+    what: &'static str,
+    /// The text, shortened.
+    shown: String,
+    pub(crate) problem: NameProblem,
+}
+
+/// What is wrong with a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub(crate) enum NameProblem {
     /// Nothing there at all, or nothing between two dots.
-    #[error("{what} {shown:?} has an empty part: remove the extra dot, or give a name")]
-    Empty {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-    },
+    #[error("has an empty part: remove the extra dot, or give a name")]
+    Empty,
     /// More bytes than the form allows.
-    #[error("{what} {shown:?} is too long: {length} bytes, and at most {max} are allowed here")]
+    #[error("is too long: {length} bytes, and at most {max} are allowed here")]
     TooLong {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
         /// Its length in bytes.
         length: usize,
         /// The limit in bytes.
         max: usize,
     },
     /// A character that cannot stand in a DNS name.
-    #[error(
-        "{what} {shown:?} contains {found:?}: only a-z, 0-9 and '-' (and '.' between labels) are \
-         allowed"
-    )]
-    Character {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-        /// The first character that is not allowed.
-        found: char,
-    },
+    #[error("contains {0:?}: only a-z, 0-9 and '-' (and '.' between labels) are allowed")]
+    Character(char),
     /// A label that begins or ends with `-`.
-    #[error("{what} {shown:?} has a label that begins or ends with '-', which DNS does not allow")]
-    Edge {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-    },
+    #[error("has a label that begins or ends with '-', which DNS does not allow")]
+    Edge,
     /// A context name with a control character.
-    #[error("{what} {shown:?} contains a control character: rename it in the kubeconfig")]
-    Control {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-    },
+    #[error("contains a control character: rename it in the kubeconfig")]
+    Control,
+}
+
+// === impl NameError ===
+
+impl NameError {
+    pub(crate) fn new(what: &'static str, text: &str, problem: NameProblem) -> Self {
+        Self {
+            what,
+            shown: shown(text),
+            problem,
+        }
+    }
+}
+
+// === impl NameProblem ===
+
+impl NameProblem {
+    /// Whether a text is longer than its form allows.
+    pub(crate) fn too_long(text: &str, max: usize) -> Option<Self> {
+        let length = text.len();
+        (length > max).then_some(Self::TooLong { length, max })
+    }
 }
 
 /// Declares a name type around shared text: parsing, display, ordering and serde in text form.
@@ -213,7 +217,7 @@ impl From<DnsLabel> for HostName {
 }
 
 /// The start of a text, fit for an error message.
-pub(crate) fn shown(text: &str) -> String {
+fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_MAX) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text.to_owned(),
@@ -228,56 +232,31 @@ fn host_name(what: &'static str, text: &str) -> Result<String, NameError> {
 }
 
 fn name<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
-    if text.len() > NAME_MAX {
-        return Err(too_long(what, text, text, NAME_MAX));
+    let wrong = NameProblem::too_long(text, NAME_MAX);
+    match wrong.or_else(|| text.split('.').find_map(wrong_with_label)) {
+        Some(problem) => Err(NameError::new(what, text, problem)),
+        None => Ok(text),
     }
-    text.split('.')
-        .try_for_each(|part| check_label(what, text, part))?;
-    Ok(text)
 }
 
 fn label<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
-    check_label(what, text, text)?;
-    Ok(text)
+    match wrong_with_label(text) {
+        Some(problem) => Err(NameError::new(what, text, problem)),
+        None => Ok(text),
+    }
 }
 
-/// Checks one label; `whole` is what the error shows.
-fn check_label(what: &'static str, whole: &str, part: &str) -> Result<(), NameError> {
-    if part.is_empty() {
-        return Err(NameError::Empty {
-            what,
-            shown: shown(whole),
-        });
+fn wrong_with_label(label: &str) -> Option<NameProblem> {
+    if label.is_empty() {
+        return Some(NameProblem::Empty);
     }
-    if let Some(found) = part
-        .chars()
-        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
-    {
-        return Err(NameError::Character {
-            what,
-            shown: shown(whole),
-            found,
-        });
-    }
-    if part.len() > LABEL_MAX {
-        return Err(too_long(what, whole, part, LABEL_MAX));
-    }
-    if part.starts_with('-') || part.ends_with('-') {
-        return Err(NameError::Edge {
-            what,
-            shown: shown(whole),
-        });
-    }
-    Ok(())
-}
-
-pub(crate) fn too_long(what: &'static str, whole: &str, measured: &str, max: usize) -> NameError {
-    NameError::TooLong {
-        what,
-        shown: shown(whole),
-        length: measured.len(),
-        max,
-    }
+    let is_wrong = |c: &char| !matches!(c, 'a'..='z' | '0'..='9' | '-');
+    let character = label.chars().find(is_wrong);
+    let at_edge = label.starts_with('-') || label.ends_with('-');
+    character
+        .map(NameProblem::Character)
+        .or_else(|| NameProblem::too_long(label, LABEL_MAX))
+        .or_else(|| at_edge.then_some(NameProblem::Edge))
 }
 
 #[cfg(test)]
@@ -300,46 +279,74 @@ mod tests {
 
     #[test]
     fn refuses_with_the_reason() {
-        assert!(matches!(DnsLabel::parse(""), Err(NameError::Empty { .. })));
+        assert!(matches!(
+            DnsLabel::parse(""),
+            Err(NameError {
+                problem: NameProblem::Empty,
+                ..
+            })
+        ));
         assert!(matches!(
             HostName::parse("a..b"),
-            Err(NameError::Empty { .. })
+            Err(NameError {
+                problem: NameProblem::Empty,
+                ..
+            })
         ));
         assert!(matches!(
             HostName::parse("a."),
-            Err(NameError::Empty { .. })
+            Err(NameError {
+                problem: NameProblem::Empty,
+                ..
+            })
         ));
         assert!(matches!(
             NamespaceName::parse("a\n127.0.0.1 bank"),
-            Err(NameError::Character { found: '\n', .. })
+            Err(NameError {
+                problem: NameProblem::Character('\n'),
+                ..
+            })
         ));
         assert!(matches!(
             ServiceName::parse("a.b"),
-            Err(NameError::Character { found: '.', .. })
+            Err(NameError {
+                problem: NameProblem::Character('.'),
+                ..
+            })
         ));
         assert!(matches!(
             ServiceName::parse("-a"),
-            Err(NameError::Edge { .. })
+            Err(NameError {
+                problem: NameProblem::Edge,
+                ..
+            })
         ));
         assert!(matches!(
             HostName::parse("a-.b"),
-            Err(NameError::Edge { .. })
+            Err(NameError {
+                problem: NameProblem::Edge,
+                ..
+            })
         ));
         let long = "x".repeat(64);
         assert!(matches!(
             DnsLabel::parse(&long),
-            Err(NameError::TooLong {
-                length: 64,
-                max: 63,
+            Err(NameError {
+                problem: NameProblem::TooLong {
+                    length: 64,
+                    max: 63
+                },
                 ..
             })
         ));
         let many = vec!["abc"; 64].join(".");
         assert!(matches!(
             HostName::parse(&many),
-            Err(NameError::TooLong {
-                length: 255,
-                max: 253,
+            Err(NameError {
+                problem: NameProblem::TooLong {
+                    length: 255,
+                    max: 253
+                },
                 ..
             })
         ));
