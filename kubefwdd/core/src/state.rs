@@ -283,16 +283,6 @@ impl State {
         &self.view
     }
 
-    /// What users asked for.
-    pub fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    /// The addresses, who has them, and what is reserved.
-    pub fn addresses(&self) -> &AddressPool {
-        &self.addresses
-    }
-
     /// The names that the hosts file is to have for an address.
     fn names_at(&self, address: Ipv4Addr) -> Vec<HostName> {
         let Some(key) = self.addresses.holder(address) else {
@@ -342,11 +332,6 @@ impl State {
             let own = self.observed.keys().filter(|key| key.uid == uid);
             self.changed.namespaces.extend(own.cloned());
         }
-    }
-
-    /// The rules for names in force.
-    pub fn name_rules(&self) -> &NameRules {
-        self.names.rules()
     }
 
     /// The administrator changed the configuration. The range of addresses stays as it is until the next start.

@@ -401,11 +401,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_leftover_block_stays_until_entries_are_wanted() {
-        let old = hosts_block::block(&HostsEntries::from([(
+        let entries = HostsEntries::from([(
             Ipv4Addr::new(127, 1, 27, 9),
             vec![HostName::parse("old").unwrap()],
-        )]));
-        let mut running = start(&format!("10.0.0.5 mine\n{old}"));
+        )]);
+        let old = hosts_block::render(b"10.0.0.5 mine\n", &entries);
+        let mut running = start(std::str::from_utf8(&old).unwrap());
         let status = running
             .until(|status| !status.foreign_names.is_empty())
             .await;

@@ -162,8 +162,7 @@ impl World {
 
     /// Nobody wants anything: nothing may be left.
     pub(crate) fn end(mut self) {
-        let users: Vec<Uid> = self.store.state.spec().users.keys().copied().collect();
-        for uid in users {
+        for uid in self.saved().spec.users.into_keys() {
             let which = RemoveNamespaces::All;
             self.apply(Command::RemoveNamespaces { uid, which });
         }

@@ -240,7 +240,7 @@ proptest! {
         let expected = entries.values().any(|names| !names.is_empty());
         prop_assert_eq!(is_present(&rendered), expected);
         if expected {
-            let block = block(&entries);
+            let block = String::from_utf8(render(b"", &entries).into_owned()).unwrap();
             let body = block.strip_prefix(BEGIN).unwrap();
             let found = rendered.windows(body.len()).any(|window| window == body.as_bytes());
             prop_assert!(found);
