@@ -93,37 +93,36 @@ impl Cache {
     }
 
     fn change(&mut self, changes: Changes) -> Result<Delta, Malformed> {
-        let Delta {
-            replaced,
-            mut changed,
-            mut removed,
-        } = Delta::default();
+        let mut delta = Delta::default();
         for pb::ObjectRef { key, uid } in changes.removed_namespaces {
-            removed
+            delta
+                .removed
                 .namespaces
                 .extend(self.namespaces.remove(&(key, uid)));
         }
         for pb::ObjectRef { key, uid } in changes.removed_services {
-            removed.services.extend(self.services.remove(&(key, uid)));
+            delta
+                .removed
+                .services
+                .extend(self.services.remove(&(key, uid)));
         }
         for namespace in changes.namespaces {
             let item = NamespaceItem::try_from(&namespace)?;
-            changed.namespaces.push(item.clone());
+            delta.changed.namespaces.push(item.clone());
             self.namespaces.insert((namespace.key, namespace.uid), item);
         }
         for service in changes.services {
             let item = ServiceItem::try_from(&service)?;
-            changed.services.push(item.clone());
+            delta.changed.services.push(item.clone());
             let id = (service.key, service.uid);
             if let Some(before) = self.services.insert(id, item.clone()) {
-                removed.forwards.extend(before.forwards_without(&item));
+                delta
+                    .removed
+                    .forwards
+                    .extend(before.forwards_without(&item));
             }
         }
-        Ok(Delta {
-            replaced,
-            changed,
-            removed,
-        })
+        Ok(delta)
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use skew::Skew;
-pub(crate) use unreachable::Unreachable;
+pub(crate) use unreachable::{Unreachable, Why};
 
 /// A daemon that accepts but does not respond for this long is reported as hung.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,39 +54,25 @@ impl Socket {
     /// # Errors
     /// [`Unreachable`] says which step failed.
     pub(crate) async fn connect(&self) -> Result<Daemon, Unreachable> {
-        let stream = UnixStream::connect(&self.path)
-            .await
-            .map_err(|error| self.diagnose(error))?;
+        let unreachable = |why| Unreachable {
+            socket: self.path.clone(),
+            why,
+        };
+        let stream = UnixStream::connect(&self.path).await;
+        let stream = stream.map_err(|error| unreachable(self.diagnose(error)))?;
         let hello = tokio::time::timeout(HELLO_TIMEOUT, say_hello(stream)).await;
-        match hello {
-            Ok(Ok(daemon)) => Ok(daemon),
-            Ok(Err(cause)) => Err(Unreachable::NotADaemon {
-                socket: self.path.clone(),
-                cause,
-            }),
-            Err(_) => Err(Unreachable::Unresponsive {
-                socket: self.path.clone(),
-                seconds: HELLO_TIMEOUT.as_secs(),
-            }),
-        }
+        let hello = hello.map_err(|_| unreachable(Why::Unresponsive(HELLO_TIMEOUT.as_secs())))?;
+        hello.map_err(|cause| unreachable(Why::NotADaemon(cause)))
     }
 
-    fn diagnose(&self, error: io::Error) -> Unreachable {
-        let socket = self.path.clone();
+    fn diagnose(&self, error: io::Error) -> Why {
+        let chosen = self.chosen;
         match error.kind() {
-            io::ErrorKind::NotFound => Unreachable::Missing {
-                socket,
-                chosen: self.chosen,
-            },
-            io::ErrorKind::PermissionDenied => Unreachable::Denied { socket },
-            io::ErrorKind::ConnectionRefused if !is_socket(&self.path) => {
-                Unreachable::NoSocket { socket }
-            }
-            io::ErrorKind::ConnectionRefused => Unreachable::Stale { socket },
-            _ => Unreachable::Other {
-                socket,
-                source: error,
-            },
+            io::ErrorKind::NotFound => Why::Missing { chosen },
+            io::ErrorKind::PermissionDenied => Why::Denied,
+            io::ErrorKind::ConnectionRefused if !is_socket(&self.path) => Why::NoSocket,
+            io::ErrorKind::ConnectionRefused => Why::Stale,
+            _ => Why::Other(error),
         }
     }
 }

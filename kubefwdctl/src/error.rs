@@ -9,10 +9,10 @@ use std::io;
 use kubefwd_model::Failure;
 use kubefwd_proto::convert::Malformed;
 use kubefwd_proto::convert::failure::{ERROR_DOMAIN, from_status};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
-use crate::connect::Unreachable;
+use crate::connect::{Unreachable, Why};
 
 /// Every way in which a command can fail.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,24 @@ pub(crate) enum CliError {
     },
 }
 
+/// The daemon's answer to a call.
+pub(crate) trait Answer<T> {
+    /// What it answered to the attempt `what`.
+    ///
+    /// # Errors
+    /// As [`CliError::from_status`] reads it.
+    fn answered(self, what: impl Into<String>) -> Result<T, CliError>;
+}
+
+impl<T> Answer<T> for Result<Response<T>, Status> {
+    fn answered(self, what: impl Into<String>) -> Result<T, CliError> {
+        match self {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => Err(CliError::from_status(what, &status)),
+        }
+    }
+}
+
 impl CliError {
     /// Reads the daemon's answer to the attempt `what`.
     pub(crate) fn from_status(what: impl Into<String>, status: &Status) -> Self {
@@ -140,7 +158,9 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => exit::USAGE,
-            Self::Unreachable(Unreachable::Denied { .. }) => exit::DENIED,
+            Self::Unreachable(Unreachable {
+                why: Why::Denied, ..
+            }) => exit::DENIED,
             Self::Unreachable(_) | Self::Lost { .. } => exit::UNREACHABLE,
             Self::Refused { failure, .. } => exit::code(failure.reason),
             Self::NotActive { .. } | Self::Degraded => exit::DEGRADED,

@@ -81,6 +81,22 @@ impl Output {
         self.is_table() && self.warnings
     }
 
+    /// Whether the format is one for programs.
+    pub(crate) fn is_structured(&self) -> bool {
+        matches!(self.format, Format::Json | Format::Yaml)
+    }
+
+    /// Confirms what was done to each of these: in words for people, as keys for `-o name`.
+    pub(crate) fn confirm(&self, keys: &[impl AsRef<str>], done: &str) -> Result<(), CliError> {
+        let done = match self.format {
+            Format::Name => "",
+            _ if self.confirms() => done,
+            _ => return Ok(()),
+        };
+        let lines = keys.iter().map(|key| format!("{}{done}\n", key.as_ref()));
+        self.data(&lines.collect::<String>())
+    }
+
     /// Prints data and flushes, so that a reader sees each change as it happens.
     pub(crate) fn data(&self, text: &str) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();

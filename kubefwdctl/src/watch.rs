@@ -5,7 +5,7 @@ use tonic::Streaming;
 
 use crate::cache::{Cache, Delta};
 use crate::connect::Daemon;
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 
 /// An open watch with its cache.
 pub(crate) struct Watch {
@@ -30,9 +30,7 @@ impl Watch {
             filter: Some(filter),
         };
         let answer = daemon.control.watch(request).await;
-        let stream = answer
-            .map_err(|status| CliError::from_status(what, &status))?
-            .into_inner();
+        let stream = answer.answered(what)?;
         let mut watch = Self {
             stream,
             what: what.to_owned(),

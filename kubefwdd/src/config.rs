@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kubefwd_core::addresses::{AddressRange, Reservation, Target};
+use kubefwd_core::addresses::{AddressRange, RangeError, Reservation, Target};
 use kubefwd_core::policy::Access;
-use kubefwd_model::{HostName, NameError};
+use kubefwd_model::HostName;
 use serde::Deserialize;
 
 /// Every key there is, as `table.key`. The sample file documents them all; a test compares the two.
@@ -218,34 +218,21 @@ impl Config {
     /// Where addresses come from.
     ///
     /// # Errors
-    /// When the value is no usable range.
+    /// When the value is not a usable range.
     pub fn range(&self) -> Result<AddressRange, ConfigError> {
         let value = &self.addresses.range;
-        let bad = |why: String| ConfigError::Value {
-            key: "addresses.range",
-            value: value.clone(),
-            why,
-        };
-        let (base, prefix) = value
-            .split_once('/')
-            .ok_or_else(|| bad("use a form such as 127.0.0.0/8".to_owned()))?;
-        let base = base
-            .parse()
-            .map_err(|error| bad(format!("{base:?}: {error}")))?;
-        let prefix = prefix
-            .parse()
-            .map_err(|error| bad(format!("{prefix:?}: {error}")))?;
-        AddressRange::new(base, prefix).map_err(|error| bad(error.to_string()))
+        let range = value.parse();
+        range.map_err(|error: RangeError| bad_value("addresses.range", value, error))
     }
 
     /// Suffixes that are allowed although they are top-level domains.
     ///
     /// # Errors
-    /// When one is no name.
+    /// When one is not a name.
     pub fn allowed_suffixes(&self) -> Result<std::collections::BTreeSet<HostName>, ConfigError> {
         let parse = |value: &String| {
             HostName::parse(value.trim_start_matches('.'))
-                .map_err(|error| bad_name("names.allow_suffixes", value, &error))
+                .map_err(|error| bad_value("names.allow_suffixes", value, error))
         };
         self.names.allow_suffixes.iter().map(parse).collect()
     }
@@ -253,12 +240,12 @@ impl Config {
     /// Addresses that are set aside for names.
     ///
     /// # Errors
-    /// When a name is none.
+    /// When one is not a name.
     pub fn reservations(&self) -> Result<Vec<Reservation>, ConfigError> {
         let parse = |(name, address): (&String, &std::net::Ipv4Addr)| {
             let target = HostName::parse(name)
                 .map(Target::Name)
-                .map_err(|error| bad_name("addresses.reserve", name, &error))?;
+                .map_err(|error| bad_value("addresses.reserve", name, error))?;
             Ok(Reservation {
                 owner: None,
                 target,
@@ -271,7 +258,7 @@ impl Config {
     /// How long a connection waits for a ready pod.
     ///
     /// # Errors
-    /// When the value is no time between 0 and an hour.
+    /// When the value is not between 0 and an hour.
     pub fn no_backend_wait(&self) -> Result<Option<Duration>, ConfigError> {
         seconds(
             "forwarding.no_backend_wait",
@@ -282,7 +269,7 @@ impl Config {
     /// Who may connect to forwarded ports.
     ///
     /// # Errors
-    /// When the value is none of the three.
+    /// When it is not one of the three.
     pub fn access(&self) -> Result<Access, ConfigError> {
         let Some(value) = &self.forwarding.access else {
             return Ok(Access::default());
@@ -295,17 +282,13 @@ impl Config {
             "owner" => return Ok(Access::Owner),
             _ => "it must be \"auto\", \"owner\" or \"everyone\"",
         };
-        Err(ConfigError::Value {
-            key: "forwarding.access",
-            value: value.clone(),
-            why: why.to_owned(),
-        })
+        Err(bad_value("forwarding.access", value, why))
     }
 
     /// How long the end of the client's input is held back.
     ///
     /// # Errors
-    /// When the value is no time between 0 and an hour.
+    /// When the value is not between 0 and an hour.
     pub fn half_close_grace(&self) -> Result<Option<Duration>, ConfigError> {
         seconds(
             "forwarding.half_close_grace",
@@ -348,19 +331,15 @@ fn seconds(key: &'static str, value: Option<f64>) -> Result<Option<Duration>, Co
     if (0.0..=3600.0).contains(&value) {
         return Ok(Some(Duration::from_secs_f64(value)));
     }
-    let why = "it must be between 0 and 3600 seconds".to_owned();
-    Err(ConfigError::Value {
-        key,
-        value: value.to_string(),
-        why,
-    })
+    let why = "it must be between 0 and 3600 seconds";
+    Err(bad_value(key, value, why))
 }
 
-fn bad_name(key: &'static str, value: &str, error: &NameError) -> ConfigError {
+fn bad_value(key: &'static str, value: impl ToString, why: impl ToString) -> ConfigError {
     ConfigError::Value {
         key,
-        value: value.to_owned(),
-        why: error.to_string(),
+        value: value.to_string(),
+        why: why.to_string(),
     }
 }
 

@@ -12,4 +12,3 @@ pub(crate) mod proc_tcp;
 pub use fd_store::{FdStore, FdStoreTask, fd_store};
 pub use listen::{BindError, Listen, close};
 pub use loopback::{Loopback, LoopbackError};
-pub use port_owner::PortOwner;

@@ -34,12 +34,7 @@ pub async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
 /// same: without a name, and a member of nothing.
 pub async fn actor(uid: Uid, via: Via) -> Actor {
     let found = spawn_blocking(move || user(uid)).await;
-    let user = found.unwrap_or(User {
-        uid,
-        gid: uid.get(),
-        name: None,
-        member: false,
-    });
+    let user = found.unwrap_or_else(|_| nameless(uid));
     Actor {
         user: Some(user),
         via,
@@ -62,13 +57,18 @@ fn user(uid: Uid) -> User {
         }
         Err(error) => {
             tracing::debug!(%error, "a peer without a user name");
-            User {
-                uid,
-                gid: uid.get(),
-                name: None,
-                member: false,
-            }
+            nameless(uid)
         }
+    }
+}
+
+/// A user that the database does not know.
+fn nameless(uid: Uid) -> User {
+    User {
+        uid,
+        gid: uid.get(),
+        name: None,
+        member: false,
     }
 }
 

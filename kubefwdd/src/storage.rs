@@ -33,6 +33,7 @@ struct OnlyVersion {
 }
 
 /// What was found at start.
+#[derive(Default)]
 pub struct Loaded {
     /// The state, or nothing where there was none or it could not be read.
     pub saved: Saved,
@@ -46,10 +47,7 @@ pub fn load(directory: &Path) -> Loaded {
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Loaded {
-                saved: Saved::default(),
-                warning: None,
-            };
+            return Loaded::default();
         }
         Err(error) => return unusable(&path, &format!("cannot be read: {error}")),
     };
@@ -62,7 +60,7 @@ pub fn load(directory: &Path) -> Loaded {
     }
 }
 
-/// Reads the text of a state file, or says why that is none.
+/// Reads the text of a state file, or says why it is not one.
 pub(crate) fn parse(text: &[u8]) -> Result<Saved, String> {
     let OnlyVersion { version } =
         serde_json::from_slice(text).map_err(|error| format!("is damaged: {error}"))?;

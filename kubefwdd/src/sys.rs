@@ -55,11 +55,9 @@ pub fn become_user_on_exec(
             // A session of its own: signals to the daemon's terminal are not the worker's.
             libc::setsid();
             if channel == CHANNEL_FD {
-                if libc::fcntl(channel, libc::F_SETFD, 0) != 0 {
-                    return Err(io::Error::last_os_error());
-                }
-            } else if libc::dup2(channel, CHANNEL_FD) != CHANNEL_FD {
-                return Err(io::Error::last_os_error());
+                Errno::result(libc::fcntl(channel, libc::F_SETFD, 0))?;
+            } else {
+                Errno::result(libc::dup2(channel, CHANNEL_FD))?;
             }
         }
         close_on_exec_from(CHANNEL_FD + 1)
@@ -78,19 +76,16 @@ fn drop_privileges(identity: &Identity) -> io::Result<()> {
     // SAFETY: `Gid` is a transparent wrapper of `gid_t`, and the slice lives through the call; the rest are numbers.
     unsafe {
         // The number's type differs between systems; a list longer than the system allows is refused by it.
-        if libc::setgroups(identity.groups.len() as _, groups) != 0
-            || libc::setgid(gid) != 0
-            || libc::setuid(uid) != 0
-        {
-            return Err(io::Error::last_os_error());
-        }
+        Errno::result(libc::setgroups(identity.groups.len() as _, groups))?;
+        Errno::result(libc::setgid(gid))?;
+        Errno::result(libc::setuid(uid))?;
         let gone = libc::getuid() == uid
             && libc::geteuid() == uid
             && libc::getgid() == gid
             && libc::getegid() == gid
             && (uid == 0 || libc::setuid(0) != 0);
         if !gone {
-            return Err(io::Error::from_raw_os_error(libc::EPERM));
+            return Err(Errno::EPERM.into());
         }
     }
     Ok(())
@@ -111,21 +106,16 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
         )
     };
     // Kernels before 5.11 do not know the flag: everything the daemon opens is close-on-exec from its start anyway.
-    if result == 0
-        || matches!(
-            io::Error::last_os_error().raw_os_error(),
-            Some(libc::EINVAL | libc::ENOSYS)
-        )
-    {
-        return Ok(());
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::EINVAL | Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
-    Err(io::Error::last_os_error())
 }
 
 /// As above; macOS has no `close_range`.
 #[cfg(not(target_os = "linux"))]
 fn close_on_exec_from(first: RawFd) -> io::Result<()> {
-    // SAFETY: system calls on numbers; a number that is no descriptor is refused with EBADF, which does no harm.
+    // SAFETY: system calls on numbers; a number that is not a descriptor is refused with EBADF, which does no harm.
     unsafe {
         let limit = libc::getdtablesize();
         for descriptor in first..limit {
@@ -138,7 +128,7 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
 /// Gives `new` the labels of `old` that are neither mode nor owner: the SELinux context and the access list.
 ///
 /// # Errors
-/// When a label of `old` cannot be given to `new`; a file system without labels is no error.
+/// When a label of `old` cannot be given to `new`; a file system without labels is not an error.
 #[cfg(target_os = "linux")]
 pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
     for name in [c"security.selinux", c"system.posix_acl_access"] {
@@ -166,9 +156,7 @@ pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
                 0,
             )
         };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        Errno::result(result)?;
     }
     Ok(())
 }
@@ -189,49 +177,8 @@ pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
             flags,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// The groups of a user, as the user database has them.
-///
-/// # Errors
-/// When the database does not answer.
-#[cfg(not(target_os = "macos"))]
-pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
-    let groups = nix::unistd::getgrouplist(user, Gid::from_raw(primary))?;
-    Ok(groups.into_iter().map(Gid::as_raw).collect())
-}
-
-/// As above, for macOS, where the call takes signed numbers and nix does not offer it.
-///
-/// # Errors
-/// When the list stays too long for any sane buffer.
-#[cfg(target_os = "macos")]
-pub fn group_list(user: &CStr, primary: u32) -> Result<Vec<u32>, Errno> {
-    let mut capacity: usize = 64;
-    while capacity <= 65_536 {
-        let mut groups = vec![0 as libc::c_int; capacity];
-        let mut count = libc::c_int::try_from(capacity).map_err(|_| Errno::EINVAL)?;
-        // SAFETY: the name ends in NUL; the system writes at most `count` numbers into a buffer of that many.
-        let result = unsafe {
-            libc::getgrouplist(
-                user.as_ptr(),
-                primary.cast_signed(),
-                groups.as_mut_ptr(),
-                &mut count,
-            )
-        };
-        if result == 0 {
-            groups.truncate(usize::try_from(count).unwrap_or_default());
-            return Ok(groups.into_iter().map(i32::cast_unsigned).collect());
-        }
-        capacity *= 4;
-    }
-    Err(Errno::ERANGE)
+    Errno::result(result)?;
+    Ok(())
 }
 
 /// The sockets that the service manager opened for us, with the names it gives them. Gives them once: a second call
@@ -259,10 +206,8 @@ pub fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>>
         .map(str::to_owned)
         .chain(std::iter::repeat(String::new()));
     let adopt = |(descriptor, name): (RawFd, String)| {
-        // SAFETY: a system call on a number; one that is no descriptor is refused.
-        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        // SAFETY: a system call on a number; one that is not a descriptor is refused.
+        Errno::result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
         // SAFETY: it is open, and the service manager gave it to this process to own; the flag above lets nobody take
         // it twice.
         Ok((name, unsafe { OwnedFd::from_raw_fd(descriptor) }))
@@ -365,11 +310,8 @@ fn loopback_request<T>(request: libc::c_ulong, argument: &T) -> io::Result<()> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     // SAFETY: the callers pass the structure whose size is part of the request's number; the system only reads it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, std::ptr::from_ref(argument)) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    Errno::result(result)?;
+    Ok(())
 }
 
 #[cfg(target_os = "macos")]
@@ -405,11 +347,9 @@ pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
     let ask = |buffer: *mut libc::c_void, length: &mut usize| {
         // SAFETY: the name ends in NUL; the buffer is null or has `length` bytes, of which the system writes at most
         // that many and stores how many.
-        match unsafe { libc::sysctlbyname(NAME.as_ptr(), buffer, length, std::ptr::null_mut(), 0) }
-        {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        Errno::result(unsafe {
+            libc::sysctlbyname(NAME.as_ptr(), buffer, length, std::ptr::null_mut(), 0)
+        })
     };
     let mut length = 0;
     ask(std::ptr::null_mut(), &mut length)?;
@@ -423,26 +363,22 @@ pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
 
 /// Lets all threads share one heap. glibc gives each its own otherwise, and what one has freed is of no use to the others.
 /// To be called before there is a second thread.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn share_one_heap() {
     // SAFETY: mallopt takes two numbers; it only changes how later calls of malloc choose where to allocate.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
 }
 
-/// Other allocators have their own ways.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn share_one_heap() {}
-
-/// Gives the memory that was freed so far back to the system. glibc keeps it for the next time otherwise.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// Gives the memory that was freed so far back to the system, which glibc does not do by itself.
 pub fn release_freed_memory() {
     // SAFETY: malloc_trim takes no pointer, touches freed memory only, and locks what it works on.
-    unsafe { libc::malloc_trim(0) };
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
-
-/// Other allocators give memory back by themselves.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn release_freed_memory() {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

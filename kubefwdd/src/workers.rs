@@ -17,7 +17,9 @@ mod supervise;
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use kubefwd_core::state::Desired;
 use kubefwd_model::{Failure, ListenerId, PodName, Reason, ServiceKey, Uid};
@@ -105,7 +107,7 @@ impl Workers {
         user.wanted.send_replace(true);
     }
 
-    /// This user wants nothing any more: the worker ends once no question is open.
+    /// This user no longer wants anything: the worker ends once no question is open.
     pub fn stop(&self, uid: Uid) {
         if let Some(user) = self.existing(uid) {
             user.wanted.send_replace(false);
@@ -119,10 +121,7 @@ impl Workers {
             return;
         };
         let changed = {
-            let mut current = user
-                .environment
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut current = user.environment.lock();
             let changed = *current != environment;
             current.clone_from(&environment);
             changed
@@ -163,15 +162,15 @@ impl Workers {
 
     /// Sends the user's worker its desired state.
     pub fn send_desired(&self, uid: Uid, desired: Desired) {
-        self.send_frame(uid, encode::desired(desired));
+        self.send_frame(uid, encode::desired(uid, desired));
     }
 
-    /// Closes the tunnels of these services so that they are opened anew.
+    /// Closes the tunnels of these services so that they are reopened.
     pub fn reconnect(&self, uid: Uid, services: &[ServiceKey], resync: bool) {
         self.send_frame(uid, encode::reconnect(services, resync));
     }
 
-    /// Looks at the cluster afresh for these services.
+    /// Lists the cluster again for these services.
     pub fn resync(&self, uid: Uid, services: &[ServiceKey]) {
         self.send_frame(uid, encode::resync(services));
     }
@@ -202,21 +201,12 @@ impl Workers {
     }
 
     fn existing(&self, uid: Uid) -> Option<Arc<User>> {
-        self.shared
-            .users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&uid)
-            .cloned()
+        self.shared.users.lock().get(&uid).cloned()
     }
 
     /// The user's entry; a new one gets its task.
     fn user(&self, uid: Uid, environment: BTreeMap<String, String>) -> Arc<User> {
-        let mut users = self
-            .shared
-            .users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.shared.users.lock();
         if let Some(user) = users.get(&uid) {
             return user.clone();
         }
@@ -241,7 +231,7 @@ impl Workers {
 impl Shared {
     /// Takes an idle user out of the registry, unless somebody wants it again.
     fn forget(&self, user: &User) -> bool {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         let idle = !*user.wanted.borrow() && user.questions.is_empty();
         if idle {
             users.remove(&user.uid);
@@ -254,15 +244,12 @@ impl Shared {
 
 impl User {
     fn environment(&self) -> BTreeMap<String, String> {
-        self.environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.environment.lock().clone()
     }
 
     /// Queues a frame for the running session; without one it is dropped, since a new session is told everything.
     fn send(&self, outgoing: Outgoing) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         let Some(sender) = queue.as_ref() else { return };
         if sender.try_send(outgoing).is_err() {
             // The session notices that its queue is gone and kills a worker that does not read.
@@ -292,12 +279,7 @@ impl User {
     async fn running(&self) -> Result<(), Failure> {
         let mut start_error = self.start_error.subscribe();
         loop {
-            if self
-                .queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_some()
-            {
+            if self.queue.lock().is_some() {
                 return Ok(());
             }
             if let Some(error) = start_error.borrow_and_update().clone() {

@@ -12,7 +12,7 @@ mod service;
 mod time;
 mod worker;
 
-pub use time::{now, system_time, timestamp};
+pub use time::{now, system_time, timestamp, to_time};
 
 /// A message that does not hold what its type promises.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,7 @@ impl From<kubefwd_model::NameError> for Malformed {
 
 /// Converts an enum of the model to its counterpart on the wire, and back unless it is unspecified there.
 macro_rules! words {
-    ($wire:path, $model:ident { $($variant:ident),+ $(,)? }) => {
+    ($wire:path, $model:ident, $($variant:ident),+ $(,)?) => {
         impl From<$model> for $wire {
             fn from(word: $model) -> Self {
                 match word {

@@ -5,7 +5,7 @@ use kubefwd_proto::control::v1::ListContextsRequest;
 use serde::Serialize;
 
 use crate::cluster::KubeconfigArgs;
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::output::listing::{self, Listed};
 use crate::output::rows::{insert, or_dash, titles};
 use crate::output::table::Cell;
@@ -44,9 +44,7 @@ pub(crate) async fn run(session: &Session, command: ContextCommand) -> Result<()
         access: Some(access),
     };
     let answer = daemon.control.list_contexts(request).await;
-    let answer = answer
-        .map_err(|status| CliError::from_status("cannot list contexts", &status))?
-        .into_inner();
+    let answer = answer.answered("cannot list contexts")?;
     let current = answer.current_context;
     let contexts: Vec<_> = answer
         .contexts

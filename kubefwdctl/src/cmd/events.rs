@@ -9,7 +9,7 @@ use clap::Args;
 use kubefwd_model::Time;
 use kubefwd_proto::control::v1::EventsRequest;
 
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::parse;
 use crate::session::Session;
 
@@ -40,23 +40,15 @@ pub(crate) struct EventsArgs {
 /// What is left to report.
 pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<(), CliError> {
     let mut daemon = session.connect().await?;
-    let all_or_default = if args.since.is_some() {
-        0
-    } else {
-        DEFAULT_LIMIT
-    };
+    let all_or_default = args.since.map_or(DEFAULT_LIMIT, |_| 0);
     let request = EventsRequest {
         follow: args.watch,
         after_id: 0,
         limit: args.limit.unwrap_or(all_or_default),
     };
+    let answer = daemon.control.events(request).await;
+    let mut stream = answer.answered(WHAT)?;
     let refused = |status| CliError::from_status(WHAT, &status);
-    let mut stream = daemon
-        .control
-        .events(request)
-        .await
-        .map_err(refused)?
-        .into_inner();
     let since = args
         .since
         .and_then(|ago| SystemTime::now().checked_sub(ago));

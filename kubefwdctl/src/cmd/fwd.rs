@@ -7,9 +7,8 @@ use serde::Serialize;
 use super::list;
 use super::remove::UserArgs;
 use super::svc::ScopeArgs;
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::item::ForwardItem;
-use crate::output::Format;
 use crate::session::Session;
 
 /// The verbs.
@@ -54,7 +53,7 @@ pub(crate) async fn run(session: &Session, command: FwdCommand) -> Result<(), Cl
     match command {
         FwdCommand::Ls(scope) => {
             let if_none = "no ports are forwarded; start with: kubefwdctl ns add NAMESPACE";
-            list::run::<ForwardItem>(session, scope.to_filter(), scope.watch, if_none).await
+            list::run::<ForwardItem>(session, scope.to_filter(), scope.list.watch, if_none).await
         }
         FwdCommand::Reconnect(args) => reconnect(session, args).await,
     }
@@ -71,27 +70,16 @@ async fn reconnect(session: &Session, args: ReconnectArgs) -> Result<(), CliErro
         uid: args.user.user,
     };
     let answer = daemon.control.reconnect(request).await;
-    let services = answer
-        .map_err(|status| CliError::from_status("cannot reconnect", &status))?
-        .into_inner()
-        .triggered;
-    match out.format {
-        Format::Json | Format::Yaml => out.value(&Reconnected {
-            triggered: services.len(),
+    let services = answer.answered("cannot reconnect")?.triggered;
+    if out.is_structured() {
+        let triggered = services.len();
+        return out.value(&Reconnected {
+            triggered,
             services,
-        }),
-        Format::Name => out.data(&lines(&services, "")),
-        Format::Table | Format::Wide if services.is_empty() => {
-            out.note("nothing to reconnect");
-            Ok(())
-        }
-        Format::Table | Format::Wide if out.confirms() => {
-            out.data(&lines(&services, " reconnecting"))
-        }
-        Format::Table | Format::Wide => Ok(()),
+        });
     }
-}
-
-fn lines(keys: &[String], what: &str) -> String {
-    keys.iter().map(|key| format!("{key}{what}\n")).collect()
+    if services.is_empty() && out.is_table() {
+        out.note("nothing to reconnect");
+    }
+    out.confirm(&services, " reconnecting")
 }

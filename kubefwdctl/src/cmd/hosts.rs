@@ -3,7 +3,7 @@
 use kubefwd_proto::control::v1::{GetHostsRequest, HostsEntry};
 use serde::Serialize;
 
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::output::listing::{self, Listed};
 use crate::output::rows::{insert, or_dash, titles};
 use crate::output::table::Cell;
@@ -28,9 +28,7 @@ struct HostName {
 pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
     let mut daemon = session.connect().await?;
     let answer = daemon.control.get_hosts(GetHostsRequest {}).await;
-    let answer = answer
-        .map_err(|status| CliError::from_status("cannot list host names", &status))?
-        .into_inner();
+    let answer = answer.answered("cannot list host names")?;
     let file = answer.file.unwrap_or_default();
     if !file.error.is_empty() {
         session.out.warning(

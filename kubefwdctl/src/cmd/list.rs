@@ -1,14 +1,40 @@
 //! What `ns ls`, `svc ls` and `fwd ls` share: a single list, or a watch.
 
+use clap::Args;
 use kubefwd_proto::control::v1::{Filter, ListRequest};
 
 use crate::cache::{Cache, Objects};
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::item::{ForwardItem, NamespaceItem, ServiceItem};
 use crate::output::changes::ChangePrinter;
 use crate::output::listing::{self, Listed};
 use crate::session::Session;
 use crate::watch::Watch;
+
+/// Which objects to list.
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// Only this context
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// Include those of other users
+    #[arg(short = 'A', long)]
+    all_users: bool,
+    /// Watch for changes
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+impl ListArgs {
+    /// In the form of the daemon's API.
+    pub(crate) fn to_filter(&self) -> Filter {
+        Filter {
+            context: self.context.clone().unwrap_or_default(),
+            all_users: self.all_users,
+            ..Filter::default()
+        }
+    }
+}
 
 /// A kind of object that `List` and `Watch` return.
 pub(crate) trait Cached: Listed + Sized {
@@ -33,9 +59,8 @@ pub(crate) async fn run<T: Cached>(
             filter: Some(filter),
         };
         let answer = daemon.control.list(request).await;
-        let list = answer.map_err(|status| CliError::from_status(&what, &status))?;
-        let cache =
-            Cache::of(list.into_inner()).map_err(|error| CliError::malformed(what, error))?;
+        let list = answer.answered(&what)?;
+        let cache = Cache::of(list).map_err(|error| CliError::malformed(what, error))?;
         return listing::print(&session.out, &T::select(cache.objects()), if_none);
     }
     let mut watch = Watch::open(&mut daemon, filter, &what).await?;

@@ -2,11 +2,12 @@
 
 use clap::{Args, Subcommand};
 use kubefwd_proto::common::v1::Selection;
-use kubefwd_proto::control::v1::{AddNamespaceRequest, Filter, RemoveNamespaceRequest};
+use kubefwd_proto::control::v1::{AddNamespaceRequest, RemoveNamespaceRequest};
 
 use super::add::{self, AddRequests, AddSettings};
-use super::list;
+use super::list::{self, ListArgs};
 use super::remove::{self, RemoveArgs};
+use crate::connect::Daemon;
 use crate::error::CliError;
 use crate::item::NamespaceItem;
 use crate::session::Session;
@@ -21,7 +22,7 @@ pub(crate) enum NsCommand {
     Rm(RemoveArgs),
     /// List forwarded namespaces
     #[command(alias = "list")]
-    Ls(NsLsArgs),
+    Ls(ListArgs),
 }
 
 /// `ns add`
@@ -54,20 +55,6 @@ pub(crate) struct SelectionArgs {
     exclude: Vec<String>,
 }
 
-/// `ns ls`
-#[derive(Args, Debug)]
-pub(crate) struct NsLsArgs {
-    /// Only this context
-    #[arg(long, value_name = "CONTEXT")]
-    context: Option<String>,
-    /// Include those of other users
-    #[arg(short = 'A', long)]
-    all_users: bool,
-    /// Watch for changes
-    #[arg(short, long)]
-    watch: bool,
-}
-
 /// Runs one verb.
 ///
 /// # Errors
@@ -78,15 +65,18 @@ pub(crate) async fn run(session: &Session, command: NsCommand) -> Result<(), Cli
             let requests = requests(args.namespaces, &args.selection, &args.settings)?;
             add::run(session, requests, &args.settings).await
         }
-        NsCommand::Rm(args) => remove_namespaces(session, &args).await,
-        NsCommand::Ls(args) => {
-            let filter = Filter {
-                context: args.context.unwrap_or_default(),
-                all_users: args.all_users,
-                ..Filter::default()
+        NsCommand::Rm(args) => {
+            let request = async |daemon: &mut Daemon, key| {
+                let (uid, all) = (args.uid(), args.all);
+                let request = RemoveNamespaceRequest { key, uid, all };
+                let answer = daemon.control.remove_namespace(request).await;
+                answer.map(|answer| answer.into_inner().removed)
             };
+            remove::run(session, &args, ("namespace", "namespaces"), request).await
+        }
+        NsCommand::Ls(args) => {
             let if_none = "no namespaces are forwarded; start with: kubefwdctl ns add NAMESPACE";
-            list::run::<NamespaceItem>(session, filter, args.watch, if_none).await
+            list::run::<NamespaceItem>(session, args.to_filter(), args.watch, if_none).await
         }
     }
 }
@@ -115,23 +105,4 @@ fn requests(
         namespaces: namespaces.collect(),
         ..AddRequests::default()
     })
-}
-
-async fn remove_namespaces(session: &Session, args: &RemoveArgs) -> Result<(), CliError> {
-    let mut daemon = session.connect_to_change().await?;
-    let mut removal = remove::Removal::new(session.out);
-    for key in args.keys() {
-        let request = RemoveNamespaceRequest {
-            key: key.unwrap_or_default().to_owned(),
-            uid: args.uid(),
-            all: args.all,
-        };
-        let answer = daemon.control.remove_namespace(request).await;
-        let what = match key {
-            Some(key) => format!("cannot stop forwarding namespace {key}"),
-            None => "cannot stop forwarding all namespaces".to_owned(),
-        };
-        removal.take(what, answer.map(|answer| answer.into_inner().removed))?;
-    }
-    removal.finish()
 }

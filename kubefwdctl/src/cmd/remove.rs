@@ -5,8 +5,9 @@ use nix::unistd::User;
 use serde::Serialize;
 use tonic::Status;
 
+use crate::connect::Daemon;
 use crate::error::CliError;
-use crate::output::{Format, Output};
+use crate::session::Session;
 
 /// What to remove.
 #[derive(Args, Debug)]
@@ -26,13 +27,6 @@ pub(crate) struct RemoveArgs {
 }
 
 impl RemoveArgs {
-    /// The key of each request; one without a key for all.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = Option<&str>> {
-        let all = self.all.then_some(None);
-        all.into_iter()
-            .chain(self.keys.iter().map(|key| Some(key.as_str())))
-    }
-
     /// The user whose objects to remove; absent: the caller.
     pub(crate) fn uid(&self) -> Option<u32> {
         self.user.user
@@ -59,80 +53,57 @@ fn user(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Collects the answers of several removals: one failure does not stop the others.
-#[derive(Debug)]
-pub(crate) struct Removal {
-    out: Output,
-    removed: Vec<String>,
-    failed: Option<u8>,
-}
-
 /// The structured form.
 #[derive(Serialize)]
-struct Removed<'a> {
-    removed: &'a [String],
+struct Removed {
+    removed: Vec<String>,
 }
 
-impl Removal {
-    /// Nothing is removed yet.
-    pub(crate) fn new(out: Output) -> Self {
-        Self {
-            out,
-            removed: Vec::new(),
-            failed: None,
-        }
-    }
-
-    /// Takes one answer: the keys that were removed.
-    ///
-    /// # Errors
-    /// [`CliError::Lost`], since no further request can succeed; [`CliError::Output`].
-    pub(crate) fn take(
-        &mut self,
-        what: String,
-        answer: Result<Vec<String>, Status>,
-    ) -> Result<(), CliError> {
-        let removed = match answer {
-            Ok(removed) => removed,
-            Err(status) => match CliError::from_status(what, &status) {
-                lost @ CliError::Lost { .. } => return Err(lost),
-                error => {
-                    self.out.error(&error);
-                    self.failed.get_or_insert(error.exit_code());
-                    return Ok(());
+/// Removes what the arguments name, by `request`, to which no key means all. One failure does not stop the others; a lost
+/// connection does. `kinds` says what is removed, one and all of them.
+///
+/// # Errors
+/// [`CliError::Reported`] if a removal failed; [`CliError::Lost`]; [`CliError::Output`].
+pub(crate) async fn run(
+    session: &Session,
+    args: &RemoveArgs,
+    (one, all): (&str, &str),
+    request: impl AsyncFn(&mut Daemon, String) -> Result<Vec<String>, Status>,
+) -> Result<(), CliError> {
+    let out = &session.out;
+    let mut daemon = session.connect_to_change().await?;
+    let (mut removed, mut failed) = (Vec::new(), None);
+    let whole = args.all.then_some("");
+    for key in whole
+        .into_iter()
+        .chain(args.keys.iter().map(String::as_str))
+    {
+        match request(&mut daemon, key.to_owned()).await {
+            Ok(keys) => {
+                out.confirm(&keys, " removed")?;
+                removed.extend(keys);
+            }
+            Err(status) => {
+                let what = match args.all {
+                    true => format!("cannot stop forwarding all {all}"),
+                    false => format!("cannot stop forwarding {one} {key}"),
+                };
+                match CliError::from_status(what, &status) {
+                    lost @ CliError::Lost { .. } => return Err(lost),
+                    error => {
+                        out.error(&error);
+                        failed.get_or_insert(error.exit_code());
+                    }
                 }
-            },
-        };
-        let ending = match self.out.format {
-            Format::Name => Some(""),
-            _ if self.out.confirms() => Some(" removed"),
-            _ => None,
-        };
-        if let Some(ending) = ending {
-            let lines: String = removed
-                .iter()
-                .map(|key| format!("{key}{ending}\n"))
-                .collect();
-            self.out.data(&lines)?;
+            }
         }
-        self.removed.extend(removed);
-        Ok(())
     }
-
-    /// Prints the structured form and returns the first failure's exit code.
-    ///
-    /// # Errors
-    /// [`CliError::Reported`] if a removal failed; [`CliError::Output`].
-    pub(crate) fn finish(self) -> Result<(), CliError> {
-        if matches!(self.out.format, Format::Json | Format::Yaml) {
-            let removed = &self.removed;
-            self.out.value(&Removed { removed })?;
-        } else if self.removed.is_empty() && self.failed.is_none() {
-            self.out.note("nothing to remove");
-        }
-        self.failed
-            .map_or(Ok(()), |code| Err(CliError::Reported(code)))
+    if out.is_structured() {
+        out.value(&Removed { removed })?;
+    } else if removed.is_empty() && failed.is_none() {
+        out.note("nothing to remove");
     }
+    failed.map_or(Ok(()), |code| Err(CliError::Reported(code)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use kubefwd_proto::control::v1::{
 };
 use serde::Serialize;
 
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::item::user_name;
 use crate::output::listing::{self, Listed};
 use crate::output::rows::or_dash;
@@ -85,7 +85,7 @@ async fn add(session: &Session, args: ReserveAddArgs) -> Result<(), CliError> {
         reservation: Some(reservation),
     };
     let answer = daemon.control.add_reservation(request).await;
-    answer.map_err(|status| CliError::from_status(what, &status))?;
+    answer.answered(what)?;
     session
         .out
         .note(&format!("{} is reserved for {}", args.address, args.key));
@@ -98,9 +98,7 @@ async fn remove(session: &Session, args: ReserveRmArgs) -> Result<(), CliError> 
         target: args.target.clone(),
     };
     let answer = daemon.control.remove_reservation(request).await;
-    answer.map_err(|status| {
-        CliError::from_status(format!("cannot release {}", args.target), &status)
-    })?;
+    answer.answered(format!("cannot release {}", args.target))?;
     session
         .out
         .note(&format!("{} is no longer reserved", args.target));
@@ -109,17 +107,11 @@ async fn remove(session: &Session, args: ReserveRmArgs) -> Result<(), CliError> 
 
 async fn list(session: &Session) -> Result<(), CliError> {
     let mut daemon = session.connect().await?;
-    let answer = daemon
-        .control
-        .list_reservations(ListReservationsRequest {})
-        .await;
-    let reservations: Vec<_> = answer
-        .map_err(|status| CliError::from_status("cannot list reserved addresses", &status))?
-        .into_inner()
-        .reservations
-        .into_iter()
-        .map(Reservation::from)
-        .collect();
+    let request = ListReservationsRequest {};
+    let answer = daemon.control.list_reservations(request).await;
+    let answer = answer.answered("cannot list reserved addresses")?;
+    let reservations = answer.reservations.into_iter();
+    let reservations: Vec<_> = reservations.map(Reservation::from).collect();
     listing::print(&session.out, &reservations, "no addresses are reserved")
 }
 

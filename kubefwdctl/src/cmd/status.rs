@@ -8,7 +8,7 @@ use kubefwd_model::{Health, Time};
 use kubefwd_proto::control::v1::{Filter, GetStatusRequest};
 
 use crate::connect::Daemon;
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::output::rows::state;
 use crate::output::table::{Cell, Table};
 use crate::output::{Format, Output, units};
@@ -91,21 +91,20 @@ const WATCH_HEADER: [&str; 8] = [
 ];
 
 fn watch_row(status: &Status) -> Vec<Cell> {
+    let counts = &status.counts;
     vec![
         units::local(Some(Time::now())).into(),
         state(status.status),
         status.total_namespaces.to_string().into(),
-        format!("{}/{}", status.active_services, status.total_services).into(),
-        format!("{}/{}", status.active_forwards, status.total_forwards).into(),
-        status.error_count.to_string().into(),
-        units::bytes(status.total_bytes_in).into(),
-        units::bytes(status.total_bytes_out).into(),
+        format!("{}/{}", counts.services_active, counts.services).into(),
+        format!("{}/{}", counts.forwards_active, counts.forwards).into(),
+        counts.errors.to_string().into(),
+        units::bytes(counts.totals.bytes_in).into(),
+        units::bytes(counts.totals.bytes_out).into(),
     ]
 }
 
 async fn get(daemon: &mut Daemon) -> Result<Status, CliError> {
     let answer = daemon.control.get_status(GetStatusRequest {}).await;
-    let answer =
-        answer.map_err(|status| CliError::from_status("cannot show the status", &status))?;
-    Ok(answer.into_inner().into())
+    Ok(answer.answered("cannot show the status")?.into())
 }

@@ -9,11 +9,11 @@ use kubefwd_proto::control::v1::{
 use serde::Serialize;
 
 use super::add::{self, AddRequests, AddSettings};
-use super::list;
+use super::list::{self, ListArgs};
 use super::remove::{self, RemoveArgs, UserArgs};
-use crate::error::CliError;
+use crate::connect::Daemon;
+use crate::error::{Answer as _, CliError};
 use crate::item::ServiceItem;
-use crate::output::Format;
 use crate::parse::ServiceTarget;
 use crate::session::Session;
 
@@ -77,15 +77,8 @@ pub(crate) struct ScopeArgs {
     /// Only this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Only this context
-    #[arg(long, value_name = "CONTEXT")]
-    context: Option<String>,
-    /// Include those of other users
-    #[arg(short = 'A', long)]
-    all_users: bool,
-    /// Watch for changes
-    #[arg(short, long)]
-    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
 }
 
 impl ScopeArgs {
@@ -93,9 +86,7 @@ impl ScopeArgs {
     pub(crate) fn to_filter(&self) -> Filter {
         Filter {
             namespace: self.namespace.clone().unwrap_or_default(),
-            context: self.context.clone().unwrap_or_default(),
-            service: String::new(),
-            all_users: self.all_users,
+            ..self.list.to_filter()
         }
     }
 }
@@ -110,11 +101,19 @@ pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), Cl
             let requests = requests(&args)?;
             add::run(session, requests, &args.settings).await
         }
-        SvcCommand::Rm(args) => remove_services(session, &args).await,
+        SvcCommand::Rm(args) => {
+            let request = async |daemon: &mut Daemon, key| {
+                let (uid, all) = (args.uid(), args.all);
+                let request = RemoveServiceRequest { key, uid, all };
+                let answer = daemon.control.remove_service(request).await;
+                answer.map(|answer| answer.into_inner().removed)
+            };
+            remove::run(session, &args, ("service", "single services"), request).await
+        }
         SvcCommand::Capture(args) => capture(session, args).await,
         SvcCommand::Ls(scope) => {
             let if_none = "no services are forwarded; start with: kubefwdctl ns add NAMESPACE";
-            list::run::<ServiceItem>(session, scope.to_filter(), scope.watch, if_none).await
+            list::run::<ServiceItem>(session, scope.to_filter(), scope.list.watch, if_none).await
         }
     }
 }
@@ -152,40 +151,16 @@ async fn capture(session: &Session, args: CaptureArgs) -> Result<(), CliError> {
         let uid = args.user.user;
         let request = SetCaptureRequest { key, on, uid };
         let answer = daemon.control.set_capture(request).await;
-        let answer = answer.map_err(|status| CliError::from_status(&what, &status))?;
+        let service = answer.answered(what)?.service;
         set.push(CaptureSet {
-            service: answer.into_inner().service,
+            service,
             capture: on,
         });
     }
-    let lines = |what: &str| -> String {
-        let lines = set.iter().map(|set| format!("{}{what}\n", set.service));
-        lines.collect()
-    };
-    match out.format {
-        Format::Json | Format::Yaml => out.value(&set),
-        Format::Name => out.data(&lines("")),
-        Format::Table | Format::Wide if out.confirms() && on => out.data(&lines(": capture on")),
-        Format::Table | Format::Wide if out.confirms() => out.data(&lines(": capture off")),
-        Format::Table | Format::Wide => Ok(()),
+    if out.is_structured() {
+        return out.value(&set);
     }
-}
-
-async fn remove_services(session: &Session, args: &RemoveArgs) -> Result<(), CliError> {
-    let mut daemon = session.connect_to_change().await?;
-    let mut removal = remove::Removal::new(session.out);
-    for key in args.keys() {
-        let request = RemoveServiceRequest {
-            key: key.unwrap_or_default().to_owned(),
-            uid: args.uid(),
-            all: args.all,
-        };
-        let answer = daemon.control.remove_service(request).await;
-        let what = match key {
-            Some(key) => format!("cannot stop forwarding service {key}"),
-            None => "cannot stop forwarding all single services".to_owned(),
-        };
-        removal.take(what, answer.map(|answer| answer.into_inner().removed))?;
-    }
-    removal.finish()
+    let services: Vec<_> = set.iter().map(|set| &set.service).collect();
+    let done = if on { ": capture on" } else { ": capture off" };
+    out.confirm(&services, done)
 }

@@ -7,63 +7,62 @@ use kubefwd_proto::control::DEFAULT_SOCKET;
 
 use crate::service_manager::Manager;
 
-/// Why the daemon cannot be reached.
+/// The daemon cannot be reached.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreachable {
+#[error("{}", self.what())]
+pub(crate) struct Unreachable {
+    pub(crate) socket: PathBuf,
+    pub(crate) why: Why,
+}
+
+/// Why the daemon cannot be reached.
+#[derive(Debug)]
+pub(crate) enum Why {
     /// Nothing is there.
-    #[error("the kubefwd daemon is not running")]
     Missing {
-        socket: PathBuf,
         /// It is not the default one.
         chosen: bool,
     },
     /// A socket without a listener.
-    #[error("the kubefwd daemon is not running")]
-    Stale { socket: PathBuf },
+    Stale,
     /// The path is something else.
-    #[error("cannot reach the kubefwd daemon")]
-    NoSocket { socket: PathBuf },
+    NoSocket,
     /// The file system denies access.
-    #[error("cannot connect to the kubefwd daemon")]
-    Denied { socket: PathBuf },
-    /// Something else listens there.
-    #[error("{} is not a kubefwd daemon socket", .socket.display())]
-    NotADaemon {
-        socket: PathBuf,
-        /// What it answered.
-        cause: String,
-    },
-    /// Accepts, but does not answer.
-    #[error("the kubefwd daemon does not respond")]
-    Unresponsive {
-        socket: PathBuf,
-        /// How long was waited.
-        seconds: u64,
-    },
+    Denied,
+    /// Something else listens there, and answered this.
+    NotADaemon(String),
+    /// Accepts, but did not answer for this many seconds.
+    Unresponsive(u64),
     /// Anything else.
-    #[error("cannot reach the kubefwd daemon")]
-    Other {
-        socket: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
+    Other(io::Error),
 }
 
 impl Unreachable {
-    pub(crate) fn cause(&self) -> String {
-        match self {
-            Self::Missing { socket, .. } => format!("socket {} does not exist", socket.display()),
-            Self::Stale { socket } => {
-                format!("nothing is listening on {}", socket.display())
+    fn what(&self) -> String {
+        let what = match &self.why {
+            Why::Missing { .. } | Why::Stale => "the kubefwd daemon is not running",
+            Why::NoSocket | Why::Other(_) => "cannot reach the kubefwd daemon",
+            Why::Denied => "cannot connect to the kubefwd daemon",
+            Why::Unresponsive(_) => "the kubefwd daemon does not respond",
+            Why::NotADaemon(_) => {
+                return format!("{} is not a kubefwd daemon socket", self.socket.display());
             }
-            Self::NoSocket { socket } => format!("{} is not a socket", socket.display()),
-            Self::Denied { socket } => format!("{}: permission denied", socket.display()),
-            Self::NotADaemon { cause, .. } => cause.clone(),
-            Self::Unresponsive { socket, seconds } => format!(
-                "{} accepts connections but sent no response within {seconds} s",
-                socket.display()
-            ),
-            Self::Other { socket, source } => format!("{}: {source}", socket.display()),
+        };
+        what.to_owned()
+    }
+
+    pub(crate) fn cause(&self) -> String {
+        let socket = self.socket.display();
+        match &self.why {
+            Why::Missing { .. } => format!("socket {socket} does not exist"),
+            Why::Stale => format!("nothing is listening on {socket}"),
+            Why::NoSocket => format!("{socket} is not a socket"),
+            Why::Denied => format!("{socket}: permission denied"),
+            Why::NotADaemon(cause) => cause.clone(),
+            Why::Unresponsive(seconds) => {
+                format!("{socket} accepts connections but sent no response within {seconds} s")
+            }
+            Why::Other(source) => format!("{socket}: {source}"),
         }
     }
 
@@ -73,30 +72,23 @@ impl Unreachable {
     }
 
     fn hint_under(&self, manager: Manager) -> String {
-        match self {
-            Self::Missing { chosen: true, .. } | Self::NoSocket { .. } => format!(
-                "omit --socket and KUBEFWD_SOCKET to use {DEFAULT_SOCKET}, or {}",
-                lower_start(manager)
+        match &self.why {
+            Why::Missing { chosen: true } | Why::NoSocket => format!(
+                "omit --socket and KUBEFWD_SOCKET to use {DEFAULT_SOCKET}, or start the daemon: {}",
+                manager.start_command()
             ),
-            Self::Missing { chosen: false, .. } | Self::Stale { .. } => {
-                manager.start_command().to_owned()
+            Why::Missing { chosen: false } | Why::Stale => manager.start_command().to_owned(),
+            Why::Denied => {
+                let directory = self.socket.parent().unwrap_or(Path::new("/"));
+                format!("ls -ld {}", directory.display())
             }
-            Self::Denied { socket } => format!("ls -ld {}", parent(socket).display()),
-            Self::NotADaemon { .. } => {
+            Why::NotADaemon(_) => {
                 format!("check --socket and KUBEFWD_SOCKET; the default is {DEFAULT_SOCKET}")
             }
-            Self::Unresponsive { .. } => manager.restart_command().to_owned(),
-            Self::Other { .. } => "kubefwdctl doctor".to_owned(),
+            Why::Unresponsive(_) => manager.restart_command().to_owned(),
+            Why::Other(_) => "kubefwdctl doctor".to_owned(),
         }
     }
-}
-
-fn lower_start(manager: Manager) -> String {
-    format!("start the daemon: {}", manager.start_command())
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
 }
 
 #[cfg(test)]
@@ -106,34 +98,20 @@ mod tests {
 
     #[test]
     fn every_way_of_not_reaching_the_daemon_says_what_to_do() {
-        let socket = || PathBuf::from("/run/kubefwd/kubefwdd.sock");
         let ways = [
-            Unreachable::Missing {
-                socket: socket(),
-                chosen: false,
-            },
-            Unreachable::Missing {
-                socket: socket(),
-                chosen: true,
-            },
-            Unreachable::Stale { socket: socket() },
-            Unreachable::NoSocket { socket: socket() },
-            Unreachable::Denied { socket: socket() },
-            Unreachable::NotADaemon {
-                socket: socket(),
-                cause: "frame with invalid size".to_owned(),
-            },
-            Unreachable::Unresponsive {
-                socket: socket(),
-                seconds: 10,
-            },
-            Unreachable::Other {
-                socket: socket(),
-                source: io::Error::from(io::ErrorKind::OutOfMemory),
-            },
+            Why::Missing { chosen: false },
+            Why::Missing { chosen: true },
+            Why::Stale,
+            Why::NoSocket,
+            Why::Denied,
+            Why::NotADaemon("frame with invalid size".to_owned()),
+            Why::Unresponsive(10),
+            Why::Other(io::Error::from(io::ErrorKind::OutOfMemory)),
         ];
         let mut text = String::new();
-        for way in ways {
+        for why in ways {
+            let socket = PathBuf::from("/run/kubefwd/kubefwdd.sock");
+            let way = Unreachable { socket, why };
             for manager in [Manager::Systemd, Manager::Launchd, Manager::None] {
                 text += &format!("{manager:?}: {}\n", way.hint_under(manager));
             }

@@ -16,7 +16,7 @@ mod range;
 mod reservations;
 mod saved;
 
-pub use pool::{AddressPool, AssignError};
+pub use pool::{AddressPool, Exhausted};
 pub use range::{API_ADDRESS, AddressRange, RangeError, Unusable};
 pub use reservations::{Reservation, ReserveError, Target};
 pub use saved::{SavedAddresses, SavedNamespace, SavedUnit};

@@ -92,20 +92,6 @@ pub fn foreign_names(existing: &[u8]) -> BTreeSet<HostName> {
     lines.flat_map(names_of_line).collect()
 }
 
-/// Whether anything of ours is in the file.
-#[must_use]
-pub fn is_present(existing: &[u8]) -> bool {
-    Parsed::of(existing).found
-}
-
-/// The block alone, for showing it to people.
-#[must_use]
-pub fn block(entries: &HostsEntries) -> String {
-    let mut text = String::new();
-    push_block(&mut text, BEGIN, entries);
-    text
-}
-
 fn push_block(out: &mut String, begin: &str, entries: &HostsEntries) {
     out.push_str(begin);
     out.push('\n');

@@ -11,7 +11,7 @@ mod context_labels;
 mod registry;
 mod rules;
 
-pub use candidates::{Candidate, Candidates, NameClass, NameOptions, candidates};
+pub use candidates::{Candidate, NameOptions, candidates};
 pub use context_labels::ContextLabels;
-pub use registry::{Lost, NameChange, NameRegistry, Outcome, Rank, SavedClaim};
+pub use registry::{Lost, NameChange, NameRegistry, Outcome, Rank};
 pub use rules::{ALLOW_SUFFIXES_SETTING, API_NAME, NameRules, Refusal, RefusalReason};

@@ -27,7 +27,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether connections are looked at, with so many users who have forwards.
+    /// Whether connections are looked at, with this many users who have forwards.
     #[must_use]
     pub fn is_limited(self, users: usize) -> bool {
         match self {
@@ -75,13 +75,9 @@ pub struct Actor {
     pub via: Via,
 }
 
-/// What is asked, as coarse as the policy needs it.
+/// What is asked, as coarse as the policy needs it. Version and health are for everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// Version and API level.
-    Version,
-    /// Whether the daemon is well, without any detail of any user.
-    Health,
     /// Lists, details, events, logs and counters of forwards; the daemon's status.
     Observe,
     /// Adding, removing, reconnecting, reserving.
@@ -180,9 +176,6 @@ impl Denied {
 /// # Errors
 /// When denied; the error is what the caller is told.
 pub fn authorize(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Denied> {
-    if matches!(verb, Verb::Version | Verb::Health) {
-        return Ok(());
-    }
     let Some(user) = &actor.user else {
         return Err(Denied::Unknown { verb });
     };
@@ -210,8 +203,6 @@ fn not_member(verb: Verb, user: &User) -> Denied {
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Version => "version",
-            Self::Health => "health",
             Self::Observe => "looking",
             Self::Change => "change",
             Self::AskCluster => "cluster query",
@@ -226,9 +217,7 @@ mod tests {
 
     use super::*;
 
-    const VERBS: [Verb; 6] = [
-        Verb::Version,
-        Verb::Health,
+    const VERBS: [Verb; 4] = [
         Verb::Observe,
         Verb::Change,
         Verb::AskCluster,
@@ -264,21 +253,15 @@ mod tests {
     #[test]
     fn a_member_acts_on_their_own() {
         let ann = actor(1000, true, Via::TcpPeer);
-        let own = [
-            Verb::Version,
-            Verb::Health,
-            Verb::Observe,
-            Verb::Change,
-            Verb::AskCluster,
-        ];
+        let own = [Verb::Observe, Verb::Change, Verb::AskCluster];
         assert_eq!(allowed(&ann, Some(1000)), own);
         assert_eq!(allowed(&ann, None), own);
-        assert_eq!(allowed(&ann, Some(1001)), [Verb::Version, Verb::Health]);
+        assert_eq!(allowed(&ann, Some(1001)), []);
         assert!(ann.sees(Uid::new(1000)) && !ann.sees(Uid::ROOT));
     }
 
     #[test]
-    fn others_and_the_unknown_get_version_and_health() {
+    fn others_and_the_unknown_may_do_nothing() {
         let outsider = actor(1000, false, Via::UnixSocket);
         let unknown = Actor {
             user: None,
@@ -286,7 +269,7 @@ mod tests {
         };
         for actor in [outsider, unknown] {
             for owner in [None, Some(1000), Some(0)] {
-                assert_eq!(allowed(&actor, owner), [Verb::Version, Verb::Health]);
+                assert_eq!(allowed(&actor, owner), []);
             }
         }
     }

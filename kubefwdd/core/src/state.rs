@@ -26,9 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
-use kubefwd_model::{
-    ContextName, HostName, ListenerId, NamespaceKey, NamespaceName, PodName, ServiceKey, Uid,
-};
+use kubefwd_model::{HostName, ListenerId, NamespaceKey, PodName, ServiceKey, Uid};
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::{AddressPool, AddressRange, Reservation, SavedAddresses};
@@ -41,9 +39,9 @@ pub use access::shown;
 pub use command::{
     AddNamespace, AddService, Command, Refused, RemoveNamespaces, RemoveServices, Reply, Report,
 };
-pub use effect::{Desired, DesiredContext, DesiredNamespace, Effect};
+pub use effect::{Desired, Effect};
 pub use observed::{ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Protocol};
-pub use spec::{Environment, Lease, Spec};
+pub use spec::{Environment, Lease, NamespaceSpec, Spec};
 pub use view::{Changes, DeniedPeer, DeniedPeers, View, WorkerView, changes};
 
 use forwards::{Port, PortRef, ServiceRuntime, Unit};
@@ -285,16 +283,6 @@ impl State {
         &self.view
     }
 
-    /// What users asked for.
-    pub fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    /// The addresses, who has them, and what is reserved.
-    pub fn addresses(&self) -> &AddressPool {
-        &self.addresses
-    }
-
     /// The names that the hosts file is to have for an address.
     fn names_at(&self, address: Ipv4Addr) -> Vec<HostName> {
         let Some(key) = self.addresses.holder(address) else {
@@ -319,42 +307,13 @@ impl State {
 
     /// All that is wanted of one user's worker.
     fn desired(&self, uid: Uid) -> Desired {
-        let Some(user) = self.spec.users.get(&uid) else {
-            return Desired::default();
-        };
-        let contexts = user
-            .contexts
-            .iter()
-            .map(|(context_name, context)| DesiredContext {
-                name: context_name.to_string(),
-                kubeconfig: context.kubeconfig.clone(),
-                namespaces: context
-                    .namespaces
-                    .iter()
-                    .map(|(name, spec)| DesiredNamespace {
-                        name: name.to_string(),
-                        selection: spec.all.as_ref().map(|all| all.selection.clone()),
-                        balance: spec
-                            .all
-                            .as_ref()
-                            .map(|all| all.options.balance)
-                            .unwrap_or_default(),
-                        services: spec
-                            .services
-                            .iter()
-                            .map(|(name, spec)| (name.to_string(), spec.options.balance))
-                            .collect(),
-                        capture: spec
-                            .capture
-                            .iter()
-                            .map(|(name, on)| (name.to_string(), *on))
-                            .collect(),
-                        generation: self.generation(uid, context_name, name),
-                    })
-                    .collect(),
-            });
+        let contexts = self.spec.users.get(&uid).map(|user| user.contexts.clone());
+        let own = self.observed.iter().filter(|(key, _)| key.uid == uid);
         Desired {
-            contexts: contexts.collect(),
+            contexts: contexts.unwrap_or_default(),
+            generations: own
+                .map(|(key, observed)| (key.clone(), observed.generation))
+                .collect(),
         }
     }
 
@@ -375,18 +334,9 @@ impl State {
         }
     }
 
-    /// The rules for names in force.
-    pub fn name_rules(&self) -> &NameRules {
-        self.names.rules()
-    }
-
-    /// The administrator decided anew. The range of addresses stays as it is until the next start.
+    /// The administrator changed the configuration. The range of addresses stays as it is until the next start.
     fn set_settings(&mut self, settings: Settings) {
-        let configured: Vec<_> = self.addresses.reservations().collect();
-        let configured = configured.iter().filter(|r| r.owner.is_none());
-        for gone in configured.filter(|r| !settings.reservations.contains(r)) {
-            self.addresses.unreserve(None, &gone.target);
-        }
+        drop_configured(&mut self.addresses, &settings.reservations);
         let reserved = settings.reservations.iter().cloned();
         let refused: Vec<_> = reserved.map(|r| self.reserve(r)).collect();
         let refused = refused.into_iter().filter_map(Result::err);
@@ -447,17 +397,6 @@ impl State {
         }
     }
 
-    fn generation(&self, uid: Uid, context: &ContextName, namespace: &NamespaceName) -> u64 {
-        let key = NamespaceKey {
-            uid,
-            context: context.clone(),
-            namespace: namespace.clone(),
-        };
-        self.observed
-            .get(&key)
-            .map_or(0, |observed| observed.generation)
-    }
-
     fn observed_service(&self, key: &ServiceKey) -> Option<&ObservedService> {
         self.observed
             .get(&key.namespace_key())?
@@ -496,13 +435,7 @@ impl State {
 
 /// Replaces the reservations that came from the configuration by those it has now; what does not fit comes back as text.
 fn configure(addresses: &mut AddressPool, configured: &[Reservation]) -> Vec<String> {
-    let old: Vec<_> = addresses
-        .reservations()
-        .filter(|r| r.owner.is_none())
-        .collect();
-    for reservation in old.iter().filter(|r| !configured.contains(r)) {
-        addresses.unreserve(None, &reservation.target);
-    }
+    drop_configured(addresses, configured);
     let added = configured
         .iter()
         .map(|reservation| addresses.reserve(reservation.clone()));
@@ -510,4 +443,15 @@ fn configure(addresses: &mut AddressPool, configured: &[Reservation]) -> Vec<Str
         .filter_map(Result::err)
         .map(|error| error.to_string())
         .collect()
+}
+
+/// Lifts the reservations of the configuration that it no longer has.
+fn drop_configured(addresses: &mut AddressPool, configured: &[Reservation]) {
+    let old: Vec<_> = addresses.reservations().collect();
+    let gone = old
+        .iter()
+        .filter(|r| r.owner.is_none() && !configured.contains(r));
+    for reservation in gone {
+        addresses.unreserve(None, &reservation.target);
+    }
 }

@@ -3,6 +3,7 @@
 //! TCP itself does not tell a half-closed socket from a closed one: both send a FIN. The kernel's socket table does, where
 //! both ends are on this machine and in this network namespace: a closed socket has no inode.
 
+use std::io;
 use std::net::SocketAddr;
 
 /// The socket at the other end.
@@ -22,6 +23,14 @@ pub fn owner(local: SocketAddr, peer: SocketAddr) -> Option<u32> {
     system::owner(local, peer)
 }
 
+/// The same for a connection that neither side has closed or half-closed.
+///
+/// # Errors
+/// When the system cannot be asked.
+pub fn established_owner(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<u32>> {
+    system::established_owner(local, peer)
+}
+
 /// The state of the socket at `peer`, connected to `local`. One system call: ask at the end of a connection, not for its
 /// data.
 pub fn look_up(local: SocketAddr, peer: SocketAddr) -> Peer {
@@ -32,12 +41,14 @@ pub fn look_up(local: SocketAddr, peer: SocketAddr) -> Peer {
 mod system {
     //! `sock_diag(7)` with the four addresses of one socket.
 
+    use std::io;
     use std::net::{IpAddr, SocketAddr};
     use std::os::fd::AsRawFd;
 
     use nix::errno::Errno;
     use nix::sys::socket::{
-        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv,
+        send, socket,
     };
 
     use super::Peer;
@@ -47,29 +58,51 @@ mod system {
     const IPPROTO_TCP: u8 = 6;
     const HEADER: usize = 16;
     const REQUEST: usize = HEADER + 56;
+    /// `TCP_ESTABLISHED`.
+    const ESTABLISHED: u8 = 1;
+    /// `idiag_state` in `struct inet_diag_msg`.
+    const STATE: usize = HEADER + 1;
     /// `idiag_uid` in `struct inet_diag_msg`.
     const UID: usize = HEADER + 64;
     /// `idiag_inode` in `struct inet_diag_msg`.
     const INODE: usize = HEADER + 68;
 
     pub(super) fn look_up(ours: SocketAddr, theirs: SocketAddr) -> Peer {
-        ask(ours, theirs).map_or(Peer::Unknown, |answer| match parse(&answer) {
-            Some(Found { inode: 0, .. }) => Peer::Closed,
-            Some(_) => Peer::Open,
-            None => Peer::Unknown,
-        })
+        match find(ours, theirs) {
+            Ok(Some(Found { inode: 0, .. })) => Peer::Closed,
+            Ok(Some(_)) => Peer::Open,
+            Ok(None) | Err(_) => Peer::Unknown,
+        }
     }
 
     pub(super) fn owner(ours: SocketAddr, theirs: SocketAddr) -> Option<u32> {
-        let found = parse(&ask(ours, theirs).ok()?)?;
-        // The kernel gives uid 0 for a socket that no process has.
-        (found.inode != 0).then_some(found.uid)
+        find(ours, theirs).ok()??.owner()
+    }
+
+    pub(super) fn established_owner(
+        ours: SocketAddr,
+        theirs: SocketAddr,
+    ) -> io::Result<Option<u32>> {
+        let found = find(ours, theirs)?.filter(|found| found.state == ESTABLISHED);
+        Ok(found.and_then(Found::owner))
     }
 
     /// A socket in the kernel's table.
     struct Found {
+        state: u8,
         uid: u32,
         inode: u32,
+    }
+
+    impl Found {
+        /// The kernel gives uid 0 for a socket that no process has.
+        fn owner(self) -> Option<u32> {
+            (self.inode != 0).then_some(self.uid)
+        }
+    }
+
+    fn find(ours: SocketAddr, theirs: SocketAddr) -> io::Result<Option<Found>> {
+        parse(&ask(ours, theirs)?)
     }
 
     fn ask(ours: SocketAddr, theirs: SocketAddr) -> Result<Vec<u8>, Errno> {
@@ -79,6 +112,8 @@ mod system {
             SockFlag::SOCK_CLOEXEC,
             SockProtocol::NetlinkSockDiag,
         )?;
+        // Connected to the kernel: nobody else's messages are taken for its answer.
+        connect(netlink.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         send(
             netlink.as_raw_fd(),
             &request(theirs, ours),
@@ -118,28 +153,57 @@ mod system {
         }
     }
 
-    fn parse(answer: &[u8]) -> Option<Found> {
-        let field = |at: usize| -> Option<u32> {
-            let bytes = answer.get(at..at + 4)?;
-            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    fn parse(answer: &[u8]) -> io::Result<Option<Found>> {
+        let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+        let field = |at: usize| -> io::Result<u32> {
+            let bytes = answer.get(at..at + 4).ok_or_else(malformed)?;
+            Ok(u32::from_ne_bytes(
+                bytes.try_into().map_err(|_| malformed())?,
+            ))
         };
-        // An error is the other kind: no such socket, or no such module.
-        let kind = answer.get(4..6)?;
+        let kind = answer.get(4..6).ok_or_else(malformed)?;
         if u16::from_ne_bytes([kind[0], kind[1]]) != SOCK_DIAG_BY_FAMILY {
-            return None;
+            // No such socket is an answer; no such module is not.
+            return match Errno::from_raw(-field(HEADER)?.cast_signed()) {
+                Errno::ENOENT => Ok(None),
+                errno => Err(errno.into()),
+            };
         }
-        Some(Found {
+        Ok(Some(Found {
+            state: *answer.get(STATE).ok_or_else(malformed)?,
             uid: field(UID)?,
             inode: field(INODE)?,
-        })
+        }))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_short_answer_is_no_owner() {
+            let mut answer = [1; HEADER + 71];
+            answer[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+            for length in 0..answer.len() {
+                assert!(parse(&answer[..length]).is_err());
+            }
+        }
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod system {
+    use std::io;
     use std::net::SocketAddr;
 
     use super::Peer;
+
+    pub(super) fn established_owner(
+        _ours: SocketAddr,
+        _theirs: SocketAddr,
+    ) -> io::Result<Option<u32>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     pub(super) fn look_up(_ours: SocketAddr, _theirs: SocketAddr) -> Peer {
         Peer::Unknown

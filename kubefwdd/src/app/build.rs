@@ -63,15 +63,8 @@ impl App {
             stop.tasks.clone(),
         );
         let rules = watch::Sender::new(rules);
-        let reload = Reload {
-            flags: flags.clone(),
-            config: config.clone(),
-            paths: paths.clone(),
-            logs,
-            identification: sockets.identification,
-            rules: rules.clone(),
-            store: handle.clone(),
-        };
+        let identity = sockets.identification;
+        let reload = Reload::new((config, &paths, flags), logs, identity, &rules, &handle);
         let adapters = Adapters {
             workers,
             hosts: wanted,

@@ -92,7 +92,7 @@ fn tell(state: &[NotifyState<'_>]) {
 #[derive(Clone)]
 pub(super) struct Watchdog {
     interval: Option<Duration>,
-    last: Arc<std::sync::Mutex<Option<Instant>>>,
+    last: Arc<parking_lot::Mutex<Option<Instant>>>,
 }
 
 // === impl Watchdog ===
@@ -111,10 +111,7 @@ impl Watchdog {
         let Some(interval) = self.interval else {
             return;
         };
-        let mut last = self
-            .last
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self.last.lock();
         if last.is_none_or(|last| last.elapsed() >= interval) {
             *last = Some(Instant::now());
             tell(&[NotifyState::Watchdog]);

@@ -21,7 +21,7 @@ pub(super) struct Bound {
 // === impl Bound ===
 
 impl Bound {
-    /// Takes the service manager's socket at this path, else binds, in place of a socket that nobody listens on any more.
+    /// Takes the service manager's socket at this path, else binds, in place of a socket that nobody listens on.
     ///
     /// # Errors
     /// When somebody listens there, or the file system refuses.

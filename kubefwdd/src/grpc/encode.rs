@@ -10,10 +10,9 @@ use kubefwd_core::status::HostsStatus;
 use kubefwd_core::status::RestStatus;
 use kubefwd_model as model;
 use kubefwd_model::discovery;
-use kubefwd_model::{Counts, NamespaceKey};
+use kubefwd_model::{Counts, NamespaceKey, Uid};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::timestamp;
-use kubefwd_telemetry::events::Logged;
 
 use super::decode::Filter;
 use crate::control::Control;
@@ -110,19 +109,20 @@ pub(super) fn changes(changes: Changes, filter: &Filter, view: &View) -> Option<
         services: services.into_iter().map(|s| service(s, view)).collect(),
         removed_namespaces: removed_namespaces
             .into_iter()
-            .map(|key| pb::ObjectRef {
-                key: key.to_string(),
-                uid: key.uid.get(),
-            })
+            .map(|key| object(key, key.uid))
             .collect(),
         removed_services: removed
             .into_iter()
-            .map(|key| pb::ObjectRef {
-                key: key.to_string(),
-                uid: key.uid.get(),
-            })
+            .map(|key| object(key, key.uid))
             .collect(),
     })
+}
+
+fn object(key: &impl ToString, uid: Uid) -> pb::ObjectRef {
+    pb::ObjectRef {
+        key: key.to_string(),
+        uid: uid.get(),
+    }
 }
 
 fn namespace(namespace: &model::Namespace, sums: Option<&Counts>, all: &View) -> pb::Namespace {
@@ -159,10 +159,6 @@ pub(super) fn contexts(contexts: discovery::Contexts) -> pb::ListContextsRespons
         current_context: current_context.into(),
         contexts: contexts.collect(),
     }
-}
-
-pub(super) fn event(logged: &Logged) -> pb::Event {
-    pb::Event::new(logged.id, &logged.event)
 }
 
 pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {

@@ -1,4 +1,4 @@
-//! Connections to the control socket, which every user of the machine may open: so many for each user, so that nobody
+//! Connections to the control socket, which every user of the machine may open: limited for each user, so that nobody
 //! can take the daemon's descriptors and memory from the others.
 
 use std::io;

@@ -3,9 +3,9 @@
 use std::pin::Pin;
 
 use futures_util::Stream;
-use kubefwd_core::policy::Verb;
-use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
-use kubefwd_model::Uid;
+use kubefwd_core::policy::{Actor, Verb};
+use kubefwd_core::state::{Lease, RemoveNamespaces, RemoveServices};
+use kubefwd_model::{NamespaceKey, ServiceKey, Uid};
 use kubefwd_proto::control::v1::{self as pb, control_server::Control as Calls};
 use kubefwd_proto::convert::failure::to_status;
 use tonic::{Request, Response, Status};
@@ -15,6 +15,44 @@ use crate::control::Reconnect;
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Reply<T> = Result<Response<T>, Status>;
+
+// === impl ControlServer ===
+
+impl ControlServer {
+    /// Who asks, if they may look at what is theirs.
+    async fn observer<T: Sync>(&self, request: &Request<T>) -> Result<Actor, Status> {
+        let actor = actor(request).await?;
+        let allowed = self.control.authorize(&actor, Verb::Observe, None);
+        allowed.map_err(to_status)?;
+        Ok(actor)
+    }
+
+    async fn forward_namespace(
+        &self,
+        actor: &Actor,
+        request: pb::AddNamespaceRequest,
+        lease: Option<Lease>,
+    ) -> Result<NamespaceKey, Status> {
+        let request = decode::namespace_request(request, lease).map_err(to_status)?;
+        let added = self.control.add_namespace(actor, request).await;
+        added.map_err(to_status)
+    }
+
+    async fn forward_service(
+        &self,
+        actor: &Actor,
+        request: pb::AddServiceRequest,
+        lease: Option<Lease>,
+    ) -> Result<ServiceKey, Status> {
+        let request = decode::service_request(request, lease).map_err(to_status)?;
+        let added = self.control.add_service(actor, request).await;
+        added.map_err(to_status)
+    }
+
+    fn revision(&self) -> u64 {
+        self.control.view().revision
+    }
+}
 
 #[tonic::async_trait]
 impl Calls for ControlServer {
@@ -39,10 +77,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::GetStatusRequest>,
     ) -> Reply<pb::GetStatusResponse> {
-        let actor = actor(&request).await?;
-        self.control
-            .authorize(&actor, Verb::Observe, None)
-            .map_err(to_status)?;
+        let actor = self.observer(&request).await?;
         Ok(Response::new(encode::status(&self.control, &actor)))
     }
 
@@ -51,16 +86,12 @@ impl Calls for ControlServer {
         request: Request<pb::AddNamespaceRequest>,
     ) -> Reply<pb::AddNamespaceResponse> {
         let actor = actor(&request).await?;
-        let request = decode::namespace_request(request.into_inner(), None).map_err(to_status)?;
-        let key = self
-            .control
-            .add_namespace(&actor, request)
-            .await
-            .map_err(to_status)?;
+        let request = request.into_inner();
+        let key = self.forward_namespace(&actor, request, None).await?;
         Ok(Response::new(pb::AddNamespaceResponse {
             key: key.to_string(),
             context: key.context.to_string(),
-            revision: self.control.view().revision,
+            revision: self.revision(),
         }))
     }
 
@@ -70,19 +101,16 @@ impl Calls for ControlServer {
     ) -> Reply<pb::RemoveNamespaceResponse> {
         let actor = actor(&request).await?;
         let pb::RemoveNamespaceRequest { key, uid, all } = request.into_inner();
-        let which = if all {
-            RemoveNamespaces::All
-        } else {
-            RemoveNamespaces::Named(key)
+        let which = match all {
+            true => RemoveNamespaces::All,
+            false => RemoveNamespaces::Named(key),
         };
-        let removed = self
-            .control
-            .remove_namespaces(&actor, uid.map(Uid::new), which)
-            .await
-            .map_err(to_status)?;
+        let uid = uid.map(Uid::new);
+        let removed = self.control.remove_namespaces(&actor, uid, which).await;
+        let removed = removed.map_err(to_status)?;
         Ok(Response::new(pb::RemoveNamespaceResponse {
-            removed: removed.iter().map(ToString::to_string).collect(),
-            revision: self.control.view().revision,
+            removed: texts(&removed),
+            revision: self.revision(),
         }))
     }
 
@@ -91,16 +119,12 @@ impl Calls for ControlServer {
         request: Request<pb::AddServiceRequest>,
     ) -> Reply<pb::AddServiceResponse> {
         let actor = actor(&request).await?;
-        let request = decode::service_request(request.into_inner(), None).map_err(to_status)?;
-        let key = self
-            .control
-            .add_service(&actor, request)
-            .await
-            .map_err(to_status)?;
+        let request = request.into_inner();
+        let key = self.forward_service(&actor, request, None).await?;
         Ok(Response::new(pb::AddServiceResponse {
             key: key.to_string(),
             context: key.context.to_string(),
-            revision: self.control.view().revision,
+            revision: self.revision(),
         }))
     }
 
@@ -110,19 +134,16 @@ impl Calls for ControlServer {
     ) -> Reply<pb::RemoveServiceResponse> {
         let actor = actor(&request).await?;
         let pb::RemoveServiceRequest { key, uid, all } = request.into_inner();
-        let which = if all {
-            RemoveServices::All
-        } else {
-            RemoveServices::Named(key)
+        let which = match all {
+            true => RemoveServices::All,
+            false => RemoveServices::Named(key),
         };
-        let removed = self
-            .control
-            .remove_services(&actor, uid.map(Uid::new), which)
-            .await
-            .map_err(to_status)?;
+        let uid = uid.map(Uid::new);
+        let removed = self.control.remove_services(&actor, uid, which).await;
+        let removed = removed.map_err(to_status)?;
         Ok(Response::new(pb::RemoveServiceResponse {
-            removed: removed.iter().map(ToString::to_string).collect(),
-            revision: self.control.view().revision,
+            removed: texts(&removed),
+            revision: self.revision(),
         }))
     }
 
@@ -132,35 +153,23 @@ impl Calls for ControlServer {
     ) -> Reply<pb::SetCaptureResponse> {
         let actor = actor(&request).await?;
         let pb::SetCaptureRequest { key, on, uid } = request.into_inner();
-        let service = self
-            .control
-            .set_capture(&actor, uid.map(Uid::new), key, on)
-            .await
-            .map_err(to_status)?;
-        Ok(Response::new(pb::SetCaptureResponse {
-            service: service.to_string(),
-        }))
+        let uid = uid.map(Uid::new);
+        let set = self.control.set_capture(&actor, uid, key, on).await;
+        let service = set.map_err(to_status)?.to_string();
+        Ok(Response::new(pb::SetCaptureResponse { service }))
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
-        let actor = actor(&request).await?;
-        self.control
-            .authorize(&actor, Verb::Observe, None)
-            .map_err(to_status)?;
+        let actor = self.observer(&request).await?;
         let filter = decode::filter(request.into_inner().filter, &actor);
-        Ok(Response::new(encode::listing(
-            &self.control.view(),
-            &filter,
-        )))
+        let listing = encode::listing(&self.control.view(), &filter);
+        Ok(Response::new(listing))
     }
 
     type WatchStream = Streamed<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
-        let actor = actor(&request).await?;
-        self.control
-            .authorize(&actor, Verb::Observe, None)
-            .map_err(to_status)?;
+        let actor = self.observer(&request).await?;
         let filter = decode::filter(request.into_inner().filter, &actor);
         let stream = streams::watch(self.control.watch(), filter, self.stop.clone());
         Ok(Response::new(Box::pin(stream)))
@@ -181,21 +190,11 @@ impl Calls for ControlServer {
         } = request.into_inner();
         let mut response = pb::AttachResponse::default();
         for request in namespaces {
-            let request = decode::namespace_request(request, lease).map_err(to_status)?;
-            let key = self
-                .control
-                .add_namespace(&actor, request)
-                .await
-                .map_err(to_status)?;
+            let key = self.forward_namespace(&actor, request, lease).await?;
             response.namespace_keys.push(key.to_string());
         }
         for request in services {
-            let request = decode::service_request(request, lease).map_err(to_status)?;
-            let key = self
-                .control
-                .add_service(&actor, request)
-                .await
-                .map_err(to_status)?;
+            let key = self.forward_service(&actor, request, lease).await?;
             response.service_keys.push(key.to_string());
         }
         let stream = streams::attach(response, attachment, self.stop.clone());
@@ -218,12 +217,9 @@ impl Calls for ControlServer {
             (false, true) => Reconnect::All,
             (false, false) => Reconnect::Keys(keys),
         };
-        let triggered = self
-            .control
-            .reconnect(&actor, uid.map(Uid::new), which)
-            .await
-            .map_err(to_status)?;
-        let triggered = triggered.iter().map(ToString::to_string).collect();
+        let uid = uid.map(Uid::new);
+        let triggered = self.control.reconnect(&actor, uid, which).await;
+        let triggered = texts(&triggered.map_err(to_status)?);
         Ok(Response::new(pb::ReconnectResponse { triggered }))
     }
 
@@ -233,21 +229,15 @@ impl Calls for ControlServer {
     ) -> Reply<pb::ListContextsResponse> {
         let actor = actor(&request).await?;
         let access = decode::access(request.into_inner().access);
-        let contexts = self
-            .control
-            .contexts(&actor, &access)
-            .await
-            .map_err(to_status)?;
+        let contexts = self.control.contexts(&actor, &access).await;
+        let contexts = contexts.map_err(to_status)?;
         Ok(Response::new(encode::contexts(contexts)))
     }
 
     type EventsStream = Streamed<pb::EventsResponse>;
 
     async fn events(&self, request: Request<pb::EventsRequest>) -> Reply<Self::EventsStream> {
-        let actor = actor(&request).await?;
-        self.control
-            .authorize(&actor, Verb::Observe, None)
-            .map_err(to_status)?;
+        let actor = self.observer(&request).await?;
         let telemetry = self.control.telemetry().clone();
         let stream = streams::events(telemetry, request.into_inner(), actor, self.stop.clone());
         Ok(Response::new(Box::pin(stream)))
@@ -257,10 +247,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::GetHostsRequest>,
     ) -> Reply<pb::GetHostsResponse> {
-        let actor = actor(&request).await?;
-        self.control
-            .authorize(&actor, Verb::Observe, None)
-            .map_err(to_status)?;
+        let actor = self.observer(&request).await?;
         Ok(Response::new(encode::hosts(&self.control, &actor)))
     }
 
@@ -273,11 +260,10 @@ impl Calls for ControlServer {
         let address = decode::address(&reservation.address)
             .map_err(to_status)?
             .ok_or_else(|| Status::invalid_argument("a reservation needs an address"))?;
-        self.control
-            .reserve(&actor, &reservation.key, address)
-            .await
-            .map_err(to_status)?;
-        let revision = self.control.view().revision;
+        let key = &reservation.key;
+        let reserved = self.control.reserve(&actor, key, address).await;
+        reserved.map_err(to_status)?;
+        let revision = self.revision();
         Ok(Response::new(pb::AddReservationResponse { revision }))
     }
 
@@ -286,11 +272,10 @@ impl Calls for ControlServer {
         request: Request<pb::RemoveReservationRequest>,
     ) -> Reply<pb::RemoveReservationResponse> {
         let actor = actor(&request).await?;
-        self.control
-            .unreserve(&actor, &request.into_inner().target)
-            .await
-            .map_err(to_status)?;
-        let revision = self.control.view().revision;
+        let target = request.into_inner().target;
+        let released = self.control.unreserve(&actor, &target).await;
+        released.map_err(to_status)?;
+        let revision = self.revision();
         Ok(Response::new(pb::RemoveReservationResponse { revision }))
     }
 
@@ -301,21 +286,22 @@ impl Calls for ControlServer {
         let actor = actor(&request).await?;
         let reservations = self.control.reservations(&actor).map_err(to_status)?;
         let view = self.control.view();
+        let reservations = reservations.into_iter();
         let reservations = reservations
-            .into_iter()
             .map(|r| encode::reservation(r, &view))
             .collect();
         Ok(Response::new(pb::ListReservationsResponse { reservations }))
     }
 
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Reply<pb::DiagnoseResponse> {
-        let actor = actor(&request).await?;
-        self.control
-            .authorize(&actor, Verb::Observe, None)
-            .map_err(to_status)?;
+        let actor = self.observer(&request).await?;
         let findings = self.control.diagnose(&actor).into_iter().map(Into::into);
         Ok(Response::new(pb::DiagnoseResponse {
             findings: findings.collect(),
         }))
     }
+}
+
+fn texts(keys: &[impl ToString]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
 }

@@ -163,7 +163,7 @@ impl EventReader {
         let seen = events.filter(|logged| self.actor.sees(logged.event.uid));
         let responses = seen.map(|logged| pb::EventsResponse {
             gap: std::mem::take(&mut gap),
-            event: Some(encode::event(logged)),
+            event: Some(pb::Event::new(logged.id, &logged.event)),
         });
         self.ready = responses.collect::<Vec<_>>().into_iter();
         true

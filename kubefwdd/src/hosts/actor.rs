@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The wait after the first failure or interference; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// When the block has got so many addresses more or less since then, freed memory is given back to the system: a burst of
+/// When the block has grown or shrunk by this many addresses since then, freed memory is given back to the system: a burst of
 /// services ends here, and what it needed is not needed again.
 const BURST: usize = 100;
 /// The longest wait between attempts.
@@ -93,7 +93,7 @@ impl HostsActor {
         )
     }
 
-    /// Runs until `stop`, or until nobody can want anything any more. The block stays in the file
+    /// Runs until `stop`, or until every sender is gone. The block stays in the file
     /// as it is then; what was wanted last is written first.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut notices = FileWatch::new(self.file.path());
@@ -261,7 +261,7 @@ struct Retry {
 }
 
 impl Retry {
-    /// Waits for the moment to try again; for ever where there is none.
+    /// Waits for the moment to try again; forever where there is none.
     async fn due(&self) {
         match self.at {
             Some(at) => sleep_until(at).await,
@@ -378,11 +378,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_leftover_block_stays_until_entries_are_wanted() {
-        let old = hosts_block::block(&HostsEntries::from([(
+        let entries = HostsEntries::from([(
             Ipv4Addr::new(127, 1, 27, 9),
             vec![HostName::parse("old").unwrap()],
-        )]));
-        let mut running = start(&format!("10.0.0.5 mine\n{old}"));
+        )]);
+        let old = hosts_block::render(b"10.0.0.5 mine\n", &entries);
+        let mut running = start(std::str::from_utf8(&old).unwrap());
         let status = running
             .until(|status| !status.foreign_names.is_empty())
             .await;

@@ -137,14 +137,14 @@ impl HostsFile {
     /// Reads the file. A missing one is empty.
     ///
     /// # Errors
-    /// When it cannot be read or is no regular file of sane size.
+    /// When it cannot be read or is not a regular file of sane size.
     pub fn read(&self) -> Result<Snapshot, HostsError> {
         self.read_target(&self.target()?)
             .map(|(snapshot, _)| snapshot)
     }
 
     /// Replaces the file by what `edit` makes of it. `edit` is asked again when another program
-    /// changed the file meanwhile, and nothing is written when it gives back what it got.
+    /// changed the file in between, and nothing is written when it gives back what it got.
     ///
     /// # Errors
     /// When the file cannot be read or written; it then has its old content.
@@ -186,7 +186,7 @@ impl HostsFile {
         }
     }
 
-    /// Whether the file is not the one of the snapshot any more.
+    /// Whether the file differs from the snapshot.
     pub(super) fn differs_from(&self, snapshot: &Snapshot) -> bool {
         let now = self
             .target()

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use kubefwd_core::hosts_block::{HostsEntries, remove, render};
 
-    /// A file whose writer is killed after so many bytes; cutting the file counts as one.
+    /// A file whose writer is killed after this many bytes; cutting the file counts as one.
     struct Killed {
         content: RefCell<Vec<u8>>,
         left: Cell<usize>,

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddrV4, TcpListener};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -82,7 +83,7 @@ impl FdStore {
     /// Keeps a listener, unless it is kept already.
     pub fn keep(&self, address: SocketAddrV4, listener: &Arc<TcpListener>) {
         let Some(shared) = &self.shared else { return };
-        let mut inner = shared.inner();
+        let mut inner = shared.inner.lock();
         if inner.kept.contains(&address) {
             return;
         }
@@ -103,7 +104,7 @@ impl FdStore {
     /// Stops keeping what listens there.
     pub fn forget(&self, address: SocketAddrV4) {
         let Some(shared) = &self.shared else { return };
-        let mut inner = shared.inner();
+        let mut inner = shared.inner.lock();
         if !inner.kept.remove(&address) {
             return;
         }
@@ -126,7 +127,7 @@ impl FdStoreTask {
                 () = shared.changed.notified() => false,
                 () = stop.cancelled() => true,
             };
-            let untold = std::mem::take(&mut shared.inner().untold);
+            let untold = std::mem::take(&mut shared.inner.lock().untold);
             // The service manager may be slow to read: its socket blocks then, and the owner must not.
             let told = spawn_blocking(move || untold.into_iter().try_for_each(tell)).await;
             if let Ok(Err(error)) = told {
@@ -158,14 +159,6 @@ fn name(address: SocketAddrV4) -> String {
     format!("{:08x}{:04x}", address.ip().to_bits(), address.port())
 }
 
-// === impl Shared ===
-
-impl Shared {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -180,7 +173,7 @@ mod tests {
 
     fn untold(keeper: &FdStore) -> Vec<(SocketAddrV4, bool, bool)> {
         let shared = keeper.shared.as_ref().unwrap();
-        let untold = std::mem::take(&mut shared.inner().untold);
+        let untold = std::mem::take(&mut shared.inner.lock().untold);
         let shown = untold.into_iter();
         shown
             .map(|(address, change)| (address, change.remove, change.store.is_some()))

@@ -134,7 +134,7 @@ impl Listen {
     }
 }
 
-/// Ends a listener for everybody who has a descriptor of it: nothing is accepted any more, and the port is free.
+/// Ends a listener for everybody who has a descriptor of it: nothing more is accepted, and the port is free.
 pub fn close(listener: &TcpListener) {
     // Not on macOS, where nobody else keeps one.
     if let Err(errno) = shutdown(listener.as_raw_fd(), Shutdown::Both) {

@@ -313,7 +313,7 @@ mod tests {
         assert!(!is_local(first));
         loopback.ensure(first).unwrap();
         drop(loopback);
-        // As after a reboot: the journal names what is not there any more.
+        // As after a reboot: the journal names what is no longer there.
         imp::remove(first).unwrap();
         let mut loopback = Loopback::open(&path).unwrap();
         loopback.ensure(first).unwrap();

@@ -14,22 +14,14 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 /// The length of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// Enough for one answer: the kernel's own limit for one message of a dump is 32 KiB.
-const BUFFER: usize = 32 << 10;
+/// Enough for an acknowledgement, which repeats the request.
+const BUFFER: usize = 1 << 10;
 /// The kernel answers at once; this is for the case that it never does.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A netlink socket of one protocol.
 pub(crate) struct Netlink {
     socket: OwnedFd,
-}
-
-/// What the kernel said.
-pub(crate) enum Answer {
-    /// Done, with nothing to tell.
-    Done,
-    /// The payload of its message.
-    Message(Vec<u8>),
 }
 
 impl Netlink {
@@ -37,20 +29,21 @@ impl Netlink {
     pub(crate) fn open(protocol: SockProtocol) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-        let patience =
-            TimeVal::milliseconds(i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX));
-        setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
+        let timeout =
+            TimeVal::milliseconds(i64::try_from(ANSWER_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
+        setsockopt(&socket, sockopt::ReceiveTimeout, &timeout)?;
         // Connected to the kernel: nobody else's messages are taken for its answer.
         connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         Ok(Self { socket })
     }
 
-    /// Sends one request and reads the one answer to it.
+    /// Sends one request and waits until it is carried out.
     ///
     /// # Errors
     /// The error that the kernel answered with, or that of the socket.
-    pub(crate) fn ask(&self, kind: u16, flags: i32, payload: &[u8]) -> io::Result<Answer> {
-        let request = message(kind, flags | libc::NLM_F_REQUEST, payload)?;
+    pub(crate) fn ask(&self, kind: u16, flags: i32, payload: &[u8]) -> io::Result<()> {
+        let flags = flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK;
+        let request = message(kind, flags, payload)?;
         let descriptor = self.socket.as_raw_fd();
         send(descriptor, &request, MsgFlags::empty())?;
         let mut buffer = vec![0; BUFFER];
@@ -78,33 +71,17 @@ fn message(kind: u16, flags: i32, payload: &[u8]) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-fn parse(answer: &[u8]) -> io::Result<Answer> {
+fn parse(answer: &[u8]) -> io::Result<()> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-    let length = read_u32(answer, 0).and_then(|length| usize::try_from(length).ok());
-    let kind = read_u16(answer, 4).ok_or_else(malformed)?;
-    let payload = length
-        .and_then(|length| answer.get(HEADER..length))
-        .ok_or_else(malformed)?;
-    match i32::from(kind) {
-        libc::NLMSG_ERROR => {
-            let code = read_u32(payload, 0).ok_or_else(malformed)?.cast_signed();
-            match code {
-                0 => Ok(Answer::Done),
-                code => Err(io::Error::from_raw_os_error(-code)),
-            }
-        }
-        libc::NLMSG_DONE => Ok(Answer::Done),
-        _ => Ok(Answer::Message(payload.to_vec())),
+    let kind = answer.get(4..6).ok_or_else(malformed)?;
+    if i32::from(u16::from_ne_bytes([kind[0], kind[1]])) != libc::NLMSG_ERROR {
+        return Err(malformed());
     }
-}
-
-/// A number in the byte order of this machine, as netlink has them.
-pub(crate) fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+    let code = answer.get(HEADER..HEADER + 4).ok_or_else(malformed)?;
+    match i32::from_ne_bytes(code.try_into().map_err(|_| malformed())?) {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(-code)),
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +98,7 @@ mod tests {
     #[test]
     fn the_kernel_refuses_what_does_not_exist() {
         let netlink = Netlink::open(SockProtocol::NetlinkRoute).unwrap();
-        let error = netlink.ask(9999, libc::NLM_F_ACK, &[0; 4]).err().unwrap();
+        let error = netlink.ask(9999, 0, &[0; 4]).err().unwrap();
         assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP));
     }
 }

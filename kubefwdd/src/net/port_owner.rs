@@ -32,17 +32,6 @@ impl fmt::Display for PortOwner {
     }
 }
 
-impl PortOwner {
-    /// Finds the listener that keeps an address, where the system tells.
-    #[must_use]
-    pub fn find(address: SocketAddr) -> Option<Self> {
-        match address {
-            SocketAddr::V4(v4) => find(*v4.ip(), v4.port()),
-            SocketAddr::V6(_) => None,
-        }
-    }
-}
-
 /// Finds the listener that keeps `address:port`.
 #[cfg(target_os = "linux")]
 pub(super) fn find(address: Ipv4Addr, port: u16) -> Option<PortOwner> {

@@ -15,9 +15,9 @@ pub(crate) struct Row {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) state: u8,
-    /// The user who created it; 0 for sockets that no process has any more.
+    /// The user who created it; 0 for sockets that no process has.
     pub(crate) uid: Uid,
-    /// 0 for sockets that no process has any more.
+    /// 0 for sockets that no process has.
     pub(crate) inode: u64,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// One line; `None` for the headline and for what is no such line.
+/// One line; `None` for the headline and for other text.
 fn parse(line: &str) -> Option<Row> {
     // sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode
     let mut fields = line.split_ascii_whitespace().skip(1);

@@ -1,13 +1,11 @@
 //! The user database.
 
-use std::ffi::CString;
 use std::path::PathBuf;
 
 use kubefwd_model::Uid;
+use kubefwd_os::groups;
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, User};
-
-use crate::sys;
+use nix::unistd::{Gid, User};
 
 /// What the user database says of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +69,9 @@ pub fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
         what: format!("groups of {}", account.name),
         source,
     };
-    let name = CString::new(account.name.as_str()).map_err(|_| failed(Errno::EINVAL))?;
-    let mut groups = sys::group_list(&name, account.gid).map_err(failed)?;
+    let primary = Gid::from_raw(account.gid);
+    let found = groups::of(&account.name, primary).map_err(failed)?;
+    let mut groups: Vec<u32> = found.into_iter().map(Gid::as_raw).collect();
     // The system may give any order; callers take the first for the effective group.
     groups.retain(|gid| *gid != account.gid);
     groups.insert(0, account.gid);
@@ -85,23 +84,19 @@ pub fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
 /// # Errors
 /// When the database does not answer.
 pub fn is_member(account: &Account, group: &str) -> Result<bool, LookupError> {
-    let found = Group::from_name(group);
+    let primary = Gid::from_raw(account.gid);
+    let found = groups::is_member(&account.name, primary, group);
     let found = found.map_err(|source| LookupError::Database {
         what: format!("group {group}"),
         source,
     })?;
-    let Some(group) = found else { return Ok(false) };
-    // The list in the group's own entry and the user's list agree in most databases; where one
-    // of them is cut short (large directories), either will do.
-    if group.gid == Gid::from_raw(account.gid) || group.mem.contains(&account.name) {
-        return Ok(true);
-    }
-    Ok(groups(account)?.contains(&group.gid.as_raw()))
+    Ok(found.unwrap_or(false))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::Group;
 
     #[test]
     fn root_is_in_its_own_group() {

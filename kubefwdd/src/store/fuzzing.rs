@@ -160,10 +160,9 @@ impl World {
             .collect()
     }
 
-    /// Nobody wants anything any more: nothing may be left.
+    /// Nobody wants anything: nothing may be left.
     pub(crate) fn end(mut self) {
-        let users: Vec<Uid> = self.store.state.spec().users.keys().copied().collect();
-        for uid in users {
+        for uid in self.saved().spec.users.into_keys() {
             let which = RemoveNamespaces::All;
             self.apply(Command::RemoveNamespaces { uid, which });
         }
@@ -174,7 +173,7 @@ impl World {
         assert!(self.granted.is_empty(), "{:?}", self.granted);
     }
 
-    /// Writes the hosts file until nobody asks for it any more.
+    /// Writes the hosts file until nobody asks for it.
     fn rest(&mut self) {
         while let Some(revision) = self.unwritten.take() {
             self.hosts = self.wanted.clone();
@@ -283,7 +282,7 @@ impl World {
         for address in self.hosts.keys() {
             assert!(
                 addresses.contains(address),
-                "a name leads to {address}, where nothing listens"
+                "a name points at {address}, where nothing listens"
             );
         }
         let names: Vec<_> = self.hosts.values().flatten().collect();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kubefwd_core::policy::GROUP;
-use kubefwd_core::state::Desired;
-use kubefwd_model::{ListenerId, PodName, ServiceKey};
+use kubefwd_core::state::{Desired, NamespaceSpec};
+use kubefwd_model::{ListenerId, NamespaceKey, PodName, ServiceKey, Uid};
 use kubefwd_proto::common::v1 as common;
 use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
 
@@ -68,36 +68,51 @@ pub(super) fn resync(services: &[ServiceKey]) -> wire::ToWorker {
     frame(Frame::Resync(wire::Resync { services }))
 }
 
-pub(super) fn desired(desired: Desired) -> wire::ToWorker {
-    let contexts = desired
-        .contexts
-        .into_iter()
-        .map(|context| wire::DesiredContext {
-            name: context.name,
-            kubeconfig: context.kubeconfig,
-            namespaces: context
-                .namespaces
-                .into_iter()
-                .map(|namespace| wire::DesiredNamespace {
-                    name: namespace.name,
-                    selection: namespace.selection.map(Into::into),
-                    balance: common::Balance::from(namespace.balance).into(),
-                    services: namespace
-                        .services
-                        .into_iter()
-                        .map(|(name, how)| wire::DesiredService {
-                            name,
-                            balance: common::Balance::from(how).into(),
-                        })
-                        .collect(),
-                    generation: namespace.generation,
-                    capture: namespace.capture.into_iter().collect(),
-                })
-                .collect(),
+pub(super) fn desired(uid: Uid, desired: Desired) -> wire::ToWorker {
+    let Desired {
+        contexts,
+        generations,
+    } = desired;
+    let contexts = contexts.into_iter().map(|(name, spec)| {
+        let namespaces = spec.namespaces.into_iter().map(|(namespace, spec)| {
+            let (context, namespace) = (name.clone(), namespace);
+            let key = NamespaceKey {
+                uid,
+                context,
+                namespace,
+            };
+            desired_namespace(&key, spec, generations.get(&key).copied())
         });
-    frame(Frame::Desired(wire::Desired {
-        contexts: contexts.collect(),
-    }))
+        wire::DesiredContext {
+            kubeconfig: spec.kubeconfig,
+            namespaces: namespaces.collect(),
+            name: name.into(),
+        }
+    });
+    let contexts = contexts.collect();
+    frame(Frame::Desired(wire::Desired { contexts }))
+}
+
+fn desired_namespace(
+    key: &NamespaceKey,
+    spec: NamespaceSpec,
+    generation: Option<u64>,
+) -> wire::DesiredNamespace {
+    let services = spec.services.into_iter();
+    let services = services.map(|(name, spec)| wire::DesiredService {
+        name: name.into(),
+        balance: common::Balance::from(spec.options.balance).into(),
+    });
+    let capture = spec.capture.into_iter();
+    let balance = spec.all.as_ref().map(|all| all.options.balance);
+    wire::DesiredNamespace {
+        name: key.namespace.to_string(),
+        selection: spec.all.map(|all| all.selection.into()),
+        balance: common::Balance::from(balance.unwrap_or_default()).into(),
+        services: services.collect(),
+        generation: generation.unwrap_or_default(),
+        capture: capture.map(|(name, on)| (name.into(), on)).collect(),
+    }
 }
 
 fn service_ref(key: &ServiceKey) -> wire::ServiceRef {

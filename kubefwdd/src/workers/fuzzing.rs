@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use kubefwd_model::Uid;
 use kubefwd_telemetry::Telemetry;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,9 +37,7 @@ impl Workers {
             questions: Questions::default(),
             start_error: watch::Sender::new(None),
         });
-        if let Ok(mut users) = self.shared.users.lock() {
-            users.insert(uid, user.clone());
-        }
+        self.shared.users.lock().insert(uid, user.clone());
         session::run(&self.shared, &user, socket, 1)
             .await
             .to_string()

@@ -84,7 +84,7 @@ impl LineBudget {
     /// Whether a line may be written: how many were left out before it, or `None` when it is left out too.
     pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
         if self.budget.take(now).is_some() {
-            // Nothing is owed for what was not written, and nothing lost that was earned meanwhile.
+            // Nothing is owed for what was not written, and nothing lost that was earned.
             self.budget.left += 1.0;
             self.left_out += 1;
             return None;

@@ -4,12 +4,13 @@
 //! ends an answer: any other end is a failure, and the worker is told to stop.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kubefwd_model::text::clean;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content};
+use parking_lot::Mutex;
 use prost::Message as _;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -74,7 +75,7 @@ impl Default for Questions {
 
 impl Questions {
     pub(super) fn open(&self, user: Arc<User>) -> Result<(u64, Answers), Failure> {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         if open.askers.len() >= limits::QUESTIONS {
             let message = format!(
                 "{} queries to the cluster are already pending",
@@ -106,12 +107,12 @@ impl Questions {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().askers.is_empty()
+        self.open.lock().askers.is_empty()
     }
 
     /// Passes a frame on; one that nobody waits for is dropped. False when there is no room for it: the question is closed.
     fn pass(&self, answer: wire::Answer) -> bool {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         let wire::Answer { id, last, .. } = answer;
         let Some(asker) = open.askers.get(&id) else {
             return true;
@@ -143,7 +144,7 @@ impl Questions {
 
     /// The worker ended: every open question fails.
     pub(super) fn fail_all(&self, why: &str) {
-        for (_, asker) in self.lock().askers.drain() {
+        for (_, asker) in self.open.lock().askers.drain() {
             asker.broken_off.get_or_init(|| {
                 let message = format!("the worker exited during the query: {why}");
                 Failure::new(Reason::WorkerUnavailable, message)
@@ -153,11 +154,7 @@ impl Questions {
     }
 
     fn close(&self, id: u64) -> bool {
-        self.lock().askers.remove(&id).is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().askers.remove(&id).is_some()
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kubefwd_core::state::Report;
@@ -99,7 +99,7 @@ async fn converse(
     hello(&mut receiver, pid).await?;
 
     let (queue, outgoing) = mpsc::channel(QUEUE);
-    *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+    *user.queue.lock() = Some(queue);
     user.start_error.send_replace(None);
     let uid = user.uid;
     let ready = Report::WorkerReady { uid };

@@ -1,8 +1,8 @@
 //! Keeps one user's worker running: starts it, speaks with it, starts it again after a growing pause.
 //!
-//! Its listeners stay open in the daemon meanwhile, so that connections wait in their queues and are not refused.
+//! Its listeners stay open in the daemon, so that connections wait in their queues and are not refused.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kubefwd_core::state::Report;
@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long a worker may take to end its connections.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs until the daemon stops, or until nobody wants this worker any more.
+/// Runs until the daemon stops, or until nobody wants this worker.
 pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
     let uid = user.uid;
     let mut backoff = MIN_BACKOFF;
@@ -33,7 +33,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
             () = unused(&shared, &user) => End::Idle,
             () = shared.stop.cancelled() => End::Stop,
         };
-        *user.queue.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *user.queue.lock() = None;
         let error = match end {
             End::Died(error) => error,
             End::Idle | End::Stop => {
@@ -144,7 +144,7 @@ struct Process {
 // === impl Process ===
 
 impl Process {
-    /// The worker broke its session: nothing is to be expected of it any more.
+    /// The worker broke its session: nothing more is expected of it.
     async fn kill(&mut self) -> Option<std::process::ExitStatus> {
         let mut child = self.child.take()?;
         // A worker that ended by itself has a status of its own to tell.

@@ -2,12 +2,11 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{DnsLabel, LABEL_MAX, NameError, shown, text_type};
+use crate::names::{DnsLabel, LABEL_MAX, NameError, NameProblem, text_type};
 
 /// The longest context name taken, in bytes. EKS names with a full ARN stay below 200.
 const CONTEXT_MAX: usize = 1024;
@@ -15,7 +14,7 @@ const CONTEXT_MAX: usize = 1024;
 text_type!(
     /// The name of a context in a kubeconfig: any text of 1 to 1024 bytes without control
     /// characters.
-    ContextName, parse_context
+    ContextName, context, "context"
 );
 
 impl ContextName {
@@ -64,30 +63,16 @@ impl ContextName {
     }
 }
 
-fn parse_context(text: &str) -> Result<&str, NameError> {
-    const WHAT: &str = "context";
-    if text.is_empty() {
-        return Err(NameError::Empty {
-            what: WHAT,
-            shown: String::new(),
-        });
+fn context<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
+    let empty = text.is_empty().then_some(NameProblem::Empty);
+    let has_control = text.chars().any(char::is_control);
+    let wrong = empty
+        .or_else(|| NameProblem::too_long(text, CONTEXT_MAX))
+        .or_else(|| has_control.then_some(NameProblem::Control));
+    match wrong {
+        Some(problem) => Err(NameError::new(what, text, problem)),
+        None => Ok(text),
     }
-    if text.len() > CONTEXT_MAX {
-        let (shown, length) = (shown(text), text.len());
-        return Err(NameError::TooLong {
-            what: WHAT,
-            shown,
-            length,
-            max: CONTEXT_MAX,
-        });
-    }
-    if text.chars().any(char::is_control) {
-        return Err(NameError::Control {
-            what: WHAT,
-            shown: shown(text),
-        });
-    }
-    Ok(text)
 }
 
 fn checked(text: &str) -> DnsLabel {
@@ -137,16 +122,25 @@ mod tests {
     fn refuses_what_could_break_a_line() {
         assert!(matches!(
             ContextName::parse("a\nb"),
-            Err(NameError::Control { .. })
+            Err(NameError {
+                problem: NameProblem::Control,
+                ..
+            })
         ));
         assert!(matches!(
             ContextName::parse(""),
-            Err(NameError::Empty { .. })
+            Err(NameError {
+                problem: NameProblem::Empty,
+                ..
+            })
         ));
         assert!(ContextName::parse(&"x".repeat(1024)).is_ok());
         assert!(matches!(
             ContextName::parse(&"x".repeat(1025)),
-            Err(NameError::TooLong { length: 1025, .. })
+            Err(NameError {
+                problem: NameProblem::TooLong { length: 1025, .. },
+                ..
+            })
         ));
     }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,63 +13,67 @@ pub(crate) const NAME_MAX: usize = 253;
 /// How much of a rejected text is repeated in the error.
 const SHOWN_MAX: usize = 80;
 
-/// Why a text is no name. `what` says what it should have been.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum NameError {
+#[error("{what} {shown:?} {problem}")]
+pub struct NameError {
+    /// What the text should have been.
+    what: &'static str,
+    /// The text, shortened.
+    shown: String,
+    pub(crate) problem: NameProblem,
+}
+
+/// What is wrong with a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub(crate) enum NameProblem {
     /// Nothing there at all, or nothing between two dots.
-    #[error("{what} {shown:?} has an empty part: remove the extra dot, or give a name")]
-    Empty {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-    },
+    #[error("has an empty part: remove the extra dot, or give a name")]
+    Empty,
     /// More bytes than the form allows.
-    #[error("{what} {shown:?} is too long: {length} bytes, and at most {max} are allowed here")]
+    #[error("is too long: {length} bytes, and at most {max} are allowed here")]
     TooLong {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
         /// Its length in bytes.
         length: usize,
         /// The limit in bytes.
         max: usize,
     },
     /// A character that cannot stand in a DNS name.
-    #[error(
-        "{what} {shown:?} contains {found:?}: only a-z, 0-9 and '-' (and '.' between labels) are \
-         allowed"
-    )]
-    Character {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-        /// The first character that is not allowed.
-        found: char,
-    },
+    #[error("contains {0:?}: only a-z, 0-9 and '-' (and '.' between labels) are allowed")]
+    Character(char),
     /// A label that begins or ends with `-`.
-    #[error("{what} {shown:?} has a label that begins or ends with '-', which DNS does not allow")]
-    Edge {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-    },
+    #[error("has a label that begins or ends with '-', which DNS does not allow")]
+    Edge,
     /// A context name with a control character.
-    #[error("{what} {shown:?} contains a control character: rename it in the kubeconfig")]
-    Control {
-        /// What the text should have been.
-        what: &'static str,
-        /// The text, shortened.
-        shown: String,
-    },
+    #[error("contains a control character: rename it in the kubeconfig")]
+    Control,
+}
+
+// === impl NameError ===
+
+impl NameError {
+    pub(crate) fn new(what: &'static str, text: &str, problem: NameProblem) -> Self {
+        Self {
+            what,
+            shown: shown(text),
+            problem,
+        }
+    }
+}
+
+// === impl NameProblem ===
+
+impl NameProblem {
+    /// Whether a text is longer than its form allows.
+    pub(crate) fn too_long(text: &str, max: usize) -> Option<Self> {
+        let length = text.len();
+        (length > max).then_some(Self::TooLong { length, max })
+    }
 }
 
 /// Declares a name type around shared text: parsing, display, ordering and serde in text form.
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident, $parse:path) => {
+    ($(#[$doc:meta])* $name:ident, $parse:path, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -82,7 +85,7 @@ macro_rules! text_type {
             /// # Errors
             /// When the text is not of this form; the error says what is wrong with it.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                $parse(text).map(|parsed| Self(parsed.into()))
+                $parse($what, text).map(|parsed| Self(parsed.into()))
             }
 
             /// The text.
@@ -117,22 +120,6 @@ macro_rules! text_type {
             }
         }
 
-        impl FromStr for $name {
-            type Err = NameError;
-
-            fn from_str(text: &str) -> Result<Self, NameError> {
-                Self::parse(text)
-            }
-        }
-
-        impl TryFrom<&str> for $name {
-            type Error = NameError;
-
-            fn try_from(text: &str) -> Result<Self, NameError> {
-                Self::parse(text)
-            }
-        }
-
         impl TryFrom<String> for $name {
             type Error = NameError;
 
@@ -152,24 +139,24 @@ pub(crate) use text_type;
 
 text_type!(
     /// One DNS-1123 label: 1 to 63 of `a-z`, `0-9`, `-`, with `-` at neither end.
-    DnsLabel, parse_label
+    DnsLabel, label, "label"
 );
 text_type!(
     /// A DNS-1123 name of 1 to 253 bytes. Upper case is folded: names compare as resolvers do.
-    HostName, parse_host_name
+    HostName, host_name, "name"
 );
 text_type!(
     /// The name of a Kubernetes namespace (a DNS-1123 label).
-    NamespaceName, parse_namespace
+    NamespaceName, label, "namespace"
 );
 text_type!(
     /// The name of a Kubernetes service. A DNS-1123 label: newer clusters no longer insist on a
     /// leading letter (KEP-5311).
-    ServiceName, parse_service
+    ServiceName, label, "service name"
 );
 text_type!(
     /// The name of a Kubernetes pod (a DNS-1123 subdomain: labels with dots between).
-    PodName, parse_pod
+    PodName, name, "pod name"
 );
 
 impl HostName {
@@ -213,78 +200,46 @@ impl From<DnsLabel> for HostName {
 }
 
 /// The start of a text, fit for an error message.
-pub(crate) fn shown(text: &str) -> String {
+fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_MAX) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text.to_owned(),
     }
 }
 
-fn parse_label(text: &str) -> Result<&str, NameError> {
-    label("label", text, text).map(|()| text)
-}
-
-fn parse_namespace(text: &str) -> Result<&str, NameError> {
-    label("namespace", text, text).map(|()| text)
-}
-
-fn parse_service(text: &str) -> Result<&str, NameError> {
-    label("service name", text, text).map(|()| text)
-}
-
-fn parse_pod(text: &str) -> Result<&str, NameError> {
-    name("pod name", text).map(|()| text)
-}
-
-fn parse_host_name(text: &str) -> Result<String, NameError> {
+/// A name in any case, folded.
+fn host_name(what: &'static str, text: &str) -> Result<String, NameError> {
     let folded = text.to_ascii_lowercase();
-    name("name", &folded).map(|()| folded)
+    name(what, &folded)?;
+    Ok(folded)
 }
 
-fn name(what: &'static str, text: &str) -> Result<(), NameError> {
-    if text.len() > NAME_MAX {
-        return Err(too_long(what, text, text, NAME_MAX));
+fn name<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
+    let wrong = NameProblem::too_long(text, NAME_MAX);
+    match wrong.or_else(|| text.split('.').find_map(wrong_with_label)) {
+        Some(problem) => Err(NameError::new(what, text, problem)),
+        None => Ok(text),
     }
-    text.split('.').try_for_each(|part| label(what, text, part))
 }
 
-/// Checks one label; `whole` is what the error shows.
-fn label(what: &'static str, whole: &str, part: &str) -> Result<(), NameError> {
-    if part.is_empty() {
-        return Err(NameError::Empty {
-            what,
-            shown: shown(whole),
-        });
+fn label<'a>(what: &'static str, text: &'a str) -> Result<&'a str, NameError> {
+    match wrong_with_label(text) {
+        Some(problem) => Err(NameError::new(what, text, problem)),
+        None => Ok(text),
     }
-    if let Some(found) = part
-        .chars()
-        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
-    {
-        return Err(NameError::Character {
-            what,
-            shown: shown(whole),
-            found,
-        });
-    }
-    if part.len() > LABEL_MAX {
-        return Err(too_long(what, whole, part, LABEL_MAX));
-    }
-    if part.starts_with('-') || part.ends_with('-') {
-        return Err(NameError::Edge {
-            what,
-            shown: shown(whole),
-        });
-    }
-    Ok(())
 }
 
-fn too_long(what: &'static str, whole: &str, measured: &str, max: usize) -> NameError {
-    NameError::TooLong {
-        what,
-        shown: shown(whole),
-        length: measured.len(),
-        max,
+fn wrong_with_label(label: &str) -> Option<NameProblem> {
+    if label.is_empty() {
+        return Some(NameProblem::Empty);
     }
+    let is_wrong = |c: &char| !matches!(c, 'a'..='z' | '0'..='9' | '-');
+    let character = label.chars().find(is_wrong);
+    let at_edge = label.starts_with('-') || label.ends_with('-');
+    character
+        .map(NameProblem::Character)
+        .or_else(|| NameProblem::too_long(label, LABEL_MAX))
+        .or_else(|| at_edge.then_some(NameProblem::Edge))
 }
 
 #[cfg(test)]
@@ -307,46 +262,74 @@ mod tests {
 
     #[test]
     fn refuses_with_the_reason() {
-        assert!(matches!(DnsLabel::parse(""), Err(NameError::Empty { .. })));
+        assert!(matches!(
+            DnsLabel::parse(""),
+            Err(NameError {
+                problem: NameProblem::Empty,
+                ..
+            })
+        ));
         assert!(matches!(
             HostName::parse("a..b"),
-            Err(NameError::Empty { .. })
+            Err(NameError {
+                problem: NameProblem::Empty,
+                ..
+            })
         ));
         assert!(matches!(
             HostName::parse("a."),
-            Err(NameError::Empty { .. })
+            Err(NameError {
+                problem: NameProblem::Empty,
+                ..
+            })
         ));
         assert!(matches!(
             NamespaceName::parse("a\n127.0.0.1 bank"),
-            Err(NameError::Character { found: '\n', .. })
+            Err(NameError {
+                problem: NameProblem::Character('\n'),
+                ..
+            })
         ));
         assert!(matches!(
             ServiceName::parse("a.b"),
-            Err(NameError::Character { found: '.', .. })
+            Err(NameError {
+                problem: NameProblem::Character('.'),
+                ..
+            })
         ));
         assert!(matches!(
             ServiceName::parse("-a"),
-            Err(NameError::Edge { .. })
+            Err(NameError {
+                problem: NameProblem::Edge,
+                ..
+            })
         ));
         assert!(matches!(
             HostName::parse("a-.b"),
-            Err(NameError::Edge { .. })
+            Err(NameError {
+                problem: NameProblem::Edge,
+                ..
+            })
         ));
         let long = "x".repeat(64);
         assert!(matches!(
             DnsLabel::parse(&long),
-            Err(NameError::TooLong {
-                length: 64,
-                max: 63,
+            Err(NameError {
+                problem: NameProblem::TooLong {
+                    length: 64,
+                    max: 63
+                },
                 ..
             })
         ));
         let many = vec!["abc"; 64].join(".");
         assert!(matches!(
             HostName::parse(&many),
-            Err(NameError::TooLong {
-                length: 255,
-                max: 253,
+            Err(NameError {
+                problem: NameProblem::TooLong {
+                    length: 255,
+                    max: 253
+                },
                 ..
             })
         ));

@@ -72,7 +72,7 @@ pub(crate) use words;
 
 /// A word that is not one of those that are known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is none of {known}")]
+#[error("{text:?} is not one of {known}")]
 pub struct UnknownWord {
     text: String,
     known: String,

@@ -9,6 +9,16 @@ use tokio::net::UnixStream;
 /// Descriptors that one read takes.
 const MAX_DESCRIPTORS: usize = 8;
 
+#[cfg(target_os = "linux")]
+const SEND_FLAGS: MsgFlags = MsgFlags::MSG_NOSIGNAL;
+#[cfg(target_os = "linux")]
+const RECEIVE_FLAGS: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
+// Rust's runtime ignores SIGPIPE, so a missing MSG_NOSIGNAL does no harm.
+#[cfg(not(target_os = "linux"))]
+const SEND_FLAGS: MsgFlags = MsgFlags::empty();
+#[cfg(not(target_os = "linux"))]
+const RECEIVE_FLAGS: MsgFlags = MsgFlags::empty();
+
 /// What one read brought.
 pub(super) struct Received {
     /// Bytes written to the buffer.
@@ -47,7 +57,7 @@ pub(super) fn send(
         stream.as_raw_fd(),
         &[IoSlice::new(bytes)],
         control.as_slice(),
-        no_signal(),
+        SEND_FLAGS,
         None,
     )?)
 }
@@ -65,7 +75,7 @@ pub(super) fn receive(
         stream.as_raw_fd(),
         &mut slices,
         room.as_deref_mut(),
-        close_on_exec_flag(),
+        RECEIVE_FLAGS,
     )
     .map_err(io::Error::from)?;
     let mut descriptors = Vec::new();
@@ -84,27 +94,6 @@ pub(super) fn receive(
         bytes: message.bytes,
         descriptors,
     })
-}
-
-#[cfg(target_os = "linux")]
-fn no_signal() -> MsgFlags {
-    MsgFlags::MSG_NOSIGNAL
-}
-
-/// Rust's runtime ignores SIGPIPE, so a missing MSG_NOSIGNAL does no harm.
-#[cfg(not(target_os = "linux"))]
-fn no_signal() -> MsgFlags {
-    MsgFlags::empty()
-}
-
-#[cfg(target_os = "linux")]
-fn close_on_exec_flag() -> MsgFlags {
-    MsgFlags::MSG_CMSG_CLOEXEC
-}
-
-#[cfg(not(target_os = "linux"))]
-fn close_on_exec_flag() -> MsgFlags {
-    MsgFlags::empty()
 }
 
 /// Takes ownership of a descriptor that the kernel has just made for this process.

@@ -11,7 +11,7 @@ impl pb::Event {
         let service = event.service.as_ref().map(ToString::to_string);
         Self {
             id,
-            time: Some(timestamp(event.time.into())),
+            time: Some(timestamp(event.time)),
             r#type: event.kind.to_string(),
             service_key: service.unwrap_or_default(),
             forward_key: event.forward.clone().unwrap_or_default(),

@@ -2,26 +2,11 @@
 
 use kubefwd_model::{Finding, Health, Severity};
 
-use super::{Malformed, system_time, timestamp, words};
+use super::{Malformed, timestamp, to_time, words};
 use crate::control::v1 as pb;
 
-words!(
-    pb::Health,
-    Health {
-        Healthy,
-        Degraded,
-        Unhealthy
-    }
-);
-words!(
-    pb::Severity,
-    Severity {
-        Ok,
-        Note,
-        Warning,
-        Error
-    }
-);
+words!(pb::Health, Health, Healthy, Degraded, Unhealthy);
+words!(pb::Severity, Severity, Ok, Note, Warning, Error);
 
 impl From<Finding> for pb::Finding {
     fn from(finding: Finding) -> Self {
@@ -30,7 +15,7 @@ impl From<Finding> for pb::Finding {
             subject: finding.subject,
             message: finding.message,
             hint: finding.hint,
-            since: finding.since.map(|time| timestamp(time.into())),
+            since: finding.since.map(timestamp),
         }
     }
 }
@@ -41,7 +26,7 @@ impl TryFrom<pb::Finding> for Finding {
     fn try_from(finding: pb::Finding) -> Result<Self, Malformed> {
         Ok(Self {
             severity: finding.severity().try_into()?,
-            since: finding.since.as_ref().map(|time| system_time(time).into()),
+            since: to_time(&finding.since),
             subject: finding.subject,
             message: finding.message,
             hint: finding.hint,

@@ -2,19 +2,18 @@
 
 use kubefwd_model::{Failure, FirstByte, Forward, ForwardStatus, ListenerId, Traffic};
 
-use super::{Malformed, hostnames, port, system_time, timestamp, words};
+use super::{Malformed, hostnames, port, timestamp, to_time, words};
 use crate::control::v1 as pb;
 use crate::worker::v1 as worker;
 
 words!(
     pb::ForwardState,
-    ForwardStatus {
-        Pending,
-        Connecting,
-        Active,
-        Error,
-        Stopping
-    }
+    ForwardStatus,
+    Pending,
+    Connecting,
+    Active,
+    Error,
+    Stopping
 );
 
 impl From<&Forward> for pb::Forward {
@@ -39,8 +38,8 @@ impl From<&Forward> for pb::Forward {
             connections: traffic.active,
             total_connections: traffic.opened,
             failed_connections: traffic.failed,
-            started_at: Some(timestamp(forward.started_at.into())),
-            last_active: traffic.last_active.map(|time| timestamp(time.into())),
+            started_at: Some(timestamp(forward.started_at)),
+            last_active: traffic.last_active.map(timestamp),
             hostnames: forward.hostnames.iter().map(ToString::to_string).collect(),
             first_byte_us: traffic.first_byte.mean_us(),
             transport: forward.transport.clone(),
@@ -52,7 +51,6 @@ impl TryFrom<&pb::Forward> for Forward {
     type Error = Malformed;
 
     fn try_from(forward: &pb::Forward) -> Result<Self, Malformed> {
-        let time = |time: &Option<_>| time.as_ref().map(|time| system_time(time).into());
         let failure = forward.failure.clone().map(Failure::from);
         Ok(Self {
             key: forward.key.clone(),
@@ -69,7 +67,7 @@ impl TryFrom<&pb::Forward> for Forward {
             hostnames: hostnames(&forward.hostnames)?,
             status: forward.state().try_into()?,
             failure: failure.map(Box::new),
-            started_at: time(&forward.started_at).unwrap_or_default(),
+            started_at: to_time(&forward.started_at).unwrap_or_default(),
             traffic: Traffic {
                 bytes_in: forward.bytes_in,
                 bytes_out: forward.bytes_out,
@@ -80,7 +78,7 @@ impl TryFrom<&pb::Forward> for Forward {
                     sum_us: forward.first_byte_us,
                     count: u64::from(forward.first_byte_us > 0),
                 },
-                last_active: time(&forward.last_active),
+                last_active: to_time(&forward.last_active),
             },
             transport: forward.transport.clone(),
         })
@@ -99,10 +97,7 @@ impl From<&worker::Traffic> for Traffic {
                 sum_us: traffic.first_byte_us_sum,
                 count: traffic.first_byte_count,
             },
-            last_active: traffic
-                .last_active
-                .as_ref()
-                .map(|time| system_time(time).into()),
+            last_active: to_time(&traffic.last_active),
         }
     }
 }

@@ -5,16 +5,15 @@ use kubefwd_model::{
     ContextName, Counts, Failure, Namespace, NamespaceKey, NamespaceName, NamespaceStatus, Uid,
 };
 
-use super::{Malformed, system_time, timestamp, words};
+use super::{Malformed, timestamp, to_time, words};
 use crate::control::v1 as pb;
 
 words!(
     pb::NamespaceState,
-    NamespaceStatus {
-        Connecting,
-        Watching,
-        Failed
-    }
+    NamespaceStatus,
+    Connecting,
+    Watching,
+    Failed
 );
 
 /// Without its sums and the user's name, which the caller adds.
@@ -29,8 +28,8 @@ impl From<&Namespace> for pb::Namespace {
             state: pb::NamespaceState::from(namespace.status).into(),
             failure: namespace.failure.as_deref().cloned().map(Into::into),
             selection: namespace.selection.clone().map(Into::into),
-            added_at: Some(timestamp(namespace.started_at.into())),
-            failed_since: namespace.failed_since.map(|time| timestamp(time.into())),
+            added_at: Some(timestamp(namespace.started_at)),
+            failed_since: namespace.failed_since.map(timestamp),
             attached: namespace.attached,
             notes: namespace.notes.clone(),
             ..Self::default()
@@ -43,7 +42,6 @@ impl TryFrom<&pb::Namespace> for Namespace {
 
     fn try_from(namespace: &pb::Namespace) -> Result<Self, Malformed> {
         let failure = namespace.failure.clone().map(Failure::from);
-        let time = |time: &Option<_>| time.as_ref().map(|time| system_time(time).into());
         Ok(Self {
             key: NamespaceKey {
                 uid: Uid::new(namespace.uid),
@@ -52,10 +50,10 @@ impl TryFrom<&pb::Namespace> for Namespace {
             },
             status: namespace.state().try_into()?,
             selection: namespace.selection.clone().map(Into::into),
-            started_at: time(&namespace.added_at).unwrap_or_default(),
+            started_at: to_time(&namespace.added_at).unwrap_or_default(),
             attached: namespace.attached,
             failure: failure.map(Box::new),
-            failed_since: time(&namespace.failed_since),
+            failed_since: to_time(&namespace.failed_since),
             notes: namespace.notes.clone(),
         })
     }

@@ -4,18 +4,17 @@ use kubefwd_model::{
     ContextName, NamespaceName, RefusedName, Service, ServiceKey, ServiceName, ServiceStatus, Uid,
 };
 
-use super::{Malformed, hostnames, system_time, timestamp, words};
+use super::{Malformed, hostnames, timestamp, to_time, words};
 use crate::control::v1 as pb;
 
 words!(
     pb::ServiceState,
-    ServiceStatus {
-        Pending,
-        Active,
-        Partial,
-        Error,
-        Unsupported
-    }
+    ServiceStatus,
+    Pending,
+    Active,
+    Partial,
+    Error,
+    Unsupported
 );
 
 /// Without the user's name, which the caller adds.
@@ -44,7 +43,7 @@ impl From<&Service> for pb::Service {
             total_pods: service.total_pods,
             skipped_ports: service.skipped_ports.clone(),
             capture: service.capture,
-            since: Some(timestamp(service.since.into())),
+            since: Some(timestamp(service.since)),
         }
     }
 }
@@ -80,11 +79,7 @@ impl TryFrom<&pb::Service> for Service {
             total_pods: service.total_pods,
             skipped_ports: service.skipped_ports.clone(),
             capture: service.capture,
-            since: service
-                .since
-                .as_ref()
-                .map(|time| system_time(time).into())
-                .unwrap_or_default(),
+            since: to_time(&service.since).unwrap_or_default(),
         })
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kubefwd_model::Time;
 use prost_types::Timestamp;
 
 /// A point in time as protobuf carries it.
-pub fn timestamp(time: SystemTime) -> Timestamp {
-    Timestamp::from(time)
+pub fn timestamp(time: impl Into<SystemTime>) -> Timestamp {
+    Timestamp::from(time.into())
 }
 
 /// The current time as protobuf carries it.
@@ -21,4 +22,9 @@ pub fn system_time(timestamp: &Timestamp) -> SystemTime {
         .min(253_402_300_799);
     let nanos = u32::try_from(timestamp.nanos).unwrap_or(0).min(999_999_999);
     UNIX_EPOCH + Duration::new(seconds, nanos)
+}
+
+/// The same as a time of the model, where there is one.
+pub fn to_time(timestamp: &Option<Timestamp>) -> Option<Time> {
+    timestamp.as_ref().map(|time| system_time(time).into())
 }

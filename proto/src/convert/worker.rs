@@ -5,14 +5,7 @@ use kubefwd_model::{Worker, WorkerState};
 use super::words;
 use crate::control::v1 as pb;
 
-words!(
-    pb::WorkerState,
-    WorkerState {
-        Starting,
-        Running,
-        Backoff
-    }
-);
+words!(pb::WorkerState, WorkerState, Starting, Running, Backoff);
 
 impl From<&Worker> for pb::Worker {
     fn from(worker: &Worker) -> Self {

@@ -15,7 +15,7 @@ use super::requests::AddRequests;
 use super::wait::not_active;
 use crate::cache::Cache;
 use crate::connect::Daemon;
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::interrupt::Interrupts;
 use crate::output::{Format, Output};
 use crate::progress::{Progress, Targets};
@@ -59,11 +59,7 @@ pub(super) async fn run(
         Err(CliError::Interrupted | CliError::NotActive { .. })
     ) {
         drop(lease.stream);
-        let added = Added {
-            before,
-            targets: lease.targets,
-        };
-        let gone = await_removal(&mut watch, &added, &mut interrupts).await;
+        let gone = await_removal(&mut watch, &before, &lease.targets, &mut interrupts).await;
         out.note(&match gone {
             true => format!("stopped forwarding {names}"),
             false => format!("stopping; the daemon is still removing {names}"),
@@ -87,13 +83,9 @@ async fn begin(
         namespaces: requests.namespaces,
         services: requests.services,
     };
+    let answer = daemon.control.attach(request).await;
+    let mut stream = answer.answered(what)?;
     let refused = |status| CliError::from_status(what, &status);
-    let mut stream = daemon
-        .control
-        .attach(request)
-        .await
-        .map_err(refused)?
-        .into_inner();
     let Some(first) = stream.message().await.map_err(refused)? else {
         return Err(CliError::stream_ended(ENDED));
     };
@@ -152,21 +144,11 @@ async fn reached(deadline: Option<Instant>) {
     }
 }
 
-/// What this command added: the keys that the daemon returned, without those that existed before.
-struct Added {
-    before: BTreeSet<String>,
-    targets: Targets,
-}
-
-impl Added {
-    fn is_gone(&self, cache: &Cache) -> bool {
-        let left = keys(cache);
-        let mut own = self
-            .targets
-            .keys()
-            .filter(|key| !self.before.contains(*key));
-        own.all(|key| !left.contains(key) && !has_services(cache, key, &self.before))
-    }
+/// Whether all that this command added is gone: the keys that the daemon returned, without those that existed before.
+fn is_gone(cache: &Cache, before: &BTreeSet<String>, targets: &Targets) -> bool {
+    let left = keys(cache);
+    let mut own = targets.keys().filter(|key| !before.contains(*key));
+    own.all(|key| !left.contains(key) && !has_services(cache, key, before))
 }
 
 fn has_services(cache: &Cache, namespace: &str, before: &BTreeSet<String>) -> bool {
@@ -181,9 +163,14 @@ fn keys(cache: &Cache) -> BTreeSet<String> {
 }
 
 /// Waits until the forwards are gone, up to a limit or a second interrupt.
-async fn await_removal(watch: &mut Watch, added: &Added, interrupts: &mut Interrupts) -> bool {
+async fn await_removal(
+    watch: &mut Watch,
+    before: &BTreeSet<String>,
+    targets: &Targets,
+    interrupts: &mut Interrupts,
+) -> bool {
     let watch = async {
-        while !added.is_gone(&watch.cache) {
+        while !is_gone(&watch.cache, before, targets) {
             if watch.next().await.is_err() {
                 // Without the daemon the forwards should be gone too, but we cannot tell.
                 return false;

@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::connect::Daemon;
 use crate::error::CliError;
 use crate::item::ServiceItem;
-use crate::output::{Format, Output};
+use crate::output::Output;
 use crate::progress::Targets;
 
 /// Adds one object after the other, and reports each.
@@ -131,11 +131,7 @@ impl Report {
 
     fn confirm(&mut self, key: &str, revision: u64) -> Result<(), CliError> {
         self.targets.revision = self.targets.revision.max(revision);
-        match self.out.format {
-            Format::Name => self.out.data(&format!("{key}\n")),
-            _ if self.out.confirms() => self.out.data(&format!("{key} added\n")),
-            _ => Ok(()),
-        }
+        self.out.confirm(&[key], " added")
     }
 
     fn fail(&mut self, error: CliError) -> Result<(), CliError> {
@@ -149,7 +145,7 @@ impl Report {
 
     /// Prints the structured form, with the services as the cache has them.
     pub(super) fn print(&mut self, cache: Option<&Cache>) -> Result<(), CliError> {
-        if !matches!(self.out.format, Format::Json | Format::Yaml) {
+        if !self.out.is_structured() {
             return Ok(());
         }
         if let Some(cache) = cache {

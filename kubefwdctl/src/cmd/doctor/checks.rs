@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use kubefwd_model::{Finding, Severity};
-use nix::unistd::{Gid, Group, Uid, User};
+use kubefwd_os::groups;
+use nix::unistd::{Gid, Uid, User};
 
-use super::finding::{finding, ok};
+use super::finding::ok;
 use crate::connect::Daemon;
 use crate::service_manager::Manager;
 
@@ -15,64 +16,46 @@ const GROUP: &str = "kubefwd";
 /// Whether the two programs speak the same protocol.
 pub(super) fn version(daemon: &Daemon) -> Finding {
     match daemon.skew() {
-        None => ok(
-            "version",
-            "client and daemon speak the same protocol".to_owned(),
-        ),
-        Some(skew) => finding(Severity::Warning, "version", skew.message, skew.hint),
+        None => ok("version", "client and daemon speak the same protocol"),
+        Some(skew) => Finding::new(Severity::Warning, "version", skew.message).hint(skew.hint),
     }
 }
 
-/// The daemon looks the user up for each request, so the user database counts, not the groups of this session.
+/// As the daemon finds it for each request: the user database counts, not the groups of this session.
 pub(super) fn membership() -> Finding {
     let uid = Uid::effective();
     if uid.is_root() {
-        return ok("permission", "root may use the daemon".to_owned());
+        return ok("permission", "root may use the daemon");
     }
     let user = User::from_uid(uid).ok().flatten();
     let name = user
         .as_ref()
         .map_or_else(|| uid.to_string(), |user| user.name.clone());
-    match Group::from_name(GROUP) {
-        Ok(Some(group)) if is_member(&group, user.as_ref()) => {
-            ok("permission", format!("{name} is a member of group {GROUP}"))
-        }
-        Ok(Some(_)) => finding(
+    let primary = user.map_or_else(Gid::effective, |user| user.gid);
+    match groups::is_member(&name, primary, GROUP) {
+        Ok(Some(true)) => ok("permission", format!("{name} is a member of group {GROUP}")),
+        Ok(Some(false)) => Finding::new(
             Severity::Error,
             "permission",
             format!("{name} is not a member of group {GROUP}, so the daemon refuses most requests"),
-            Manager::of_this_machine().join_group_command(&name),
-        ),
-        Ok(None) => finding(
+        )
+        .hint(Manager::of_this_machine().join_group_command(&name)),
+        Ok(None) => Finding::new(
             Severity::Error,
             "permission",
             format!("group {GROUP} does not exist, so only root may use the daemon"),
-            match Manager::of_this_machine() {
-                Manager::Launchd => format!("sudo dseditgroup -o create {GROUP}"),
-                Manager::Systemd | Manager::None => format!("sudo groupadd --system {GROUP}"),
-            },
-        ),
-        Err(error) => finding(
+        )
+        .hint(match Manager::of_this_machine() {
+            Manager::Launchd => format!("sudo dseditgroup -o create {GROUP}"),
+            Manager::Systemd | Manager::None => format!("sudo groupadd --system {GROUP}"),
+        }),
+        Err(error) => Finding::new(
             Severity::Warning,
             "permission",
             format!("cannot look up group {GROUP}: {error}"),
-            format!("getent group {GROUP}"),
-        ),
+        )
+        .hint(format!("getent group {GROUP}")),
     }
-}
-
-fn is_member(group: &Group, user: Option<&User>) -> bool {
-    let listed = user.is_some_and(|user| user.gid == group.gid || group.mem.contains(&user.name));
-    listed || own_groups().contains(&group.gid)
-}
-
-/// Groups of this process: some come from sources that do not list their members.
-fn own_groups() -> Vec<Gid> {
-    let groups = rustix::process::getgroups().unwrap_or_default();
-    groups
-        .into_iter()
-        .map(|group| Gid::from_raw(group.as_raw()))
-        .collect()
 }
 
 /// Whether there is a kubeconfig.
@@ -98,18 +81,17 @@ fn judge_kubeconfig(source: &str, files: &[PathBuf], exists: impl Fn(&Path) -> b
     let present = names(&mut files().filter(|file| exists(file)));
     let absent = names(&mut files().filter(|file| !exists(file)));
     match (present.as_str(), absent.as_str()) {
-        ("", absent) => finding(
+        ("", absent) => Finding::new(
             Severity::Warning,
             "kubeconfig",
             format!("no kubeconfig: {source} names no existing file ({absent})"),
-            "kubefwdctl ns add NAMESPACE --kubeconfig FILE".to_owned(),
-        ),
-        (present, "") => ok("kubeconfig", present.to_owned()),
-        (present, absent) => finding(
+        )
+        .hint("kubefwdctl ns add NAMESPACE --kubeconfig FILE"),
+        (present, "") => ok("kubeconfig", present),
+        (present, absent) => Finding::new(
             Severity::Note,
             "kubeconfig",
             format!("{present}; {source} also names {absent}, which does not exist"),
-            String::new(),
         ),
     }
 }

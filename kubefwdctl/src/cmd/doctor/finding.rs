@@ -5,19 +5,8 @@ use kubefwd_model::{Finding, Severity};
 use crate::error::CliError;
 
 /// As it should be.
-pub(super) fn ok(subject: &str, message: String) -> Finding {
-    finding(Severity::Ok, subject, message, String::new())
-}
-
-/// One finding.
-pub(super) fn finding(severity: Severity, subject: &str, message: String, hint: String) -> Finding {
-    Finding {
-        severity,
-        subject: subject.to_owned(),
-        message,
-        hint,
-        since: None,
-    }
+pub(super) fn ok(subject: &str, message: impl Into<String>) -> Finding {
+    Finding::new(Severity::Ok, subject, message)
 }
 
 /// An error with its causes and hint.
@@ -26,7 +15,7 @@ pub(super) fn from_error(subject: &str, error: &CliError) -> Finding {
         cause if cause.is_empty() => error.to_string(),
         cause => format!("{error}: {cause}"),
     };
-    finding(Severity::Error, subject, message, error.hint())
+    Finding::new(Severity::Error, subject, message).hint(error.hint())
 }
 
 #[cfg(test)]

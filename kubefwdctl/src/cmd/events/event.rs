@@ -2,7 +2,7 @@
 
 use kubefwd_model::Time;
 use kubefwd_proto::control::v1 as pb;
-use kubefwd_proto::convert::system_time;
+use kubefwd_proto::convert::to_time;
 use serde::Serialize;
 
 use crate::output::listing::Listed;
@@ -44,7 +44,7 @@ impl From<pb::Event> for Event {
         Self {
             id: event.id,
             kind: event.r#type,
-            timestamp: event.time.as_ref().map(|time| system_time(time).into()),
+            timestamp: to_time(&event.time),
             namespace_key: event.namespace_key,
             service_key: event.service_key,
             forward_key: event.forward_key,

@@ -1,8 +1,8 @@
 //! The daemon's status as it is printed.
 
-use kubefwd_model::{Health, Time, WorkerState};
+use kubefwd_model::{Counts, Health, Time, WorkerState};
 use kubefwd_proto::control::v1::{self as pb, GetStatusResponse};
-use kubefwd_proto::convert::system_time;
+use kubefwd_proto::convert::to_time;
 use serde::Serialize;
 
 use crate::item::user_name;
@@ -20,14 +20,9 @@ pub(super) struct Status {
     pub(super) pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) started_at: Option<Time>,
-    pub(super) total_namespaces: u32,
-    pub(super) total_services: u32,
-    pub(super) active_services: u32,
-    pub(super) total_forwards: u32,
-    pub(super) active_forwards: u32,
-    pub(super) error_count: u32,
-    pub(super) total_bytes_in: u64,
-    pub(super) total_bytes_out: u64,
+    pub(super) total_namespaces: usize,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
     pub(super) workers: Vec<Worker>,
     pub(super) hosts_file: HostsFile,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -68,33 +63,15 @@ pub(super) struct HostsFile {
 impl From<GetStatusResponse> for Status {
     fn from(answer: GetStatusResponse) -> Self {
         let health = Health::try_from(answer.health());
-        let pb::Counts {
-            namespaces,
-            services,
-            services_active,
-            forwards,
-            forwards_active,
-            errors,
-            bytes_in,
-            bytes_out,
-        } = answer.counts.unwrap_or_default();
+        let counts = Counts::from(answer.counts.unwrap_or_default());
         Self {
             status: health.map_or(UNKNOWN, Health::as_str),
             message: answer.message,
             version: answer.version,
             pid: answer.pid,
-            started_at: answer
-                .started_at
-                .as_ref()
-                .map(|time| system_time(time).into()),
-            total_namespaces: namespaces,
-            total_services: services,
-            active_services: services_active,
-            total_forwards: forwards,
-            active_forwards: forwards_active,
-            error_count: errors,
-            total_bytes_in: bytes_in,
-            total_bytes_out: bytes_out,
+            started_at: to_time(&answer.started_at),
+            total_namespaces: counts.namespaces,
+            counts,
             workers: answer.workers.into_iter().map(Worker::from).collect(),
             hosts_file: answer.hosts.unwrap_or_default().into(),
             rest_url: answer.rest_url,
@@ -130,10 +107,7 @@ impl From<pb::HostsFile> for HostsFile {
             path: file.path,
             entries: file.entries,
             writes: file.writes,
-            last_written: file
-                .last_written
-                .as_ref()
-                .map(|time| system_time(time).into()),
+            last_written: to_time(&file.last_written),
             error: file.error,
         }
     }

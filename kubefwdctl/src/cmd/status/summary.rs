@@ -35,16 +35,17 @@ fn daemon(status: &Status, now: Time) -> (&'static str, String) {
 }
 
 fn sums(status: &Status) -> [(&'static str, String); 5] {
-    let active = |active: u32, total: u32| format!("{active} of {total} active");
-    let services = active(status.active_services, status.total_services);
-    let forwards = active(status.active_forwards, status.total_forwards);
-    let bytes_in = units::bytes(status.total_bytes_in);
-    let bytes_out = units::bytes(status.total_bytes_out);
+    let counts = &status.counts;
+    let active = |active: usize, total: usize| format!("{active} of {total} active");
+    let services = active(counts.services_active, counts.services);
+    let forwards = active(counts.forwards_active, counts.forwards);
+    let bytes_in = units::bytes(counts.totals.bytes_in);
+    let bytes_out = units::bytes(counts.totals.bytes_out);
     [
         ("Namespaces", status.total_namespaces.to_string()),
         ("Services", services),
         ("Forwards", forwards),
-        ("Errors", status.error_count.to_string()),
+        ("Errors", counts.errors.to_string()),
         ("Traffic", format!("{bytes_in} in, {bytes_out} out")),
     ]
 }

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kubefwd_model::{ContextName, NamespaceName, Uid, UnitKey};
+use kubefwd_model::{ContextName, NamespaceKey, Uid, UnitKey};
 
 /// One user's context.
 type ContextKey = (Uid, ContextName);
-/// One namespace of one user's context.
-pub(super) type NamespaceKey = (Uid, ContextName, NamespaceName);
 
 /// The number of a context and, global over all contexts, of a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +33,13 @@ struct Counted {
 impl Numbering {
     /// Counts one more unit of its namespace, numbering it on first use.
     pub(super) fn enter(&mut self, unit: &UnitKey) -> Numbers {
-        let (context_key, key) = keys(unit);
+        let key = namespace_key(unit);
         if !self.namespaces.contains_key(&key) {
             let number = self.free_namespaces.take();
             self.namespaces
                 .insert(key.clone(), Counted { number, users: 0 });
             let free = &mut self.free_contexts;
-            let context = self.contexts.entry(context_key);
+            let context = self.contexts.entry(context_key(&key));
             context
                 .or_insert_with(|| Counted {
                     number: free.take(),
@@ -60,7 +58,7 @@ impl Numbering {
 
     /// Counts one unit less; the numbers are free again when nothing uses them.
     pub(super) fn leave(&mut self, unit: &UnitKey) {
-        let (context_key, key) = keys(unit);
+        let key = namespace_key(unit);
         let Some(namespace) = self.namespaces.get_mut(&key) else {
             return;
         };
@@ -68,8 +66,15 @@ impl Numbering {
         if namespace.users > 0 {
             return;
         }
+        self.drop_namespace(&key);
+    }
+
+    fn drop_namespace(&mut self, key: &NamespaceKey) {
+        let Some(namespace) = self.namespaces.remove(key) else {
+            return;
+        };
         self.free_namespaces.give(namespace.number);
-        self.namespaces.remove(&key);
+        let context_key = context_key(key);
         let Some(context) = self.contexts.get_mut(&context_key) else {
             return;
         };
@@ -82,8 +87,8 @@ impl Numbering {
 
     /// The numbers of a unit's namespace.
     pub(super) fn of(&self, unit: &UnitKey) -> Option<Numbers> {
-        let (context_key, key) = keys(unit);
-        let context = self.contexts.get(&context_key)?.number;
+        let key = namespace_key(unit);
+        let context = self.contexts.get(&context_key(&key))?.number;
         Some(Numbers {
             context,
             namespace: self.namespaces.get(&key)?.number,
@@ -92,7 +97,7 @@ impl Numbering {
 
     /// Takes the numbers that a namespace had before a restart. False where another has them.
     pub(super) fn restore(&mut self, key: &NamespaceKey, numbers: Numbers) -> bool {
-        let context_key = (key.0, key.1.clone());
+        let context_key = context_key(key);
         let known = self
             .contexts
             .get(&context_key)
@@ -134,19 +139,7 @@ impl Numbering {
             .filter(|(_, counted)| counted.users == 0);
         let unused: Vec<NamespaceKey> = unused.map(|(key, _)| key.clone()).collect();
         for key in unused {
-            let Some(namespace) = self.namespaces.remove(&key) else {
-                continue;
-            };
-            self.free_namespaces.give(namespace.number);
-            let context_key = (key.0, key.1);
-            let Some(context) = self.contexts.get_mut(&context_key) else {
-                continue;
-            };
-            context.users = context.users.saturating_sub(1);
-            if context.users == 0 {
-                self.free_contexts.give(context.number);
-                self.contexts.remove(&context_key);
-            }
+            self.drop_namespace(&key);
         }
     }
 }
@@ -186,12 +179,15 @@ impl Ordinals {
     }
 }
 
-fn keys(unit: &UnitKey) -> (ContextKey, NamespaceKey) {
-    let context = (unit.uid, unit.context.clone());
-    (context, namespace_key(unit))
+fn context_key(namespace: &NamespaceKey) -> ContextKey {
+    (namespace.uid, namespace.context.clone())
 }
 
 /// The namespace of a unit.
 pub(super) fn namespace_key(unit: &UnitKey) -> NamespaceKey {
-    (unit.uid, unit.context.clone(), unit.namespace.clone())
+    NamespaceKey {
+        uid: unit.uid,
+        context: unit.context.clone(),
+        namespace: unit.namespace.clone(),
+    }
 }

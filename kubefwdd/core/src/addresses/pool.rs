@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use kubefwd_model::{HostName, Uid, UnitKey};
+use kubefwd_model::{HostName, NamespaceKey, Uid, UnitKey};
 
 use super::blocks::Blocks;
 use super::memory::Memory;
@@ -13,16 +13,12 @@ use super::range::AddressRange;
 use super::reservations::{PER_OWNER, Reservation, Reservations, ReserveError, Target};
 use super::saved::{SavedAddresses, SavedNamespace, SavedUnit};
 
-/// Why a unit gets no address.
+/// Every address is in use or reserved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AssignError {
-    /// Every address is in use or reserved.
-    #[error(
-        "no address is free in {0}: remove services or reservations, or set addresses.range to a \
-         larger network"
-    )]
-    Exhausted(AddressRange),
-}
+#[error(
+    "no address is free in {0}: remove services or reservations, or set addresses.range to a larger network"
+)]
+pub struct Exhausted(AddressRange);
 
 /// The addresses of a range and their owners.
 ///
@@ -60,12 +56,6 @@ impl AddressPool {
         }
     }
 
-    /// The range.
-    #[must_use]
-    pub fn range(&self) -> AddressRange {
-        self.range
-    }
-
     /// Gives the unit its address: the one it has, else the one reserved for it or for one of
     /// `names` (all forms it asks for), else the one it had, else the next free one.
     ///
@@ -75,7 +65,7 @@ impl AddressPool {
         &mut self,
         unit: &UnitKey,
         names: impl IntoIterator<Item = &'a HostName>,
-    ) -> Result<Ipv4Addr, AssignError> {
+    ) -> Result<Ipv4Addr, Exhausted> {
         if let Some(address) = self.address(unit) {
             return Ok(address);
         }
@@ -107,7 +97,7 @@ impl AddressPool {
             }
             let Some(oldest) = self.memory.oldest() else {
                 self.numbering.leave(unit);
-                return Err(AssignError::Exhausted(self.range));
+                return Err(Exhausted(self.range));
             };
             self.forget(&oldest);
         }
@@ -260,7 +250,11 @@ impl AddressPool {
         let mut units = Vec::new();
         let mut blocks = Vec::new();
         for namespace in saved.namespaces {
-            let key = (namespace.uid, namespace.context, namespace.namespace);
+            let key = NamespaceKey {
+                uid: namespace.uid,
+                context: namespace.context,
+                namespace: namespace.namespace,
+            };
             let numbers = Numbers {
                 context: namespace.context_number,
                 namespace: namespace.number,
@@ -273,23 +267,10 @@ impl AddressPool {
                         .map(|start| (numbers.namespace, *start)),
                 );
             }
-            let (uid, context, name) = key;
             units.extend(namespace.units.into_iter().map(|saved| {
-                let (context, namespace) = (context.clone(), name.clone());
-                let (service, pod) = (saved.service, saved.pod);
+                let unit = key.service(saved.service).unit(saved.pod);
                 // In use when saved is later than every release.
-                let released = saved.released.unwrap_or(u64::MAX);
-                (
-                    released,
-                    UnitKey {
-                        uid,
-                        context,
-                        namespace,
-                        service,
-                        pod,
-                    },
-                    saved.address,
-                )
+                (saved.released.unwrap_or(u64::MAX), unit, saved.address)
             }));
         }
         units.sort();

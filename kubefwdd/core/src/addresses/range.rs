@@ -4,8 +4,6 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 /// The address of the daemon's own REST interface.
 pub const API_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 2, 27, 1);
 
@@ -14,14 +12,13 @@ pub const API_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 2, 27, 1);
 const SYSTEM_PREFIX: [u8; 2] = [127, 0];
 
 /// A range of IPv4 addresses in CIDR form, `/8` to `/29`. The default is `127.0.0.0/8`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddressRange {
-    base: Ipv4Addr,
-    prefix: u8,
+    pub(super) base: Ipv4Addr,
+    pub(super) prefix: u8,
 }
 
-/// Why a text is no usable range.
+/// Why a text is not a usable range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// Not `a.b.c.d/n`.
@@ -132,18 +129,6 @@ impl AddressRange {
         Ok(())
     }
 
-    /// The first address.
-    #[must_use]
-    pub fn base(&self) -> Ipv4Addr {
-        self.base
-    }
-
-    /// The length of the prefix.
-    #[must_use]
-    pub fn prefix(&self) -> u8 {
-        self.prefix
-    }
-
     /// How many blocks of 256 the range has; a range below that size is part of one.
     pub(super) fn blocks(&self) -> u32 {
         1 << 24u8.saturating_sub(self.prefix)
@@ -206,20 +191,6 @@ impl FromStr for AddressRange {
             return Err(RangeError::Form(text.chars().take(60).collect()));
         };
         Self::new(base, prefix)
-    }
-}
-
-impl TryFrom<String> for AddressRange {
-    type Error = RangeError;
-
-    fn try_from(text: String) -> Result<Self, RangeError> {
-        text.parse()
-    }
-}
-
-impl From<AddressRange> for String {
-    fn from(range: AddressRange) -> String {
-        range.to_string()
     }
 }
 

@@ -9,7 +9,7 @@ pub(super) struct Parsed {
     /// Foreign bytes after the block's begin, those of lines that someone put inside included.
     pub(super) after: Vec<u8>,
     /// Whether anything of ours was there.
-    pub(super) found: bool,
+    found: bool,
 }
 
 /// What a line is, by itself.

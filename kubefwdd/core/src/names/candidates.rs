@@ -2,25 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kubefwd_model::{DnsLabel, HostName, NameError, UnitKey};
-
-/// How far a name identifies its service, and so who can expect to get it.
-///
-/// The class is told to people; who gets a name is decided by [`super::NameRegistry`] in the same
-/// way for all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NameClass {
-    /// `svc`: the first namespace that has such a service.
-    Short,
-    /// `svc.D` with `domain = D`: as short as `svc`.
-    ShortDomain,
-    /// `svc.ns`, `svc.ns.svc`, `svc.ns.svc.cluster.local`: the first context that claims it.
-    Qualified,
-    /// `svc.ns.svc.cluster.D` with `domain = D`: as qualified as `svc.ns`.
-    QualifiedDomain,
-    /// `svc.ns.ctx`, `svc.ns.svc.ctx`, `svc.ns.svc.cluster.ctx`: names the context, so always.
-    Context,
-}
+use kubefwd_model::{DnsLabel, HostName, UnitKey};
 
 /// Options of the names, the same for all services of one namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,89 +18,56 @@ pub struct NameOptions {
 pub struct Candidate {
     /// The name.
     pub name: HostName,
-    /// How far it identifies the service.
-    pub class: NameClass,
     /// Whether it is the copy with `-` for every dot.
     pub dashed: bool,
 }
 
-/// What a unit asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Candidates {
-    /// The names, shortest forms first, without repetition.
-    pub names: Vec<Candidate>,
-    /// Forms that are no DNS names because the parts are too long together, with the reason.
-    pub unusable: Vec<NameError>,
-}
-
-/// Lists the names of a unit, where `context` is the label of its context (see
-/// [`super::ContextLabels`]).
+/// The names of a unit, where `context` is the label of its context (see [`super::ContextLabels`]): shortest forms first,
+/// dashed copies last, without repetition. A form that is too long for DNS is left out.
 ///
 /// A pod of a headless service asks for the same names as its service would, each with the pod's
 /// name and a dot before it.
 #[must_use]
-pub fn candidates(unit: &UnitKey, context: &DnsLabel, options: &NameOptions) -> Candidates {
+pub fn candidates(unit: &UnitKey, context: &DnsLabel, options: &NameOptions) -> Vec<Candidate> {
     let svc = match &unit.pod {
         Some(pod) => format!("{pod}.{}", unit.service),
         None => unit.service.to_string(),
     };
     let ns = &unit.namespace;
-    let mut forms = vec![(NameClass::Short, svc.clone())];
-    if let Some(domain) = &options.domain {
-        forms.push((NameClass::ShortDomain, format!("{svc}.{domain}")));
-    }
+    let domain = options.domain.as_ref();
+    let mut forms = vec![svc.clone()];
+    forms.extend(domain.map(|domain| format!("{svc}.{domain}")));
     forms.extend([
-        (NameClass::Qualified, format!("{svc}.{ns}")),
-        (NameClass::Qualified, format!("{svc}.{ns}.svc")),
-        (
-            NameClass::Qualified,
-            format!("{svc}.{ns}.svc.cluster.local"),
-        ),
+        format!("{svc}.{ns}"),
+        format!("{svc}.{ns}.svc"),
+        format!("{svc}.{ns}.svc.cluster.local"),
     ]);
-    if let Some(domain) = &options.domain {
-        forms.push((
-            NameClass::QualifiedDomain,
-            format!("{svc}.{ns}.svc.cluster.{domain}"),
-        ));
-    }
+    forms.extend(domain.map(|domain| format!("{svc}.{ns}.svc.cluster.{domain}")));
     forms.extend([
-        (NameClass::Context, format!("{svc}.{ns}.{context}")),
-        (NameClass::Context, format!("{svc}.{ns}.svc.{context}")),
-        (
-            NameClass::Context,
-            format!("{svc}.{ns}.svc.cluster.{context}"),
-        ),
+        format!("{svc}.{ns}.{context}"),
+        format!("{svc}.{ns}.svc.{context}"),
+        format!("{svc}.{ns}.svc.cluster.{context}"),
     ]);
 
-    let mut found = Candidates::default();
+    let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for (class, text) in forms {
-        if options.dashed && text.contains('.') {
-            let copy = text.replace('.', "-");
-            found.push(&mut seen, class, true, &copy);
+    let mut push = |text: &str, dashed: bool| {
+        if let Ok(name) = HostName::parse(text)
+            && seen.insert(name.clone())
+        {
+            found.push(Candidate { name, dashed });
         }
-        found.push(&mut seen, class, false, &text);
+    };
+    for text in forms {
+        if options.dashed && text.contains('.') {
+            push(&text.replace('.', "-"), true);
+        }
+        push(&text, false);
     }
     // Plain names first: where a dashed copy equals a plain form of the same unit, or lines are
     // read by people, the plain form is the one that counts.
-    found.names.sort_by_key(|candidate| candidate.dashed);
+    found.sort_by_key(|candidate| candidate.dashed);
     found
-}
-
-impl Candidates {
-    fn push(&mut self, seen: &mut BTreeSet<HostName>, class: NameClass, dashed: bool, text: &str) {
-        match HostName::parse(text) {
-            Ok(name) if seen.insert(name.clone()) => {
-                self.names.push(Candidate {
-                    name,
-                    class,
-                    dashed,
-                });
-            }
-            Ok(_) => {}
-            Err(reason) => self.unusable.push(reason),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -137,10 +86,7 @@ mod tests {
     }
 
     fn names(unit: &UnitKey, options: &NameOptions) -> Vec<String> {
-        let found = candidates(unit, &unit.context.label(), options);
-        assert_eq!(found.unusable, []);
-        found
-            .names
+        candidates(unit, &unit.context.label(), options)
             .into_iter()
             .map(|candidate| candidate.name.to_string())
             .collect()
@@ -218,12 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn forms_too_long_for_dns_are_told_and_the_rest_stays() {
+    fn forms_too_long_for_dns_are_left_out() {
         let mut long = unit(Some(&vec!["p".repeat(60); 4].join(".")));
         long.service = ServiceName::parse(&"s".repeat(9)).unwrap();
         let found = candidates(&long, &long.context.label(), &NameOptions::default());
-        assert_eq!(found.names.len(), 1, "only pod.svc fits into 253 bytes");
-        assert_eq!(found.unusable.len(), 6);
-        assert!(found.unusable[0].to_string().contains("too long"));
+        assert_eq!(found.len(), 1, "only pod.svc fits into 253 bytes");
     }
 }

@@ -44,7 +44,7 @@ impl ContextLabels {
         }
     }
 
-    /// Frees the label of a context that nothing uses any more.
+    /// Frees the label of a context that nothing uses.
     pub fn forget(&mut self, context: &ContextName) {
         self.by_label.retain(|_, holder| holder != context);
     }

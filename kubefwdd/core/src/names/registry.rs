@@ -8,16 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kubefwd_model::{HostName, NameError, UnitKey};
-use serde::{Deserialize, Serialize};
+use kubefwd_model::{HostName, UnitKey};
 
-use super::{Candidates, NameRules, Refusal, RefusalReason};
+use super::{Candidate, NameRules, Refusal, RefusalReason};
 
 /// The place in the queue: lower comes first. Give the ordinal of the request that brought the
 /// unit here, never reused.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(pub u64);
 
 /// A name that moved. Neither side is told of names that stayed.
@@ -31,17 +28,13 @@ pub struct NameChange {
     pub to: Option<Arc<UnitKey>>,
 }
 
-/// What became of the claims of one unit.
+/// The claims of one unit that came to nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The names it has, shortest first.
-    pub held: Vec<HostName>,
     /// The names that another unit has.
     pub lost: Vec<Lost>,
     /// The names that nobody may have.
     pub refused: Vec<Refusal>,
-    /// Forms that are no DNS names.
-    pub unusable: Vec<NameError>,
 }
 
 /// A name that another unit has.
@@ -51,20 +44,6 @@ pub struct Lost {
     pub name: HostName,
     /// Who has it.
     pub holder: Arc<UnitKey>,
-}
-
-/// The claims of one unit in the form that is persisted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedClaim {
-    /// Who claims.
-    pub unit: UnitKey,
-    /// Its place in the queue.
-    pub rank: Rank,
-    /// The plain names.
-    pub names: Vec<HostName>,
-    /// The dashed copies.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dashed: Vec<HostName>,
 }
 
 /// All claims of the machine, and the outcome of each.
@@ -96,8 +75,7 @@ struct Claim {
 #[derive(Debug)]
 struct Unit {
     rank: Rank,
-    names: Vec<(HostName, bool)>,
-    unusable: Vec<NameError>,
+    names: Vec<Candidate>,
 }
 
 impl NameRegistry {
@@ -118,14 +96,30 @@ impl NameRegistry {
         &mut self,
         unit: &UnitKey,
         rank: Rank,
-        candidates: &Candidates,
+        candidates: Vec<Candidate>,
     ) -> Vec<NameChange> {
-        let names = candidates
-            .names
-            .iter()
-            .map(|c| (c.name.clone(), c.dashed))
-            .collect();
-        self.insert(unit, rank, names, candidates.unusable.clone())
+        let previous = self.units.remove_entry(unit);
+        let (key, old) = match previous {
+            Some((key, old)) => (key, Some(old)),
+            None => (Arc::new(unit.clone()), None),
+        };
+        let claim = |rank, dashed| Claim {
+            rank,
+            dashed,
+            unit: Arc::clone(&key),
+        };
+        let mut changes = Changes::default();
+        if let Some(old) = old.filter(|old| old.rank != rank || old.names != candidates) {
+            for Candidate { name, dashed } in &old.names {
+                self.withdraw(&mut changes, name, &claim(old.rank, *dashed));
+            }
+        }
+        for Candidate { name, dashed } in &candidates {
+            self.enter(&mut changes, name, claim(rank, *dashed));
+        }
+        let names = candidates;
+        self.units.insert(key, Unit { rank, names });
+        changes.finish(self)
     }
 
     /// Gives up all claims of `unit`. The next claimant of each name gets it.
@@ -136,7 +130,7 @@ impl NameRegistry {
             return Vec::new();
         };
         let mut changes = Changes::default();
-        for (name, dashed) in old.names {
+        for Candidate { name, dashed } in old.names {
             let claim = Claim {
                 rank: old.rank,
                 dashed,
@@ -187,20 +181,19 @@ impl NameRegistry {
     pub fn held(&self, unit: &UnitKey) -> impl Iterator<Item = &HostName> {
         let entry = self.units.get_key_value(unit);
         entry.into_iter().flat_map(move |(key, entry)| {
-            let names = entry.names.iter().map(|(name, _)| name);
+            let names = entry.names.iter().map(|candidate| &candidate.name);
             names.filter(move |name| self.holder(name) == Some(key))
         })
     }
 
-    /// What became of every claim of `unit`; empty for a unit that claims nothing.
+    /// The names that `unit` claims and does not have.
     #[must_use]
     pub fn outcome(&self, unit: &UnitKey) -> Outcome {
         let mut outcome = Outcome::default();
         let Some(entry) = self.units.get(unit) else {
             return outcome;
         };
-        outcome.unusable.clone_from(&entry.unusable);
-        for (name, _) in &entry.names {
+        for Candidate { name, .. } in &entry.names {
             let Some(slot) = self.names.get(name) else {
                 continue;
             };
@@ -215,102 +208,10 @@ impl NameRegistry {
                         holder: Arc::clone(holder),
                     });
                 }
-                (None, _) => outcome.held.push(name.clone()),
+                (None, _) => {}
             }
         }
         outcome
-    }
-
-    /// Every name that somebody has, in order, with its holder.
-    pub fn all_held(&self) -> impl Iterator<Item = (&HostName, &Arc<UnitKey>)> {
-        self.names
-            .iter()
-            .filter_map(|(name, slot)| Some((name, slot.holder()?)))
-    }
-
-    /// The units with claims, in order, with their ranks.
-    pub fn units(&self) -> impl Iterator<Item = (&Arc<UnitKey>, Rank)> {
-        self.units.iter().map(|(key, entry)| (key, entry.rank))
-    }
-
-    /// All claims, to be persisted.
-    #[must_use]
-    pub fn save(&self) -> Vec<SavedClaim> {
-        let pick = |entry: &Unit, wanted: bool| {
-            let names = entry.names.iter().filter(|(_, dashed)| *dashed == wanted);
-            names.map(|(name, _)| name.clone()).collect()
-        };
-        let units = self.units.iter();
-        let saved = units.map(|(key, entry)| SavedClaim {
-            unit: UnitKey::clone(key),
-            rank: entry.rank,
-            names: pick(entry, false),
-            dashed: pick(entry, true),
-        });
-        saved.collect()
-    }
-
-    /// The registry as it was saved, under the rules of today: names are held again at once, and
-    /// the caller releases what turns out to be gone.
-    #[must_use]
-    pub fn restore(rules: NameRules, saved: Vec<SavedClaim>) -> Self {
-        let mut registry = Self::new(rules);
-        for SavedClaim {
-            unit,
-            rank,
-            names,
-            dashed,
-        } in saved
-        {
-            let plain = names.into_iter().map(|name| (name, false));
-            let dashed = dashed.into_iter().map(|name| (name, true));
-            registry.insert(&unit, rank, plain.chain(dashed).collect(), Vec::new());
-        }
-        registry
-    }
-
-    fn insert(
-        &mut self,
-        unit: &UnitKey,
-        rank: Rank,
-        mut names: Vec<(HostName, bool)>,
-        unusable: Vec<NameError>,
-    ) -> Vec<NameChange> {
-        let mut seen = std::collections::BTreeSet::new();
-        names.retain(|(name, _)| seen.insert(name.clone()));
-        let previous = self.units.remove_entry(unit);
-        let (key, old) = match previous {
-            Some((key, old)) => (key, Some(old)),
-            None => (Arc::new(unit.clone()), None),
-        };
-        let mut changes = Changes::default();
-        if let Some(old) = old.filter(|old| old.rank != rank || old.names != names) {
-            for (name, dashed) in &old.names {
-                let claim = Claim {
-                    rank: old.rank,
-                    dashed: *dashed,
-                    unit: Arc::clone(&key),
-                };
-                self.withdraw(&mut changes, name, &claim);
-            }
-        }
-        for (name, dashed) in &names {
-            let claim = Claim {
-                rank,
-                dashed: *dashed,
-                unit: Arc::clone(&key),
-            };
-            self.enter(&mut changes, name, claim);
-        }
-        self.units.insert(
-            key,
-            Unit {
-                rank,
-                names,
-                unusable,
-            },
-        );
-        changes.finish(self)
     }
 
     fn enter(&mut self, changes: &mut Changes, name: &HostName, claim: Claim) {

@@ -42,13 +42,13 @@ impl State {
         count: u64,
         (now, running): (SystemTime, Instant),
     ) {
-        let Some((service, port)) = self.listener_service(uid, listener) else {
+        let Some(place) = self.port_ref(uid, listener) else {
             return;
         };
         let Some(WorkerView { denied, .. }) = self.workers.get_mut(&uid) else {
             return;
         };
-        let port = format!("{service}:{port}");
+        let port = format!("{}:{}", place.service, place.local_port);
         let known = denied.entry(peer).or_insert_with(|| DeniedPeer {
             port: String::new(),
             count: 0,

@@ -336,7 +336,14 @@ impl State {
         }
     }
 
-    fn announce(&mut self, time: SystemTime, kind: EventKind, key: &NamespaceKey, message: String) {
+    /// Announces what happened to a namespace.
+    pub(super) fn announce(
+        &mut self,
+        time: SystemTime,
+        kind: EventKind,
+        key: &NamespaceKey,
+        message: String,
+    ) {
         self.effects.push(Effect::Announce(Event {
             time: time.into(),
             kind,

@@ -45,13 +45,13 @@ impl State {
         let gone: Vec<_> = runtime
             .units
             .keys()
-            .filter(|pod| !desired.units.contains_key(*pod))
+            .filter(|pod| !desired.contains_key(*pod))
             .cloned()
             .collect();
         for pod in gone {
             self.drain(key, pod.as_ref());
         }
-        for (pod, ports) in desired.units {
+        for (pod, ports) in desired {
             let Some(plan) = &plan else { break };
             self.converge_unit(key, pod, ports, plan, now);
         }
@@ -170,7 +170,7 @@ impl State {
         };
         let candidates = candidates(&unit_key, &label, &options);
         if self.unit(key, pod).is_none() {
-            let names = candidates.names.iter().map(|candidate| &candidate.name);
+            let names = candidates.iter().map(|candidate| &candidate.name);
             match self.addresses.assign(&unit_key, names) {
                 Ok(address) => {
                     let ports = self.reclaim(&unit_key, address);
@@ -189,7 +189,7 @@ impl State {
                         ports,
                     };
                     runtime.units.insert(pod.cloned(), Box::new(unit));
-                    // A worker that came meanwhile has not been given them.
+                    // A worker that came in between has not been given them.
                     open.into_iter().for_each(|listener| self.grant(listener));
                     self.changed.persist = true;
                 }
@@ -202,11 +202,11 @@ impl State {
                 }
             }
         }
-        let moved = self.names.claim(&unit_key, Rank(plan.order), &candidates);
+        let moved = self.names.claim(&unit_key, Rank(plan.order), candidates);
         self.names_moved(&moved);
     }
 
-    /// Takes a unit away: its names at once, its listeners when the hosts file no longer leads to them.
+    /// Takes a unit away: its names at once, its listeners when the hosts file no longer names them.
     pub(super) fn drain(&mut self, key: &ServiceKey, pod: Option<&PodName>) {
         let Some(unit) = self
             .services
@@ -254,7 +254,7 @@ impl State {
         }
     }
 
-    /// Ends the listeners of a unit that no name leads to any more.
+    /// Ends the listeners of a unit that no name points at.
     pub(super) fn close_drained(&mut self, drained: Draining) {
         let address = drained.address;
         self.drop_ports(drained);
@@ -314,14 +314,10 @@ fn desired_units(plan: &ServicePlan, observed: &ObservedService) -> DesiredUnits
         return desired;
     }
     if observed.headless {
-        desired.units.extend(
-            observed
-                .pods
-                .iter()
-                .map(|pod| (Some(pod.clone()), ports.clone())),
-        );
+        let pods = observed.pods.iter();
+        desired.extend(pods.map(|pod| (Some(pod.clone()), ports.clone())));
     }
-    desired.units.insert(None, ports);
+    desired.insert(None, ports);
     desired
 }
 

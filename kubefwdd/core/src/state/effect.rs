@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use kubefwd_model::{Balance, Event, HostName, ListenerId, PodName, Selection, ServiceKey, Uid};
+use kubefwd_model::{
+    ContextName, Event, HostName, ListenerId, NamespaceKey, PodName, ServiceKey, Uid,
+};
+
+use super::spec::ContextSpec;
 
 /// One thing to do. Effects are executed in order; nothing of the state has to be read for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub enum Effect {
         /// The listener.
         listener: ListenerId,
     },
-    /// Nothing listens on the address any more: an alias that was added for it can go.
+    /// Nothing listens on the address now: an alias that was added for it can go.
     ReleaseAddress {
         /// The address.
         address: Ipv4Addr,
@@ -68,7 +72,7 @@ pub enum Effect {
         /// What is known of the user's environment.
         environment: BTreeMap<String, String>,
     },
-    /// This user forwards nothing any more.
+    /// This user no longer forwards anything.
     StopWorker {
         /// The user.
         uid: Uid,
@@ -77,7 +81,7 @@ pub enum Effect {
     WriteHosts {
         /// The version of the entries that has the changes.
         revision: u64,
-        /// The names of each address that changed; none where it has none any more.
+        /// The names of each address that changed; none where it has none.
         changes: Vec<(Ipv4Addr, Vec<HostName>)>,
     },
     /// What must survive a restart changed: [`State::save`](super::State::save) has it.
@@ -96,34 +100,8 @@ pub enum Effect {
 /// All that is wanted of one worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// By context.
-    pub contexts: Vec<DesiredContext>,
-}
-
-/// What is wanted in one context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredContext {
-    /// Its name.
-    pub name: String,
-    /// The files that define it.
-    pub kubeconfig: Vec<String>,
-    /// What to watch.
-    pub namespaces: Vec<DesiredNamespace>,
-}
-
-/// What is wanted in one namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredNamespace {
-    /// Its name.
-    pub name: String,
-    /// Its services, all or some.
-    pub selection: Option<Selection>,
-    /// How its connections choose a pod.
-    pub balance: Balance,
-    /// Services wanted by name.
-    pub services: Vec<(String, Balance)>,
-    /// Services in whose bytes requests are looked for, or are not, whatever the configuration says.
-    pub capture: Vec<(String, bool)>,
-    /// Differs when what was known of the namespace was forgotten: everything has to be told again.
-    pub generation: u64,
+    /// What its user asked for.
+    pub contexts: BTreeMap<ContextName, ContextSpec>,
+    /// Differs when what was known of the namespace was forgotten: everything has to be reported again.
+    pub generations: BTreeMap<NamespaceKey, u64>,
 }

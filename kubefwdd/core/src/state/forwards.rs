@@ -69,12 +69,8 @@ pub(super) struct PortRef {
     pub(super) local_port: u16,
 }
 
-/// What a service should have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct DesiredUnits {
-    /// By pod: local port to service port and its name.
-    pub(super) units: BTreeMap<Option<PodName>, BTreeMap<u16, (u16, String)>>,
-}
+/// What a service should have, by pod: local port to service port and its name.
+pub(super) type DesiredUnits = BTreeMap<Option<PodName>, BTreeMap<u16, (u16, String)>>;
 
 // === impl Port ===
 

@@ -101,7 +101,7 @@ impl HostsGate {
         Some((self.requested, std::mem::take(&mut self.addresses)))
     }
 
-    /// The file has this version: which versions are new in it, and what nothing names any more.
+    /// The file has this version: which versions are new in it, and what nothing names now.
     pub(super) fn written(&mut self, version: u64) -> (RangeInclusive<u64>, Vec<Draining>) {
         let new = self.written + 1..=version;
         self.written = self.written.max(version);

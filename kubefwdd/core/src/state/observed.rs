@@ -17,7 +17,7 @@ pub(super) struct ObservedNamespace {
     pub sequence: u64,
     /// Its services.
     pub services: BTreeMap<ServiceName, ObservedService>,
-    /// Which life of the namespace this is: one that was removed and added again has to be told of anew.
+    /// Which life of the namespace this is: one that was removed and added again has to be reported again.
     pub generation: u64,
     /// It has services beyond what its user may have; they are ignored.
     pub left_out: bool,

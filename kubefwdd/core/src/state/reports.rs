@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use kubefwd_model::{
-    Failure, FirstByte, ListenerId, NamespaceKey, Reason, ServiceKey, ServiceName, Traffic, Uid,
-    Worker, WorkerState,
+    Failure, FirstByte, ListenerId, NamespaceKey, Reason, ServiceName, Traffic, Uid, Worker,
+    WorkerState,
 };
 
 use super::State;
 use super::command::Report;
 use super::effect::Effect;
-use super::forwards::{PortPhase, PortRef};
+use super::forwards::{Port, PortPhase, PortRef};
 
 use super::observed::{ForwardReport, ObservedService, Phase};
 use super::view::{DeniedPeers, WorkerView};
@@ -95,7 +95,7 @@ impl State {
 
     /// A worker's process was started.
     fn worker_started(&mut self, uid: Uid, pid: u32, user: String) {
-        let WorkerView { worker, .. } = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+        let worker = self.worker(uid);
         worker.user = user;
         worker.pid = pid;
         worker.state = WorkerState::Starting;
@@ -104,7 +104,7 @@ impl State {
 
     /// A worker said hello: it gets what is wanted of it and every listener that is open.
     fn worker_ready(&mut self, uid: Uid) {
-        let WorkerView { worker, .. } = self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+        let worker = self.worker(uid);
         worker.state = WorkerState::Running;
         self.changed.view = true;
         // Before it can accept anything.
@@ -119,8 +119,7 @@ impl State {
     /// A worker ended. Its listeners stay open: connections wait in their queues.
     fn worker_gone(&mut self, uid: Uid, error: String, restarts: bool) {
         if restarts {
-            let WorkerView { worker, .. } =
-                self.workers.entry(uid).or_insert_with(|| new_worker(uid));
+            let worker = self.worker(uid);
             worker.pid = 0;
             worker.state = WorkerState::Backoff;
             worker.restarts += 1;
@@ -146,7 +145,7 @@ impl State {
         }
     }
 
-    /// How far a worker is with a namespace. One that nobody wants (any more) is ignored, and so is a report that a later
+    /// How far a worker is with a namespace. One that nobody wants is ignored, and so is a report that a later
     /// one has overtaken.
     fn namespace_reported(
         &mut self,
@@ -220,7 +219,7 @@ impl State {
         result
     }
 
-    /// Services that were left out may have room now: their namespaces are told anew.
+    /// Services that were left out may have room now: their namespaces are listed again.
     pub(super) fn make_room(&mut self, uid: Uid) {
         if self.services_of(uid) >= self.settings.max_services_per_user {
             return;
@@ -307,10 +306,7 @@ impl State {
 
     /// A worker's answer to [`Effect::Grant`].
     fn held(&mut self, uid: Uid, listener: ListenerId, error: Option<String>) {
-        let Some(place) = self.port_ref(uid, listener) else {
-            return;
-        };
-        let Some(port) = self.port_mut(listener) else {
+        let Some((place, port)) = self.own_port(uid, listener) else {
             return;
         };
         match error {
@@ -348,10 +344,7 @@ impl State {
 
     /// Whether a forward can reach a pod.
     fn forward_reported(&mut self, uid: Uid, listener: ListenerId, report: ForwardReport) {
-        let Some(place) = self.port_ref(uid, listener) else {
-            return;
-        };
-        let Some(port) = self.port_mut(listener) else {
+        let Some((place, port)) = self.own_port(uid, listener) else {
             return;
         };
         // Reports may overtake each other on their way here.
@@ -367,10 +360,7 @@ impl State {
 
     /// Counters of a forward, as totals since the worker took the listener. They never go back.
     fn traffic_reported(&mut self, uid: Uid, listener: ListenerId, traffic: Traffic) {
-        let Some(place) = self.port_ref(uid, listener) else {
-            return;
-        };
-        let Some(port) = self.port_mut(listener) else {
+        let Some((place, port)) = self.own_port(uid, listener) else {
             return;
         };
         let last = port.counting;
@@ -389,7 +379,7 @@ impl State {
         self.changed.services.insert(place.service);
     }
 
-    /// The hosts file has this version: names count, and what nothing names any more is closed.
+    /// The hosts file has this version: names count, and what nothing names is closed.
     pub(super) fn hosts_written(&mut self, version: u64) {
         let (new, due) = self.hosts.written(version);
         let named = self.services.iter().filter(|(_, runtime)| {
@@ -403,21 +393,31 @@ impl State {
         }
     }
 
-    /// The service a listener belongs to, and its pod, if the listener is one of this user's.
-    pub(super) fn listener_service(
-        &self,
-        uid: Uid,
-        listener: ListenerId,
-    ) -> Option<(ServiceKey, u16)> {
-        self.port_ref(uid, listener)
-            .map(|place| (place.service, place.local_port))
+    fn own_port(&mut self, uid: Uid, listener: ListenerId) -> Option<(PortRef, &mut Port)> {
+        Some((self.port_ref(uid, listener)?, self.port_mut(listener)?))
     }
 
-    fn port_ref(&self, uid: Uid, listener: ListenerId) -> Option<PortRef> {
+    /// Where a listener belongs, if it is one of this user's.
+    pub(super) fn port_ref(&self, uid: Uid, listener: ListenerId) -> Option<PortRef> {
         self.listeners
             .get(&listener)
             .filter(|place| place.service.uid == uid)
             .cloned()
+    }
+
+    fn worker(&mut self, uid: Uid) -> &mut Worker {
+        let view = self.workers.entry(uid).or_insert_with(|| WorkerView {
+            worker: Worker {
+                uid,
+                user: uid.to_string(),
+                pid: 0,
+                state: WorkerState::Starting,
+                restarts: 0,
+                error: String::new(),
+            },
+            denied: DeniedPeers::new(),
+        });
+        &mut view.worker
     }
 
     fn listeners_of(&self, uid: Uid) -> Vec<ListenerId> {
@@ -436,18 +436,4 @@ impl State {
 )]
 pub(super) struct TooManyServices {
     pub(super) limit: usize,
-}
-
-fn new_worker(uid: Uid) -> WorkerView {
-    WorkerView {
-        worker: Worker {
-            uid,
-            user: uid.to_string(),
-            pid: 0,
-            state: WorkerState::Starting,
-            restarts: 0,
-            error: String::new(),
-        },
-        denied: DeniedPeers::new(),
-    }
 }

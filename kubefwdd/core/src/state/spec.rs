@@ -20,7 +20,7 @@ pub struct Spec {
 /// What one user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserSpec {
-    /// The part of the user's environment that is no secret, for credential plugins after a restart of the daemon.
+    /// The part of the user's environment that is not secret, for credential plugins after a restart of the daemon.
     pub environment: BTreeMap<String, String>,
     /// The names of the variables that are left out of it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -63,7 +63,7 @@ pub struct NamespaceSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllServices {
     /// Which of its services.
-    #[serde(with = "saved_selection")]
+    #[serde(with = "SavedSelection")]
     pub selection: Selection,
     /// Services that were taken out again one by one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -138,7 +138,7 @@ impl Spec {
             .get_mut(&key.namespace)
     }
 
-    /// Every namespace that something is wished of.
+    /// Every namespace that something was asked for in.
     pub fn namespaces(&self) -> impl Iterator<Item = (NamespaceKey, &NamespaceSpec)> {
         self.users.iter().flat_map(|(uid, user)| {
             user.contexts.iter().flat_map(move |(context, spec)| {
@@ -205,12 +205,12 @@ impl Spec {
 // === impl NamespaceSpec ===
 
 impl NamespaceSpec {
-    /// Nothing is wished any more.
+    /// Nothing is asked for.
     pub fn is_empty(&self) -> bool {
         self.all.is_none() && self.services.is_empty()
     }
 
-    /// What is wished of one service; `selected` says whether the cluster found it to match the selection.
+    /// What was asked for of one service; `selected` says whether the cluster found it to match the selection.
     pub fn plan(&self, service: &ServiceKey, selected: bool) -> Option<ServicePlan> {
         let all = self
             .all
@@ -247,51 +247,13 @@ impl Terms {
 }
 
 /// The names under which version 1 of the state file has a selection.
-mod saved_selection {
-    use kubefwd_model::Selection;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Saved {
-        labels: String,
-        fields: String,
-        include: Vec<String>,
-        exclude: Vec<String>,
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        selection: &Selection,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let Selection {
-            label_selector,
-            field_selector,
-            include,
-            exclude,
-        } = selection.clone();
-        let saved = Saved {
-            labels: label_selector,
-            fields: field_selector,
-            include,
-            exclude,
-        };
-        saved.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Selection, D::Error> {
-        let Saved {
-            labels,
-            fields,
-            include,
-            exclude,
-        } = Saved::deserialize(deserializer)?;
-        Ok(Selection {
-            label_selector: labels,
-            field_selector: fields,
-            include,
-            exclude,
-        })
-    }
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Selection")]
+struct SavedSelection {
+    #[serde(rename = "labels")]
+    label_selector: String,
+    #[serde(rename = "fields")]
+    field_selector: String,
+    include: Vec<String>,
+    exclude: Vec<String>,
 }

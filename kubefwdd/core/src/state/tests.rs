@@ -134,7 +134,7 @@ impl World {
                 {
                     // The last listener of an address goes after its names (or before it ever had any).
                     let leads_there = self.hosts.contains_key(&address);
-                    assert!(!leads_there || self.state.addresses().holder(address).is_some());
+                    assert!(!leads_there || self.state.addresses.holder(address).is_some());
                 }
             }
             Effect::Grant { uid, listener, .. } => {
@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    /// Until nothing moves any more.
+    /// Until nothing moves.
     fn rest(&mut self) {
         self.settle();
         while !self.unwritten.is_empty() {

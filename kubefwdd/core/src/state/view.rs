@@ -104,18 +104,6 @@ fn difference<K: Ord + Clone, V>(
     (changed, removed)
 }
 
-// === impl Changes ===
-
-impl Changes {
-    /// Nothing differs.
-    pub fn is_empty(&self) -> bool {
-        self.namespaces.is_empty()
-            && self.services.is_empty()
-            && self.removed_namespaces.is_empty()
-            && self.removed_services.is_empty()
-    }
-}
-
 // === impl View ===
 
 impl View {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kubefwd_model::{
-    Event, EventKind, Failure, Forward, ForwardStatus, HostName, Namespace, NamespaceKey,
-    NamespaceStatus, PodName, Reason, RefusedName, Service, ServiceKey, ServiceStatus, Uid,
+    EventKind, Failure, Forward, ForwardStatus, HostName, Namespace, NamespaceKey, NamespaceStatus,
+    PodName, Reason, RefusedName, Service, ServiceKey, ServiceStatus, Uid,
 };
 
 use super::State;
@@ -17,7 +17,7 @@ use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
 use super::reports::TooManyServices;
 
 impl State {
-    /// Shows anew what changed, and announces it.
+    /// Updates what readers see of what changed, and announces it.
     pub(super) fn refresh_view(&mut self, now: SystemTime) {
         let services = std::mem::take(&mut self.changed.services);
         let namespaces = std::mem::take(&mut self.changed.namespaces);
@@ -70,16 +70,8 @@ impl State {
             (old, Some(new)) => {
                 let failed_before = old.as_ref().and_then(|old| old.failed_since);
                 if let (Some(failure), None) = (&new.failure, failed_before) {
-                    self.effects.push(Effect::Announce(Event {
-                        time: now.into(),
-                        kind: EventKind::ServiceError,
-                        uid: key.uid,
-                        namespace: key.clone(),
-                        service: None,
-                        forward: None,
-                        pod: None,
-                        message: failure.message.clone(),
-                    }));
+                    let message = failure.message.clone();
+                    self.announce(now, EventKind::ServiceError, key, message);
                 }
                 self.view.namespaces.insert(key.clone(), Arc::new(new));
             }
@@ -252,7 +244,7 @@ fn forward(
     let shown_pod = pod.map_or(report.pod.as_str(), PodName::as_str);
     Forward {
         listener: port.listener,
-        // A pod's own forward is told apart from the service's, which may lead to the same pod.
+        // A pod's own forward is told apart from the service's, which may reach the same pod.
         key: format!(
             "{}.{}.{local_port}",
             key.unit(pod.cloned()),
@@ -283,18 +275,16 @@ fn summary(
     forwards: &[Forward],
     skipped_ports: &[String],
 ) -> (ServiceStatus, String, String) {
+    let plain = |status, why: &str| (status, why.to_owned(), String::new());
     if let Some(why) = &observed.unsupported {
-        return (ServiceStatus::Unsupported, why.clone(), String::new());
-    }
-    if let (Some(why), true) = (&runtime.error, forwards.is_empty()) {
-        return (ServiceStatus::Error, why.clone(), String::new());
+        return plain(ServiceStatus::Unsupported, why);
     }
     if forwards.is_empty() {
-        let why = match skipped_ports {
-            [] => "it has no ports".to_owned(),
-            ports => ports.join("; "),
+        return match (&runtime.error, skipped_ports) {
+            (Some(why), _) => plain(ServiceStatus::Error, why),
+            (None, []) => plain(ServiceStatus::Unsupported, "it has no ports"),
+            (None, ports) => plain(ServiceStatus::Unsupported, &ports.join("; ")),
         };
-        return (ServiceStatus::Unsupported, why, String::new());
     }
     let active = forwards
         .iter()
@@ -305,9 +295,7 @@ fn summary(
         .find_map(|f| f.failure.as_deref())
         .map(|failure| (failure.message.clone(), failure.hint.clone()));
     match (active, error) {
-        (all, None) if all == forwards.len() => {
-            (ServiceStatus::Active, String::new(), String::new())
-        }
+        (all, None) if all == forwards.len() => plain(ServiceStatus::Active, ""),
         (0, Some((message, hint))) => (ServiceStatus::Error, message, hint),
         (0, None) if forwards.iter().any(|f| f.status == ForwardStatus::Pending) => {
             let hint = format!(
@@ -316,16 +304,8 @@ fn summary(
             );
             (ServiceStatus::Pending, "no pod is ready".to_owned(), hint)
         }
-        (0, None) => (
-            ServiceStatus::Pending,
-            "being set up".to_owned(),
-            String::new(),
-        ),
+        (0, None) => plain(ServiceStatus::Pending, "being set up"),
         (_, Some((message, hint))) => (ServiceStatus::Partial, message, hint),
-        (_, None) => (
-            ServiceStatus::Partial,
-            "some pods are not ready".to_owned(),
-            String::new(),
-        ),
+        (_, None) => plain(ServiceStatus::Partial, "some pods are not ready"),
     }
 }

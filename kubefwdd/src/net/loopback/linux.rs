@@ -46,7 +46,5 @@ fn ask(kind: u16, flags: i32, address: Ipv4Addr) -> io::Result<()> {
         payload.extend(address.octets());
     }
     let netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
-    netlink
-        .ask(kind, flags | libc::NLM_F_ACK, &payload)
-        .map(|_| ())
+    netlink.ask(kind, flags, &payload)
 }

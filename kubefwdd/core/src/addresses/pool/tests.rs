@@ -38,7 +38,7 @@ fn reservation(owner: Option<u32>, name: &str, address: &str) -> Reservation {
 fn through_restart(pool: &AddressPool) -> AddressPool {
     let json = serde_json::to_string(&pool.save()).unwrap();
     let (restored, dropped) =
-        AddressPool::restore(pool.range(), serde_json::from_str(&json).unwrap());
+        AddressPool::restore(pool.range, serde_json::from_str(&json).unwrap());
     assert_eq!(dropped, Vec::<String>::new());
     restored
 }
@@ -90,7 +90,7 @@ fn a_large_namespace_spills_over_and_leaves_the_next_one_its_numbers() {
         let address = pool
             .assign(&unit(1, "a", "big", &format!("s{n}")), [])
             .unwrap();
-        assert!(pool.range().check(address).is_ok(), "{address}");
+        assert!(pool.range.check(address).is_ok(), "{address}");
         assert!(seen.insert(address), "{address} twice");
     }
     assert!(seen.contains(&"127.1.27.254".parse().unwrap()));
@@ -307,7 +307,7 @@ proptest! {
         let range: AddressRange = range.parse().unwrap();
         let mut pool = AddressPool::new(range);
         let mut live: BTreeMap<usize, Ipv4Addr> = BTreeMap::new();
-        let has_room = range.prefix() < 28;
+        let has_room = range.prefix < 28;
         let mut sticky: BTreeMap<usize, Ipv4Addr> = BTreeMap::new();
         for step in steps {
             match step {
@@ -335,7 +335,7 @@ proptest! {
                     prop_assert_eq!(pool.release(&pool_unit(index)), was_live);
                 }
                 Step::Reserve { name, last } => {
-                    let mut octets = range.base().octets();
+                    let mut octets = range.base.octets();
                     (octets[1], octets[3]) = (octets[1].max(1), octets[3] + last);
                     let address = Ipv4Addr::from(octets);
                     let _ = pool.reserve(reservation(None, SERVICES[name], &address.to_string()));

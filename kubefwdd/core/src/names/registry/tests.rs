@@ -24,7 +24,7 @@ fn name(text: &str) -> HostName {
 
 fn claim(registry: &mut NameRegistry, unit: &UnitKey, rank: u64) -> Vec<NameChange> {
     let found = candidates(unit, &unit.context.label(), &NameOptions::default());
-    registry.claim(unit, Rank(rank), &found)
+    registry.claim(unit, Rank(rank), found)
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn the_first_namespace_keeps_the_short_name() {
         "the order of ns add counts, not that of the reports"
     );
     let outcome = registry.outcome(&second);
-    assert_eq!(outcome.held.len(), 6);
+    assert_eq!(registry.held(&second).count(), 6);
     assert_eq!(outcome.lost.len(), 1);
     assert_eq!(
         (&outcome.lost[0].name, &*outcome.lost[0].holder),
@@ -80,7 +80,7 @@ fn a_plain_name_goes_before_a_dashed_copy_of_the_same_rank() {
     registry.claim(
         &copy,
         Rank(1),
-        &candidates(&copy, &copy.context.label(), &dashed),
+        candidates(&copy, &copy.context.label(), &dashed),
     );
     assert_eq!(
         registry.holder(&name("api-default")).map(|unit| &**unit),
@@ -161,6 +161,15 @@ fn pool_unit(index: usize) -> UnitKey {
     unit(uid, context, namespace, service)
 }
 
+fn pool_candidates(index: usize, dashed: bool) -> Vec<Candidate> {
+    let (unit, domain) = (pool_unit(index), None);
+    candidates(
+        &unit,
+        &unit.context.label(),
+        &NameOptions { domain, dashed },
+    )
+}
+
 proptest! {
     #[test]
     fn any_sequence_ends_in_the_outcome_of_its_claims(steps in steps()) {
@@ -172,10 +181,8 @@ proptest! {
             let changes = match step {
                 Step::Claim { unit, rank, dashed } => {
                     claims.insert(unit, (rank, dashed));
-                    let unit = pool_unit(unit);
-                    let options = NameOptions { domain: None, dashed };
-                    let found = candidates(&unit, &unit.context.label(), &options);
-                    registry.claim(&unit, Rank(rank), &found)
+                    let found = pool_candidates(unit, dashed);
+                    registry.claim(&pool_unit(unit), Rank(rank), found)
                 }
                 Step::Release { unit } => {
                     claims.remove(&unit);
@@ -189,9 +196,11 @@ proptest! {
                     registry.set_rules(rules.clone())
                 }
                 Step::Restart => {
-                    let json = serde_json::to_string(&registry.save()).unwrap();
-                    let saved = serde_json::from_str(&json).unwrap();
-                    registry = NameRegistry::restore(rules.clone(), saved);
+                    registry = NameRegistry::new(rules.clone());
+                    for (index, (rank, dashed)) in &claims {
+                        let found = pool_candidates(*index, *dashed);
+                        registry.claim(&pool_unit(*index), Rank(*rank), found);
+                    }
                     Vec::new()
                 }
             };
@@ -203,23 +212,19 @@ proptest! {
                 };
             }
             prop_assert_eq!(&told, &winners(&claims, &rules), "changes add up to the outcome");
-            let held: BTreeMap<_, _> = registry
-                .all_held()
-                .map(|(name, unit)| (name.clone(), UnitKey::clone(unit)))
+            let units = (0..POOL.len()).map(pool_unit);
+            let held: BTreeMap<_, _> = units
+                .flat_map(|unit| registry.held(&unit).map(|name| (name.clone(), unit.clone())).collect::<Vec<_>>())
                 .collect();
             prop_assert_eq!(&told, &held);
         }
         for index in 0..POOL.len() {
             let outcome = registry.outcome(&pool_unit(index));
-            let count = outcome.held.len() + outcome.lost.len() + outcome.refused.len();
-            let claimed = claims.get(&index).map_or(0, |(_, dashed)| {
-                let (unit, options) =
-                    (pool_unit(index), NameOptions { domain: None, dashed: *dashed });
-                candidates(&unit, &unit.context.label(), &options).names.len()
-            });
+            let held = registry.held(&pool_unit(index)).count();
+            let count = held + outcome.lost.len() + outcome.refused.len();
+            let claimed = claims.get(&index);
+            let claimed = claimed.map_or(0, |(_, dashed)| pool_candidates(index, *dashed).len());
             prop_assert!(count == claimed, "{count} of {claimed} claims are accounted for");
-            let held: Vec<_> = registry.held(&pool_unit(index)).cloned().collect();
-            prop_assert_eq!(outcome.held, held);
         }
     }
 }
@@ -232,11 +237,7 @@ fn winners(
     let mut best: BTreeMap<HostName, (u64, bool, UnitKey)> = BTreeMap::new();
     for (index, (rank, dashed)) in claims {
         let unit = pool_unit(*index);
-        let options = NameOptions {
-            domain: None,
-            dashed: *dashed,
-        };
-        for candidate in candidates(&unit, &unit.context.label(), &options).names {
+        for candidate in pool_candidates(*index, *dashed) {
             if rules.refuses(&candidate.name).is_some() {
                 continue;
             }

@@ -14,7 +14,7 @@ fn replay(world: &World) -> State {
     for one in recorded {
         match one {
             // Refused then, refused now.
-            Recorded::Apply(command, now) => drop(state.apply((**command).clone(), *now)),
+            Recorded::Apply(command, now) => drop(state.apply(Command::clone(command), *now)),
             Recorded::Settle => drop(state.settle(SystemTime::UNIX_EPOCH)),
         }
     }

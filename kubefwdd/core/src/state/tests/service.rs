@@ -194,7 +194,7 @@ fn settings_that_change_reach_the_services() {
     world.state.set_settings(settings(Access::Auto));
     world.rest();
     assert!(!has_name(&world, "api-demo"));
-    assert_eq!(world.state.addresses().reservations().count(), 0);
+    assert_eq!(world.state.addresses.reservations().count(), 0);
     assert!(world.state.view().warnings.is_empty());
 }
 
