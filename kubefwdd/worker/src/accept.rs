@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use stall::Stall;
@@ -98,10 +98,10 @@ impl<T> Acceptor<T> {
         });
         let token = token(id)?;
         // In the table first: the thread may see its first event before this returns.
-        self.shared.lock().insert(token.0, entry.clone());
+        self.shared.listeners.lock().insert(token.0, entry.clone());
         let registered = register(&self.registry, &entry.listener, token);
         if registered.is_err() {
-            self.shared.lock().remove(&token.0);
+            self.shared.listeners.lock().remove(&token.0);
         }
         registered
     }
@@ -110,7 +110,7 @@ impl<T> Acceptor<T> {
     pub(crate) fn remove(&self, id: u64) {
         // Closing the descriptor would not end the polling: the daemon has the same socket open.
         if let Ok(token) = token(id)
-            && let Some(entry) = self.shared.lock().remove(&token.0)
+            && let Some(entry) = self.shared.listeners.lock().remove(&token.0)
             && let Err(error) = deregister(&self.registry, &entry.listener)
         {
             tracing::debug!(listener = id, %error, "cannot stop polling a listener");
@@ -162,10 +162,6 @@ impl<T> Accepted<T> {
 // === impl Shared ===
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Entry<T>>>> {
-        self.listeners.lock()
-    }
-
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the thread that accepts connections");
@@ -226,7 +222,7 @@ impl<T: Clone> Thread<T> {
 
     fn accept_ready(&mut self) -> Turn {
         while let Some(token) = self.ready.pop_front() {
-            let entry = self.shared.lock().get(&token).cloned();
+            let entry = self.shared.listeners.lock().get(&token).cloned();
             let Some(entry) = entry else {
                 continue;
             };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use kubefwd_proto::worker::v1::Refused;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use nix::unistd::{Group, Uid, User, getuid};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -74,16 +74,12 @@ impl Admission {
     }
 
     fn count(&self, listener: u64, owner: Option<u32>) {
-        let mut refused = self.refused();
+        let mut refused = self.refused.lock();
         let full = refused.len() >= MAX_ENTRIES && !refused.contains_key(&(listener, owner));
         let key = (listener, owner.filter(|_| !full));
         *refused.entry(key).or_default() += 1;
         drop(refused);
         self.nonempty.notify_one();
-    }
-
-    fn refused(&self) -> MutexGuard<'_, HashMap<(u64, Option<u32>), u64>> {
-        self.refused.lock()
     }
 }
 
@@ -94,7 +90,7 @@ impl Admission {
 pub(crate) async fn report(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Closed> {
     loop {
         admission.nonempty.notified().await;
-        let refused = std::mem::take(&mut *admission.refused());
+        let refused = std::mem::take(&mut *admission.refused.lock());
         for ((listener, uid), count) in refused {
             let report = Refused {
                 listener,
@@ -168,7 +164,7 @@ mod tests {
         drop(client);
         assert!(!admission.admits(7, &local).await);
         assert!(!admission.admits(7, &local).await);
-        assert_eq!(*admission.refused(), HashMap::from([((7, None), 2)]));
+        assert_eq!(*admission.refused.lock(), HashMap::from([((7, None), 2)]));
         admission.set(false, String::new());
         assert!(admission.admits(7, &local).await);
     }
@@ -179,7 +175,7 @@ mod tests {
         for uid in 0..10_000 {
             admission.count(1, Some(uid));
         }
-        let refused = admission.refused();
+        let refused = admission.refused.lock();
         assert!(refused.len() <= MAX_ENTRIES + 1);
         assert_eq!(refused.values().sum::<u64>(), 10_000);
     }

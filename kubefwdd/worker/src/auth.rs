@@ -10,8 +10,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use jiff::SignedDuration;
-use kubefwd_model::{Failure, Reason};
-use parking_lot::{Mutex, MutexGuard};
+use kubefwd_model::{Failure, failure};
+use parking_lot::Mutex;
 
 use deadline::{Deadline, Moment};
 use kubefwd_portforward::api_server::{CredentialSource, Credentials};
@@ -84,13 +84,13 @@ impl ContextCredentials {
 
     /// Forgets the last failure: the user may have logged in again.
     pub fn try_again(&self) {
-        self.inner.lock().last_failure = None;
+        self.inner.state.lock().last_failure = None;
     }
 
     /// Makes the cached credentials look older, for tests.
     #[cfg(test)]
     pub(crate) fn make_older(&self, by: SignedDuration) {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let cached = state.cached.take().and_then(Arc::into_inner);
         state.cached = cached.map(|cached| Arc::new(cached.fetched_earlier(by)));
     }
@@ -98,7 +98,7 @@ impl ContextCredentials {
     /// A credentials that can be given at once, or the fetch to wait for.
     fn next(&self, rejected: Option<u64>) -> Result<Credentials, Wait> {
         let now = Moment::now();
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let cached = state.cached.clone();
         let is_refused = cached
             .as_ref()
@@ -135,13 +135,15 @@ impl ContextCredentials {
         let cached = state.cached.clone();
         let task = tokio::spawn(async move {
             let fetched = inner.sources.fetch(cached.as_deref(), refused).await;
-            inner.lock().finish_fetch(fetched)
+            inner.state.lock().finish_fetch(fetched)
         });
         let fetch = task
             .map(|joined| {
                 joined.unwrap_or_else(|error| {
-                    let text = format!("fetching credentials was interrupted: {error}");
-                    Err(Failure::new(Reason::Internal, text))
+                    Err(failure!(
+                        Internal,
+                        "fetching credentials was interrupted: {error}"
+                    ))
                 })
             })
             .boxed()
@@ -167,13 +169,6 @@ impl CredentialSource for ContextCredentials {
             }
         }
         .boxed()
-    }
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in a critical section leaves the state half changed.
-        self.state.lock()
     }
 }
 

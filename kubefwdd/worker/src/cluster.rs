@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_portforward::api_server::ApiServer;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -136,7 +136,7 @@ impl Clusters {
 
     /// Uses the user's new environment from now on.
     pub fn replace_environment(&self, environment: Environment) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if *state.environment != environment {
             state.environment = Arc::new(environment);
             state.known.clear();
@@ -145,7 +145,7 @@ impl Clusters {
 
     /// The user's environment.
     pub fn environment(&self) -> Arc<Environment> {
-        self.lock().environment.clone()
+        self.state.lock().environment.clone()
     }
 
     /// The cluster of a context (the current one for an empty name) in these kubeconfig files (empty: as `KUBECONFIG` or
@@ -160,7 +160,7 @@ impl Clusters {
         let content = content(&context)?;
         let key = (context.name.clone(), context.files.clone());
 
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(known) = state
             .known
             .get(&key)
@@ -193,14 +193,9 @@ impl Clusters {
 
     /// Opens new connections to all clusters from now on.
     pub fn reconnect(&self) {
-        for known in self.lock().known.values() {
+        for known in self.state.lock().known.values() {
             known.cluster.reconnect();
         }
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
-        // Nothing in a critical section leaves the state half changed.
-        self.state.lock()
     }
 }
 
@@ -212,9 +207,10 @@ fn content(context: &Context) -> Result<Value, Failure> {
         &context.user,
     );
     serde_json::to_value(parts).map_err(|error| {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("context {:?} cannot be understood: {error}", context.name),
+        failure!(
+            KubeconfigInvalid,
+            "context {:?} cannot be understood: {error}",
+            context.name
         )
     })
 }
@@ -228,12 +224,10 @@ fn server_url(context: &Context) -> Result<Uri, Failure> {
         format!("https://{text}")
     };
     let invalid = |why: String| {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!(
-                "the server {text:?} of context {:?} cannot be used: {why}",
-                context.name
-            ),
+        failure!(
+            KubeconfigInvalid,
+            "the server {text:?} of context {:?} cannot be used: {why}",
+            context.name
         )
         .hint("it must be https://host:port")
     };

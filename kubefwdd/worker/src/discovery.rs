@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::{Answer, Query};
@@ -70,11 +70,8 @@ pub fn answer(clusters: Arc<Clusters>, query: Query) -> Answers {
 async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Result<(), Stop> {
     let files = &query.kubeconfig;
     let question = query.question.ok_or_else(|| {
-        Failure::new(
-            Reason::Unsupported,
-            "this worker does not know the question",
-        )
-        .hint("install the same version of kubefwdd and kubefwd-worker")
+        failure!(Unsupported, "this worker does not know the question")
+            .hint("install the same version of kubefwdd and kubefwd-worker")
     })?;
     let cluster = async || clusters.get(&query.context, files).await;
     match question {
@@ -121,9 +118,10 @@ async fn log_in(cluster: &Cluster) -> Result<(), Failure> {
 async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     match tokio::time::timeout(LIMIT, request).await {
         Ok(answer) => answer.map_err(|error| classify(&error)),
-        Err(_) => Err(Failure::new(
-            Reason::Timeout,
-            format!("the API server did not answer within {} s", LIMIT.as_secs()),
+        Err(_) => Err(failure!(
+            Timeout,
+            "the API server did not answer within {} s",
+            LIMIT.as_secs()
         )
         .hint("it may be overloaded; try again")),
     }
@@ -135,11 +133,8 @@ fn valid_name(what: &str, name: &str) -> Result<(), Failure> {
     if !name.is_empty() && name.len() <= 253 && name.chars().all(is_part) && !name.contains("..") {
         return Ok(());
     }
-    Err(Failure::new(
-        Reason::InvalidArgument,
-        format!("{name:?} is no name of a {what}"),
-    )
-    .hint("names are lower case letters, digits, `-` and `.`"))
+    Err(failure!(InvalidArgument, "{name:?} is no name of a {what}")
+        .hint("names are lower case letters, digits, `-` and `.`"))
 }
 
 #[cfg(test)]

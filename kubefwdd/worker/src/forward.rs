@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::{ForwardPhase, ForwardReport, Traffic};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use crate::capture;
@@ -86,7 +86,7 @@ impl Forward {
         if !self.route.is_known() {
             return None;
         }
-        let mut reported = self.reported();
+        let mut reported = self.reported.lock();
         let mut report = self.state(reported.failure.as_ref());
         report.sequence = reported.sequence;
         if reported.report.as_ref() == Some(&report) {
@@ -100,13 +100,13 @@ impl Forward {
 
     /// The service's pods changed: earlier failures do not concern the new ones.
     fn pods_changed(&self) -> Option<ForwardReport> {
-        self.reported().failure = None;
+        self.reported.lock().failure = None;
         self.report()
     }
 
     /// A connection was answered.
     fn answered(&self) {
-        self.reported().failure = None;
+        self.reported.lock().failure = None;
     }
 
     /// Carries one connection until it ends; returns the forward's state if it changed.
@@ -127,7 +127,7 @@ impl Forward {
             drop(local);
             let why = "the pods of this service are not known yet";
             let failure = Failure::new(Reason::ClusterUnreachable, why);
-            self.reported().failure = Some(failure.hint("see the state of its namespace"));
+            self.reported.lock().failure = Some(failure.hint("see the state of its namespace"));
             return self.report();
         };
         let backends = Connection {
@@ -139,7 +139,7 @@ impl Forward {
             Outcome::Closed => self.answered(),
             Outcome::Failed(failure) => {
                 tracing::debug!(listener = self.listener, %failure, "a connection failed");
-                self.reported().failure = Some(failure);
+                self.reported.lock().failure = Some(failure);
             }
         }
         self.report()
@@ -195,10 +195,6 @@ impl Forward {
             first_byte_count: values.answered,
             last_active: None,
         }
-    }
-
-    fn reported(&self) -> MutexGuard<'_, Reported> {
-        self.reported.lock()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -166,21 +166,15 @@ impl Failover<'_> {
         downstream.counters.failed();
         reset_local(downstream.local);
         self.failure.take().unwrap_or_else(|| {
-            Failure::new(
-                Reason::Timeout,
-                "no pod of the service became ready in time",
-            )
-            .hint("see why its pods are not ready: kubectl get pods, kubectl describe pod")
+            failure!(Timeout, "no pod of the service became ready in time")
+                .hint("see why its pods are not ready: kubectl get pods, kubectl describe pod")
         })
     }
 }
 
 fn reset(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
-    Failure::new(
-        Reason::ConnectionLost,
-        format!("the connection to port {port} of the pod {pod} broke: {why}"),
-    )
+    failure!(ConnectionLost, "the connection to port {port} of the pod {pod} broke: {why}")
     .hint(
         "the next connection takes another tunnel; if that breaks too, look at the pod's node and the network to it: \
          kubectl get nodes, kubectl describe pod",
@@ -189,9 +183,9 @@ fn reset(backend: &Backend, why: &str) -> Failure {
 
 fn refused(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
-    Failure::new(
-        Reason::ConnectionRefused,
-        format!("the pod {pod} does not take connections on port {port}: {why}"),
+    failure!(
+        ConnectionRefused,
+        "the pod {pod} does not take connections on port {port}: {why}"
     )
     .hint(
         "check that the program in the pod listens on this port, on localhost or on all addresses",

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -66,10 +66,7 @@ impl Plugin {
         let arguments = config.args.clone().unwrap_or_default();
         if config.interactive_mode == Some(ExecInteractiveMode::Always) {
             let by_hand = command_line(&command, &arguments);
-            return Err(Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the credential plugin of user {user:?} wants a terminal (interactiveMode: Always), which a service does not have"),
-            )
+            return Err(failure!(CredentialsNeeded, "the credential plugin of user {user:?} wants a terminal (interactiveMode: Always), which a service does not have")
             .hint(format!("set interactiveMode to IfAvailable and run `{by_hand}` by hand first")));
         }
         let told = if config.provide_cluster_info {
@@ -165,12 +162,11 @@ impl Plugin {
     }
 
     fn missing(&self, place: &str) -> Failure {
-        let failure = Failure::new(
-            Reason::CredentialsNeeded,
-            format!(
-                "the credential plugin {:?} of user {:?} is not there or not executable{place}",
-                self.command, self.user
-            ),
+        let failure = failure!(
+            CredentialsNeeded,
+            "the credential plugin {:?} of user {:?} is not there or not executable{place}",
+            self.command,
+            self.user
         );
         let hint = self.install_hint.trim();
         if hint.is_empty() {
@@ -182,12 +178,11 @@ impl Plugin {
 
     fn failure(&self, what: String) -> Failure {
         let by_hand = command_line(&self.command, &self.arguments);
-        Failure::new(
-            Reason::CredentialsNeeded,
-            format!(
-                "the credential plugin {:?} of user {:?} {what}",
-                self.command, self.user
-            ),
+        failure!(
+            CredentialsNeeded,
+            "the credential plugin {:?} of user {:?} {what}",
+            self.command,
+            self.user
         )
         .hint(format!(
             "run `{by_hand}` in a terminal, log in if it asks, and try again"

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 
 use super::suggest::nearest;
 
@@ -79,9 +79,9 @@ impl Merged {
         tokio::task::spawn_blocking(move || read(&paths))
             .await
             .unwrap_or_else(|error| {
-                Err(Failure::new(
-                    Reason::Internal,
-                    format!("reading the kubeconfig was interrupted: {error}"),
+                Err(failure!(
+                    Internal,
+                    "reading the kubeconfig was interrupted: {error}"
                 ))
             })
     }
@@ -131,12 +131,10 @@ impl Merged {
             .cluster(&context.cluster)
             .ok_or_else(|| self.dangling(name, "cluster", &context.cluster))?;
         if cluster.server.as_deref().unwrap_or_default().is_empty() {
-            return Err(Failure::new(
-                Reason::KubeconfigInvalid,
-                format!(
-                    "cluster {:?} of context {name:?} names no server",
-                    context.cluster
-                ),
+            return Err(failure!(
+                KubeconfigInvalid,
+                "cluster {:?} of context {name:?} names no server",
+                context.cluster
             )
             .hint(format!(
                 "set it with `kubectl config set-cluster {} --server=https://…`",
@@ -234,23 +232,19 @@ impl Merged {
         } else {
             list_names(&names)
         };
-        Failure::new(
-            Reason::ContextNotFound,
-            format!(
-                "no context was named and {} sets no current-context; there is {there}",
-                list_paths(&self.files)
-            ),
+        failure!(
+            ContextNotFound,
+            "no context was named and {} sets no current-context; there is {there}",
+            list_paths(&self.files)
         )
         .hint("name one with --context, or set one with `kubectl config use-context NAME`")
     }
 
     fn dangling(&self, context: &str, kind: &str, name: &str) -> Failure {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!(
-                "context {context:?} names {kind} {name:?}, which is in none of {}",
-                list_paths(&self.files)
-            ),
+        failure!(
+            KubeconfigInvalid,
+            "context {context:?} names {kind} {name:?}, which is in none of {}",
+            list_paths(&self.files)
         )
         .hint(format!(
             "add the {kind}, or the file that has it to KUBECONFIG"
@@ -293,9 +287,9 @@ fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>,
     }
     match home {
         Some(home) => Ok(vec![home.join(".kube/config")]),
-        None => Err(Failure::new(
-            Reason::KubeconfigInvalid,
-            "no kubeconfig: neither KUBECONFIG nor HOME is set",
+        None => Err(failure!(
+            KubeconfigInvalid,
+            "no kubeconfig: neither KUBECONFIG nor HOME is set"
         )
         .hint("name the file with --kubeconfig")),
     }
@@ -324,9 +318,10 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
         files.push(path.clone());
     }
     if files.is_empty() {
-        return Err(Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("no kubeconfig found; tried {}", list_paths(paths)),
+        return Err(failure!(
+            KubeconfigInvalid,
+            "no kubeconfig found; tried {}",
+            list_paths(paths)
         )
         .hint("name the file with --kubeconfig or KUBECONFIG"));
     }
@@ -354,9 +349,10 @@ impl Origins {
 fn unreadable(path: &Path, error: KubeconfigError) -> Failure {
     let path = path.display();
     match error {
-        KubeconfigError::ReadConfig(error, _) => Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("cannot read {path} as user {}: {error}", user_name()),
+        KubeconfigError::ReadConfig(error, _) => failure!(
+            KubeconfigInvalid,
+            "cannot read {path} as user {}: {error}",
+            user_name()
         )
         .hint("give your user read permission on it, or name another file with --kubeconfig"),
         KubeconfigError::Parse(error) => {
@@ -366,10 +362,10 @@ fn unreadable(path: &Path, error: KubeconfigError) -> Failure {
             // The parser's own rendering quotes the lines around the mistake, which may hold a token.
             let text = error.without_snippet().to_string();
             let text = text.lines().next().unwrap_or_default();
-            Failure::new(Reason::KubeconfigInvalid, format!("{path}{place}: {text}"))
+            failure!(KubeconfigInvalid, "{path}{place}: {text}")
                 .hint("correct the file; `kubectl config view` shows what is read from it")
         }
-        other => Failure::new(Reason::KubeconfigInvalid, format!("{path}: {other}"))
+        other => failure!(KubeconfigInvalid, "{path}: {other}")
             .hint("correct the file; `kubectl config view` shows what is read from it"),
     }
 }

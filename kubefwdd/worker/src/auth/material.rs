@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{AuthInfo, Cluster};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use secrecy::ExposeSecret;
 
 use super::kubeconfig::user_name;
@@ -157,13 +157,11 @@ impl Blob {
         match self {
             Self::Inline(bytes) => Ok(bytes.clone()),
             Self::File(path) => std::fs::read(path).map_err(|error| {
-                Failure::new(
-                    Reason::CredentialsNeeded,
-                    format!(
-                        "cannot read {what} {} as user {}: {error}",
-                        path.display(),
-                        user_name()
-                    ),
+                failure!(
+                    CredentialsNeeded,
+                    "cannot read {what} {} as user {}: {error}",
+                    path.display(),
+                    user_name()
                 )
                 .hint("the kubeconfig names this file; correct the path or its permissions")
             }),
@@ -176,9 +174,9 @@ fn blob(field: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Bl
     if let Some(data) = data.filter(|data| !data.is_empty()) {
         let compact: String = data.split_ascii_whitespace().collect();
         let bytes = STANDARD.decode(compact).map_err(|error| {
-            Failure::new(
-                Reason::KubeconfigInvalid,
-                format!("{field} in the kubeconfig is not base64: {error}"),
+            failure!(
+                KubeconfigInvalid,
+                "{field} in the kubeconfig is not base64: {error}"
             )
             .hint("it must be the base64 form of a PEM file")
         })?;
@@ -190,9 +188,9 @@ fn blob(field: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Bl
 }
 
 fn half(there: &str, missing: &str) -> Failure {
-    Failure::new(
-        Reason::KubeconfigInvalid,
-        format!("the kubeconfig user has a {there} but no {missing}"),
+    failure!(
+        KubeconfigInvalid,
+        "the kubeconfig user has a {there} but no {missing}"
     )
     .hint(format!("add {missing} or {missing}-data"))
 }

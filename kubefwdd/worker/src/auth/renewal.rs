@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 use kube::config::AuthInfo;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 
 use super::FRESH;
 use super::certificate::Identity;
@@ -184,16 +184,13 @@ impl Sources {
             (None, None, Some(_)) => "the client certificate",
             _ if self.fixed.contains_key(AUTHORIZATION) => "the password",
             _ => {
-                return Failure::new(
-                    Reason::CredentialsNeeded,
-                    format!("the cluster of context {context:?} wants credentials and the kubeconfig has none (401)"),
-                )
+                return failure!(CredentialsNeeded, "the cluster of context {context:?} wants credentials and the kubeconfig has none (401)")
                 .hint("add a user to the context, for example by fetching the kubeconfig again");
             }
         };
-        Failure::new(
-            Reason::CredentialsNeeded,
-            format!("the cluster of context {context:?} refused {kind} of user {user:?} (401)"),
+        failure!(
+            CredentialsNeeded,
+            "the cluster of context {context:?} refused {kind} of user {user:?} (401)"
         )
         .hint("log in again; it may have expired or been revoked")
     }
@@ -206,8 +203,10 @@ impl Sources {
         tokio::task::spawn_blocking(move || material.read())
             .await
             .unwrap_or_else(|error| {
-                let text = format!("reading credential files was interrupted: {error}");
-                Err(Failure::new(Reason::Internal, text))
+                Err(failure!(
+                    Internal,
+                    "reading credential files was interrupted: {error}"
+                ))
             })
     }
 
@@ -232,9 +231,10 @@ impl Sources {
         }
         let now = Moment::now();
         if let Some(expires) = credential.expires.filter(|expires| *expires <= now.wall) {
-            return Err(Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the credential plugin of user {:?} printed a credential that expired at {expires}", self.user),
+            return Err(failure!(
+                CredentialsNeeded,
+                "the credential plugin of user {:?} printed a credential that expired at {expires}",
+                self.user
             )
             .hint("log in again, and see that this machine's clock is right"));
         }
@@ -253,16 +253,16 @@ impl Sources {
         };
         let user = &self.user;
         let identity = Identity::from_pem(certificate, key).map_err(|error| {
-            Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the client certificate or key of user {user:?} cannot be used: {error}"),
+            failure!(
+                CredentialsNeeded,
+                "the client certificate or key of user {user:?} cannot be used: {error}"
             )
             .hint("fetch the kubeconfig again")
         })?;
         match identity.not_after {
-            Some(end) if end <= Timestamp::now() => Err(Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the client certificate of user {user:?} expired at {end}"),
+            Some(end) if end <= Timestamp::now() => Err(failure!(
+                CredentialsNeeded,
+                "the client certificate of user {user:?} expired at {end}"
             )
             .hint("renew it, for example by fetching the kubeconfig again")),
             _ => Ok(Some(identity)),
@@ -316,9 +316,9 @@ fn refuse_auth_provider(user: &AuthInfo, name: &str) -> Result<(), Failure> {
         _ => "use the exec plugin that its maker offers",
     };
     let provider = &provider.name;
-    Err(Failure::new(
-        Reason::Unsupported,
-        format!("user {name:?} logs in with auth-provider {provider:?}, which Kubernetes removed in 1.26"),
+    Err(failure!(
+        Unsupported,
+        "user {name:?} logs in with auth-provider {provider:?}, which Kubernetes removed in 1.26"
     )
     .hint(instead))
 }

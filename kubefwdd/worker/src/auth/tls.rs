@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_portforward::dial::tls;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -24,16 +24,16 @@ pub(crate) fn client_config(
     let provider = tls::provider();
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(Reason::Internal, format!("TLS cannot be set up: {error}")))?
+        .map_err(|error| failure!(Internal, "TLS cannot be set up: {error}"))?
         .dangerous()
         .with_custom_certificate_verifier(verifier(authority, insecure, provider)?);
     let config = match identity {
         Some(identity) => builder
             .with_client_auth_cert(identity.chain, identity.key)
             .map_err(|error| {
-                Failure::new(
-                    Reason::CredentialsNeeded,
-                    format!("the client certificate and its key cannot be used: {error}"),
+                failure!(
+                    CredentialsNeeded,
+                    "the client certificate and its key cannot be used: {error}"
                 )
                 .hint("they must be a pair; fetch the kubeconfig again")
             })?,
@@ -57,10 +57,7 @@ fn verifier(
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
         .map_err(|_| {
-            Failure::new(
-                Reason::ClusterUntrusted,
-                "the kubeconfig names no certificate-authority and this system has no trusted root certificates",
-            )
+            failure!(ClusterUntrusted, "the kubeconfig names no certificate-authority and this system has no trusted root certificates")
             .hint("install the ca-certificates package, or add certificate-authority to the kubeconfig")
         })?;
     Ok(verifier)
@@ -68,9 +65,9 @@ fn verifier(
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, Failure> {
     let unusable = |why: String| {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("the cluster's certificate-authority cannot be used: {why}"),
+        failure!(
+            KubeconfigInvalid,
+            "the cluster's certificate-authority cannot be used: {why}"
         )
         .hint("it must be PEM with at least one CA certificate; fetch the kubeconfig again")
     };
@@ -132,6 +129,8 @@ impl ServerCertVerifier for Unverified {
 
 #[cfg(test)]
 mod tests {
+    use kubefwd_model::Reason;
+
     use super::*;
 
     #[test]

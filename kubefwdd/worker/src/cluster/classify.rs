@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use kube::core::Status;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_portforward::dial::{DialError, tls_failure};
 
 use super::transport::NoAnswer;
@@ -15,9 +15,9 @@ const QUOTED: usize = 300;
 pub fn classify(error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => classify_status(status),
-        kube::Error::SerdeError(error) => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("the API server answered with something else than what was asked for: {error}"),
+        kube::Error::SerdeError(error) => failure!(
+            ClusterUnreachable,
+            "the API server answered with something else than what was asked for: {error}"
         )
         .hint("see that the kubeconfig's server is a Kubernetes API server and not a login page"),
         other => classify_chain(other),
@@ -28,46 +28,39 @@ pub fn classify(error: &kube::Error) -> Failure {
 pub fn classify_status(status: &Status) -> Failure {
     let text = shorten(&status.message);
     match status.code {
-        401 => Failure::new(
-            Reason::CredentialsNeeded,
-            format!("the cluster does not accept the credentials (401 {text})"),
+        401 => failure!(
+            CredentialsNeeded,
+            "the cluster does not accept the credentials (401 {text})"
         )
         .hint("log in again; they may have expired or been revoked"),
         403 => forbidden(&status.message),
         404 => not_found(status, &text),
-        410 => Failure::new(
-            Reason::Conflict,
-            format!("the cluster no longer has that version of the objects (410): {text}"),
+        410 => failure!(
+            Conflict,
+            "the cluster no longer has that version of the objects (410): {text}"
         )
         .hint("ask again"),
-        409 => Failure::new(
-            Reason::Conflict,
-            format!("the cluster reports a conflict: {text}"),
+        409 => failure!(Conflict, "the cluster reports a conflict: {text}"),
+        400 | 422 => failure!(
+            InvalidArgument,
+            "the cluster does not accept the request: {text}"
         ),
-        400 | 422 => Failure::new(
-            Reason::InvalidArgument,
-            format!("the cluster does not accept the request: {text}"),
-        ),
-        405 | 406 | 415 | 501 => Failure::new(
-            Reason::Unsupported,
-            format!(
-                "the cluster does not support this ({}): {text}",
-                status.code
-            ),
+        405 | 406 | 415 | 501 => failure!(
+            Unsupported,
+            "the cluster does not support this ({}): {text}",
+            status.code
         )
         .hint("it may be too old, or a gateway in between does not pass it on"),
-        408 | 504 => Failure::new(
-            Reason::Timeout,
-            format!(
-                "the cluster gave up on the request in time ({}): {text}",
-                status.code
-            ),
+        408 | 504 => failure!(
+            Timeout,
+            "the cluster gave up on the request in time ({}): {text}",
+            status.code
         )
         .hint("try again"),
         429 => overloaded(status, &text),
-        code => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("the cluster cannot serve the request ({code}): {text}"),
+        code => failure!(
+            ClusterUnreachable,
+            "the cluster cannot serve the request ({code}): {text}"
         )
         .hint("it may be starting or overloaded; this is tried again"),
     }
@@ -79,9 +72,9 @@ fn overloaded(status: &Status, text: &str) -> Failure {
         0 => "try again later".to_owned(),
         wait => format!("try again in {wait} s"),
     };
-    Failure::new(
-        Reason::LimitExceeded,
-        format!("the cluster has too many requests to serve this one (429): {text}"),
+    failure!(
+        LimitExceeded,
+        "the cluster has too many requests to serve this one (429): {text}"
     )
     .hint(hint)
 }
@@ -90,12 +83,10 @@ fn overloaded(status: &Status, text: &str) -> Failure {
 /// API server's RBAC authorizer writes it, made shorter.
 fn forbidden(message: &str) -> Failure {
     let Some(denied) = Denied::parse(message) else {
-        return Failure::new(
-            Reason::ForbiddenByCluster,
-            format!(
-                "permission denied by the cluster (403): {}",
-                shorten(message)
-            ),
+        return failure!(
+            ForbiddenByCluster,
+            "permission denied by the cluster (403): {}",
+            shorten(message)
         )
         .hint("ask whoever runs the cluster for the missing right");
     };
@@ -112,10 +103,7 @@ fn forbidden(message: &str) -> Failure {
             "--all-namespaces".to_owned(),
         ),
     };
-    Failure::new(
-        Reason::ForbiddenByCluster,
-        format!("permission denied: cannot {verb} {resource} {place} (as {user})"),
-    )
+    failure!(ForbiddenByCluster, "permission denied: cannot {verb} {resource} {place} (as {user})")
     .hint(format!(
         "ask for a role that may; `kubectl auth can-i {verb} {resource} {flag}` tells when it is there"
     ))
@@ -167,10 +155,7 @@ fn not_found(status: &Status, text: &str) -> Failure {
     match kind {
         "namespaces" if !name.is_empty() => failure(Reason::NamespaceNotFound, "namespace"),
         "services" if !name.is_empty() => failure(Reason::ServiceNotFound, "service"),
-        _ => Failure::new(
-            Reason::NotFound,
-            format!("the cluster answers: {text} (404)"),
-        ),
+        _ => failure!(NotFound, "the cluster answers: {text} (404)"),
     }
 }
 
@@ -196,17 +181,18 @@ fn classify_chain(error: &(dyn StdError + 'static)) -> Failure {
                 next = Some(inner);
                 continue;
             }
-            return Failure::new(
-                Reason::ClusterUnreachable,
-                format!("the connection to the API server broke: {error}"),
+            return failure!(
+                ClusterUnreachable,
+                "the connection to the API server broke: {error}"
             )
             .hint("this is tried again");
         }
         next = cause.source();
     }
-    Failure::new(
-        Reason::ClusterUnreachable,
-        format!("the request to the API server failed: {}", chain(error)),
+    failure!(
+        ClusterUnreachable,
+        "the request to the API server failed: {}",
+        chain(error)
     )
     .hint("this is tried again")
 }

@@ -6,7 +6,7 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::config::Cluster;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 
 use crate::auth::kubeconfig::Environment;
 
@@ -64,9 +64,9 @@ fn parse(origin: &str, url: &str) -> Result<Uri, Failure> {
     };
     let invalid = |why: &str| {
         // The address itself may hold a password.
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("the proxy in {origin} cannot be used: {why}"),
+        failure!(
+            KubeconfigInvalid,
+            "the proxy in {origin} cannot be used: {why}"
         )
         .hint("give it as http://, https:// or socks5://host:port")
     };

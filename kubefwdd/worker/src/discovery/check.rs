@@ -10,7 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{CheckAnswer, CheckQuery};
 use tokio::time::timeout;
@@ -91,10 +91,12 @@ pub(super) async fn check(
 fn paths(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
     let text = |path: &PathBuf| {
         path.to_str().map(str::to_owned).ok_or_else(|| {
-            let message = format!("the path of the kubeconfig {} is not UTF-8", path.display());
-            Failure::new(Reason::KubeconfigInvalid, message).hint(
-                "give the file another name, or a link to it, and name that with --kubeconfig",
+            failure!(
+                KubeconfigInvalid,
+                "the path of the kubeconfig {} is not UTF-8",
+                path.display()
             )
+            .hint("give the file another name, or a link to it, and name that with --kubeconfig")
         })
     };
     files.iter().map(text).collect()
@@ -134,13 +136,11 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
 }
 
 fn too_slow(cluster: &Cluster) -> Failure {
-    Failure::new(
-        Reason::ClusterUnreachable,
-        format!(
-            "the API server {} did not answer within {} s",
-            cluster.server(),
-            LIMIT.as_secs()
-        ),
+    failure!(
+        ClusterUnreachable,
+        "the API server {} did not answer within {} s",
+        cluster.server(),
+        LIMIT.as_secs()
     )
     .hint("is the network up, is a VPN needed?")
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use kubefwd_model::discovery::LogPart;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_proto::worker::v1::PodLogsQuery;
 
 use super::sender::{AnswerSender, Stop};
@@ -53,11 +53,12 @@ pub(super) async fn logs(
     let stream = stream.map_err(|failure| match failure.reason {
         // The API server says "bad request" of a container that has not run before: that is missing, not wrong.
         Reason::InvalidArgument if failure.message.contains("previous terminated container") => {
-            let message = format!(
+            failure!(
+                NotFound,
                 "container {container} of pod {} has not run before",
                 question.pod
-            );
-            Failure::new(Reason::NotFound, message).hint("ask without previous")
+            )
+            .hint("ask without previous")
         }
         _ => failure,
     });
@@ -201,20 +202,13 @@ async fn default_container(api: &Api<Pod>, name: &str) -> Result<String, Failure
 
 fn since(time: &prost_types::Timestamp) -> Result<Timestamp, Failure> {
     Timestamp::new(time.seconds, time.nanos).map_err(|error| {
-        Failure::new(
-            Reason::InvalidArgument,
-            format!("the start time is invalid: {error}"),
-        )
-        .hint("give it as 2026-01-31T12:00:00Z")
+        failure!(InvalidArgument, "the start time is invalid: {error}")
+            .hint("give it as 2026-01-31T12:00:00Z")
     })
 }
 
 fn broken(error: std::io::Error) -> Failure {
-    Failure::new(
-        Reason::ClusterUnreachable,
-        format!("the log broke off: {error}"),
-    )
-    .hint("ask again")
+    failure!(ClusterUnreachable, "the log broke off: {error}").hint("ask again")
 }
 
 #[cfg(test)]

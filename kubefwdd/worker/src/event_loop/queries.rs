@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::failure;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Answer, Query};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,7 +57,7 @@ impl Queries {
 
     /// Nobody waits for the answer any more.
     pub(super) fn cancel(&self, id: u64) {
-        if let Some(query) = lock(&self.running).get(&id) {
+        if let Some(query) = self.running.lock().get(&id) {
             query.cancel();
         }
     }
@@ -65,7 +65,7 @@ impl Queries {
 
 impl Drop for Queries {
     fn drop(&mut self) {
-        for query in lock(&self.running).values() {
+        for query in self.running.lock().values() {
             query.cancel();
         }
     }
@@ -80,9 +80,9 @@ async fn answer(clusters: Arc<Clusters>, query: Query, outbox: &Outbox) -> Resul
 }
 
 fn refusal(id: u64) -> Frame {
-    let failure = Failure::new(
-        Reason::LimitExceeded,
-        format!("{AT_ONCE} questions about clusters are being answered already"),
+    let failure = failure!(
+        LimitExceeded,
+        "{AT_ONCE} questions about clusters are being answered already"
     )
     .hint("try again in a moment");
     Frame::Answer(Answer {
@@ -102,7 +102,7 @@ struct Entry {
 impl Entry {
     /// `None` when there are too many, or this one is there already.
     fn new(running: &Running, id: u64) -> Option<Self> {
-        let mut all = lock(running);
+        let mut all = running.lock();
         if all.len() >= AT_ONCE || all.contains_key(&id) {
             return None;
         }
@@ -119,10 +119,6 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&self.running).remove(&self.id);
+        self.running.lock().remove(&self.id);
     }
-}
-
-fn lock(running: &Running) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
-    running.lock()
 }

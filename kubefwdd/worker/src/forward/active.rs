@@ -11,7 +11,7 @@ use std::time::Duration;
 use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Traffic, TrafficReport};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
@@ -81,7 +81,7 @@ pub(crate) async fn report(active: Arc<ActiveForwards>, outbox: Outbox) -> Resul
         active.nonempty().await;
         let mut ticks = interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !active.lock().is_empty() {
+        while !active.forwards.lock().is_empty() {
             ticks.tick().await;
             active.report_now(&outbox).await?;
         }
@@ -99,7 +99,7 @@ impl ActiveForwards {
     }
 
     fn insert(&self, forward: &Arc<Forward>) {
-        let mut forwards = self.lock();
+        let mut forwards = self.forwards.lock();
         if forwards.is_empty() {
             self.nonempty.notify_one();
         }
@@ -128,7 +128,7 @@ impl ActiveForwards {
     }
 
     async fn nonempty(&self) {
-        while self.lock().is_empty() {
+        while self.forwards.lock().is_empty() {
             self.nonempty.notified().await;
         }
     }
@@ -136,7 +136,7 @@ impl ActiveForwards {
     /// Traffic and states that were not reported yet; drops forwards that are quiet.
     fn take(&self) -> (Vec<Traffic>, Vec<kubefwd_proto::worker::v1::ForwardReport>) {
         let (mut traffic_reports, mut reports) = (Vec::new(), Vec::new());
-        self.lock().retain(|_, entry| {
+        self.forwards.lock().retain(|_, entry| {
             // Read before the counters: a connection that ends in between is looked at once more.
             let open = entry.forward.open.load(Ordering::Acquire);
             let traffic = entry.forward.traffic();
@@ -157,10 +157,6 @@ impl ActiveForwards {
             true
         });
         (traffic_reports, reports)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
-        self.forwards.lock()
     }
 }
 

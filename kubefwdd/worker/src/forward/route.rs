@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_portforward::{Transport, Tunnels};
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::ForwardReport;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -75,12 +75,12 @@ impl Route {
 
     /// Applies to new connections.
     pub(crate) fn set_policy(&self, policy: ConnectionPolicy) {
-        *self.policy() = policy;
+        *self.policy.lock() = policy;
     }
 
     /// Whether new connections are captured.
     pub(super) fn captures(&self) -> bool {
-        self.policy().capture
+        self.policy.lock().capture
     }
 
     /// Whether the service's pods are known: until then there is nothing to report.
@@ -131,9 +131,9 @@ impl Route {
         };
         match self.tunnels.get() {
             Some(tunnels) => tunnels.reconnect(&uids).await,
-            None => Err(Failure::new(
-                Reason::ClusterUnreachable,
-                "the cluster of this service cannot be used",
+            None => Err(failure!(
+                ClusterUnreachable,
+                "the cluster of this service cannot be used"
             )
             .hint("`kubefwdctl ns ls` says why")),
         }
@@ -154,7 +154,7 @@ impl Route {
     }
 
     pub(super) fn attach(&self, forward: &Arc<Forward>) {
-        let mut forwards = self.forwards();
+        let mut forwards = self.forwards.lock();
         forwards.retain(|forward| forward.strong_count() > 0);
         forwards.push(Arc::downgrade(forward));
     }
@@ -166,7 +166,7 @@ impl Route {
     /// Where the next connection would go.
     pub(super) fn peek(&self, port: u16, pod: Option<&str>) -> Option<PodPort> {
         let endpoints = self.endpoints.borrow().clone();
-        self.chooser().peek(&endpoints, port, pod)
+        self.chooser.lock().peek(&endpoints, port, pod)
     }
 
     /// Whether there is a ready pod that was not tried.
@@ -185,8 +185,8 @@ impl Route {
         before: Option<&Name>,
     ) -> Option<PodPort> {
         let endpoints = self.endpoints.borrow().clone();
-        let balance = self.policy().balance;
-        let mut chooser = self.chooser();
+        let balance = self.policy.lock().balance;
+        let mut chooser = self.chooser.lock();
         let chosen = chooser.pick(&endpoints, balance, port, pod, tried)?;
         if let Some(before) = before {
             chooser.closed(before);
@@ -197,29 +197,22 @@ impl Route {
 
     /// A connection that was counted for this pod has ended.
     pub(super) fn closed(&self, uid: &Name) {
-        self.chooser().closed(uid);
+        self.chooser.lock().closed(uid);
     }
 
     /// Whether it has listeners.
     pub(super) fn is_used(&self) -> bool {
-        self.forwards().iter().any(|f| f.strong_count() > 0)
+        self.forwards.lock().iter().any(|f| f.strong_count() > 0)
     }
 
     fn each(&self, report: fn(&Forward) -> Option<ForwardReport>) -> Vec<ForwardReport> {
-        let forwards: Vec<_> = self.forwards().iter().filter_map(Weak::upgrade).collect();
+        let forwards: Vec<_> = self
+            .forwards
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
         forwards.iter().filter_map(|f| report(f)).collect()
-    }
-
-    fn policy(&self) -> MutexGuard<'_, ConnectionPolicy> {
-        self.policy.lock()
-    }
-
-    fn chooser(&self) -> MutexGuard<'_, Chooser> {
-        self.chooser.lock()
-    }
-
-    fn forwards(&self) -> MutexGuard<'_, Vec<Weak<Forward>>> {
-        self.forwards.lock()
     }
 }
 

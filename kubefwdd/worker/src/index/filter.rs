@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::common::v1::Selection;
 
 /// Why a service is there.
@@ -122,11 +122,8 @@ impl Filter {
 
 fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let invalid = |error: globset::Error| {
-        Failure::new(
-            Reason::InvalidArgument,
-            format!("the name pattern cannot be used: {error}"),
-        )
-        .hint("patterns are globs over service names, such as api-* or {web,db}")
+        failure!(InvalidArgument, "the name pattern cannot be used: {error}")
+            .hint("patterns are globs over service names, such as api-* or {web,db}")
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
@@ -137,6 +134,8 @@ fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use kubefwd_model::Reason;
+
     use super::*;
 
     fn selection(include: &[&str], exclude: &[&str]) -> Selection {
