@@ -265,16 +265,11 @@ impl Frames {
             return Ok(None);
         }
         self.open = None;
-        let Open {
-            stream,
-            end,
-            promise,
-            began,
-        } = open;
-        Ok(Some(if promise {
-            Item::Promise
-        } else {
-            Item::Headers { stream, end, began }
+        Ok(Some(match open {
+            Open { promise: true, .. } => Item::Promise,
+            Open {
+                stream, end, began, ..
+            } => Item::Headers { stream, end, began },
         }))
     }
 
