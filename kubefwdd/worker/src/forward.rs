@@ -16,7 +16,7 @@ use crate::capture;
 use crate::index::object::Name;
 use crate::index::select::PodPort;
 use kubefwd_capture::recorder::{Listener, Recorder};
-use kubefwd_portforward::{Backend, Backends, Counters, Outcome, Tap, Transport};
+use kubefwd_portforward::{Backend, Backends, Counters, Tap, Transport};
 use route::Route;
 
 pub(crate) mod active;
@@ -136,8 +136,8 @@ impl Forward {
         };
         let forwarded = tunnels.forward(local, &backends, &self.counters, self.tap());
         match forwarded.await {
-            Outcome::Closed => self.answered(),
-            Outcome::Failed(failure) => {
+            Ok(()) => self.answered(),
+            Err(failure) => {
                 tracing::debug!(listener = self.listener, %failure, "a connection failed");
                 self.reported.lock().failure = Some(failure);
             }

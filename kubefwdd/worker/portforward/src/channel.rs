@@ -48,8 +48,8 @@ pub(crate) async fn relay(
         replayed: false,
         client_ended: None,
         last_data: Instant::now(),
-        grace: config.stream.half_close_grace,
-        replay_limit: config.stream.replay,
+        grace: config.settings.half_close_grace,
+        replay_limit: config.settings.replay_limit,
         ended: None,
         timer: Box::pin(sleep_until(Instant::now())),
     };

@@ -23,20 +23,18 @@ mod timers;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use kubefwd_os::peer::{self, Peer};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::settings::Settings;
 use crate::transport::upgrade::Upgraded;
 use actor::Actor;
 use ready::ReadyList;
 
-pub(crate) use backlog::{Budget, Limits};
+pub(crate) use backlog::Budget;
 pub(crate) use close::is_dial_error;
-pub(crate) use health::Intervals;
-pub(crate) use mux::StreamConfig;
 pub(crate) use stream::{Downstream, End, Retry};
 
 /// Opens that may be queued for the task.
@@ -45,9 +43,7 @@ const COMMANDS: usize = 256;
 /// What all connections of a cluster share.
 #[derive(Clone)]
 pub(crate) struct ConnectionConfig {
-    pub(crate) stream: StreamConfig,
-    pub(crate) intervals: Intervals,
-    pub(crate) idle_close: Duration,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) budget: Arc<Budget>,
 }
 

@@ -14,8 +14,8 @@ use crate::connection::{Downstream, End, Retry, reset_local};
 use crate::counters::{Active, Counters};
 use crate::error::OpenError;
 use crate::pod::Path;
-use crate::pods::Pods;
 use crate::tap::Tap;
+use crate::tunnels::Tunnels;
 
 /// How long the watches may take to notice that a container is gone, after its port refused.
 const REFUSED_WAIT: Duration = Duration::from_millis(1500);
@@ -26,7 +26,7 @@ const MAX_BROKEN: usize = 8;
 
 /// See [`Tunnels::forward`](crate::Tunnels::forward).
 pub(crate) async fn forward(
-    pods: &Pods,
+    tunnels: &Tunnels,
     local: TcpStream,
     backends: &dyn Backends,
     counters: &Arc<Counters>,
@@ -45,10 +45,10 @@ pub(crate) async fn forward(
         tap,
     };
     let mut failover = Failover {
-        pods,
+        tunnels,
         backends,
         tried: Vec::new(),
-        deadline: accepted + pods.no_backend_wait(),
+        deadline: accepted + tunnels.config.settings.no_backend_wait,
         refused: None,
         failure: None,
         broken: 0,
@@ -57,7 +57,7 @@ pub(crate) async fn forward(
 }
 
 struct Failover<'a> {
-    pods: &'a Pods,
+    tunnels: &'a Tunnels,
     backends: &'a dyn Backends,
     /// Pods that could not be reached.
     tried: Vec<String>,
@@ -77,14 +77,14 @@ impl Failover<'_> {
             };
             downstream.port = backend.port;
             let path = {
-                let tunnel = self.pods.tunnel(&backend);
+                let tunnel = self.tunnels.tunnel(&backend);
                 Box::pin(async move { tunnel.path(backend.port).await }).await
             };
             // An idle connection costs the size of this future: the rest is boxed.
             let end = match path {
                 Ok(Path::Shared(connection)) => connection.carry(downstream).await,
                 Ok(Path::Single(upgraded)) => {
-                    Box::pin(channel::relay(*upgraded, downstream, self.pods.config())).await
+                    Box::pin(channel::relay(*upgraded, downstream, &self.tunnels.config)).await
                 }
                 Err(error) => {
                     if !self.can_retry(backend.pod_uid, &error) {

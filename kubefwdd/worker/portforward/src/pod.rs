@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, ConnectionConfig};
 use crate::error::OpenError;
 use crate::opener::{Opener, PodId};
-use crate::settings::{Reopened, Settings};
+use crate::settings::Reopened;
 use crate::transport::{Transport, upgrade::Upgraded};
 
 /// How long a permanent failure is reported without another attempt.
@@ -30,9 +30,6 @@ pub(crate) struct PodTunnel {
     pod_uid: String,
     opener: Arc<Opener>,
     config: ConnectionConfig,
-    max_connections: usize,
-    streams_per_connection: usize,
-    reopened: Option<mpsc::Sender<Reopened>>,
     state: Mutex<State>,
 }
 
@@ -67,13 +64,6 @@ pub struct ConnectionStatus {
     pub usable: bool,
 }
 
-/// The tunnel to one pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodStatus {
-    /// The connections to it; none if it was not used for a while.
-    pub connections: Vec<ConnectionStatus>,
-}
-
 enum Choice {
     Use(Arc<Connection>),
     Wait(watch::Receiver<Option<Opened>>),
@@ -82,19 +72,15 @@ enum Choice {
 impl PodTunnel {
     pub(crate) fn new(
         pod: PodId,
-        pod_uid: &str,
+        pod_uid: String,
         opener: Arc<Opener>,
         config: ConnectionConfig,
-        settings: &Settings,
     ) -> Self {
         Self {
             pod,
-            pod_uid: pod_uid.to_owned(),
+            pod_uid,
             opener,
             config,
-            max_connections: settings.connections_per_pod,
-            streams_per_connection: settings.streams_per_connection,
-            reopened: settings.reopened.clone(),
             state: Mutex::default(),
         }
     }
@@ -108,11 +94,8 @@ impl PodTunnel {
             Choice::Use(connection) => return Ok(Path::Shared(connection)),
             Choice::Wait(opening) => opening,
         };
-        let opened = match opening.wait_for(Option::is_some).await {
-            Ok(opened) => opened.clone(),
-            Err(_) => None,
-        };
-        match opened {
+        let opened = opening.wait_for(Option::is_some).await;
+        match opened.ok().and_then(|opened| opened.clone()) {
             Some(Ok(Some(connection))) => Ok(Path::Shared(connection)),
             // Boxed: the future that opens a connection must not enlarge that of everyone who waits for one.
             Some(Ok(None)) => Box::pin(self.single(port)).await,
@@ -143,8 +126,9 @@ impl PodTunnel {
             .min_by_key(|(_, load)| (load.overloaded, load.streams))
             .map(|(connection, load)| (Arc::clone(connection), load));
         if let Some((connection, load)) = best {
-            let is_full = load.overloaded || load.streams >= self.streams_per_connection;
-            if is_full && state.connections.len() < self.max_connections && state.opening.is_none()
+            let settings = &self.config.settings;
+            if (load.overloaded || load.streams >= settings.streams_per_connection)
+                && self.may_add(&state)
             {
                 self.start(&mut state, port);
             }
@@ -179,12 +163,11 @@ impl PodTunnel {
     }
 
     fn opened(self: &Arc<Self>, result: Result<Upgraded, OpenError>) -> Opened {
-        let opened = match result {
+        let opened = result.map(|upgraded| {
             // One that was made for a single port is of no use to the others; the next call makes its own.
-            Ok(upgraded) if upgraded.transport == Transport::Channel => Ok(None),
-            Ok(upgraded) => Ok(Some(self.adopt(upgraded))),
-            Err(error) => Err(error),
-        };
+            let is_shared = upgraded.transport != Transport::Channel;
+            is_shared.then(|| self.adopt(upgraded))
+        });
         let mut state = self.state.lock();
         state.opening = None;
         self.report_reopened(&mut state, opened.as_ref().err());
@@ -212,7 +195,7 @@ impl PodTunnel {
         if error.is_none() {
             state.lost = None;
         }
-        if let Some(sender) = &self.reopened
+        if let Some(sender) = &self.config.settings.reopened
             && is_first_or_last
             && sender.try_send(reopened).is_err()
         {
@@ -246,12 +229,14 @@ impl PodTunnel {
         state.sweep();
         let loads = state.connections.iter().filter_map(|one| one.load());
         let is_free = loads.into_iter().any(|load| !load.overloaded);
-        let may = !state.gone
-            && state.opening.is_none()
-            && state.connections.len() < self.max_connections;
-        if may && !is_free {
+        if !state.gone && !is_free && self.may_add(&state) {
             self.start(&mut state, 0);
         }
+    }
+
+    fn may_add(&self, state: &State) -> bool {
+        let most = self.config.settings.connections_per_pod;
+        state.opening.is_none() && state.connections.len() < most
     }
 
     pub(crate) fn pod_gone(&self) {
@@ -296,16 +281,15 @@ impl PodTunnel {
                 .all(|connection| connection.is_closed())
     }
 
-    pub(crate) fn status(&self) -> PodStatus {
+    /// None if it was not used for a while.
+    pub(crate) fn connections(&self) -> Vec<ConnectionStatus> {
         let state = self.state.lock();
         let open = state.connections.iter().filter(|one| !one.is_closed());
         let connections = open.map(|connection| ConnectionStatus {
             streams: connection.streams(),
             usable: connection.load().is_some(),
         });
-        PodStatus {
-            connections: connections.collect(),
-        }
+        connections.collect()
     }
 }
 

@@ -48,7 +48,7 @@ impl Mux {
             self.finish(pair, Some("the runtime reset the stream".to_owned()));
         } else if (remote.data_ended || remote.data_reset) && !remote.settling {
             stream.remote.settling = true;
-            self.set_timer(now + SETTLE, pair, Kind::Settle);
+            self.timers.set(now + SETTLE, pair, Kind::Settle);
         }
     }
 
@@ -103,14 +103,15 @@ impl Mux {
             return;
         }
         stream.upload = Upload::Held;
-        let grace = self.config.half_close_grace;
+        let grace = self.settings.half_close_grace;
         if grace.is_zero() {
             self.end_upload(pair, now);
             return;
         }
-        self.set_timer(now + grace, pair, Kind::HalfClose);
+        self.timers.set(now + grace, pair, Kind::HalfClose);
         if peer == Peer::Open {
-            self.set_timer(now + PEER_CHECKS[0], pair, Kind::Peer { checks: 1 });
+            self.timers
+                .set(now + PEER_CHECKS[0], pair, Kind::Peer { checks: 1 });
         }
     }
 
@@ -140,7 +141,7 @@ impl Mux {
         if let Some(stream) = self.streams.get_mut(&pair) {
             stream.upload = Upload::Ended;
             self.end_remote(pair);
-            self.set_timer(now + AFTER_END, pair, Kind::AfterEnd);
+            self.timers.set(now + AFTER_END, pair, Kind::AfterEnd);
         }
     }
 
@@ -163,11 +164,11 @@ impl Mux {
                     );
                 }
                 Kind::HalfClose => {
-                    let due = stream.last_data + self.config.half_close_grace;
+                    let due = stream.last_data + self.settings.half_close_grace;
                     if stream.upload != Upload::Held {
                         continue;
                     } else if due > now {
-                        self.set_timer(due, pair, kind);
+                        self.timers.set(due, pair, kind);
                     } else {
                         self.end_upload(pair, now);
                     }
@@ -176,13 +177,14 @@ impl Mux {
                     if client_socket(stream.local()) == Peer::Closed {
                         self.client_left(pair);
                     } else if let Some(pause) = PEER_CHECKS.get(usize::from(checks)) {
-                        self.set_timer(now + *pause, pair, Kind::Peer { checks: checks + 1 });
+                        self.timers
+                            .set(now + *pause, pair, Kind::Peer { checks: checks + 1 });
                     }
                 }
                 Kind::AfterEnd => {
                     let due = stream.last_data + AFTER_END;
                     if due > now {
-                        self.set_timer(due, pair, kind);
+                        self.timers.set(due, pair, kind);
                     } else {
                         self.finish(pair, None);
                     }

@@ -12,11 +12,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Budget, Limits};
+use super::ConnectionConfig;
+use super::backlog::{Backlog, Budget};
 use super::gather::Gather;
 use super::ready::ReadyList;
 use super::stream::{Downstream, End, Retry, Stream, Upload};
-use super::timers::{Kind, Timers};
+use super::timers::Timers;
+use crate::settings::Settings;
 use crate::transport::spdy::{self, Event, FrameError, Parser, StreamKind};
 
 /// The largest frame while several clients send: what one of them can make the others wait for.
@@ -31,23 +33,12 @@ const BULK_MEMORY: Duration = Duration::from_secs(1);
 /// Stream ids have 31 bits.
 const LAST_PAIR: u32 = (0x7fff_ffff - 3) / 4;
 
-/// How streams of a connection behave.
-#[derive(Clone)]
-pub(crate) struct StreamConfig {
-    /// How much may wait for slow clients.
-    pub(crate) limits: Limits,
-    /// How many bytes of a client are kept until the pod answers.
-    pub(crate) replay: usize,
-    /// How long an answer may pause before the pod learns that the client has ended its side.
-    pub(crate) half_close_grace: Duration,
-}
-
 /// The streams of one connection.
 pub(super) struct Mux {
     pub(super) streams: HashMap<u32, Stream>,
     pub(super) control: Vec<u8>,
     pub(super) timers: Timers,
-    pub(super) config: StreamConfig,
+    pub(super) settings: Arc<Settings>,
     next_pair: u32,
     readable: VecDeque<u32>,
     /// Pairs that the runtime has not accepted yet, oldest first.
@@ -71,17 +62,17 @@ pub(super) struct Mux {
 }
 
 impl Mux {
-    pub(super) fn new(config: StreamConfig, ready: Arc<ReadyList>, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(config: &ConnectionConfig, ready: Arc<ReadyList>) -> Self {
         Self {
             streams: HashMap::new(),
             control: Vec::new(),
             timers: Timers::default(),
-            config,
+            settings: Arc::clone(&config.settings),
             next_pair: 0,
             readable: VecDeque::new(),
             opening: VecDeque::new(),
             ready,
-            budget,
+            budget: Arc::clone(&config.budget),
             backlogged: 0,
             slow: 0,
             full: 0,
@@ -105,25 +96,15 @@ impl Mux {
         self.next_pair += 1;
         self.going_away |= self.next_pair > LAST_PAIR;
         let port = downstream.port;
-        spdy::syn_stream(
-            &mut self.control,
-            error_id(pair),
-            StreamKind::Error,
-            port,
-            pair,
-        );
-        spdy::syn_stream(
-            &mut self.control,
-            data_id(pair),
-            StreamKind::Data,
-            port,
-            pair,
-        );
+        for (id, kind) in [
+            (error_id(pair), StreamKind::Error),
+            (data_id(pair), StreamKind::Data),
+        ] {
+            spdy::syn_stream(&mut self.control, id, kind, port, pair);
+        }
         spdy::fin(&mut self.control, error_id(pair));
-        if let Some(replay) = downstream
-            .replay
-            .as_ref()
-            .filter(|replay| !replay.is_empty())
+        if let Some(replay) = &downstream.replay
+            && !replay.is_empty()
         {
             let header = spdy::data_header(data_id(pair), replay.len());
             self.control.extend_from_slice(&header);
@@ -208,7 +189,10 @@ impl Mux {
                 continue;
             }
             let payload = at + spdy::HEADER;
-            match stream.poll_read(&mut wire[payload..payload + limit], self.config.replay) {
+            match stream.poll_read(
+                &mut wire[payload..payload + limit],
+                self.settings.replay_limit,
+            ) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(0)) => {
                     self.show_sent(wire, now);
@@ -348,11 +332,10 @@ impl Mux {
 
     fn deliver(&mut self, gather: &mut Gather<'_>, now: Instant) {
         let (pair, slices) = gather.take();
-        if slices.is_empty() {
-            return;
+        if !slices.is_empty() {
+            self.write_to(pair, slices, now);
+            gather.clear();
         }
-        self.write_to(pair, slices, now);
-        gather.clear();
     }
 
     fn write_to(&mut self, pair: u32, slices: &[IoSlice<'_>], now: Instant) {
@@ -377,11 +360,10 @@ impl Mux {
 
     /// Keeps count of slow and full streams as one stream's backlog changes.
     fn weigh(&mut self, before: usize, after: usize) {
-        let Limits { soft, hard } = self.config.limits;
         for (count, limit) in [
             (&mut self.backlogged, 1),
-            (&mut self.slow, soft),
-            (&mut self.full, hard),
+            (&mut self.slow, self.settings.backlog_soft),
+            (&mut self.full, self.settings.backlog_hard),
         ] {
             match (before >= limit, after >= limit) {
                 (false, true) => *count += 1,
@@ -451,10 +433,6 @@ impl Mux {
     /// Ends our side of the data stream.
     pub(super) fn end_remote(&mut self, pair: u32) {
         spdy::fin(&mut self.control, data_id(pair));
-    }
-
-    pub(super) fn set_timer(&mut self, at: Instant, pair: u32, kind: Kind) {
-        self.timers.set(at, pair, kind);
     }
 }
 
