@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, Shared};
 use jiff::SignedDuration;
 use kubefwd_model::{Failure, failure};
 use parking_lot::Mutex;
+use tokio::task::JoinError;
 
 use deadline::{Deadline, Moment};
 use kubefwd_portforward::api_server::{CredentialSource, Credentials};
@@ -107,7 +108,10 @@ impl ContextCredentials {
             .as_ref()
             .filter(|cached| !is_refused && !cached.is_expired(now))
         {
-            if cached.needs_refresh(now) && state.fetch.is_none() && !state.pausing(now) {
+            if cached.needs_refresh(now)
+                && state.fetch.is_none()
+                && state.recent_failure(now).is_none()
+            {
                 drop(self.start_fetch(&mut state, false));
             }
             return Ok(cached.credentials.clone());
@@ -115,11 +119,8 @@ impl ContextCredentials {
         if let Some(fetch) = &state.fetch {
             return Err(Wait::For(fetch.clone()));
         }
-        let last_failure = state.last_failure.as_ref();
-        if let Some(last_failure) =
-            last_failure.filter(|last_failure| !last_failure.until.has_passed(now))
-        {
-            return Err(Wait::Failed(last_failure.failure.clone()));
+        if let Some(failure) = state.recent_failure(now) {
+            return Err(Wait::Failed(failure.clone()));
         }
         if let Some(cached) = cached.filter(|cached| {
             is_refused && cached.after_refusal && !cached.fresh_until.has_passed(now)
@@ -137,20 +138,16 @@ impl ContextCredentials {
             let fetched = inner.sources.fetch(cached.as_deref(), refused).await;
             inner.state.lock().finish_fetch(fetched)
         });
-        let fetch = task
-            .map(|joined| {
-                joined.unwrap_or_else(|error| {
-                    Err(failure!(
-                        Internal,
-                        "fetching credentials was interrupted: {error}"
-                    ))
-                })
-            })
-            .boxed()
-            .shared();
+        let fetch = task.map(|fetched| finished("fetching credentials", fetched));
+        let fetch = fetch.boxed().shared();
         state.fetch = Some(fetch.clone());
         fetch
     }
+}
+
+/// The result of a task; one that broke down failed.
+fn finished<T>(what: &str, joined: Result<Result<T, Failure>, JoinError>) -> Result<T, Failure> {
+    joined.unwrap_or_else(|error| Err(failure!(Internal, "{what} was interrupted: {error}")))
 }
 
 enum Wait {
@@ -173,10 +170,11 @@ impl CredentialSource for ContextCredentials {
 }
 
 impl State {
-    fn pausing(&self, now: Moment) -> bool {
-        self.last_failure
-            .as_ref()
-            .is_some_and(|last_failure| !last_failure.until.has_passed(now))
+    /// The last failure, until it is time for another attempt.
+    fn recent_failure(&self, now: Moment) -> Option<&Failure> {
+        let last = self.last_failure.as_ref();
+        let recent = last.filter(|last| !last.until.has_passed(now));
+        recent.map(|recent| &recent.failure)
     }
 
     fn finish_fetch(&mut self, fetched: Result<Cached, Failure>) -> Result<Credentials, Failure> {

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
+use kubefwd_model::discovery::Contexts;
 use kubefwd_model::{Failure, failure};
 use kubefwd_portforward::api_server::ApiServer;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::auth::ContextCredentials;
-use crate::auth::kubeconfig::{Context, Environment, Listed, Merged};
+use crate::auth::kubeconfig::{Context, Environment, Merged};
 use transport::Transport;
 
 pub use classify::{classify, classify_status};
@@ -161,23 +162,16 @@ impl Clusters {
         let key = (context.name.clone(), context.files.clone());
 
         let mut state = self.state.lock();
-        if let Some(known) = state
-            .known
-            .get(&key)
-            .filter(|known| known.content == content)
+        if let Some(known) = state.known.get(&key)
+            && known.content == content
         {
             return Ok(known.cluster.clone());
         }
         let cluster = Arc::new(Cluster::new(context, &environment)?);
         let is_current = Arc::ptr_eq(&environment, &state.environment);
         if is_current && (state.known.len() < REMEMBERED || state.known.contains_key(&key)) {
-            state.known.insert(
-                key,
-                Known {
-                    content,
-                    cluster: cluster.clone(),
-                },
-            );
+            let cluster = cluster.clone();
+            state.known.insert(key, Known { content, cluster });
         }
         Ok(cluster)
     }
@@ -186,9 +180,9 @@ impl Clusters {
     ///
     /// # Errors
     /// The kubeconfig cannot be read.
-    pub async fn contexts(&self, kubeconfig: &[String]) -> Result<(String, Vec<Listed>), Failure> {
+    pub async fn contexts(&self, kubeconfig: &[String]) -> Result<Contexts, Failure> {
         let merged = Merged::load(kubeconfig, &self.environment()).await?;
-        Ok((merged.current_context().to_owned(), merged.contexts()))
+        Ok(merged.contexts())
     }
 
     /// Opens new connections to all clusters from now on.
@@ -240,16 +234,9 @@ fn server_url(context: &Context) -> Result<Uri, Failure> {
     if uri.host().is_none_or(str::is_empty) {
         return Err(invalid("it has no host".to_owned()));
     }
+    let prefix = uri.path().parse::<PathAndQuery>();
     let mut parts = uri.into_parts();
-    let prefix = parts
-        .path_and_query
-        .as_ref()
-        .map_or("/", PathAndQuery::path);
-    parts.path_and_query = Some(
-        prefix
-            .parse()
-            .map_err(|error| invalid(format!("{error}")))?,
-    );
+    parts.path_and_query = Some(prefix.map_err(|error| invalid(format!("{error}")))?);
     Uri::from_parts(parts).map_err(|error| invalid(error.to_string()))
 }
 

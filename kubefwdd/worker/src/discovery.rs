@@ -76,7 +76,7 @@ async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Resu
     let cluster = async || clusters.get(&query.context, files).await;
     match question {
         // The only one that needs no context: it is answered even where the named one does not exist.
-        Question::Contexts(_) => contexts(clusters, files, answers).await,
+        Question::Contexts(_) => lists::contexts(clusters, files, answers).await,
         Question::Check(question) => check::check(&*cluster().await?, question, answers).await,
         Question::Namespaces(_) => lists::namespaces(&*cluster().await?, answers).await,
         Question::Services(question) => {
@@ -91,27 +91,10 @@ async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Resu
     }
 }
 
-async fn contexts(
-    clusters: &Clusters,
-    files: &[String],
-    answers: &AnswerSender,
-) -> Result<(), Stop> {
-    let (current, listed) = clusters.contexts(files).await?;
-    let mut parts = lists::contexts(&current, &listed).into_iter().peekable();
-    while let Some(part) = parts.next() {
-        answers.send_part(&part, parts.peek().is_none()).await?;
-    }
-    Ok(())
-}
-
 /// Gets the credentials first, so that the time a plugin takes does not count against the API server.
 async fn log_in(cluster: &Cluster) -> Result<(), Failure> {
-    cluster
-        .api_server()
-        .credentials
-        .credentials(None)
-        .await
-        .map(|_| ())
+    let source = &cluster.api_server().credentials;
+    source.credentials(None).await.map(drop)
 }
 
 /// One request, with its error explained.

@@ -90,19 +90,12 @@ impl Material {
 
     /// Whether any of it can change.
     pub(crate) fn has_files(&self) -> bool {
-        let (certificate, key) = match &self.certificate {
-            Some((certificate, key)) => (Some(certificate), Some(key)),
-            None => (None, None),
-        };
-        [
-            self.authority.as_ref(),
-            certificate,
-            key,
-            self.token.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .any(|blob| matches!(blob, Blob::File(_)))
+        let pair = self
+            .certificate
+            .iter()
+            .flat_map(|(one, other)| [one, other]);
+        let mut blobs = pair.chain(&self.authority).chain(&self.token);
+        blobs.any(|blob| matches!(blob, Blob::File(_)))
     }
 
     /// Whether there is a token.
@@ -112,19 +105,14 @@ impl Material {
 
     /// Reads everything; blocks on files.
     pub(crate) fn read(&self) -> Result<Loaded, Failure> {
-        let certificate = match &self.certificate {
-            Some((certificate, key)) => Some((
-                certificate.read("the client certificate")?,
-                key.read("the client key")?,
-            )),
-            None => None,
+        let pair = |(certificate, key): &(Blob, Blob)| {
+            let certificate = certificate.read("the client certificate")?;
+            Ok::<_, Failure>((certificate, key.read("the client key")?))
         };
+        let authority = |blob: &Blob| blob.read("the cluster's certificate authority");
         Ok(Loaded {
-            authority: match &self.authority {
-                Some(blob) => Some(blob.read("the cluster's certificate authority")?),
-                None => None,
-            },
-            certificate,
+            authority: self.authority.as_ref().map(authority).transpose()?,
+            certificate: self.certificate.as_ref().map(pair).transpose()?,
             token: self.read_token()?,
         })
     }

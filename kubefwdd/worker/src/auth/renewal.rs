@@ -15,7 +15,7 @@ use super::exec::Plugin;
 use super::exec::credential::Credential;
 use super::kubeconfig::{Context, Environment};
 use super::material::{Loaded, Material};
-use super::{headers, tls};
+use super::{finished, headers, tls};
 use kubefwd_portforward::api_server::Credentials;
 
 /// Files are read again this often.
@@ -121,15 +121,13 @@ impl Sources {
             cached.loaded == loaded && before == ran.as_ref().map(|ran| &ran.credential)
         };
         let same = cached.filter(is_same);
-        match same {
-            Some(cached) if refused => return Err(self.refused(cached)),
-            _ => {}
+        if let Some(cached) = same.filter(|_| refused) {
+            return Err(self.refused(cached));
         }
         let identity = self.identity(&loaded, ran.as_ref())?;
-        let certificate_ends = identity.as_ref().and_then(|identity| identity.not_after);
         let ends = [
             ran.as_ref().and_then(|ran| ran.credential.expires),
-            certificate_ends,
+            identity.as_ref().and_then(|identity| identity.not_after),
         ];
         let expires = earliest(ends.map(|end| end.map(|end| Deadline::at(end, now))));
         let renew_at = earliest([
@@ -200,14 +198,8 @@ impl Sources {
             return self.material.read();
         }
         let material = self.material.clone();
-        tokio::task::spawn_blocking(move || material.read())
-            .await
-            .unwrap_or_else(|error| {
-                Err(failure!(
-                    Internal,
-                    "reading credential files was interrupted: {error}"
-                ))
-            })
+        let reading = tokio::task::spawn_blocking(move || material.read());
+        finished("reading credential files", reading.await)
     }
 
     async fn ask(

@@ -4,11 +4,13 @@ use std::error::Error as StdError;
 use std::io;
 
 use kube::core::Status;
+use kubefwd_model::text::clean;
 use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_portforward::dial::{DialError, tls_failure};
 
 use super::transport::NoAnswer;
 
+/// What is quoted of a cluster's text at most, bytes.
 const QUOTED: usize = 300;
 
 /// Explains an error of a request.
@@ -82,20 +84,14 @@ fn overloaded(status: &Status, text: &str) -> Failure {
 /// `services is forbidden: User "x" cannot list resource "services" in API group "" in the namespace "staging"`, as the
 /// API server's RBAC authorizer writes it, made shorter.
 fn forbidden(message: &str) -> Failure {
-    let Some(denied) = Denied::parse(message) else {
+    let Some((user, verb, resource, namespace)) = denied(message) else {
+        let text = shorten(message);
         return failure!(
             ForbiddenByCluster,
-            "permission denied by the cluster (403): {}",
-            shorten(message)
+            "permission denied by the cluster (403): {text}"
         )
         .hint("ask whoever runs the cluster for the missing right");
     };
-    let Denied {
-        user,
-        verb,
-        resource,
-        namespace,
-    } = denied;
     let (place, flag) = match namespace {
         Some(namespace) => (format!("in {namespace}"), format!("-n {namespace}")),
         None => (
@@ -103,43 +99,31 @@ fn forbidden(message: &str) -> Failure {
             "--all-namespaces".to_owned(),
         ),
     };
-    failure!(ForbiddenByCluster, "permission denied: cannot {verb} {resource} {place} (as {user})")
+    failure!(
+        ForbiddenByCluster,
+        "permission denied: cannot {verb} {resource} {place} (as {user})"
+    )
     .hint(format!(
         "ask for a role that may; `kubectl auth can-i {verb} {resource} {flag}` tells when it is there"
     ))
 }
 
-struct Denied {
-    user: String,
-    verb: String,
-    /// With its group: `endpointslices.discovery.k8s.io`.
-    resource: String,
-    namespace: Option<String>,
-}
-
-impl Denied {
-    fn parse(message: &str) -> Option<Self> {
-        let (_, rest) = message.split_once("User \"")?;
-        let (user, rest) = rest.split_once("\" cannot ")?;
-        let (verb, rest) = rest.split_once(" resource \"")?;
-        let (resource, rest) = rest.split_once("\" in API group \"")?;
-        let (group, rest) = rest.split_once('"')?;
-        let namespace = rest
-            .split_once("in the namespace \"")
-            .and_then(|(_, rest)| rest.split_once('"'))
-            .map(|(namespace, _)| shorten(namespace));
-        let resource = if group.is_empty() {
-            resource.to_owned()
-        } else {
-            format!("{resource}.{group}")
-        };
-        Some(Self {
-            user: shorten(user),
-            verb: shorten(verb),
-            resource: shorten(&resource),
-            namespace,
-        })
-    }
+/// Who may not do what, with which resource and in which namespace; a resource has its group behind it:
+/// `endpointslices.discovery.k8s.io`.
+fn denied(message: &str) -> Option<(String, String, String, Option<String>)> {
+    let (_, rest) = message.split_once("User \"")?;
+    let (user, rest) = rest.split_once("\" cannot ")?;
+    let (verb, rest) = rest.split_once(" resource \"")?;
+    let (resource, rest) = rest.split_once("\" in API group \"")?;
+    let (group, rest) = rest.split_once('"')?;
+    let namespace = rest.split_once("in the namespace \"");
+    let namespace = namespace.and_then(|(_, rest)| rest.split_once('"'));
+    let resource = match group {
+        "" => resource.to_owned(),
+        group => format!("{resource}.{group}"),
+    };
+    let namespace = namespace.map(|(namespace, _)| shorten(namespace));
+    Some((shorten(user), shorten(verb), shorten(&resource), namespace))
 }
 
 fn not_found(status: &Status, text: &str) -> Failure {
@@ -212,12 +196,9 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
 
 /// One line of bounded length, without control characters: the text comes from a cluster.
 fn shorten(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.trim().chars().map(clean).take(QUOTED).collect();
-    if text.trim().chars().nth(QUOTED).is_some() {
-        short.push('…');
-    }
-    short
+    let text = text.trim();
+    let end = if text.len() > QUOTED { "…" } else { "" };
+    clean(text, QUOTED) + end
 }
 
 #[cfg(test)]

@@ -30,22 +30,17 @@ pub(super) async fn endpoints(
             subsets
         }
         Ok(subsets) => subsets,
-        Err(failure)
-            if matches!(
-                failure.reason,
-                Reason::ForbiddenByCluster | Reason::NotFound
-            ) =>
-        {
-            // Whoever may read neither is told about the one that is in use today.
-            from_endpoints(cluster, &question).await.map_err(|other| {
-                if other.reason == Reason::ForbiddenByCluster {
-                    failure
-                } else {
-                    other
-                }
-            })?
-        }
-        Err(failure) => return Err(failure.into()),
+        Err(slices) => match slices.reason {
+            Reason::ForbiddenByCluster | Reason::NotFound => {
+                let found = from_endpoints(cluster, &question).await;
+                // Whoever may read neither is told about the one that is in use today.
+                found.map_err(|endpoints| match endpoints.reason {
+                    Reason::ForbiddenByCluster => slices,
+                    _ => endpoints,
+                })?
+            }
+            _ => return Err(slices.into()),
+        },
     };
     answers.send_list(subsets, true).await
 }
@@ -97,9 +92,8 @@ async fn from_endpoints(
 async fn service_exists(cluster: &Cluster, question: &EndpointsQuery) -> Result<(), Failure> {
     let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
     match ask(api.get_metadata(&question.service)).await {
-        Err(failure) if failure.reason == Reason::ForbiddenByCluster => Ok(()),
-        Err(failure) => Err(failure),
-        Ok(_) => Ok(()),
+        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
+        _ => Ok(()),
     }
 }
 
@@ -131,15 +125,12 @@ fn of_slice(slice: EndpointSlice) -> EndpointSubset {
 
 /// All addresses of an endpoint belong to the same pod; the first is the one to use.
 fn of_endpoint(endpoint: Endpoint) -> Option<EndpointAddress> {
-    let pod = endpoint
-        .target_ref
-        .filter(|target| target.kind.as_deref() == Some("Pod"));
-    Some(EndpointAddress {
-        ip: endpoint.addresses.into_iter().next()?.into(),
-        hostname: Text::non_empty(endpoint.hostname),
-        node_name: Text::non_empty(endpoint.node_name),
-        pod_name: Text::non_empty(pod.and_then(|target| target.name)),
-    })
+    Some(address(CoreAddress {
+        ip: endpoint.addresses.into_iter().next()?,
+        hostname: endpoint.hostname,
+        node_name: endpoint.node_name,
+        target_ref: endpoint.target_ref,
+    }))
 }
 
 fn address(address: CoreAddress) -> EndpointAddress {

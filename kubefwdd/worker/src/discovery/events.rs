@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::ListParams;
 use kubefwd_model::discovery;
@@ -60,36 +61,23 @@ fn params(question: &ListEventsQuery) -> Result<ListParams, Stop> {
         valid_name("object", &question.name)?;
         fields.push(format!("involvedObject.name={}", question.name));
     }
-    let params = ListParams::default();
-    Ok(if fields.is_empty() {
-        params
-    } else {
-        params.fields(&fields.join(","))
+    Ok(ListParams {
+        field_selector: Some(fields.join(",")).filter(|fields| !fields.is_empty()),
+        ..ListParams::default()
     })
 }
 
 /// When it happened last, wherever this generation of events keeps that.
 fn last_seen(event: &Event) -> Option<Timestamp> {
-    let series = event
-        .series
-        .as_ref()
-        .and_then(|series| series.last_observed_time.as_ref());
-    [
-        series.map(|time| time.0),
-        event.last_timestamp.as_ref().map(|time| time.0),
-        event.event_time.as_ref().map(|time| time.0),
-        event.first_timestamp.as_ref().map(|time| time.0),
-    ]
-    .into_iter()
-    .flatten()
-    .next()
-    .or_else(|| {
-        event
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0)
-    })
+    let of = |time: &Option<Time>| time.as_ref().map(|time| time.0);
+    let series = event.series.as_ref();
+    let observed = series.and_then(|series| series.last_observed_time.as_ref());
+    let observed = observed.map(|time| time.0);
+    observed
+        .or(of(&event.last_timestamp))
+        .or(event.event_time.as_ref().map(|time| time.0))
+        .or(of(&event.first_timestamp))
+        .or(of(&event.metadata.creation_timestamp))
 }
 
 fn convert(event: Event, seen: Option<Timestamp>) -> discovery::Event {

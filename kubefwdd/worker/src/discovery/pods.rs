@@ -46,12 +46,10 @@ pub(super) async fn pods(
         );
     }
     selectors.retain(|selector| !selector.is_empty());
-    let mut params = ListParams::default();
-    if !selectors.is_empty() {
-        params = params.labels(&selectors.join(","));
-    }
-    if !question.field_selector.is_empty() {
-        params = params.fields(&question.field_selector);
-    }
+    let params = ListParams {
+        label_selector: Some(selectors.join(",")).filter(|labels| !labels.is_empty()),
+        field_selector: Some(question.field_selector).filter(|fields| !fields.is_empty()),
+        ..ListParams::default()
+    };
     Pages::new(api, params).send(answers, pod).await
 }

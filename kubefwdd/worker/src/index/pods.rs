@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::object::{Condition, Label, Name, Pod, PodRef, Service, Target};
 use super::presence::Presence;
 use super::select::{Endpoints, EndpointsBuilder};
-use super::{Change, absent};
+use super::{Change, absent, remove_from};
 
 #[derive(Default)]
 pub(super) struct Pods {
@@ -52,10 +52,8 @@ impl Pods {
     }
 
     pub(super) fn service_deleted(&mut self, name: &Name) {
-        let Some(selector) = self.selectors.remove(name) else {
-            return;
-        };
-        if let Some(first) = selector.first() {
+        let selector = self.selectors.remove(name);
+        if let Some(first) = selector.as_ref().and_then(|labels| labels.first()) {
             remove_from(&mut self.services_by_label, first, name);
         }
     }
@@ -151,24 +149,11 @@ fn matches(selector: &[Label], pod: &Pod) -> bool {
 
 /// As the cluster's EndpointSlice controller decides it.
 fn condition(pod: &Pod, publish_not_ready: bool) -> Condition {
-    if !pod.running {
-        Condition::NotReady
-    } else if publish_not_ready {
-        Condition::Ready
-    } else {
-        match (pod.ready, pod.terminating) {
-            (true, false) => Condition::Ready,
-            (true, true) => Condition::Draining,
-            (false, _) => Condition::NotReady,
-        }
-    }
-}
-
-fn remove_from(map: &mut HashMap<Label, BTreeSet<Name>>, label: &Label, name: &Name) {
-    if let Some(names) = map.get_mut(label) {
-        names.remove(name);
-        if names.is_empty() {
-            map.remove(label);
-        }
+    match (pod.ready, pod.terminating) {
+        _ if !pod.running => Condition::NotReady,
+        _ if publish_not_ready => Condition::Ready,
+        (true, false) => Condition::Ready,
+        (true, true) => Condition::Draining,
+        (false, _) => Condition::NotReady,
     }
 }

@@ -56,7 +56,6 @@ pub(super) struct Metadata {
     namespace: String,
     #[serde(default)]
     uid: String,
-    #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
     deletion_timestamp: Option<String>,
 }
@@ -101,9 +100,7 @@ enum IntOrString {
 #[derive(Clone, Deserialize)]
 pub(super) struct RawSlice {
     metadata: Metadata,
-    #[serde(default)]
     endpoints: Option<Vec<RawEndpoint>>,
-    #[serde(default)]
     ports: Option<Vec<RawEndpointPort>>,
 }
 
@@ -160,7 +157,6 @@ struct PodSpec {
 #[derive(Clone, Deserialize)]
 struct Container {
     name: String,
-    #[serde(default)]
     ports: Option<Vec<RawContainerPort>>,
 }
 
@@ -257,20 +253,21 @@ impl Decode for RawSlice {
                 .flatten()
                 .map(|endpoint| SliceEndpoint {
                     condition: endpoint.conditions.condition(),
-                    pod: endpoint
-                        .target_ref
-                        .filter(|target| {
-                            let elsewhere =
-                                !target.namespace.is_empty() && target.namespace != *namespace;
-                            target.kind == "Pod" && !elsewhere && !target.name.is_empty()
-                        })
-                        .map(|target| PodRef {
-                            name: target.name.into(),
-                            uid: target.uid.into(),
-                        }),
+                    pod: endpoint.target_ref.and_then(|target| target.pod(namespace)),
                 })
                 .collect(),
             name: self.metadata.name.into(),
+        })
+    }
+}
+
+impl TargetRef {
+    /// `None` if it is not a pod of this namespace.
+    fn pod(self, namespace: &str) -> Option<PodRef> {
+        let is_here = self.namespace.is_empty() || self.namespace == namespace;
+        (self.kind == "Pod" && is_here && !self.name.is_empty()).then(|| PodRef {
+            name: self.name.into(),
+            uid: self.uid.into(),
         })
     }
 }

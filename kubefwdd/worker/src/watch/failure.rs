@@ -61,11 +61,7 @@ impl WatchFailure {
     }
 
     pub(super) fn failure(&self, namespace: &str) -> Failure {
-        let Self {
-            verb,
-            resource,
-            error,
-        } = self;
+        let (verb, resource, error) = (self.verb, self.resource, &self.error);
         if self.is_forbidden() {
             return failure!(ForbiddenByCluster, "permission denied: cannot {verb} {resource} in {namespace}")
             .hint(format!(

@@ -76,20 +76,8 @@ impl From<Closed> for Ended {
     }
 }
 
-impl From<WatchError> for Ended {
-    fn from(error: WatchError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<kube::Error> for Ended {
-    fn from(error: kube::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<serde_json::Error> for Ended {
-    fn from(error: serde_json::Error) -> Self {
+impl<E: Into<WatchError>> From<E> for Ended {
+    fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -209,9 +197,9 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
         let mut parameters = ListParams {
             label_selector: self.source.labels.clone(),
             field_selector: self.source.fields.clone(),
+            limit: Some(PAGE),
             ..ListParams::default()
-        }
-        .limit(PAGE);
+        };
         let mut objects = Vec::new();
         let mut pages = 0;
         let version = loop {

@@ -37,7 +37,7 @@ pub(crate) enum Rubbish {
     #[error("it printed something else than a credential: {0:?}")]
     Text(String),
     /// The text itself is kept out: it may hold a token.
-    #[error("it printed JSON that is not ant an ExecCredential: {0}")]
+    #[error("it printed JSON that is not an ExecCredential: {0}")]
     Json(serde_json::Error),
     #[error("it printed a {0}, not an ExecCredential")]
     Kind(String),
@@ -51,12 +51,10 @@ pub(crate) enum Rubbish {
     Time(String),
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Answer {
-    #[serde(default)]
     kind: String,
-    #[serde(default)]
     api_version: String,
     status: Option<Status>,
 }
@@ -64,13 +62,9 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    #[serde(default)]
     token: Option<String>,
-    #[serde(default)]
     client_certificate_data: Option<String>,
-    #[serde(default)]
     client_key_data: Option<String>,
-    #[serde(default)]
     expiration_timestamp: Option<String>,
 }
 
@@ -109,14 +103,12 @@ pub(crate) fn parse(output: &[u8], version: &str) -> Result<Credential, Rubbish>
     if token.is_none() && certificate.is_none() {
         return Err(Rubbish::Nothing);
     }
-    let expires = match filled(status.expiration_timestamp) {
-        Some(text) => Some(text.parse().map_err(|_| Rubbish::Time(text))?),
-        None => None,
-    };
+    let expires = filled(status.expiration_timestamp);
+    let expires = expires.map(|text| text.parse().map_err(|_| Rubbish::Time(text)));
     Ok(Credential {
         token,
         certificate,
-        expires,
+        expires: expires.transpose()?,
     })
 }
 
