@@ -210,8 +210,8 @@ impl<T: Clone> Thread<T> {
                 return;
             }
             let ready = events.iter().map(|event| event.token());
-            self.ready
-                .extend(ready.filter(|token| *token != WAKE).map(|token| token.0));
+            let ready = ready.filter(|token| *token != WAKE);
+            self.ready.extend(ready.map(|token| token.0));
             wait = match self.accept_ready() {
                 Turn::Closed => return,
                 Turn::Starved => Some(STARVED),

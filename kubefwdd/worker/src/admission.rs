@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use kubefwd_proto::worker::v1::Refused;
 use kubefwd_proto::worker::v1::from_worker::Frame;
-use nix::unistd::{Group, Uid, User, getuid};
+use nix::unistd::getuid;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::outbox::{Closed, Outbox};
-use kubefwd_os::peer;
+use kubefwd_os::{group, peer};
 
 /// Refused connections are reported together.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,15 +62,13 @@ impl Admission {
     /// Looked up each time, so that joining and leaving the group take effect at once. The database may be slow.
     async fn is_member(&self, uid: u32) -> bool {
         let group = self.group.lock().clone();
-        let answer = spawn_blocking(move || is_member(uid, &group)).await;
-        match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
+        let answer = spawn_blocking(move || group::is_member(uid, &group)).await;
+        answer.is_ok_and(|answer| {
+            answer.unwrap_or_else(|error| {
                 tracing::warn!(uid, %error, "cannot look up group membership, assuming none");
                 false
-            }
-            Err(_) => false,
-        }
+            })
+        })
     }
 
     fn count(&self, listener: u64, owner: Option<u32>) {
@@ -108,45 +106,11 @@ fn owner(local: &TcpStream) -> Option<u32> {
     peer::owner(local.local_addr().ok()?, local.peer_addr().ok()?)
 }
 
-fn is_member(uid: u32, group: &str) -> nix::Result<bool> {
-    let Some(group) = Group::from_name(group)? else {
-        return Ok(false);
-    };
-    let Some(user) = User::from_uid(Uid::from_raw(uid))? else {
-        return Ok(false);
-    };
-    // Large directories may truncate one of the two lists.
-    if user.gid == group.gid || group.mem.contains(&user.name) {
-        return Ok(true);
-    }
-    is_in_list(&user, &group)
-}
-
-#[cfg(not(target_os = "macos"))]
-fn is_in_list(user: &User, group: &Group) -> nix::Result<bool> {
-    let name = std::ffi::CString::new(user.name.as_str()).map_err(|_| nix::Error::EINVAL)?;
-    Ok(nix::unistd::getgrouplist(&name, user.gid)?.contains(&group.gid))
-}
-
-/// The daemon does not limit access on macOS.
-#[cfg(target_os = "macos")]
-fn is_in_list(_user: &User, _group: &Group) -> nix::Result<bool> {
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
 
     use super::*;
-
-    #[test]
-    fn groups_are_looked_up() {
-        let root = Group::from_gid(0.into()).unwrap().unwrap();
-        assert_eq!(is_member(0, &root.name), Ok(true));
-        assert_eq!(is_member(0, "no-such-group-here"), Ok(false));
-        assert_eq!(is_member(4_000_000_123, &root.name), Ok(false));
-    }
 
     #[tokio::test]
     #[cfg(target_os = "linux")]

@@ -4,12 +4,10 @@
 //! channel takes. Dropping the stream ends the work on it.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use kubefwd_model::{Failure, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
@@ -35,25 +33,11 @@ const WAITING: usize = 4;
 /// For one request to the API server.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The answers to one question.
-pub struct Answers {
-    receiver: mpsc::Receiver<Answer>,
-    _work: AbortOnDropHandle<()>,
-}
-
-impl Stream for Answers {
-    type Item = Answer;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
-        self.receiver.poll_recv(cx)
-    }
-}
-
 /// Answers a question. Needs a tokio runtime; must not be called while it shuts down.
 ///
 /// A failure is an answer too. The stream ends after the answer that says `last`.
-pub fn answer(clusters: Arc<Clusters>, query: Query) -> Answers {
-    let (sender, receiver) = mpsc::channel(WAITING);
+pub fn answer(clusters: Arc<Clusters>, query: Query) -> impl Stream<Item = Answer> + Send + Unpin {
+    let (sender, mut receiver) = mpsc::channel(WAITING);
     let work = tokio::spawn(async move {
         let answers = AnswerSender::new(query.id, sender);
         if let Err(Stop::Failed(failure)) = work(&clusters, query, &answers).await {
@@ -61,10 +45,12 @@ pub fn answer(clusters: Arc<Clusters>, query: Query) -> Answers {
             let _ = answers.send(Content::Failure(failure.into()), true).await;
         }
     });
-    Answers {
-        receiver,
-        _work: AbortOnDropHandle::new(work),
-    }
+    let work = AbortOnDropHandle::new(work);
+    stream::poll_fn(move |cx| {
+        // Ends with the stream.
+        let _ = &work;
+        receiver.poll_recv(cx)
+    })
 }
 
 async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Result<(), Stop> {

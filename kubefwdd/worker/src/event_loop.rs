@@ -218,8 +218,8 @@ impl EventLoop {
             });
         }
         let tuning = welcome.tuning.unwrap_or_default();
-        self.contexts.set_tuning(settings(&tuning));
-        self.contexts.set_capture(!tuning.no_http_capture);
+        self.contexts.settings = settings(&tuning);
+        self.contexts.capture = !tuning.no_http_capture;
         let recorder = Recorder::new(tuning.keep_http_queries);
         tokio::spawn(capture::report(recorder.clone(), self.outbox.clone()));
         self.capture = Some(recorder);
@@ -235,13 +235,9 @@ impl EventLoop {
         }
         self.pending
             .push_back(Frame::Held(Held { listener, error }));
-        let forward = self
-            .listeners
-            .get(&listener)
-            .map(|listener| &listener.forward);
-        if let Some(report) = forward.and_then(|forward| forward.report()) {
-            self.pending.push_back(Frame::Forward(report));
-        }
+        let granted = self.listeners.get(&listener);
+        let report = granted.and_then(|granted| granted.forward.report());
+        self.pending.extend(report.map(Frame::Forward));
     }
 
     fn add_listener(&mut self, grant: Grant, descriptor: Option<OwnedFd>) -> Result<(), String> {
@@ -266,12 +262,9 @@ impl EventLoop {
             let outbox = self.outbox.clone();
             self.tasks.spawn(async move {
                 let began = Instant::now();
-                let result = match &route {
-                    Some(route) => route
-                        .reconnect()
-                        .await
-                        .map_err(|failure| failure.to_string()),
-                    None => Err("nothing is forwarded for this service".to_owned()),
+                let error = match &route {
+                    Some(route) => route.reconnect().await.err().map(|error| error.to_string()),
+                    None => Some("nothing is forwarded for this service".to_owned()),
                 };
                 let report = ReconnectedReport {
                     service: Some(service),
@@ -279,7 +272,7 @@ impl EventLoop {
                     resync: reconnect.resync,
                     attempts: 1,
                     duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    error: result.err().unwrap_or_default(),
+                    error: error.unwrap_or_default(),
                     time: Some(time::now()),
                 };
                 let _: Result<(), Closed> = outbox.send(Frame::Reconnected(report)).await;
@@ -308,12 +301,11 @@ impl EventLoop {
         } = self;
         drop((acceptor, contexts, queries, listeners));
         tasks.close();
-        if tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait())
-            .await
-            .is_err()
-        {
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait()).await;
+        if drained.is_err() {
+            let connections = tasks.len();
             tracing::info!(
-                connections = tasks.len(),
+                connections,
                 "closing connections that did not finish in time"
             );
         }

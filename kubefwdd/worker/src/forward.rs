@@ -111,16 +111,13 @@ impl Forward {
 
     /// Carries one connection until it ends; returns the forward's state if it changed.
     async fn serve(&self, local: StdTcpStream) -> Option<ForwardReport> {
-        let local = match local
+        let local = local
             .set_nonblocking(true)
-            .and_then(|()| TcpStream::from_std(local))
-        {
-            Ok(local) => local,
-            Err(error) => {
-                tracing::warn!(listener = self.listener, %error, "lost a connection");
-                return None;
-            }
-        };
+            .and_then(|()| TcpStream::from_std(local));
+        let local = local.inspect_err(|error| {
+            tracing::warn!(listener = self.listener, %error, "lost a connection");
+        });
+        let local = local.ok()?;
         let Some(tunnels) = self.route.tunnels_in_time().await else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             reset(&local);

@@ -16,8 +16,8 @@ use crate::cluster::Clusters;
 use crate::discovery;
 use crate::outbox::{Closed, Outbox};
 
-/// Questions under way at once; each may hold a connection to the cluster.
-const AT_ONCE: usize = 32;
+/// Questions answered at once; each may hold a connection to the cluster.
+const MAX_RUNNING: usize = 32;
 
 pub(super) struct Queries {
     clusters: Arc<Clusters>,
@@ -55,7 +55,7 @@ impl Queries {
         None
     }
 
-    /// Nobody waits for the answer any more.
+    /// Nobody waits for the answer.
     pub(super) fn cancel(&self, id: u64) {
         if let Some(query) = self.running.lock().get(&id) {
             query.cancel();
@@ -82,7 +82,7 @@ async fn answer(clusters: Arc<Clusters>, query: Query, outbox: &Outbox) -> Resul
 fn refusal(id: u64) -> Frame {
     let failure = failure!(
         LimitExceeded,
-        "{AT_ONCE} questions about clusters are being answered already"
+        "{MAX_RUNNING} questions about clusters are being answered already"
     )
     .hint("try again in a moment");
     Frame::Answer(Answer {
@@ -103,7 +103,7 @@ impl Entry {
     /// `None` when there are too many, or this one is there already.
     fn new(running: &Running, id: u64) -> Option<Self> {
         let mut all = running.lock();
-        if all.len() >= AT_ONCE || all.contains_key(&id) {
+        if all.len() >= MAX_RUNNING || all.contains_key(&id) {
             return None;
         }
         let cancelled = CancellationToken::new();
