@@ -6,12 +6,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::net::TcpListener;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -99,7 +100,10 @@ impl<T> Acceptor<T> {
         let token = token(id)?;
         // In the table first: the thread may see its first event before this returns.
         self.shared.listeners.lock().insert(token.0, entry.clone());
-        let registered = register(&self.registry, &entry.listener, token);
+        // By descriptor: the table shares the listener with the thread, which may be accepting from it.
+        let fd = entry.listener.as_raw_fd();
+        let readable = Interest::READABLE;
+        let registered = self.registry.register(&mut SourceFd(&fd), token, readable);
         if registered.is_err() {
             self.shared.listeners.lock().remove(&token.0);
         }
@@ -111,7 +115,8 @@ impl<T> Acceptor<T> {
         // Closing the descriptor would not end the polling: the daemon has the same socket open.
         if let Ok(token) = token(id)
             && let Some(entry) = self.shared.listeners.lock().remove(&token.0)
-            && let Err(error) = deregister(&self.registry, &entry.listener)
+            && let fd = entry.listener.as_raw_fd()
+            && let Err(error) = self.registry.deregister(&mut SourceFd(&fd))
         {
             tracing::debug!(listener = id, %error, "cannot stop polling a listener");
         }
@@ -131,19 +136,6 @@ fn token(id: u64) -> io::Result<Token> {
         .filter(|id| *id != WAKE.0)
         .map(Token)
         .ok_or_else(|| io::Error::other("the listener's number is too large"))
-}
-
-/// By descriptor: the table shares the listener with the thread, which may be accepting from it.
-fn register(registry: &Registry, listener: &TcpListener, token: Token) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let fd = listener.as_raw_fd();
-    registry.register(&mut mio::unix::SourceFd(&fd), token, Interest::READABLE)
-}
-
-fn deregister(registry: &Registry, listener: &TcpListener) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let fd = listener.as_raw_fd();
-    registry.deregister(&mut mio::unix::SourceFd(&fd))
 }
 
 // === impl Accepted ===

@@ -67,24 +67,9 @@ impl Cluster {
         })
     }
 
-    /// The name of the context.
-    pub fn context(&self) -> &str {
-        &self.context.name
-    }
-
-    /// The namespace that the context names, `default` where it names none.
-    pub fn namespace(&self) -> &str {
-        &self.context.namespace
-    }
-
-    /// The API server's address, as the kubeconfig has it.
-    pub fn server(&self) -> &str {
-        self.context.cluster.server.as_deref().unwrap_or_default()
-    }
-
-    /// The kubeconfig files that define the context.
-    pub fn kubeconfig(&self) -> &[PathBuf] {
-        &self.context.files
+    /// The context that reaches it.
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     /// What tunnels connect to.

@@ -15,8 +15,8 @@ use kubefwd_proto::worker::PROTOCOL;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::to_worker::Frame as Order;
 use kubefwd_proto::worker::v1::{
-    Environment, Grant, Held, Hello, Reconnect, ReconnectedReport, Resync, ServiceRef, ToWorker,
-    Tuning, Welcome,
+    Environment, Grant, Held, Hello, Reconnect, ReconnectedReport, ServiceRef, ToWorker, Tuning,
+    Welcome,
 };
 use kubefwd_proto::{convert as time, environment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -69,12 +69,6 @@ pub(crate) enum RunError {
     /// The operating system is out of threads or descriptors.
     #[error("cannot start accepting connections")]
     Accept(#[source] io::Error),
-}
-
-/// Whether the loop continues.
-enum Next {
-    Go,
-    Stop,
 }
 
 struct EventLoop {
@@ -156,13 +150,10 @@ impl EventLoop {
                     let Some((order, descriptor)) = reset_is_end(order)? else {
                         return Ok(());
                     };
-                    let Some(order) = order.frame else {
-                        tracing::debug!("ignored a frame of an unknown kind");
-                        continue;
-                    };
-                    match self.handle(order, descriptor)? {
-                        Next::Go => {}
-                        Next::Stop => return Ok(()),
+                    match order.frame {
+                        Some(Order::Shutdown(_)) => return Ok(()),
+                        Some(order) => self.handle(order, descriptor)?,
+                        None => tracing::debug!("ignored a frame of an unknown kind"),
                     }
                 }
                 _ = terminate.recv() => return Ok(()),
@@ -182,7 +173,7 @@ impl EventLoop {
         }
     }
 
-    fn handle(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<Next, RunError> {
+    fn handle(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<(), RunError> {
         match order {
             Order::Welcome(welcome) => self.welcome(welcome)?,
             Order::Desired(desired) => {
@@ -201,14 +192,19 @@ impl EventLoop {
             Order::Query(query) => self.pending.extend(self.queries.ask(query)),
             Order::CancelQuery(cancel) => self.queries.cancel(cancel.id),
             Order::Reconnect(reconnect) => self.reconnect(reconnect),
-            Order::Resync(resync) => self.resync(&resync),
+            Order::Resync(resync) => {
+                for service in &resync.services {
+                    self.contexts.resync(&service.context, &service.namespace);
+                }
+            }
             Order::Environment(Environment { variables }) => {
                 self.contexts.environment(environment::filter(variables));
             }
             Order::Access(access) => self.admission.set(access.limited, access.group),
-            Order::Shutdown(_) => return Ok(Next::Stop),
+            // Ends the loop.
+            Order::Shutdown(_) => {}
         }
-        Ok(Next::Go)
+        Ok(())
     }
 
     fn welcome(&mut self, welcome: Welcome) -> Result<(), RunError> {
@@ -280,39 +276,22 @@ impl EventLoop {
         }
     }
 
-    fn resync(&mut self, resync: &Resync) {
-        for service in &resync.services {
-            self.contexts.resync(&service.context, &service.namespace);
-        }
-    }
-
     /// Shuts down: no new connections, some time for the open ones, and the last reports to the daemon.
     async fn shut_down(self) {
-        let Self {
-            outbox,
-            acceptor,
-            listeners,
-            capture,
-            active,
-            contexts,
-            queries,
-            tasks,
-            ..
-        } = self;
-        drop((acceptor, contexts, queries, listeners));
-        tasks.close();
-        let drained = tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait()).await;
+        drop((self.acceptor, self.contexts, self.queries, self.listeners));
+        self.tasks.close();
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.tasks.wait()).await;
         if drained.is_err() {
-            let connections = tasks.len();
+            let connections = self.tasks.len();
             tracing::info!(
                 connections,
                 "closing connections that did not finish in time"
             );
         }
         let last = async {
-            active.report_now(&outbox).await?;
-            match capture {
-                Some(recorder) => capture::report_now(&recorder, &outbox).await,
+            self.active.report_now(&self.outbox).await?;
+            match &self.capture {
+                Some(recorder) => capture::report_now(recorder, &self.outbox).await,
                 None => Ok(()),
             }
         };

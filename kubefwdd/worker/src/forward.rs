@@ -26,7 +26,8 @@ pub(crate) mod routes;
 
 /// A listener, the service's port behind it, and its traffic.
 pub(crate) struct Forward {
-    listener: u64,
+    /// The daemon's id of it.
+    pub(crate) listener: u64,
     route: Arc<Route>,
     port: u16,
     /// A pod of a headless service; `None` for any.
@@ -74,11 +75,6 @@ impl Forward {
         });
         forward.route.attach(&forward);
         forward
-    }
-
-    /// The daemon's id of the listener.
-    pub(crate) fn listener(&self) -> u64 {
-        self.listener
     }
 
     /// The current state, if it is known and was not reported yet.
@@ -171,7 +167,7 @@ impl Forward {
             container: chosen.container.as_deref().unwrap_or_default().to_owned(),
             pod_port: chosen.port.into(),
             failure: failure.cloned().map(Into::into),
-            transport: transport.map_or("", transport_name).to_owned(),
+            transport: transport.map_or("", Transport::as_str).to_owned(),
             sequence: 0,
         }
     }
@@ -207,12 +203,12 @@ impl Backends for Connection<'_> {
         let forward = self.forward;
         let mut current = self.current.lock();
         let pod = forward.pod.as_deref();
-        let PodPort { pod, port, .. } =
-            forward
-                .route
-                .pick(forward.port, pod, tried, current.as_ref())?;
+        let chosen = forward
+            .route
+            .pick(forward.port, pod, tried, current.as_ref());
+        let PodPort { pod, port, .. } = chosen?;
         let backend = Backend {
-            namespace: forward.route.namespace().to_owned(),
+            namespace: forward.route.namespace.to_string(),
             pod: pod.name.to_string(),
             pod_uid: pod.uid.to_string(),
             port,
@@ -229,7 +225,7 @@ impl Backends for Connection<'_> {
 
     fn changed(&self) -> BoxFuture<'_, ()> {
         // Subscribe now, not when the future is first polled.
-        let mut endpoints = self.forward.route.subscribe();
+        let mut endpoints = self.forward.route.endpoints.subscribe();
         async move {
             // The route lives as long as the forward: its sender cannot be gone.
             let _ = endpoints.changed().await;
@@ -250,13 +246,5 @@ impl Drop for Connection<'_> {
 fn reset(local: &impl AsFd) {
     if let Err(error) = socket2::SockRef::from(local).set_linger(Some(std::time::Duration::ZERO)) {
         tracing::debug!(%error, "cannot reset a connection, closing it");
-    }
-}
-
-fn transport_name(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Spdy => "spdy",
-        Transport::WebSocket => "websocket",
-        Transport::Channel => "websocket-v4",
     }
 }

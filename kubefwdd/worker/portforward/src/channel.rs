@@ -150,12 +150,10 @@ impl Relay {
             self.ended.get_or_insert(Ended::Broken(error.to_string()));
         }
         if self.ended.is_some() {
-            let complete = self.waiting.is_empty() || matches!(self.ended, Some(Ended::Client));
-            return if complete {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            };
+            if self.waiting.is_empty() || matches!(self.ended, Some(Ended::Client)) {
+                return Poll::Ready(());
+            }
+            return Poll::Pending;
         }
         match self.send(cx, scratch) {
             Poll::Ready(Err(error)) => {
@@ -226,11 +224,7 @@ impl Relay {
                 Ok(None) => return,
                 Ok(Some(Piece::Data(bytes))) => {
                     self.last_data = Instant::now();
-                    if self.downstream.replay.take().is_some() {
-                        let after = self.downstream.accepted.elapsed();
-                        self.downstream.counters.answered(after);
-                    }
-                    self.downstream.counters.received(bytes.len());
+                    self.downstream.received(bytes.len(), self.last_data);
                     self.waiting.extend_from_slice(bytes);
                 }
                 Ok(Some(Piece::Error(text))) => {
@@ -346,12 +340,9 @@ fn seal_message(
     wire: &mut [u8],
     sealed: &mut Vec<u8>,
 ) -> io::Result<[u8; 4]> {
-    let begin = websocket::MAX_HEADER;
-    wire[begin] = DATA;
+    wire[websocket::MAX_HEADER] = DATA;
     let key = rand::random();
-    websocket::mask(&mut wire[begin..], key);
-    let (header, start) = websocket::header(wire.len() - begin, key);
-    wire[start..begin].copy_from_slice(&header[start..]);
+    let start = websocket::message(wire, key);
     upstream.seal(&wire[start..], sealed)?;
     Ok(key)
 }

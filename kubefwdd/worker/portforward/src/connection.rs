@@ -158,21 +158,13 @@ impl Connection {
 
     /// Why the connection ended or is draining, as far as known.
     pub(crate) fn why(&self) -> String {
-        self.shared
-            .why
-            .get()
-            .cloned()
-            .unwrap_or_else(|| "the connection ended".to_owned())
-    }
-
-    /// Why the connection failed, if it did.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.shared.why.get().map(String::as_str)
+        let why = self.shared.why.get().cloned();
+        why.unwrap_or_else(|| "the connection ended".to_owned())
     }
 
     /// Whether the connection failed; true only once.
     pub(crate) fn take_new_failure(&self) -> bool {
-        self.failure().is_some() && !self.shared.failure_taken.swap(true, Ordering::Relaxed)
+        self.shared.why.get().is_some() && !self.shared.failure_taken.swap(true, Ordering::Relaxed)
     }
 
     fn signal(&self, signal: u8) {

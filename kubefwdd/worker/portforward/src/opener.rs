@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::api_server::{ApiServer, Credentials};
+use crate::backend::Backend;
 use crate::error::OpenError;
 use crate::settings::Settings;
 use crate::transport::Transport;
@@ -20,12 +21,6 @@ use crate::transport_cache::TransportCache;
 use crate::upstream::Upstream;
 use backoff::Backoff;
 use spare::SpareConnections;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PodId {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
 
 /// Opens tunnels of one cluster.
 pub(crate) struct Opener {
@@ -78,7 +73,7 @@ impl Opener {
     ///
     /// # Errors
     /// [`OpenError`], after one attempt with everything that may succeed now.
-    pub(crate) async fn open(&self, pod: &PodId, port: u16) -> Result<Upgraded, OpenError> {
+    pub(crate) async fn open(&self, pod: &Backend, port: u16) -> Result<Upgraded, OpenError> {
         self.backoff.wait().await;
         let Ok(_permit) = self.upgrades.acquire().await else {
             unreachable!("the semaphore is never closed");
@@ -117,7 +112,7 @@ impl Opener {
     async fn attempt(
         &self,
         transport: Transport,
-        pod: &PodId,
+        pod: &Backend,
         port: u16,
     ) -> Result<Upgraded, AttemptError> {
         let mut credentials = self.credentials(None).await?;
@@ -127,7 +122,7 @@ impl Opener {
             let request = Request {
                 server: &self.server.url,
                 namespace: &pod.namespace,
-                pod: &pod.name,
+                pod: &pod.pod,
                 port,
                 headers: &credentials.headers,
             };

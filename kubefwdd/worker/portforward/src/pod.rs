@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::backend::Backend;
 use crate::connection::{Connection, ConnectionConfig};
 use crate::error::OpenError;
-use crate::opener::{Opener, PodId};
+use crate::opener::Opener;
 use crate::settings::Reopened;
 use crate::transport::{Transport, upgrade::Upgraded};
 
@@ -26,8 +27,7 @@ pub(crate) enum Path {
 
 /// The connections to one pod.
 pub(crate) struct PodTunnel {
-    pod: PodId,
-    pod_uid: String,
+    pod: Backend,
     opener: Arc<Opener>,
     config: ConnectionConfig,
     state: Mutex<State>,
@@ -70,15 +70,9 @@ enum Choice {
 }
 
 impl PodTunnel {
-    pub(crate) fn new(
-        pod: PodId,
-        pod_uid: String,
-        opener: Arc<Opener>,
-        config: ConnectionConfig,
-    ) -> Self {
+    pub(crate) fn new(pod: Backend, opener: Arc<Opener>, config: ConnectionConfig) -> Self {
         Self {
             pod,
-            pod_uid,
             opener,
             config,
             state: Mutex::default(),
@@ -172,7 +166,7 @@ impl PodTunnel {
         state.opening = None;
         self.report_reopened(&mut state, opened.as_ref().err());
         if let Err(error) = &opened {
-            tracing::debug!(pod = self.pod.name, %error, "cannot open a tunnel");
+            tracing::debug!(pod = self.pod.pod, %error, "cannot open a tunnel");
             if !error.is_transient() && !error.is_pod_fault() {
                 state.denied = Some((Instant::now() + DENIAL_TTL, error.clone()));
             }
@@ -186,7 +180,7 @@ impl PodTunnel {
         lost.attempts += 1;
         let reopened = Reopened {
             namespace: self.pod.namespace.clone(),
-            pod_uid: self.pod_uid.clone(),
+            pod_uid: self.pod.pod_uid.clone(),
             attempts: lost.attempts,
             took: lost.began.map_or(Duration::ZERO, |began| began.elapsed()),
             error: error.map(|error| error.failure().to_string()),
@@ -200,7 +194,7 @@ impl PodTunnel {
             && sender.try_send(reopened).is_err()
         {
             tracing::debug!(
-                pod = self.pod.name,
+                pod = self.pod.pod,
                 "too many reopened tunnels to report all"
             );
         }

@@ -12,7 +12,7 @@ use crate::backend::{Backend, Backends};
 use crate::connection::{Budget, ConnectionConfig};
 use crate::counters::Counters;
 use crate::failover;
-use crate::opener::{Opener, PodId};
+use crate::opener::Opener;
 use crate::pod::{ConnectionStatus, PodTunnel};
 use crate::settings::Settings;
 use crate::tap::Tap;
@@ -118,13 +118,9 @@ impl Tunnels {
             used.by_uid.retain(|_, pod| !pod.is_unused());
             used.sweep_at = used.by_uid.len() * 2;
         }
-        let id = PodId {
-            namespace: backend.namespace.clone(),
-            name: backend.pod.clone(),
-        };
-        let uid = backend.pod_uid.clone();
         let (opener, config) = (Arc::clone(&self.opener), self.config.clone());
-        let pod = Arc::new(PodTunnel::new(id, uid.clone(), opener, config));
+        let pod = Arc::new(PodTunnel::new(backend.clone(), opener, config));
+        let uid = backend.pod_uid.clone();
         used.by_uid.insert(uid, Arc::clone(&pod));
         pod
     }

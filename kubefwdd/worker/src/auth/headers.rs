@@ -44,15 +44,11 @@ pub(crate) fn fixed(user: &AuthInfo, has_token: bool) -> Result<HeaderMap, Failu
         )
         .hint("keep one of them"));
     }
-    let password = user
-        .password
-        .as_ref()
-        .map_or("", |password| password.expose_secret());
+    let password = user.password.as_ref();
+    let password = password.map_or("", |password| password.expose_secret());
     let pair = STANDARD.encode(format!("{name}:{password}"));
-    headers.insert(
-        AUTHORIZATION,
-        secret("the user name", &format!("Basic {pair}"))?,
-    );
+    let basic = secret("the user name", &format!("Basic {pair}"))?;
+    headers.insert(AUTHORIZATION, basic);
     Ok(headers)
 }
 

@@ -47,10 +47,10 @@ pub(super) async fn check(
     answers: &AnswerSender,
 ) -> Result<(), Stop> {
     let mut answer = CheckAnswer {
-        context: cluster.context().to_owned(),
-        namespace: cluster.namespace().to_owned(),
+        context: cluster.context().name.clone(),
+        namespace: cluster.context().namespace.clone(),
         missing_rights: Vec::new(),
-        kubeconfig: paths(cluster.kubeconfig())?,
+        kubeconfig: paths(&cluster.context().files)?,
     };
     if !question.namespace.is_empty() {
         valid_name("namespace", &question.namespace)?;
@@ -120,10 +120,11 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
 }
 
 fn too_slow(cluster: &Cluster) -> Failure {
+    let server = cluster.context().cluster.server.as_deref();
     failure!(
         ClusterUnreachable,
         "the API server {} did not answer within {} s",
-        cluster.server(),
+        server.unwrap_or_default(),
         LIMIT.as_secs()
     )
     .hint("is the network up, is a VPN needed?")
@@ -142,7 +143,7 @@ where
 }
 
 async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<(), Failure> {
-    let context = cluster.context();
+    let context = &cluster.context().name;
     let missing = failure!(
         NamespaceNotFound,
         "namespace {name:?} does not exist in context {context:?}"

@@ -161,7 +161,7 @@ impl Contexts {
         let mut new = WatchedNamespace::new(context, wanted);
         let routes = self.routes(context, &namespace);
         for route in routes.all() {
-            route.set_policy(new.policy(route.service(), self.capture));
+            route.set_policy(new.policy(&route.service, self.capture));
         }
         let context_state = self.contexts.get_mut(context)?;
         // Made before the watch starts, so that its reports have later sequence numbers.
@@ -250,7 +250,7 @@ impl Contexts {
             service: Some(ServiceRef {
                 context: key.0.clone(),
                 namespace: key.1.clone(),
-                service: route.service().to_owned(),
+                service: route.service.to_string(),
             }),
             automatic: true,
             resync: false,

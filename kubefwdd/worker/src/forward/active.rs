@@ -3,7 +3,6 @@
 //! Only forwards with connections are looked at; while there are none, nothing runs.
 
 use std::collections::HashMap;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -48,27 +47,17 @@ pub(crate) async fn serve(
     while let Some((forward, local)) = accepted.next().await {
         let (admission, active, outbox) = (admission.clone(), active.clone(), outbox.clone());
         tasks.spawn(async move {
-            if admission.admits(forward.listener(), &local).await {
-                serve_one(forward, local, active, outbox).await;
-            } else {
-                super::reset(&local);
+            if !admission.admits(forward.listener, &local).await {
+                return super::reset(&local);
+            }
+            let open = active.enter(&forward);
+            let report = forward.serve(local).await;
+            drop(open);
+            if let Some(report) = report {
+                // Without a daemon the worker ends by itself.
+                let _ = outbox.send(Frame::Forward(report)).await;
             }
         });
-    }
-}
-
-async fn serve_one(
-    forward: Arc<Forward>,
-    local: TcpStream,
-    active: Arc<ActiveForwards>,
-    outbox: Outbox,
-) {
-    let open = active.enter(&forward);
-    let report = forward.serve(local).await;
-    drop(open);
-    if let Some(report) = report {
-        // Without a daemon the worker ends by itself.
-        let _ = outbox.send(Frame::Forward(report)).await;
     }
 }
 
@@ -103,7 +92,7 @@ impl ActiveForwards {
         if forwards.is_empty() {
             self.nonempty.notify_one();
         }
-        forwards.entry(forward.listener()).or_insert_with(|| Entry {
+        forwards.entry(forward.listener).or_insert_with(|| Entry {
             forward: forward.clone(),
             reported: None,
         });
@@ -117,9 +106,8 @@ impl ActiveForwards {
         let (traffic, reports) = self.take();
         for traffic in traffic.chunks(MAX_PER_FRAME) {
             let traffic = traffic.to_vec();
-            outbox
-                .send(Frame::Traffic(TrafficReport { traffic }))
-                .await?;
+            let report = Frame::Traffic(TrafficReport { traffic });
+            outbox.send(report).await?;
         }
         for report in reports {
             outbox.send(Frame::Forward(report)).await?;

@@ -30,10 +30,10 @@ pub(crate) struct ConnectionPolicy {
 
 /// One service's pods.
 pub(crate) struct Route {
-    namespace: Name,
-    service: Name,
+    pub(crate) namespace: Name,
+    pub(crate) service: Name,
     tunnels: Arc<ContextTunnels>,
-    endpoints: watch::Sender<Arc<Endpoints>>,
+    pub(super) endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
     policy: Mutex<ConnectionPolicy>,
     /// The watch has published the service's pods at least once.
@@ -58,14 +58,6 @@ impl Route {
             known: AtomicBool::new(false),
             forwards: Mutex::default(),
         }
-    }
-
-    pub(crate) fn service(&self) -> &str {
-        &self.service
-    }
-
-    pub(crate) fn namespace(&self) -> &str {
-        &self.namespace
     }
 
     /// The transport that the cluster accepted last.
@@ -146,21 +138,14 @@ impl Route {
 
     /// Whether the service has this pod, ready or not.
     pub(crate) fn has_pod(&self, uid: &str) -> bool {
-        let endpoints = self.endpoints.borrow();
-        endpoints
-            .uids
-            .binary_search_by(|known| (**known).cmp(uid))
-            .is_ok()
+        let uids = &self.endpoints.borrow().uids;
+        uids.binary_search_by(|known| (**known).cmp(uid)).is_ok()
     }
 
     pub(super) fn attach(&self, forward: &Arc<Forward>) {
         let mut forwards = self.forwards.lock();
         forwards.retain(|forward| forward.strong_count() > 0);
         forwards.push(Arc::downgrade(forward));
-    }
-
-    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Endpoints>> {
-        self.endpoints.subscribe()
     }
 
     /// Where the next connection would go.

@@ -42,12 +42,8 @@ impl Routes {
             return route.clone();
         }
         let name = Name::from(service);
-        let route = Arc::new(Route::new(
-            self.namespace.clone(),
-            name.clone(),
-            self.tunnels.clone(),
-            policy,
-        ));
+        let (namespace, tunnels) = (self.namespace.clone(), self.tunnels.clone());
+        let route = Arc::new(Route::new(namespace, name.clone(), tunnels, policy));
         state.routes.insert(name.clone(), route.clone());
         state.new.insert(name);
         drop(state);
@@ -87,13 +83,9 @@ impl Routes {
 
     /// Removes the route of a service, if no listener uses it.
     pub(crate) fn release(&self, service: &str) {
-        let mut state = self.state.lock();
-        if state
-            .routes
-            .get(service)
-            .is_some_and(|route| !route.is_used())
-        {
-            state.routes.remove(service);
+        let routes = &mut self.state.lock().routes;
+        if routes.get(service).is_some_and(|route| !route.is_used()) {
+            routes.remove(service);
         }
     }
 

@@ -322,7 +322,7 @@ impl Task {
             if changes.complete {
                 // Routes may still hold services and pods of an earlier watch.
                 let routes = self.namespace.routes.all();
-                touched = routes.iter().map(|route| route.service().into()).collect();
+                touched = routes.iter().map(|route| route.service.clone()).collect();
                 let known = routes.iter().flat_map(|route| route.pods());
                 gone.extend(known.filter(|uid| !self.index.has_pod(uid)));
             }

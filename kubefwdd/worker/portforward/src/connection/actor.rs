@@ -113,7 +113,7 @@ impl Actor {
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         let now = Instant::now();
         self.mux.begin_turn(now);
-        self.obey(now);
+        self.handle_signals(now);
         self.take_opens(cx, now);
         self.take_woken();
         if !self.lost {
@@ -136,7 +136,7 @@ impl Actor {
         Poll::Pending
     }
 
-    fn obey(&mut self, now: Instant) {
+    fn handle_signals(&mut self, now: Instant) {
         let signals = self.shared.ready.take_signals();
         if signals & (DRAIN | POD_GONE) != 0 {
             self.draining = true;
@@ -302,15 +302,11 @@ impl Actor {
             self.health.sent(uploaded);
         }
         let end = begin + filled;
-        let mut start = begin;
-        let mut key = [0; 4];
-        if begin > 0 {
-            key = rand::random();
-            websocket::mask(&mut wire[begin..end], key);
-            let (header, at) = websocket::header(filled, key);
-            wire[at..begin].copy_from_slice(&header[at..]);
-            start = at;
-        }
+        let key = rand::random();
+        let start = match begin {
+            0 => 0,
+            _ => websocket::message(&mut wire[..end], key),
+        };
         let mut sent = self.upstream.seal(&wire[start..end], sealed);
         if self.mux.has_unshown() {
             // First the bytes leave, then they are looked at: also where they could not, since they will go another way.
@@ -381,10 +377,8 @@ impl Actor {
         if let Some((_, failed_at)) = self.mux.unreset {
             deadline = deadline.min(failed_at + timeout);
         }
-        self.mux
-            .timers
-            .next()
-            .map_or(deadline, |next| deadline.min(next))
+        let next = self.mux.timers.next();
+        next.map_or(deadline, |next| deadline.min(next))
     }
 
     fn follow(&mut self, verdict: Verdict, now: Instant) {
@@ -395,9 +389,7 @@ impl Actor {
                     spdy::ping(&mut self.mux.control, id);
                 }
             }
-            Verdict::Quarantine(why) => {
-                self.quarantine(why, now);
-            }
+            Verdict::Quarantine(why) => self.quarantine(why, now),
             Verdict::Dead(why) => self.lose(why),
         }
     }
@@ -406,13 +398,16 @@ impl Actor {
     fn quarantine(&mut self, why: &str, now: Instant) {
         tracing::debug!(why, "connection quarantined");
         self.health.quarantine();
-        self.draining = true;
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.drain();
         let _ = self.shared.why.set(why.to_owned());
-        let late = now.checked_sub(self.health.accept_timeout());
-        if let Some(late) = late {
+        if let Some(late) = now.checked_sub(self.health.accept_timeout()) {
             self.mux.hand_back_unaccepted(late, why);
         }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     fn lose(&mut self, why: &str) {
@@ -421,8 +416,7 @@ impl Actor {
         }
         tracing::debug!(why, "connection lost");
         self.lost = true;
-        self.draining = true;
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.drain();
         let _ = self.shared.why.set(why.to_owned());
         self.mux.lost(why);
     }
@@ -433,8 +427,7 @@ impl Actor {
             self.idle_since = now;
         }
         if self.mux.going_away && !self.draining {
-            self.draining = true;
-            self.shared.draining.store(true, Ordering::Relaxed);
+            self.drain();
         }
         let shared = &self.shared;
         shared.streams.store(streams, Ordering::Relaxed);

@@ -58,10 +58,8 @@ impl Mux {
             return;
         };
         stream.push_error(text);
-        let Some(error_text) = stream
-            .error_text()
-            .filter(|_| end && stream.draining.is_none())
-        else {
+        let error_text = stream.error_text();
+        let Some(error_text) = error_text.filter(|_| end && stream.draining.is_none()) else {
             return;
         };
         self.unreset = Some((pair, now));
@@ -97,7 +95,7 @@ impl Mux {
         let Some(stream) = self.streams.get_mut(&pair) else {
             return;
         };
-        let peer = client_socket(stream.local());
+        let peer = client_socket(&stream.downstream.local);
         if peer == Peer::Closed {
             self.client_left(pair);
             return;
@@ -148,20 +146,15 @@ impl Mux {
     /// Acts on the deadlines that have passed.
     pub(super) fn tick(&mut self, now: Instant) {
         while let Some((pair, kind)) = self.timers.due(now) {
-            let Some(stream) = self
-                .streams
-                .get(&pair)
-                .filter(|stream| stream.draining.is_none())
-            else {
+            let stream = self.streams.get(&pair);
+            let Some(stream) = stream.filter(|stream| stream.draining.is_none()) else {
                 continue;
             };
             match kind {
                 Kind::Settle => {
                     let broken = !stream.remote.data_ended;
-                    self.finish(
-                        pair,
-                        broken.then(|| "the runtime reset the stream".to_owned()),
-                    );
+                    let reset = broken.then(|| "the runtime reset the stream".to_owned());
+                    self.finish(pair, reset);
                 }
                 Kind::HalfClose => {
                     let due = stream.last_data + self.settings.half_close_grace;
@@ -174,7 +167,7 @@ impl Mux {
                     }
                 }
                 Kind::Peer { checks } => {
-                    if client_socket(stream.local()) == Peer::Closed {
+                    if client_socket(&stream.downstream.local) == Peer::Closed {
                         self.client_left(pair);
                     } else if let Some(pause) = PEER_CHECKS.get(usize::from(checks)) {
                         self.timers

@@ -231,7 +231,7 @@ impl Mux {
             if let Some(stream) = self.streams.get_mut(&pair)
                 && let Some(bytes) = wire.get(range)
             {
-                stream.show_sent(bytes, now);
+                stream.downstream.show_sent(bytes, now);
             }
         }
     }
