@@ -92,17 +92,10 @@ impl NamespaceIndex {
     pub(crate) fn services(&mut self, covers: Membership, change: Change<Service>) {
         match change {
             Change::Listed(services) => {
-                let present: BTreeSet<Name> = services.iter().map(|s| s.name.clone()).collect();
-                let absent: Vec<Name> = self
-                    .services
-                    .iter()
-                    .filter(|(name, entry)| {
-                        entry.membership.intersects(covers) && !present.contains(*name)
-                    })
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                for name in absent {
-                    self.leave(&name, covers);
+                for name in absent(&self.services, services.iter().map(|s| &s.name)) {
+                    if self.services[&name].membership.intersects(covers) {
+                        self.leave(&name, covers);
+                    }
                 }
                 for service in services {
                     self.apply_service(covers, service);

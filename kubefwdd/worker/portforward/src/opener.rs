@@ -44,10 +44,7 @@ impl Opener {
         Self {
             upgrades: Semaphore::new(settings.concurrent_upgrades),
             backoff: Backoff::default(),
-            spares: Arc::new(SpareConnections::new(
-                Arc::clone(&server),
-                settings.spare_connections,
-            )),
+            spares: SpareConnections::new(Arc::clone(&server), settings.spare_connections),
             transport: Mutex::new(settings.transport.or_else(cached)),
             transport_cache: settings.transport_cache.clone(),
             timeout: settings.open_timeout,
@@ -78,12 +75,11 @@ impl Opener {
         let Ok(_permit) = self.upgrades.acquire().await else {
             unreachable!("the semaphore is never closed");
         };
-        let opened = match timeout(self.timeout, self.negotiate(pod, port)).await {
-            Ok(result) => result,
-            Err(_) => Err(OpenError::Timeout {
-                server: self.server.url.to_string(),
-            }),
-        };
+        let opened = timeout(self.timeout, self.negotiate(pod, port)).await;
+        let opened = opened.unwrap_or_else(|_| {
+            let server = self.server.url.to_string();
+            Err(OpenError::Timeout { server })
+        });
         match &opened {
             Ok(upgraded) => {
                 self.backoff.reset();

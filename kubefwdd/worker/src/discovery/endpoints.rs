@@ -1,6 +1,8 @@
 //! The endpoints of a service: from EndpointSlices, or from Endpoints where slices may not be read or are not known.
 
-use k8s_openapi::api::core::v1::{EndpointAddress as CoreAddress, Endpoints, Service};
+use k8s_openapi::api::core::v1::{
+    EndpointAddress as CoreAddress, EndpointPort as CorePort, Endpoints, Service,
+};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
 use kube::api::ListParams;
@@ -67,24 +69,17 @@ async fn from_endpoints(
     let endpoints = ask(api.get(&question.service)).await?;
     let addresses =
         |list: Option<Vec<CoreAddress>>| list.into_iter().flatten().map(address).collect();
-    let subsets = endpoints
-        .subsets
-        .into_iter()
-        .flatten()
-        .map(|subset| EndpointSubset {
-            addresses: addresses(subset.addresses),
-            not_ready_addresses: addresses(subset.not_ready_addresses),
-            ports: subset
-                .ports
-                .into_iter()
-                .flatten()
-                .map(|port| EndpointPort {
-                    name: Text::non_empty(port.name),
-                    port: number(port.port),
-                    protocol: protocol(port.protocol),
-                })
-                .collect(),
-        });
+    let port = |port: CorePort| EndpointPort {
+        name: Text::non_empty(port.name),
+        port: number(port.port),
+        protocol: protocol(port.protocol),
+    };
+    let subsets = endpoints.subsets.into_iter().flatten();
+    let subsets = subsets.map(|subset| EndpointSubset {
+        addresses: addresses(subset.addresses),
+        not_ready_addresses: addresses(subset.not_ready_addresses),
+        ports: subset.ports.into_iter().flatten().map(port).collect(),
+    });
     Ok(subsets.collect())
 }
 
@@ -109,14 +104,11 @@ fn of_slice(slice: EndpointSlice) -> EndpointSubset {
     };
     for endpoint in slice.endpoints.into_iter().flatten() {
         // Unknown counts as ready (discovery/v1 API).
-        let ready = endpoint
-            .conditions
-            .as_ref()
-            .and_then(|conditions| conditions.ready);
-        let list = if ready.unwrap_or(true) {
-            &mut subset.addresses
-        } else {
-            &mut subset.not_ready_addresses
+        let conditions = endpoint.conditions.as_ref();
+        let ready = conditions.and_then(|conditions| conditions.ready);
+        let list = match ready {
+            Some(false) => &mut subset.not_ready_addresses,
+            _ => &mut subset.addresses,
         };
         list.extend(of_endpoint(endpoint));
     }
@@ -134,9 +126,8 @@ fn of_endpoint(endpoint: Endpoint) -> Option<EndpointAddress> {
 }
 
 fn address(address: CoreAddress) -> EndpointAddress {
-    let pod = address
-        .target_ref
-        .filter(|target| target.kind.as_deref() == Some("Pod"));
+    let target = address.target_ref;
+    let pod = target.filter(|target| target.kind.as_deref() == Some("Pod"));
     EndpointAddress {
         ip: address.ip.into(),
         hostname: Text::non_empty(address.hostname),

@@ -82,14 +82,10 @@ fn last_seen(event: &Event) -> Option<Timestamp> {
 
 fn convert(event: Event, seen: Option<Timestamp>) -> discovery::Event {
     let of_series = event.series.as_ref().and_then(|series| series.count);
-    let first = event
-        .first_timestamp
-        .map(|time| time.0)
-        .or(event.event_time.map(|time| time.0));
-    let source = event
-        .source
-        .and_then(|source| source.component)
-        .filter(|name| !name.is_empty());
+    let first = event.first_timestamp.map(|time| time.0);
+    let first = first.or(event.event_time.map(|time| time.0));
+    let source = event.source.and_then(|source| source.component);
+    let source = source.filter(|name| !name.is_empty());
     discovery::Event {
         kind: event.type_.into(),
         reason: event.reason.into(),

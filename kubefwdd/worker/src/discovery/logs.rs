@@ -118,19 +118,16 @@ impl Cutter {
 
     /// Takes a piece of one line, with its end if it has come; gives a part that is full.
     fn take(&mut self, part: &[u8]) -> Option<LogPart> {
-        let (part, ended) = match part.strip_suffix(b"\n") {
-            Some(part) => (part, true),
-            None => (part, false),
-        };
+        let ended = part.ends_with(b"\n");
+        let part = part.strip_suffix(b"\n").unwrap_or(part);
         let space = MAX_LINE - self.line.len();
         self.was_cut |= part.len() > space;
         self.line.extend_from_slice(&part[..part.len().min(space)]);
         if !ended {
             return None;
         }
-        let full = (self.size + self.line.len() > PART)
-            .then(|| self.flush())
-            .flatten();
+        let is_full = self.size + self.line.len() > PART;
+        let full = if is_full { self.flush() } else { None };
         self.end_line();
         full
     }
@@ -190,10 +187,8 @@ async fn default_container(api: &Api<Pod>, name: &str) -> Result<String, Failure
         Err(failure) if failure.reason == Reason::ForbiddenByCluster => return Ok(String::new()),
         Err(failure) => return Err(failure),
     };
-    let annotated = pod
-        .metadata
-        .annotations
-        .and_then(|mut annotations| annotations.remove(DEFAULT_CONTAINER));
+    let mut annotations = pod.metadata.annotations.unwrap_or_default();
+    let annotated = annotations.remove(DEFAULT_CONTAINER);
     let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
     let known = |wanted: &String| containers.iter().any(|container| container.name == *wanted);
     let first = containers.first().map(|container| container.name.clone());

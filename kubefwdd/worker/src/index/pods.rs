@@ -86,16 +86,11 @@ impl Pods {
     }
 
     fn matching<'a>(&'a self, selector: &'a [Label]) -> impl Iterator<Item = &'a Pod> {
-        let rarest = selector
-            .iter()
-            .map(|label| self.pods_by_label.get(label))
-            .min_by_key(|pods| pods.map_or(0, BTreeSet::len))
-            .flatten();
-        rarest
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.pods.get(name))
-            .filter(move |pod| matches(selector, pod))
+        let labelled = selector.iter().map(|label| self.pods_by_label.get(label));
+        let rarest = labelled.min_by_key(|pods| pods.map_or(0, BTreeSet::len));
+        let names = rarest.flatten().into_iter().flatten();
+        let pods = names.filter_map(|name| self.pods.get(name));
+        pods.filter(move |pod| matches(selector, pod))
     }
 
     fn insert(&mut self, pod: Pod, dirty: &mut BTreeSet<Name>) {
@@ -126,12 +121,9 @@ impl Pods {
     }
 
     fn touch_services(&self, pod: &Pod, dirty: &mut BTreeSet<Name>) {
-        let candidates = pod
-            .labels
-            .iter()
-            .filter_map(|label| self.services_by_label.get(label))
-            .flatten();
-        for service in candidates {
+        let labels = pod.labels.iter();
+        let candidates = labels.filter_map(|label| self.services_by_label.get(label));
+        for service in candidates.flatten() {
             if let Some(selector) = self.selectors.get(service)
                 && matches(selector, pod)
             {
@@ -142,9 +134,8 @@ impl Pods {
 }
 
 fn matches(selector: &[Label], pod: &Pod) -> bool {
-    selector
-        .iter()
-        .all(|label| pod.labels.binary_search(label).is_ok())
+    let mut labels = selector.iter();
+    labels.all(|label| pod.labels.binary_search(label).is_ok())
 }
 
 /// As the cluster's EndpointSlice controller decides it.

@@ -233,29 +233,22 @@ impl Decode for RawSlice {
     fn compact(self) -> Option<Slice> {
         let service = self.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
         let namespace = &self.metadata.namespace;
+        let ports = self.ports.into_iter().flatten().filter_map(|port| {
+            Some(SlicePort {
+                name: port.name.unwrap_or_default().into(),
+                port: port.port?,
+                protocol: protocol(&port.protocol.unwrap_or_default()),
+            })
+        });
+        let endpoints = self.endpoints.into_iter().flatten();
+        let endpoints = endpoints.map(|endpoint| SliceEndpoint {
+            condition: endpoint.conditions.condition(),
+            pod: endpoint.target_ref.and_then(|target| target.pod(namespace)),
+        });
         Some(Slice {
             service: service.as_str().into(),
-            ports: self
-                .ports
-                .into_iter()
-                .flatten()
-                .filter_map(|port| {
-                    Some(SlicePort {
-                        name: port.name.unwrap_or_default().into(),
-                        port: port.port?,
-                        protocol: protocol(&port.protocol.unwrap_or_default()),
-                    })
-                })
-                .collect(),
-            endpoints: self
-                .endpoints
-                .into_iter()
-                .flatten()
-                .map(|endpoint| SliceEndpoint {
-                    condition: endpoint.conditions.condition(),
-                    pod: endpoint.target_ref.and_then(|target| target.pod(namespace)),
-                })
-                .collect(),
+            ports: ports.collect(),
+            endpoints: endpoints.collect(),
             name: self.metadata.name.into(),
         })
     }
@@ -326,11 +319,9 @@ fn ports_of(container: Container) -> impl Iterator<Item = ContainerPort> {
 }
 
 fn labels(labels: Option<BTreeMap<String, String>>) -> Box<[Label]> {
-    let mut labels: Vec<Label> = labels
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| Label::from(format!("{key}={value}")))
-        .collect();
+    let labels = labels.into_iter().flatten();
+    let labels = labels.map(|(key, value)| Label::from(format!("{key}={value}")));
+    let mut labels: Vec<_> = labels.collect();
     labels.sort_unstable();
     labels.into()
 }

@@ -36,6 +36,12 @@ enum Place {
     EndLf,
 }
 
+/// The beginning of a chunk.
+const SIZE: Place = Place::Size {
+    value: 0,
+    digits: 0,
+};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Skipped {
     /// Bytes of payload.
@@ -46,11 +52,10 @@ pub(super) struct Skipped {
 
 impl Body {
     pub(super) fn chunked() -> Self {
-        let place = Place::Size {
-            value: 0,
-            digits: 0,
-        };
-        Self::Chunked(Chunked { place, lines: 0 })
+        Self::Chunked(Chunked {
+            place: SIZE,
+            lines: 0,
+        })
     }
 
     /// Takes what belongs to the body off `input`.
@@ -63,10 +68,11 @@ impl Body {
             }
             Self::Chunked(chunked) => chunked.skip(input),
             Self::Rest => {
-                let payload = input.len() as u64;
-                *input = &[];
-                let whole = false;
-                Ok(Skipped { payload, whole })
+                let payload = std::mem::take(input).len() as u64;
+                Ok(Skipped {
+                    payload,
+                    whole: false,
+                })
             }
         }
     }
@@ -89,16 +95,18 @@ impl Chunked {
             if self.lines > MAX_LINES {
                 return Err(Unclear);
             }
-            self.place = match (self.place, byte) {
-                (Place::EndLf, b'\n') => {
-                    let whole = true;
-                    return Ok(Skipped { payload, whole });
-                }
-                (place, byte) => next(place, *byte)?,
-            };
+            if (self.place, byte) == (Place::EndLf, &b'\n') {
+                return Ok(Skipped {
+                    payload,
+                    whole: true,
+                });
+            }
+            self.place = next(self.place, *byte)?;
         }
-        let whole = false;
-        Ok(Skipped { payload, whole })
+        Ok(Skipped {
+            payload,
+            whole: false,
+        })
     }
 }
 
@@ -121,10 +129,7 @@ fn next(place: Place, byte: u8) -> Result<Place, Unclear> {
         (Place::SizeLf { value: 0 }, b'\n') | (Place::TrailerLf, b'\n') => Place::TrailerStart,
         (Place::SizeLf { value }, b'\n') => Place::Payload(value),
         (Place::PayloadCr, b'\r') => Place::PayloadLf,
-        (Place::PayloadLf, b'\n') => Place::Size {
-            value: 0,
-            digits: 0,
-        },
+        (Place::PayloadLf, b'\n') => SIZE,
         (Place::TrailerStart, b'\r') => Place::EndLf,
         (Place::Trailer, b'\r') => Place::TrailerLf,
         (Place::Extension { .. } | Place::TrailerStart | Place::Trailer, b'\n') => {
