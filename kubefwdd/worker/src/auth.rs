@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, ready};
 use jiff::SignedDuration;
 use kubefwd_model::{Failure, failure};
 use parking_lot::Mutex;
@@ -96,17 +96,16 @@ impl ContextCredentials {
         state.cached = cached.map(|cached| Arc::new(cached.fetched_earlier(by)));
     }
 
-    /// A credentials that can be given at once, or the fetch to wait for.
-    fn next(&self, rejected: Option<u64>) -> Result<Credentials, Wait> {
+    /// Credentials or a failure at once, or the fetch to wait for.
+    fn next(&self, rejected: Option<u64>) -> Next {
         let now = Moment::now();
         let mut state = self.inner.state.lock();
         let cached = state.cached.clone();
-        let is_refused = cached
-            .as_ref()
-            .is_some_and(|cached| rejected == Some(cached.credentials.generation));
-        if let Some(cached) = cached
-            .as_ref()
-            .filter(|cached| !is_refused && !cached.is_expired(now))
+        let generation = cached.as_ref().map(|cached| cached.credentials.generation);
+        let is_refused = rejected.is_some() && rejected == generation;
+        if let Some(cached) = &cached
+            && !is_refused
+            && !cached.is_expired(now)
         {
             if cached.needs_refresh(now)
                 && state.fetch.is_none()
@@ -114,20 +113,22 @@ impl ContextCredentials {
             {
                 drop(self.start_fetch(&mut state, false));
             }
-            return Ok(cached.credentials.clone());
+            return Next::Now(Ok(cached.credentials.clone()));
         }
         if let Some(fetch) = &state.fetch {
-            return Err(Wait::For(fetch.clone()));
+            return Next::Wait(fetch.clone());
         }
         if let Some(failure) = state.recent_failure(now) {
-            return Err(Wait::Failed(failure.clone()));
+            return Next::Now(Err(failure.clone()));
         }
-        if let Some(cached) = cached.filter(|cached| {
-            is_refused && cached.after_refusal && !cached.fresh_until.has_passed(now)
-        }) {
-            return Err(Wait::Failed(self.inner.sources.refused(&cached)));
+        if let Some(cached) = cached
+            && is_refused
+            && cached.after_refusal
+            && !cached.fresh_until.has_passed(now)
+        {
+            return Next::Now(Err(self.inner.sources.refused(&cached)));
         }
-        Err(Wait::For(self.start_fetch(&mut state, is_refused)))
+        Next::Wait(self.start_fetch(&mut state, is_refused))
     }
 
     /// Starts a fetch that continues even if nobody waits for it any longer.
@@ -150,22 +151,18 @@ fn finished<T>(what: &str, joined: Result<Result<T, Failure>, JoinError>) -> Res
     joined.unwrap_or_else(|error| Err(failure!(Internal, "{what} was interrupted: {error}")))
 }
 
-enum Wait {
-    For(Fetch),
-    Failed(Failure),
+/// What a caller gets.
+enum Next {
+    Now(Result<Credentials, Failure>),
+    Wait(Fetch),
 }
 
 impl CredentialSource for ContextCredentials {
     fn credentials(&self, rejected: Option<u64>) -> BoxFuture<'_, Result<Credentials, Failure>> {
-        let next = self.next(rejected);
-        async move {
-            match next {
-                Ok(credentials) => Ok(credentials),
-                Err(Wait::Failed(failure)) => Err(failure),
-                Err(Wait::For(fetch)) => fetch.await,
-            }
+        match self.next(rejected) {
+            Next::Now(result) => ready(result).boxed(),
+            Next::Wait(fetch) => fetch.boxed(),
         }
-        .boxed()
     }
 }
 
@@ -187,10 +184,8 @@ impl State {
                 Ok(credentials)
             }
             Err(failure) => {
-                let pause = match &self.last_failure {
-                    Some(last_failure) => (last_failure.pause * 2).min(LONGEST_PAUSE),
-                    None => FIRST_PAUSE,
-                };
+                let last = self.last_failure.as_ref();
+                let pause = last.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
                 tracing::warn!(%failure, ?pause, "no credentials");
                 self.last_failure = Some(LastFailure {
                     failure: failure.clone(),

@@ -1,4 +1,4 @@
-//! Questions about a cluster that the daemon passes on from the user, who may see what their own credentials may see.
+//! Queries about a cluster that the daemon passes on from the user, answered with the user's own credentials.
 //!
 //! [`answer`] turns one [`Query`] into a stream of [`Answer`]s with its id. The last one is marked; none is larger than the
 //! channel takes. Dropping the stream ends the work on it.
@@ -41,7 +41,7 @@ pub fn answer(clusters: Arc<Clusters>, query: Query) -> impl Stream<Item = Answe
     let work = tokio::spawn(async move {
         let answers = AnswerSender::new(query.id, sender);
         if let Err(Stop::Failed(failure)) = work(&clusters, query, &answers).await {
-            // If nobody is listening, nobody has to be told.
+            // Fails only if nobody is listening.
             let _ = answers.send(Content::Failure(failure.into()), true).await;
         }
     });
@@ -61,7 +61,7 @@ async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Resu
     })?;
     let cluster = async || clusters.get(&query.context, files).await;
     match question {
-        // The only one that needs no context: it is answered even where the named one does not exist.
+        // The only one that needs no context: answered even if the named one does not exist.
         Question::Contexts(_) => lists::contexts(clusters, files, answers).await,
         Question::Check(question) => check::check(&*cluster().await?, question, answers).await,
         Question::Namespaces(_) => lists::namespaces(&*cluster().await?, answers).await,
@@ -102,8 +102,10 @@ fn valid_name(what: &str, name: &str) -> Result<(), Failure> {
     if !name.is_empty() && name.len() <= 253 && name.chars().all(is_part) && !name.contains("..") {
         return Ok(());
     }
-    Err(failure!(InvalidArgument, "{name:?} is no name of a {what}")
-        .hint("names are lower case letters, digits, `-` and `.`"))
+    Err(
+        failure!(InvalidArgument, "{name:?} is not a valid name of a {what}")
+            .hint("names are lower case letters, digits, `-` and `.`"),
+    )
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(crate) async fn relay(
         timer: Box::pin(sleep_until(Instant::now())),
     };
     if !upgraded.initial.is_empty() {
-        relay.take_apart(&upgraded.initial);
+        relay.decode(&upgraded.initial);
     }
     poll_fn(|cx| with_scratch(|scratch| relay.turn(cx, scratch))).await;
     relay.finish().await
@@ -210,7 +210,7 @@ impl Relay {
             if read == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            self.take_apart(&scratch.plain[..read]);
+            self.decode(&scratch.plain[..read]);
             if let Poll::Ready(Err(_)) = self.deliver(cx) {
                 self.ended = Some(Ended::Client);
             }
@@ -218,7 +218,7 @@ impl Relay {
         Poll::Ready(Ok(()))
     }
 
-    fn take_apart(&mut self, mut bytes: &[u8]) {
+    fn decode(&mut self, mut bytes: &[u8]) {
         loop {
             match self.parser.next(&mut bytes) {
                 Ok(None) => return,

@@ -122,18 +122,18 @@ impl Connection {
     /// Takes no new streams from now on.
     pub(crate) fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.signal(DRAIN);
+        self.shared.ready.signal(DRAIN);
     }
 
     /// The pod no longer exists.
     pub(crate) fn pod_gone(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.signal(POD_GONE);
+        self.shared.ready.signal(POD_GONE);
     }
 
     /// The machine slept or its network changed.
     pub(crate) fn probe(&self) {
-        self.signal(PROBE);
+        self.shared.ready.signal(PROBE);
     }
 
     /// The current load; `None` if it takes no new streams.
@@ -165,10 +165,6 @@ impl Connection {
     /// Whether the connection failed; true only once.
     pub(crate) fn take_new_failure(&self) -> bool {
         self.shared.why.get().is_some() && !self.shared.failure_taken.swap(true, Ordering::Relaxed)
-    }
-
-    fn signal(&self, signal: u8) {
-        self.shared.ready.signal(signal);
     }
 }
 

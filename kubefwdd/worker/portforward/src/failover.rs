@@ -24,36 +24,42 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How many tunnels may break under one local connection before it is reset.
 const MAX_BROKEN: usize = 8;
 
-/// See [`Tunnels::forward`](crate::Tunnels::forward).
-pub(crate) async fn forward(
-    tunnels: &Tunnels,
-    local: TcpStream,
-    backends: &dyn Backends,
-    counters: &Arc<Counters>,
-    tap: Option<Box<dyn Tap>>,
-) -> Result<(), Failure> {
-    let _active = Active::new(counters);
-    // Without it small answers wait for acknowledgements; nothing else depends on it.
-    let _ = local.set_nodelay(true);
-    let accepted = Instant::now();
-    let downstream = Downstream {
-        local,
-        accepted,
-        port: 0,
-        replay: Some(Vec::new()),
-        counters: Arc::clone(counters),
-        tap,
-    };
-    let mut failover = Failover {
-        tunnels,
-        backends,
-        tried: Vec::new(),
-        deadline: accepted + tunnels.config.settings.no_backend_wait,
-        refused: None,
-        failure: None,
-        broken: 0,
-    };
-    failover.run(downstream).await
+impl Tunnels {
+    /// Carries one accepted connection until it ends. Never panics, and always ends the client's connection: one that
+    /// cannot be carried is reset. `tap` sees the forwarded bytes.
+    ///
+    /// # Errors
+    /// Why the client's connection was reset.
+    pub async fn forward(
+        &self,
+        local: TcpStream,
+        backends: &dyn Backends,
+        counters: &Arc<Counters>,
+        tap: Option<Box<dyn Tap>>,
+    ) -> Result<(), Failure> {
+        let _active = Active::new(counters);
+        // Without it small answers wait for acknowledgements; nothing else depends on it.
+        let _ = local.set_nodelay(true);
+        let accepted = Instant::now();
+        let downstream = Downstream {
+            local,
+            accepted,
+            port: 0,
+            replay: Some(Vec::new()),
+            counters: Arc::clone(counters),
+            tap,
+        };
+        let mut failover = Failover {
+            tunnels: self,
+            backends,
+            tried: Vec::new(),
+            deadline: accepted + self.config.settings.no_backend_wait,
+            refused: None,
+            failure: None,
+            broken: 0,
+        };
+        failover.run(downstream).await
+    }
 }
 
 struct Failover<'a> {

@@ -25,7 +25,7 @@ use spare::SpareConnections;
 /// Opens tunnels of one cluster.
 pub(crate) struct Opener {
     server: Arc<ApiServer>,
-    /// Bounds the upgrades under way: each makes the API server authorize, read two objects and dial the kubelet.
+    /// Bounds concurrent upgrades: each makes the API server authorize, read two objects and dial the kubelet.
     upgrades: Semaphore,
     backoff: Backoff,
     spares: Arc<SpareConnections>,
@@ -117,8 +117,7 @@ impl Opener {
             let (upstream, is_spare) = self.upstream(&credentials).await?;
             let request = Request {
                 server: &self.server.url,
-                namespace: &pod.namespace,
-                pod: &pod.pod,
+                pod,
                 port,
                 headers: &credentials.headers,
             };

@@ -38,7 +38,7 @@ type Opened = Result<Option<Arc<Connection>>, OpenError>;
 #[derive(Default)]
 struct State {
     connections: Vec<Arc<Connection>>,
-    /// The result of the upgrade under way, for all that wait for it; `None` within says that the cluster does not know
+    /// The result of the upgrade in progress, for all that wait for it; `None` within says that the cluster does not know
     /// shared connections.
     opening: Option<watch::Receiver<Option<Opened>>>,
     denied: Option<(Instant, OpenError)>,
@@ -113,13 +113,11 @@ impl PodTunnel {
     fn choose(self: &Arc<Self>, port: u16) -> Result<Choice, OpenError> {
         let mut state = self.state.lock();
         state.sweep();
-        let best = state
-            .connections
-            .iter()
-            .filter_map(|connection| Some((connection, connection.load()?)))
-            .min_by_key(|(_, load)| (load.overloaded, load.streams))
-            .map(|(connection, load)| (Arc::clone(connection), load));
+        let connections = state.connections.iter();
+        let loads = connections.filter_map(|connection| Some((connection, connection.load()?)));
+        let best = loads.min_by_key(|(_, load)| (load.overloaded, load.streams));
         if let Some((connection, load)) = best {
+            let connection = Arc::clone(connection);
             let settings = &self.config.settings;
             if (load.overloaded || load.streams >= settings.streams_per_connection)
                 && self.may_add(&state)
@@ -193,10 +191,8 @@ impl PodTunnel {
             && is_first_or_last
             && sender.try_send(reopened).is_err()
         {
-            tracing::debug!(
-                pod = self.pod.pod,
-                "too many reopened tunnels to report all"
-            );
+            let pod = &self.pod.pod;
+            tracing::debug!(pod, "too many reopened tunnels to report all");
         }
     }
 
@@ -268,11 +264,7 @@ impl PodTunnel {
 
     pub(crate) fn is_unused(&self) -> bool {
         let state = self.state.lock();
-        state.opening.is_none()
-            && state
-                .connections
-                .iter()
-                .all(|connection| connection.is_closed())
+        state.opening.is_none() && state.connections.iter().all(|one| one.is_closed())
     }
 
     /// None if it was not used for a while.
@@ -298,7 +290,6 @@ impl State {
         if lost.count() > 0 {
             self.lost.get_or_insert_default();
         }
-        self.connections
-            .retain(|connection| !connection.is_closed());
+        self.connections.retain(|one| !one.is_closed());
     }
 }

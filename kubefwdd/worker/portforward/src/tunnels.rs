@@ -5,17 +5,13 @@ use std::sync::Arc;
 
 use kubefwd_model::Failure;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use crate::api_server::ApiServer;
-use crate::backend::{Backend, Backends};
+use crate::backend::Backend;
 use crate::connection::{Budget, ConnectionConfig};
-use crate::counters::Counters;
-use crate::failover;
 use crate::opener::Opener;
 use crate::pod::{ConnectionStatus, PodTunnel};
 use crate::settings::Settings;
-use crate::tap::Tap;
 use crate::transport::Transport;
 
 /// The tunnels of one cluster and user: one [`PodTunnel`] for each pod that was used.
@@ -43,21 +39,6 @@ impl Tunnels {
             },
             used: Mutex::default(),
         })
-    }
-
-    /// Carries one accepted connection until it ends. Never panics, and always ends the client's connection: one that
-    /// cannot be carried is reset. `tap` sees the forwarded bytes.
-    ///
-    /// # Errors
-    /// Why the client's connection was reset.
-    pub async fn forward(
-        &self,
-        local: TcpStream,
-        backends: &dyn Backends,
-        counters: &Arc<Counters>,
-        tap: Option<Box<dyn Tap>>,
-    ) -> Result<(), Failure> {
-        failover::forward(self, local, backends, counters, tap).await
     }
 
     /// The pod no longer exists (not: it is terminating). Connections that it has not answered move to other pods; those

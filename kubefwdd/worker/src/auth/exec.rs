@@ -136,7 +136,7 @@ impl Plugin {
             return Err(self.failure(format!("failed: {status}{stderr}")));
         }
         credential::parse(&run.stdout, &self.version)
-            .map_err(|rubbish| self.failure(format!("cannot be understood: {rubbish}{stderr}")))
+            .map_err(|error| self.failure(format!("cannot be understood: {error}{stderr}")))
     }
 
     /// Finds the program as execvp(3) would with the user's PATH, to say precisely what is missing.

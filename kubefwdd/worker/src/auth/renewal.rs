@@ -66,7 +66,7 @@ impl Cached {
         self.renew_at.is_some_and(|at| at.has_passed(now))
     }
 
-    /// Whether it works no more.
+    /// Whether it no longer works.
     pub(super) fn is_expired(&self, now: Moment) -> bool {
         self.expires.is_some_and(|at| at.has_passed(now))
     }
@@ -130,10 +130,9 @@ impl Sources {
             identity.as_ref().and_then(|identity| identity.not_after),
         ];
         let expires = earliest(ends.map(|end| end.map(|end| Deadline::at(end, now))));
+        let has_files = self.material.has_files();
         let renew_at = earliest([
-            self.material
-                .has_files()
-                .then(|| Deadline::after(REREAD, now)),
+            has_files.then(|| Deadline::after(REREAD, now)),
             ran.as_ref().and_then(|ran| ran.renew_at),
         ]);
         let credentials = match same {
@@ -159,24 +158,20 @@ impl Sources {
 
     /// Reads the files, or keeps the usable ones of before: a file may be just being replaced.
     async fn load_or_keep(&self, usable: Option<&Cached>) -> Result<Loaded, Failure> {
-        match (self.load().await, usable) {
-            (Ok(loaded), _) => Ok(loaded),
-            (Err(failure), Some(cached)) => {
-                tracing::warn!(%failure, "cannot read credentials, keeping the earlier ones");
-                Ok(cached.loaded.clone())
-            }
-            (Err(failure), None) => Err(failure),
-        }
+        self.load().await.or_else(|failure| {
+            let Some(cached) = usable else {
+                return Err(failure);
+            };
+            tracing::warn!(%failure, "cannot read credentials, keeping the earlier ones");
+            Ok(cached.loaded.clone())
+        })
     }
 
     /// The failure when the API server rejects the credentials.
     pub(super) fn refused(&self, cached: &Cached) -> Failure {
         let (context, user) = (&self.context, &self.user);
-        let kind = match (
-            &cached.ran,
-            &cached.loaded.token,
-            &cached.loaded.certificate,
-        ) {
+        let Cached { ran, loaded, .. } = cached;
+        let kind = match (ran, &loaded.token, &loaded.certificate) {
             (Some(_), ..) => "what the credential plugin printed",
             (None, Some(_), _) => "the token",
             (None, None, Some(_)) => "the client certificate",
@@ -209,10 +204,11 @@ impl Sources {
         refused: bool,
         now: Moment,
     ) -> Result<Ran, Failure> {
-        let before = cached
-            .and_then(|cached| cached.ran.as_ref())
-            .filter(|_| !refused);
-        if let Some(ran) = before.filter(|ran| ran.renew_at.is_none_or(|at| !at.has_passed(now))) {
+        let before = cached.and_then(|cached| cached.ran.as_ref());
+        if let Some(ran) = before
+            && !refused
+            && ran.renew_at.is_none_or(|at| !at.has_passed(now))
+        {
             return Ok(ran.clone());
         }
         let mut credential = plugin.run().await?;

@@ -21,7 +21,7 @@ use crate::auth::suggest::nearest;
 use crate::cluster::Cluster;
 use crate::index::filter::Filter;
 
-/// For all that is asked of the API server.
+/// For all requests to the API server.
 const LIMIT: Duration = Duration::from_secs(10);
 const SUGGESTED_FROM: u32 = 1000;
 
@@ -62,7 +62,7 @@ pub(super) async fn check(
         Filter::new(Some(selection), [])?;
     }
     if !question.offline && !question.namespace.is_empty() {
-        // The user waits for this answer and may have logged in a moment ago.
+        // The user is waiting and may have just logged in.
         cluster.try_credentials_again();
         log_in(cluster).await?;
         let checked = timeout(LIMIT, call(cluster, &question)).await;
@@ -99,7 +99,7 @@ async fn call(cluster: &Cluster, question: &CheckQuery) -> Result<Vec<String>, F
     Ok(missing)
 }
 
-/// Only the cluster itself knows which selectors it understands: a list of one with them tells.
+/// Only the cluster knows which selectors it understands: list one object with them.
 async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), Failure> {
     let Some(selection) = &question.selection else {
         return Ok(());
@@ -113,7 +113,7 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
         .fields(&selection.field_selector)
         .limit(1);
     match ask(api.list_metadata(&list)).await {
-        // Missing rights are told with all others.
+        // Missing rights are reported with the others.
         Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
         _ => Ok(()),
     }
@@ -164,7 +164,7 @@ async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), 
     exists(api, name, missing).await
 }
 
-/// Names what was probably meant, if it may be listed.
+/// Suggests what was probably meant, if the objects may be listed.
 async fn suggest<K>(failure: Failure, name: &str, api: Api<K>) -> Failure
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
@@ -199,7 +199,7 @@ async fn missing_rights(cluster: &Cluster, namespace: &str) -> Vec<String> {
     missing
 }
 
-/// Whether the user may do this; yes where the cluster does not tell, since the attempt will.
+/// Whether the user may do this; yes if the cluster does not say: the attempt will.
 async fn may(cluster: &Cluster, namespace: &str, (verb, resource): Right) -> bool {
     let (path, group) = resource.split_once('.').unwrap_or((resource, ""));
     let (kind, subresource) = path.split_once('/').unwrap_or((path, ""));

@@ -35,7 +35,7 @@ pub(super) async fn endpoints(
         Err(slices) => match slices.reason {
             Reason::ForbiddenByCluster | Reason::NotFound => {
                 let found = from_endpoints(cluster, &question).await;
-                // Whoever may read neither is told about the one that is in use today.
+                // If neither may be read, report the API that is in use today.
                 found.map_err(|endpoints| match endpoints.reason {
                     Reason::ForbiddenByCluster => slices,
                     _ => endpoints,

@@ -17,7 +17,7 @@ use super::sender::{AnswerSender, Stop};
 use super::{log_in, valid_name};
 use crate::cluster::Cluster;
 
-/// How many are kept while pages come in, whatever limit is asked for.
+/// Kept while pages come in, whatever the requested limit.
 const MAX_EVENTS: usize = 5000;
 const DEFAULT_EVENTS: usize = 500;
 
@@ -67,7 +67,7 @@ fn params(question: &ListEventsQuery) -> Result<ListParams, Stop> {
     })
 }
 
-/// When it happened last, wherever this generation of events keeps that.
+/// When it last happened: each generation of the events API keeps that elsewhere.
 fn last_seen(event: &Event) -> Option<Timestamp> {
     let of = |time: &Option<Time>| time.as_ref().map(|time| time.0);
     let series = event.series.as_ref();

@@ -109,9 +109,8 @@ where
         convert: impl Fn(K) -> T,
     ) -> Result<(), Stop> {
         while let Some((items, last)) = self.next().await? {
-            answers
-                .send_list(items.into_iter().map(&convert), last)
-                .await?;
+            let items = items.into_iter().map(&convert);
+            answers.send_list(items, last).await?;
         }
         Ok(())
     }
@@ -148,10 +147,10 @@ fn service(service: Service) -> discovery::Service {
 }
 
 pub(super) fn texts(map: BTreeMap<String, String>) -> BTreeMap<Text, Text> {
-    let pairs = map.into_iter();
-    pairs
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect()
+    let pairs = map
+        .into_iter()
+        .map(|(key, value)| (key.into(), value.into()));
+    pairs.collect()
 }
 
 /// What a port carries where it does not say so.

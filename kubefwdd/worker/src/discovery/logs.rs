@@ -180,7 +180,7 @@ fn json_length(line: &str) -> usize {
     line.bytes().map(length).sum::<usize>() + 4
 }
 
-/// The container that kubectl would choose. Whoever may not see the pod leaves the choice to the API server.
+/// The container that kubectl would choose. Users who may not see the pod leave the choice to the API server.
 async fn default_container(api: &Api<Pod>, name: &str) -> Result<String, Failure> {
     let pod = match ask(api.get(name)).await {
         Ok(pod) => pod,

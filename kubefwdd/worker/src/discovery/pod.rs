@@ -26,13 +26,8 @@ pub(super) fn pod(mut pod: Pod) -> discovery::Pod<Text> {
     let spec = pod.spec.take().unwrap_or_default();
     let names = specs(&spec).map(|container| container.name.as_str().into());
     let containers = names.collect();
-    summary(
-        pod.metadata,
-        spec.node_name,
-        pod.status.unwrap_or_default(),
-        columns,
-        containers,
-    )
+    let status = pod.status.unwrap_or_default();
+    summary(pod.metadata, spec.node_name, status, columns, containers)
 }
 
 /// A pod with all its details.
@@ -98,13 +93,9 @@ fn specs(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 }
 
 fn statuses(status: &PodStatus) -> BTreeMap<&str, &ContainerStatus> {
-    let all = status
-        .init_container_statuses
-        .iter()
-        .chain(&status.container_statuses);
-    all.flatten()
-        .map(|status| (status.name.as_str(), status))
-        .collect()
+    let init = status.init_container_statuses.iter().flatten();
+    let all = init.chain(status.container_statuses.iter().flatten());
+    all.map(|status| (status.name.as_str(), status)).collect()
 }
 
 fn container(spec: &Container, status: Option<&ContainerStatus>) -> discovery::Container {

@@ -91,7 +91,7 @@ impl Columns {
 
     fn main_containers(&mut self, status: &PodStatus) {
         let mut running = false;
-        // From the last to the first, so that the first with something to say has the word.
+        // From the last to the first, so that the first with a reason wins.
         for container in status.container_statuses.iter().flatten().rev() {
             self.restarts += number(container.restart_count);
             let state = container.state.as_ref();

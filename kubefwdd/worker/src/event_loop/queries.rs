@@ -1,4 +1,4 @@
-//! Questions of the user that the daemon passes on: each in a task of its own, a limited number at once.
+//! Queries of the user that the daemon passes on: each runs in its own task, a limited number at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::cluster::Clusters;
 use crate::discovery;
 use crate::outbox::{Closed, Outbox};
 
-/// Questions answered at once; each may hold a connection to the cluster.
+/// Queries running at once; each may hold a connection to the cluster.
 const MAX_RUNNING: usize = 32;
 
 pub(super) struct Queries {
@@ -38,7 +38,7 @@ impl Queries {
         }
     }
 
-    /// Starts to answer; returns the refusal when too much is asked at once.
+    /// Starts answering; returns a refusal if too many queries are running.
     pub(super) fn ask(&self, query: Query) -> Option<Frame> {
         let id = query.id;
         let Some(entry) = Entry::new(&self.running, id) else {
@@ -92,7 +92,7 @@ fn refusal(id: u64) -> Frame {
     })
 }
 
-/// A question that is being answered.
+/// A running query.
 struct Entry {
     id: u64,
     running: Running,
@@ -100,7 +100,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// `None` when there are too many, or this one is there already.
+    /// `None` if too many are running, or this one is.
     fn new(running: &Running, id: u64) -> Option<Self> {
         let mut all = running.lock();
         if all.len() >= MAX_RUNNING || all.contains_key(&id) {

@@ -183,7 +183,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
         }
         let lasting = failed.is_lasting();
         if lasting || self.failures > 1 {
-            self.say(Update::Failed(failed)).await?;
+            self.send(Update::Failed(failed)).await?;
         }
         Ok(lasting)
     }
@@ -222,7 +222,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             }
             parameters.continue_token = Some(next);
         };
-        self.say(Update::Change(Change::Listed(objects))).await?;
+        self.send(Update::Change(Change::Listed(objects))).await?;
         self.version = Some(version);
         self.listed = true;
         Ok(())
@@ -244,7 +244,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             .map_err(kube::Error::BuildRequest)?;
         let events = in_time(self.source.client.request_events::<W>(request)).await??;
         let mut events = std::pin::pin!(events);
-        self.say(Update::Healthy).await?;
+        self.send(Update::Healthy).await?;
         self.connected = Some(Instant::now());
         if std::mem::take(&mut self.listed) {
             // Whole objects are many times larger than what is kept of them.
@@ -290,11 +290,11 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             }
             WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
         };
-        self.say(Update::Change(change)).await?;
+        self.send(Update::Change(change)).await?;
         Ok(())
     }
 
-    async fn say(&self, update: Update<W::Compact>) -> Result<(), Closed> {
+    async fn send(&self, update: Update<W::Compact>) -> Result<(), Closed> {
         self.update
             .send((self.wrap)(update))
             .await

@@ -181,11 +181,11 @@ impl Actor {
         self.woken = woken;
     }
 
-    /// Reads and takes apart what is there, as long as clients take it. True if there may be more.
+    /// Reads and decodes what is there, as long as clients take it. True if there may be more.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) -> bool {
         if !self.initial.is_empty() {
             let initial = std::mem::take(&mut self.initial);
-            if let Err(why) = self.take_apart(&initial, now) {
+            if let Err(why) = self.decode(&initial, now) {
                 self.lose(&why);
             }
         }
@@ -209,7 +209,7 @@ impl Actor {
                 }
             };
             self.health.heard(now);
-            if let Err(why) = self.take_apart(&scratch.plain[..read], now) {
+            if let Err(why) = self.decode(&scratch.plain[..read], now) {
                 self.lose(&why);
                 return false;
             }
@@ -217,7 +217,7 @@ impl Actor {
         true
     }
 
-    fn take_apart(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), String> {
+    fn decode(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), String> {
         match &mut self.framing {
             Framing::Bare => self
                 .mux

@@ -190,10 +190,9 @@ impl Mux {
     pub(super) fn lost(&mut self, why: &str) {
         let unseen = |_, stream: &super::stream::Stream| !stream.taken || stream.is_untouched();
         self.hand_back(unseen, || Retry::Connection(why.to_owned()));
-        let rest: Vec<(u32, bool)> = self
-            .streams
-            .iter()
-            .map(|(pair, stream)| (*pair, stream.remote.data_ended))
+        let rest = self.streams.iter();
+        let rest: Vec<_> = rest
+            .map(|(pair, it)| (*pair, it.remote.data_ended))
             .collect();
         for (pair, complete) in rest {
             self.finish(pair, (!complete).then(|| why.to_owned()));

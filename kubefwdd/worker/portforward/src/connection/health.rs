@@ -134,14 +134,11 @@ impl Health {
 
     /// Sends five PINGs now, unless an answer is awaited already.
     pub(super) fn probe(&mut self, now: Instant) -> Verdict {
-        let under_way = self
-            .waiting
-            .as_ref()
-            .is_some_and(|waiting| waiting.count > 1);
-        let recent = self
-            .last_probe
-            .is_some_and(|last| now < last + MIN_PROBE_INTERVAL);
-        if self.quarantined || under_way || recent {
+        let waiting = self.waiting.as_ref();
+        let is_probing = waiting.is_some_and(|waiting| waiting.count > 1);
+        let last = self.last_probe;
+        let is_recent = last.is_some_and(|last| now < last + MIN_PROBE_INTERVAL);
+        if self.quarantined || is_probing || is_recent {
             return Verdict::Fine;
         }
         self.last_probe = Some(now);
@@ -195,10 +192,9 @@ impl Health {
         if streams > 0 && self.moved && now >= self.next_probe && !self.quarantined {
             return self.probe(now);
         }
-        let interval = if streams > 0 {
-            self.settings.ping_busy
-        } else {
-            self.settings.ping_idle
+        let interval = match streams {
+            0 => self.settings.ping_idle,
+            _ => self.settings.ping_busy,
         };
         self.next_ping = now + interval;
         self.send(1, self.answer_timeout(), now)

@@ -176,11 +176,8 @@ impl Mux {
                 return (at, uploaded);
             };
             let room = wire.len() - at - spdy::HEADER;
-            let limit = if self.readable.is_empty() {
-                room
-            } else {
-                room.min(SHARED_FRAME)
-            };
+            let shared = !self.readable.is_empty();
+            let limit = if shared { room.min(SHARED_FRAME) } else { room };
             let Some(stream) = self.streams.get_mut(&pair) else {
                 continue;
             };
@@ -382,11 +379,9 @@ impl Mux {
 
     /// A stream whose pod side is over and whose bytes are all delivered is done.
     pub(super) fn finish_drained(&mut self, pair: u32) {
-        let drained = self
-            .streams
-            .get(&pair)
-            .is_some_and(|stream| stream.draining.is_some() && stream.waiting() == 0);
-        if drained && let Some(mut stream) = self.remove(pair) {
+        let stream = self.streams.get(&pair);
+        let is_done = stream.is_some_and(|it| it.draining.is_some() && it.waiting() == 0);
+        if is_done && let Some(mut stream) = self.remove(pair) {
             let reset = stream.draining.take().flatten();
             stream.close(reset);
         }
@@ -398,12 +393,9 @@ impl Mux {
         mut which: impl FnMut(u32, &Stream) -> bool,
         why: impl Fn() -> Retry,
     ) {
-        let pairs: Vec<u32> = self
-            .streams
-            .iter()
-            .filter(|(pair, stream)| stream.is_replayable() && which(**pair, stream))
-            .map(|(pair, _)| *pair)
-            .collect();
+        let streams = self.streams.iter();
+        let fitting = streams.filter(|(pair, it)| it.is_replayable() && which(**pair, it));
+        let pairs: Vec<u32> = fitting.map(|(pair, _)| *pair).collect();
         for pair in pairs {
             self.reset_remote(pair);
             if let Some(stream) = self.remove(pair) {
@@ -414,12 +406,9 @@ impl Mux {
 
     /// Hands back what the runtime has not accepted in time.
     pub(super) fn hand_back_unaccepted(&mut self, opened_before: Instant, why: &str) {
-        let late: Vec<u32> = self
-            .opening
-            .iter()
-            .filter(|(_, opened)| *opened <= opened_before)
-            .map(|(pair, _)| *pair)
-            .collect();
+        let opening = self.opening.iter();
+        let late = opening.filter(|(_, opened)| *opened <= opened_before);
+        let late: Vec<u32> = late.map(|(pair, _)| *pair).collect();
         let is_late = |pair, stream: &Stream| !stream.taken && late.contains(&pair);
         self.hand_back(is_late, || Retry::Connection(why.to_owned()));
     }

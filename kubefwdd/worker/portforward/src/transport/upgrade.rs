@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
 use super::{Transport, websocket};
+use crate::backend::Backend;
 use crate::http1::{HeadError, MAX_HEAD, Reason, names, parse_head, reason, request};
 use crate::upstream::Upstream;
 
@@ -18,8 +19,7 @@ const BODY_WAIT: Duration = Duration::from_secs(1);
 /// The pod and the request to the server.
 pub(crate) struct Request<'a> {
     pub(crate) server: &'a Uri,
-    pub(crate) namespace: &'a str,
-    pub(crate) pod: &'a str,
+    pub(crate) pod: &'a Backend,
     /// Only [`Transport::Channel`] names its port here.
     pub(crate) port: u16,
     /// Authorization and impersonation.
@@ -124,7 +124,7 @@ fn head(transport: Transport, ask: &Request<'_>, key: &str) -> Vec<u8> {
     let prefix = ask.server.path().trim_end_matches('/');
     let mut target = format!(
         "{prefix}/api/v1/namespaces/{}/pods/{}/portforward",
-        ask.namespace, ask.pod
+        ask.pod.namespace, ask.pod.pod
     );
     let mut headers: Vec<(&str, &[u8])> = vec![
         ("Host", host.as_bytes()),
