@@ -309,17 +309,17 @@ fn reset_is_end<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T
 }
 
 fn settings(tuning: &Tuning) -> Settings {
-    let mut settings = Settings {
-        transport_cache: TransportCache::of_user().map(Arc::new),
-        ..Settings::default()
+    let default = Settings::default();
+    let or = |ms: u32, default| match ms {
+        0 => default,
+        ms => Duration::from_millis(ms.into()),
     };
-    if tuning.no_backend_wait_ms > 0 {
-        settings.no_backend_wait = Duration::from_millis(tuning.no_backend_wait_ms.into());
+    Settings {
+        transport_cache: TransportCache::of_user().map(Arc::new),
+        no_backend_wait: or(tuning.no_backend_wait_ms, default.no_backend_wait),
+        half_close_grace: or(tuning.half_close_grace_ms, default.half_close_grace),
+        ..default
     }
-    if tuning.half_close_grace_ms > 0 {
-        settings.half_close_grace = Duration::from_millis(tuning.half_close_grace_ms.into());
-    }
-    settings
 }
 
 /// An unknown balance, which a newer daemon may send, is the default one.

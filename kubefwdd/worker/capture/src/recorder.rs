@@ -132,26 +132,20 @@ impl Recorder {
                 grpc_status: exchange.grpc_status,
             }
         };
-        let mut reports: Vec<HttpReport> = exchanges
-            .chunks(MAX_PER_FRAME)
-            .map(|exchanges| HttpReport {
-                exchanges: exchanges.iter().map(wire).collect(),
-                ..HttpReport::default()
-            })
-            .collect();
         let dropped = |listener: &Arc<Listener>| {
             let count = std::mem::take(&mut listener.tally.lock().unrecorded);
             (listener.id, count)
         };
-        reports.extend(
-            unrecorded
-                .chunks(MAX_PER_FRAME)
-                .map(|listeners| HttpReport {
-                    dropped: listeners.iter().map(dropped).collect(),
-                    ..HttpReport::default()
-                }),
-        );
-        reports
+        let recorded = exchanges.chunks(MAX_PER_FRAME).map(|exchanges| HttpReport {
+            exchanges: exchanges.iter().map(wire).collect(),
+            ..HttpReport::default()
+        });
+        let unrecorded = unrecorded.chunks(MAX_PER_FRAME);
+        let unrecorded = unrecorded.map(|listeners| HttpReport {
+            dropped: listeners.iter().map(dropped).collect(),
+            ..HttpReport::default()
+        });
+        recorded.chain(unrecorded).collect()
     }
 }
 

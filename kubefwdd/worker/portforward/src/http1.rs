@@ -96,12 +96,12 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Whether a list-valued header names `token`.
 pub(crate) fn names(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    headers
+    let values = headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
+        .filter_map(|value| value.to_str().ok());
+    let mut items = values.flat_map(|value| value.split(','));
+    items.any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 /// A request head: the line, then the headers in the order given.

@@ -34,14 +34,9 @@ pub(super) fn choose(
     } else {
         variable(["HTTPS_PROXY", "https_proxy"])
     };
-    let Some((name, url)) = named else {
-        return Ok(None);
-    };
     let exempt = variable(["NO_PROXY", "no_proxy"]).map_or("", |(_, value)| value);
-    if is_local(server) || is_exempt(server, exempt) {
-        return Ok(None);
-    }
-    parse(name, url).map(Some)
+    let named = named.filter(|_| !is_local(server) && !is_exempt(server, exempt));
+    named.map(|(name, url)| parse(name, url)).transpose()
 }
 
 /// Never uses a proxy for this machine (as in Go's `net/http`): local clusters work with any setting.

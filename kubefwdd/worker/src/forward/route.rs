@@ -117,10 +117,7 @@ impl Route {
     /// # Errors
     /// Why a pod cannot be reached.
     pub(crate) async fn reconnect(&self) -> Result<(), Failure> {
-        let uids: Vec<String> = {
-            let endpoints = self.endpoints.borrow();
-            endpoints.uids.iter().map(ToString::to_string).collect()
-        };
+        let uids: Vec<String> = self.pods().iter().map(ToString::to_string).collect();
         match self.tunnels.get() {
             Some(tunnels) => tunnels.reconnect(&uids).await,
             None => Err(failure!(

@@ -156,9 +156,8 @@ fn is_about_the_pod(reason: &Reason) -> bool {
 /// The verb in `User "x" cannot create resource "pods/portforward"`.
 fn missing_verb(message: &str) -> Option<&'static str> {
     let (_, rest) = message.split_once(" cannot ")?;
-    ["create", "get"]
-        .into_iter()
-        .find(|verb| rest.starts_with(verb))
+    let mut verbs = ["create", "get"].into_iter();
+    verbs.find(|verb| rest.starts_with(verb))
 }
 
 impl OpenError {
