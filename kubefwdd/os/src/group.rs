@@ -2,8 +2,7 @@
 
 use nix::unistd::{Group, Uid, User};
 
-/// Whether a user is a member of the group of this name. A group or a user that does not exist is no member. May wait for
-/// a directory server.
+/// Whether a user is a member of the group of this name; false if either does not exist. May wait for a directory server.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -171,10 +171,9 @@ where
 {
     let listed = ask(api.list_metadata(&ListParams::default().limit(SUGGESTED_FROM))).await;
     let listed = listed.map(|list| list.items).unwrap_or_default();
-    let names: Vec<&str> = listed
+    let names = listed
         .iter()
-        .filter_map(|object| object.metadata.name.as_deref())
-        .collect();
+        .filter_map(|object| object.metadata.name.as_deref());
     match nearest(name, names) {
         Some(near) => failure.hint(format!("did you mean {near:?}?")),
         None => failure.hint("is the context the right one?"),

@@ -1,4 +1,4 @@
-//! Resolves a kubeconfig context to its cluster, again and again.
+//! Resolves a kubeconfig context to its cluster, and follows changes of the kubeconfig.
 
 use std::sync::Arc;
 use std::time::Duration;
