@@ -6,14 +6,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::net::TcpListener;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use stall::Stall;
@@ -98,10 +99,13 @@ impl<T> Acceptor<T> {
         });
         let token = token(id)?;
         // In the table first: the thread may see its first event before this returns.
-        self.shared.lock().insert(token.0, entry.clone());
-        let registered = register(&self.registry, &entry.listener, token);
+        self.shared.listeners.lock().insert(token.0, entry.clone());
+        // By descriptor: the table shares the listener with the thread, which may be accepting from it.
+        let fd = entry.listener.as_raw_fd();
+        let readable = Interest::READABLE;
+        let registered = self.registry.register(&mut SourceFd(&fd), token, readable);
         if registered.is_err() {
-            self.shared.lock().remove(&token.0);
+            self.shared.listeners.lock().remove(&token.0);
         }
         registered
     }
@@ -110,8 +114,9 @@ impl<T> Acceptor<T> {
     pub(crate) fn remove(&self, id: u64) {
         // Closing the descriptor would not end the polling: the daemon has the same socket open.
         if let Ok(token) = token(id)
-            && let Some(entry) = self.shared.lock().remove(&token.0)
-            && let Err(error) = deregister(&self.registry, &entry.listener)
+            && let Some(entry) = self.shared.listeners.lock().remove(&token.0)
+            && let fd = entry.listener.as_raw_fd()
+            && let Err(error) = self.registry.deregister(&mut SourceFd(&fd))
         {
             tracing::debug!(listener = id, %error, "cannot stop polling a listener");
         }
@@ -133,19 +138,6 @@ fn token(id: u64) -> io::Result<Token> {
         .ok_or_else(|| io::Error::other("the listener's number is too large"))
 }
 
-/// By descriptor: the table shares the listener with the thread, which may be accepting from it.
-fn register(registry: &Registry, listener: &TcpListener, token: Token) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let fd = listener.as_raw_fd();
-    registry.register(&mut mio::unix::SourceFd(&fd), token, Interest::READABLE)
-}
-
-fn deregister(registry: &Registry, listener: &TcpListener) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let fd = listener.as_raw_fd();
-    registry.deregister(&mut mio::unix::SourceFd(&fd))
-}
-
 // === impl Accepted ===
 
 impl<T> Accepted<T> {
@@ -162,10 +154,6 @@ impl<T> Accepted<T> {
 // === impl Shared ===
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Entry<T>>>> {
-        self.listeners.lock()
-    }
-
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the thread that accepts connections");
@@ -214,8 +202,8 @@ impl<T: Clone> Thread<T> {
                 return;
             }
             let ready = events.iter().map(|event| event.token());
-            self.ready
-                .extend(ready.filter(|token| *token != WAKE).map(|token| token.0));
+            let ready = ready.filter(|token| *token != WAKE);
+            self.ready.extend(ready.map(|token| token.0));
             wait = match self.accept_ready() {
                 Turn::Closed => return,
                 Turn::Starved => Some(STARVED),
@@ -226,7 +214,7 @@ impl<T: Clone> Thread<T> {
 
     fn accept_ready(&mut self) -> Turn {
         while let Some(token) = self.ready.pop_front() {
-            let entry = self.shared.lock().get(&token).cloned();
+            let entry = self.shared.listeners.lock().get(&token).cloned();
             let Some(entry) = entry else {
                 continue;
             };

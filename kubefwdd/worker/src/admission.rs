@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kubefwd_os::{groups, peer};
 use kubefwd_proto::worker::v1::Refused;
 use kubefwd_proto::worker::v1::from_worker::Frame;
-use nix::unistd::{Group, Uid, User, getuid};
-use parking_lot::{Mutex, MutexGuard};
+use nix::unistd::{Uid, User, getuid};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::outbox::{Closed, Outbox};
-use kubefwd_os::peer;
 
 /// Refused connections are reported together.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -63,27 +63,21 @@ impl Admission {
     async fn is_member(&self, uid: u32) -> bool {
         let group = self.group.lock().clone();
         let answer = spawn_blocking(move || is_member(uid, &group)).await;
-        match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
+        answer.is_ok_and(|answer| {
+            answer.unwrap_or_else(|error| {
                 tracing::warn!(uid, %error, "cannot look up group membership, assuming none");
                 false
-            }
-            Err(_) => false,
-        }
+            })
+        })
     }
 
     fn count(&self, listener: u64, owner: Option<u32>) {
-        let mut refused = self.refused();
+        let mut refused = self.refused.lock();
         let full = refused.len() >= MAX_ENTRIES && !refused.contains_key(&(listener, owner));
         let key = (listener, owner.filter(|_| !full));
         *refused.entry(key).or_default() += 1;
         drop(refused);
         self.nonempty.notify_one();
-    }
-
-    fn refused(&self) -> MutexGuard<'_, HashMap<(u64, Option<u32>), u64>> {
-        self.refused.lock()
     }
 }
 
@@ -94,7 +88,7 @@ impl Admission {
 pub(crate) async fn report(admission: Arc<Admission>, outbox: Outbox) -> Result<(), Closed> {
     loop {
         admission.nonempty.notified().await;
-        let refused = std::mem::take(&mut *admission.refused());
+        let refused = std::mem::take(&mut *admission.refused.lock());
         for ((listener, uid), count) in refused {
             let report = Refused {
                 listener,
@@ -107,35 +101,16 @@ pub(crate) async fn report(admission: Arc<Admission>, outbox: Outbox) -> Result<
     }
 }
 
-/// The user whose process connected.
-fn owner(local: &TcpStream) -> Option<u32> {
-    peer::owner(local.local_addr().ok()?, local.peer_addr().ok()?)
-}
-
 fn is_member(uid: u32, group: &str) -> nix::Result<bool> {
-    let Some(group) = Group::from_name(group)? else {
-        return Ok(false);
-    };
     let Some(user) = User::from_uid(Uid::from_raw(uid))? else {
         return Ok(false);
     };
-    // Large directories may truncate one of the two lists.
-    if user.gid == group.gid || group.mem.contains(&user.name) {
-        return Ok(true);
-    }
-    is_in_list(&user, &group)
+    Ok(groups::is_member(&user.name, user.gid, group)?.unwrap_or(false))
 }
 
-#[cfg(not(target_os = "macos"))]
-fn is_in_list(user: &User, group: &Group) -> nix::Result<bool> {
-    let name = std::ffi::CString::new(user.name.as_str()).map_err(|_| nix::Error::EINVAL)?;
-    Ok(nix::unistd::getgrouplist(&name, user.gid)?.contains(&group.gid))
-}
-
-/// The daemon does not limit access on macOS.
-#[cfg(target_os = "macos")]
-fn is_in_list(_user: &User, _group: &Group) -> nix::Result<bool> {
-    Ok(false)
+/// The user whose process connected.
+fn owner(local: &TcpStream) -> Option<u32> {
+    peer::owner(local.local_addr().ok()?, local.peer_addr().ok()?)
 }
 
 #[cfg(test)]
@@ -143,14 +118,6 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-
-    #[test]
-    fn groups_are_looked_up() {
-        let root = Group::from_gid(0.into()).unwrap().unwrap();
-        assert_eq!(is_member(0, &root.name), Ok(true));
-        assert_eq!(is_member(0, "no-such-group-here"), Ok(false));
-        assert_eq!(is_member(4_000_000_123, &root.name), Ok(false));
-    }
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
@@ -168,7 +135,7 @@ mod tests {
         drop(client);
         assert!(!admission.admits(7, &local).await);
         assert!(!admission.admits(7, &local).await);
-        assert_eq!(*admission.refused(), HashMap::from([((7, None), 2)]));
+        assert_eq!(*admission.refused.lock(), HashMap::from([((7, None), 2)]));
         admission.set(false, String::new());
         assert!(admission.admits(7, &local).await);
     }
@@ -179,7 +146,7 @@ mod tests {
         for uid in 0..10_000 {
             admission.count(1, Some(uid));
         }
-        let refused = admission.refused();
+        let refused = admission.refused.lock();
         assert!(refused.len() <= MAX_ENTRIES + 1);
         assert_eq!(refused.values().sum::<u64>(), 10_000);
     }

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::Context;
+use kubefwd_proto::channel::{self, Accepts};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -25,7 +26,7 @@ const LOG: &str = "KUBEFWD_WORKER_LOG";
 ///
 /// # Errors
 /// The operating system refuses what the worker needs, or the daemon does not follow the protocol.
-pub fn run(channel: UnixStream) -> anyhow::Result<()> {
+pub fn run(socket: UnixStream) -> anyhow::Result<()> {
     let (outbox, outgoing) = outbox::queue();
     init_tracing(outbox.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -34,8 +35,8 @@ pub fn run(channel: UnixStream) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
-        let (sender, orders) =
-            outbox::open(channel).context("cannot use the channel to kubefwdd")?;
+        let (sender, orders) = channel::channel(socket, Accepts::Descriptors)
+            .context("cannot use the channel to kubefwdd")?;
         let end = CancellationToken::new();
         let sending = tokio::spawn(outgoing.drain_into(sender, end.clone()));
         let ended = event_loop::run(orders, outbox).await;

@@ -8,10 +8,11 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, ready};
 use jiff::SignedDuration;
-use kubefwd_model::{Failure, Reason};
-use parking_lot::{Mutex, MutexGuard};
+use kubefwd_model::{Failure, failure};
+use parking_lot::Mutex;
+use tokio::task::JoinError;
 
 use deadline::{Deadline, Moment};
 use kubefwd_portforward::api_server::{CredentialSource, Credentials};
@@ -84,49 +85,50 @@ impl ContextCredentials {
 
     /// Forgets the last failure: the user may have logged in again.
     pub fn try_again(&self) {
-        self.inner.lock().last_failure = None;
+        self.inner.state.lock().last_failure = None;
     }
 
     /// Makes the cached credentials look older, for tests.
     #[cfg(test)]
     pub(crate) fn make_older(&self, by: SignedDuration) {
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let cached = state.cached.take().and_then(Arc::into_inner);
         state.cached = cached.map(|cached| Arc::new(cached.fetched_earlier(by)));
     }
 
-    /// A credentials that can be given at once, or the fetch to wait for.
-    fn next(&self, rejected: Option<u64>) -> Result<Credentials, Wait> {
+    /// Credentials or a failure at once, or the fetch to wait for.
+    fn next(&self, rejected: Option<u64>) -> Next {
         let now = Moment::now();
-        let mut state = self.inner.lock();
+        let mut state = self.inner.state.lock();
         let cached = state.cached.clone();
-        let is_refused = cached
-            .as_ref()
-            .is_some_and(|cached| rejected == Some(cached.credentials.generation));
-        if let Some(cached) = cached
-            .as_ref()
-            .filter(|cached| !is_refused && !cached.is_expired(now))
+        let generation = cached.as_ref().map(|cached| cached.credentials.generation);
+        let is_refused = rejected.is_some() && rejected == generation;
+        if let Some(cached) = &cached
+            && !is_refused
+            && !cached.is_expired(now)
         {
-            if cached.needs_refresh(now) && state.fetch.is_none() && !state.pausing(now) {
+            if cached.needs_refresh(now)
+                && state.fetch.is_none()
+                && state.recent_failure(now).is_none()
+            {
                 drop(self.start_fetch(&mut state, false));
             }
-            return Ok(cached.credentials.clone());
+            return Next::Now(Ok(cached.credentials.clone()));
         }
         if let Some(fetch) = &state.fetch {
-            return Err(Wait::For(fetch.clone()));
+            return Next::Wait(fetch.clone());
         }
-        let last_failure = state.last_failure.as_ref();
-        if let Some(last_failure) =
-            last_failure.filter(|last_failure| !last_failure.until.has_passed(now))
+        if let Some(failure) = state.recent_failure(now) {
+            return Next::Now(Err(failure.clone()));
+        }
+        if let Some(cached) = cached
+            && is_refused
+            && cached.after_refusal
+            && !cached.fresh_until.has_passed(now)
         {
-            return Err(Wait::Failed(last_failure.failure.clone()));
+            return Next::Now(Err(self.inner.sources.refused(&cached)));
         }
-        if let Some(cached) = cached.filter(|cached| {
-            is_refused && cached.after_refusal && !cached.fresh_until.has_passed(now)
-        }) {
-            return Err(Wait::Failed(self.inner.sources.refused(&cached)));
-        }
-        Err(Wait::For(self.start_fetch(&mut state, is_refused)))
+        Next::Wait(self.start_fetch(&mut state, is_refused))
     }
 
     /// Starts a fetch that continues even if nobody waits for it any longer.
@@ -135,53 +137,41 @@ impl ContextCredentials {
         let cached = state.cached.clone();
         let task = tokio::spawn(async move {
             let fetched = inner.sources.fetch(cached.as_deref(), refused).await;
-            inner.lock().finish_fetch(fetched)
+            inner.state.lock().finish_fetch(fetched)
         });
-        let fetch = task
-            .map(|joined| {
-                joined.unwrap_or_else(|error| {
-                    let text = format!("fetching credentials was interrupted: {error}");
-                    Err(Failure::new(Reason::Internal, text))
-                })
-            })
-            .boxed()
-            .shared();
+        let fetch = task.map(|fetched| finished("fetching credentials", fetched));
+        let fetch = fetch.boxed().shared();
         state.fetch = Some(fetch.clone());
         fetch
     }
 }
 
-enum Wait {
-    For(Fetch),
-    Failed(Failure),
+/// The result of a task; one that broke down failed.
+fn finished<T>(what: &str, joined: Result<Result<T, Failure>, JoinError>) -> Result<T, Failure> {
+    joined.unwrap_or_else(|error| Err(failure!(Internal, "{what} was interrupted: {error}")))
+}
+
+/// What a caller gets.
+enum Next {
+    Now(Result<Credentials, Failure>),
+    Wait(Fetch),
 }
 
 impl CredentialSource for ContextCredentials {
     fn credentials(&self, rejected: Option<u64>) -> BoxFuture<'_, Result<Credentials, Failure>> {
-        let next = self.next(rejected);
-        async move {
-            match next {
-                Ok(credentials) => Ok(credentials),
-                Err(Wait::Failed(failure)) => Err(failure),
-                Err(Wait::For(fetch)) => fetch.await,
-            }
+        match self.next(rejected) {
+            Next::Now(result) => ready(result).boxed(),
+            Next::Wait(fetch) => fetch.boxed(),
         }
-        .boxed()
-    }
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in a critical section leaves the state half changed.
-        self.state.lock()
     }
 }
 
 impl State {
-    fn pausing(&self, now: Moment) -> bool {
-        self.last_failure
-            .as_ref()
-            .is_some_and(|last_failure| !last_failure.until.has_passed(now))
+    /// The last failure, until it is time for another attempt.
+    fn recent_failure(&self, now: Moment) -> Option<&Failure> {
+        let last = self.last_failure.as_ref();
+        let recent = last.filter(|last| !last.until.has_passed(now));
+        recent.map(|recent| &recent.failure)
     }
 
     fn finish_fetch(&mut self, fetched: Result<Cached, Failure>) -> Result<Credentials, Failure> {
@@ -194,10 +184,8 @@ impl State {
                 Ok(credentials)
             }
             Err(failure) => {
-                let pause = match &self.last_failure {
-                    Some(last_failure) => (last_failure.pause * 2).min(LONGEST_PAUSE),
-                    None => FIRST_PAUSE,
-                };
+                let last = self.last_failure.as_ref();
+                let pause = last.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
                 tracing::warn!(%failure, ?pause, "no credentials");
                 self.last_failure = Some(LastFailure {
                     failure: failure.clone(),

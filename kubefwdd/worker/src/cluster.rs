@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::discovery::Contexts;
+use kubefwd_model::{Failure, failure};
 use kubefwd_portforward::api_server::ApiServer;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::auth::ContextCredentials;
-use crate::auth::kubeconfig::{Context, Environment, Listed, Merged};
+use crate::auth::kubeconfig::{Context, Environment, Merged};
 use transport::Transport;
 
 pub use classify::{classify, classify_status};
@@ -66,24 +67,9 @@ impl Cluster {
         })
     }
 
-    /// The name of the context.
-    pub fn context(&self) -> &str {
-        &self.context.name
-    }
-
-    /// The namespace that the context names, `default` where it names none.
-    pub fn namespace(&self) -> &str {
-        &self.context.namespace
-    }
-
-    /// The API server's address, as the kubeconfig has it.
-    pub fn server(&self) -> &str {
-        self.context.cluster.server.as_deref().unwrap_or_default()
-    }
-
-    /// The kubeconfig files that define the context.
-    pub fn kubeconfig(&self) -> &[PathBuf] {
-        &self.context.files
+    /// The context that reaches it.
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     /// What tunnels connect to.
@@ -136,7 +122,7 @@ impl Clusters {
 
     /// Uses the user's new environment from now on.
     pub fn replace_environment(&self, environment: Environment) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if *state.environment != environment {
             state.environment = Arc::new(environment);
             state.known.clear();
@@ -145,7 +131,7 @@ impl Clusters {
 
     /// The user's environment.
     pub fn environment(&self) -> Arc<Environment> {
-        self.lock().environment.clone()
+        self.state.lock().environment.clone()
     }
 
     /// The cluster of a context (the current one for an empty name) in these kubeconfig files (empty: as `KUBECONFIG` or
@@ -160,24 +146,17 @@ impl Clusters {
         let content = content(&context)?;
         let key = (context.name.clone(), context.files.clone());
 
-        let mut state = self.lock();
-        if let Some(known) = state
-            .known
-            .get(&key)
-            .filter(|known| known.content == content)
+        let mut state = self.state.lock();
+        if let Some(known) = state.known.get(&key)
+            && known.content == content
         {
             return Ok(known.cluster.clone());
         }
         let cluster = Arc::new(Cluster::new(context, &environment)?);
         let is_current = Arc::ptr_eq(&environment, &state.environment);
         if is_current && (state.known.len() < REMEMBERED || state.known.contains_key(&key)) {
-            state.known.insert(
-                key,
-                Known {
-                    content,
-                    cluster: cluster.clone(),
-                },
-            );
+            let cluster = cluster.clone();
+            state.known.insert(key, Known { content, cluster });
         }
         Ok(cluster)
     }
@@ -186,21 +165,16 @@ impl Clusters {
     ///
     /// # Errors
     /// The kubeconfig cannot be read.
-    pub async fn contexts(&self, kubeconfig: &[String]) -> Result<(String, Vec<Listed>), Failure> {
+    pub async fn contexts(&self, kubeconfig: &[String]) -> Result<Contexts, Failure> {
         let merged = Merged::load(kubeconfig, &self.environment()).await?;
-        Ok((merged.current_context().to_owned(), merged.contexts()))
+        Ok(merged.contexts())
     }
 
     /// Opens new connections to all clusters from now on.
     pub fn reconnect(&self) {
-        for known in self.lock().known.values() {
+        for known in self.state.lock().known.values() {
             known.cluster.reconnect();
         }
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
-        // Nothing in a critical section leaves the state half changed.
-        self.state.lock()
     }
 }
 
@@ -212,9 +186,10 @@ fn content(context: &Context) -> Result<Value, Failure> {
         &context.user,
     );
     serde_json::to_value(parts).map_err(|error| {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("context {:?} cannot be understood: {error}", context.name),
+        failure!(
+            KubeconfigInvalid,
+            "context {:?} cannot be understood: {error}",
+            context.name
         )
     })
 }
@@ -228,12 +203,10 @@ fn server_url(context: &Context) -> Result<Uri, Failure> {
         format!("https://{text}")
     };
     let invalid = |why: String| {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!(
-                "the server {text:?} of context {:?} cannot be used: {why}",
-                context.name
-            ),
+        failure!(
+            KubeconfigInvalid,
+            "the server {text:?} of context {:?} cannot be used: {why}",
+            context.name
         )
         .hint("it must be https://host:port")
     };
@@ -246,16 +219,9 @@ fn server_url(context: &Context) -> Result<Uri, Failure> {
     if uri.host().is_none_or(str::is_empty) {
         return Err(invalid("it has no host".to_owned()));
     }
+    let prefix = uri.path().parse::<PathAndQuery>();
     let mut parts = uri.into_parts();
-    let prefix = parts
-        .path_and_query
-        .as_ref()
-        .map_or("/", PathAndQuery::path);
-    parts.path_and_query = Some(
-        prefix
-            .parse()
-            .map_err(|error| invalid(format!("{error}")))?,
-    );
+    parts.path_and_query = Some(prefix.map_err(|error| invalid(format!("{error}")))?);
     Uri::from_parts(parts).map_err(|error| invalid(error.to_string()))
 }
 

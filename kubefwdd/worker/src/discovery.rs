@@ -1,16 +1,14 @@
-//! Questions about a cluster that the daemon passes on from the user, who may see what their own credentials may see.
+//! Queries about a cluster that the daemon passes on from the user, answered with the user's own credentials.
 //!
 //! [`answer`] turns one [`Query`] into a stream of [`Answer`]s with its id. The last one is marked; none is larger than the
 //! channel takes. Dropping the stream ends the work on it.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
-use kubefwd_model::{Failure, Reason};
+use futures_util::{Stream, stream};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::{Answer, Query};
@@ -35,51 +33,36 @@ const WAITING: usize = 4;
 /// For one request to the API server.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The answers to one question.
-pub struct Answers {
-    receiver: mpsc::Receiver<Answer>,
-    _work: AbortOnDropHandle<()>,
-}
-
-impl Stream for Answers {
-    type Item = Answer;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
-        self.receiver.poll_recv(cx)
-    }
-}
-
 /// Answers a question. Needs a tokio runtime; must not be called while it shuts down.
 ///
 /// A failure is an answer too. The stream ends after the answer that says `last`.
-pub fn answer(clusters: Arc<Clusters>, query: Query) -> Answers {
-    let (sender, receiver) = mpsc::channel(WAITING);
+pub fn answer(clusters: Arc<Clusters>, query: Query) -> impl Stream<Item = Answer> + Send + Unpin {
+    let (sender, mut receiver) = mpsc::channel(WAITING);
     let work = tokio::spawn(async move {
         let answers = AnswerSender::new(query.id, sender);
         if let Err(Stop::Failed(failure)) = work(&clusters, query, &answers).await {
-            // If nobody is listening, nobody has to be told.
+            // Fails only if nobody is listening.
             let _ = answers.send(Content::Failure(failure.into()), true).await;
         }
     });
-    Answers {
-        receiver,
-        _work: AbortOnDropHandle::new(work),
-    }
+    let work = AbortOnDropHandle::new(work);
+    stream::poll_fn(move |cx| {
+        // Ends with the stream.
+        let _ = &work;
+        receiver.poll_recv(cx)
+    })
 }
 
 async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Result<(), Stop> {
     let files = &query.kubeconfig;
     let question = query.question.ok_or_else(|| {
-        Failure::new(
-            Reason::Unsupported,
-            "this worker does not know the question",
-        )
-        .hint("install the same version of kubefwdd and kubefwd-worker")
+        failure!(Unsupported, "this worker does not know the question")
+            .hint("install the same version of kubefwdd and kubefwd-worker")
     })?;
     let cluster = async || clusters.get(&query.context, files).await;
     match question {
-        // The only one that needs no context: it is answered even where the named one does not exist.
-        Question::Contexts(_) => contexts(clusters, files, answers).await,
+        // The only one that needs no context: answered even if the named one does not exist.
+        Question::Contexts(_) => lists::contexts(clusters, files, answers).await,
         Question::Check(question) => check::check(&*cluster().await?, question, answers).await,
         Question::Namespaces(_) => lists::namespaces(&*cluster().await?, answers).await,
         Question::Services(question) => {
@@ -94,36 +77,20 @@ async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Resu
     }
 }
 
-async fn contexts(
-    clusters: &Clusters,
-    files: &[String],
-    answers: &AnswerSender,
-) -> Result<(), Stop> {
-    let (current, listed) = clusters.contexts(files).await?;
-    let mut parts = lists::contexts(&current, &listed).into_iter().peekable();
-    while let Some(part) = parts.next() {
-        answers.send_part(&part, parts.peek().is_none()).await?;
-    }
-    Ok(())
-}
-
 /// Gets the credentials first, so that the time a plugin takes does not count against the API server.
 async fn log_in(cluster: &Cluster) -> Result<(), Failure> {
-    cluster
-        .api_server()
-        .credentials
-        .credentials(None)
-        .await
-        .map(|_| ())
+    let source = &cluster.api_server().credentials;
+    source.credentials(None).await.map(drop)
 }
 
 /// One request, with its error explained.
 async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     match tokio::time::timeout(LIMIT, request).await {
         Ok(answer) => answer.map_err(|error| classify(&error)),
-        Err(_) => Err(Failure::new(
-            Reason::Timeout,
-            format!("the API server did not answer within {} s", LIMIT.as_secs()),
+        Err(_) => Err(failure!(
+            Timeout,
+            "the API server did not answer within {} s",
+            LIMIT.as_secs()
         )
         .hint("it may be overloaded; try again")),
     }
@@ -135,11 +102,10 @@ fn valid_name(what: &str, name: &str) -> Result<(), Failure> {
     if !name.is_empty() && name.len() <= 253 && name.chars().all(is_part) && !name.contains("..") {
         return Ok(());
     }
-    Err(Failure::new(
-        Reason::InvalidArgument,
-        format!("{name:?} is no name of a {what}"),
+    Err(
+        failure!(InvalidArgument, "{name:?} is not a valid name of a {what}")
+            .hint("names are lower case letters, digits, `-` and `.`"),
     )
-    .hint("names are lower case letters, digits, `-` and `.`"))
 }
 
 #[cfg(test)]

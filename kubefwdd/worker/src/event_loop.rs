@@ -15,8 +15,8 @@ use kubefwd_proto::worker::PROTOCOL;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::to_worker::Frame as Order;
 use kubefwd_proto::worker::v1::{
-    Environment, Grant, Held, Hello, Reconnect, ReconnectedReport, Resync, ServiceRef, ToWorker,
-    Tuning, Welcome,
+    Environment, Grant, Held, Hello, Reconnect, ReconnectedReport, ServiceRef, ToWorker, Tuning,
+    Welcome,
 };
 use kubefwd_proto::{convert as time, environment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -69,12 +69,6 @@ pub(crate) enum RunError {
     /// The operating system is out of threads or descriptors.
     #[error("cannot start accepting connections")]
     Accept(#[source] io::Error),
-}
-
-/// Whether the loop continues.
-enum Next {
-    Go,
-    Stop,
 }
 
 struct EventLoop {
@@ -156,13 +150,10 @@ impl EventLoop {
                     let Some((order, descriptor)) = reset_is_end(order)? else {
                         return Ok(());
                     };
-                    let Some(order) = order.frame else {
-                        tracing::debug!("ignored a frame of an unknown kind");
-                        continue;
-                    };
-                    match self.handle(order, descriptor)? {
-                        Next::Go => {}
-                        Next::Stop => return Ok(()),
+                    match order.frame {
+                        Some(Order::Shutdown(_)) => return Ok(()),
+                        Some(order) => self.handle(order, descriptor)?,
+                        None => tracing::debug!("ignored a frame of an unknown kind"),
                     }
                 }
                 _ = terminate.recv() => return Ok(()),
@@ -182,7 +173,7 @@ impl EventLoop {
         }
     }
 
-    fn handle(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<Next, RunError> {
+    fn handle(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<(), RunError> {
         match order {
             Order::Welcome(welcome) => self.welcome(welcome)?,
             Order::Desired(desired) => {
@@ -201,14 +192,19 @@ impl EventLoop {
             Order::Query(query) => self.pending.extend(self.queries.ask(query)),
             Order::CancelQuery(cancel) => self.queries.cancel(cancel.id),
             Order::Reconnect(reconnect) => self.reconnect(reconnect),
-            Order::Resync(resync) => self.resync(&resync),
+            Order::Resync(resync) => {
+                for service in &resync.services {
+                    self.contexts.resync(&service.context, &service.namespace);
+                }
+            }
             Order::Environment(Environment { variables }) => {
                 self.contexts.environment(environment::filter(variables));
             }
             Order::Access(access) => self.admission.set(access.limited, access.group),
-            Order::Shutdown(_) => return Ok(Next::Stop),
+            // Ends the loop.
+            Order::Shutdown(_) => {}
         }
-        Ok(Next::Go)
+        Ok(())
     }
 
     fn welcome(&mut self, welcome: Welcome) -> Result<(), RunError> {
@@ -218,8 +214,8 @@ impl EventLoop {
             });
         }
         let tuning = welcome.tuning.unwrap_or_default();
-        self.contexts.set_tuning(settings(&tuning));
-        self.contexts.set_capture(!tuning.no_http_capture);
+        self.contexts.settings = settings(&tuning);
+        self.contexts.capture = !tuning.no_http_capture;
         let recorder = Recorder::new(tuning.keep_http_queries);
         tokio::spawn(capture::report(recorder.clone(), self.outbox.clone()));
         self.capture = Some(recorder);
@@ -235,13 +231,9 @@ impl EventLoop {
         }
         self.pending
             .push_back(Frame::Held(Held { listener, error }));
-        let forward = self
-            .listeners
-            .get(&listener)
-            .map(|listener| &listener.forward);
-        if let Some(report) = forward.and_then(|forward| forward.report()) {
-            self.pending.push_back(Frame::Forward(report));
-        }
+        let granted = self.listeners.get(&listener);
+        let report = granted.and_then(|granted| granted.forward.report());
+        self.pending.extend(report.map(Frame::Forward));
     }
 
     fn add_listener(&mut self, grant: Grant, descriptor: Option<OwnedFd>) -> Result<(), String> {
@@ -266,12 +258,9 @@ impl EventLoop {
             let outbox = self.outbox.clone();
             self.tasks.spawn(async move {
                 let began = Instant::now();
-                let result = match &route {
-                    Some(route) => route
-                        .reconnect()
-                        .await
-                        .map_err(|failure| failure.to_string()),
-                    None => Err("nothing is forwarded for this service".to_owned()),
+                let error = match &route {
+                    Some(route) => route.reconnect().await.err().map(|error| error.to_string()),
+                    None => Some("nothing is forwarded for this service".to_owned()),
                 };
                 let report = ReconnectedReport {
                     service: Some(service),
@@ -279,7 +268,7 @@ impl EventLoop {
                     resync: reconnect.resync,
                     attempts: 1,
                     duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    error: result.err().unwrap_or_default(),
+                    error: error.unwrap_or_default(),
                     time: Some(time::now()),
                 };
                 let _: Result<(), Closed> = outbox.send(Frame::Reconnected(report)).await;
@@ -287,40 +276,22 @@ impl EventLoop {
         }
     }
 
-    fn resync(&mut self, resync: &Resync) {
-        for service in &resync.services {
-            self.contexts.resync(&service.context, &service.namespace);
-        }
-    }
-
     /// Shuts down: no new connections, some time for the open ones, and the last reports to the daemon.
     async fn shut_down(self) {
-        let Self {
-            outbox,
-            acceptor,
-            listeners,
-            capture,
-            active,
-            contexts,
-            queries,
-            tasks,
-            ..
-        } = self;
-        drop((acceptor, contexts, queries, listeners));
-        tasks.close();
-        if tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait())
-            .await
-            .is_err()
-        {
+        drop((self.acceptor, self.contexts, self.queries, self.listeners));
+        self.tasks.close();
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.tasks.wait()).await;
+        if drained.is_err() {
+            let connections = self.tasks.len();
             tracing::info!(
-                connections = tasks.len(),
+                connections,
                 "closing connections that did not finish in time"
             );
         }
         let last = async {
-            active.report_now(&outbox).await?;
-            match capture {
-                Some(recorder) => capture::report_now(&recorder, &outbox).await,
+            self.active.report_now(&self.outbox).await?;
+            match &self.capture {
+                Some(recorder) => capture::report_now(recorder, &self.outbox).await,
                 None => Ok(()),
             }
         };
@@ -338,17 +309,17 @@ fn reset_is_end<T>(received: Result<Option<T>, ChannelError>) -> Result<Option<T
 }
 
 fn settings(tuning: &Tuning) -> Settings {
-    let mut settings = Settings {
-        transport_cache: TransportCache::of_user().map(Arc::new),
-        ..Settings::default()
+    let default = Settings::default();
+    let or = |ms: u32, default| match ms {
+        0 => default,
+        ms => Duration::from_millis(ms.into()),
     };
-    if tuning.no_backend_wait_ms > 0 {
-        settings.no_backend_wait = Duration::from_millis(tuning.no_backend_wait_ms.into());
+    Settings {
+        transport_cache: TransportCache::of_user().map(Arc::new),
+        no_backend_wait: or(tuning.no_backend_wait_ms, default.no_backend_wait),
+        half_close_grace: or(tuning.half_close_grace_ms, default.half_close_grace),
+        ..default
     }
-    if tuning.half_close_grace_ms > 0 {
-        settings.half_close_grace = Duration::from_millis(tuning.half_close_grace_ms.into());
-    }
-    settings
 }
 
 /// An unknown balance, which a newer daemon may send, is the default one.

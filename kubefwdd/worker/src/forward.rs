@@ -9,14 +9,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::{ForwardPhase, ForwardReport, Traffic};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use crate::capture;
 use crate::index::object::Name;
 use crate::index::select::PodPort;
 use kubefwd_capture::recorder::{Listener, Recorder};
-use kubefwd_portforward::{Backend, Backends, Counters, Outcome, Tap, Transport};
+use kubefwd_portforward::{Backend, Backends, Counters, Tap, Transport};
 use route::Route;
 
 pub(crate) mod active;
@@ -26,7 +26,8 @@ pub(crate) mod routes;
 
 /// A listener, the service's port behind it, and its traffic.
 pub(crate) struct Forward {
-    listener: u64,
+    /// The daemon's id of it.
+    pub(crate) listener: u64,
     route: Arc<Route>,
     port: u16,
     /// A pod of a headless service; `None` for any.
@@ -76,17 +77,12 @@ impl Forward {
         forward
     }
 
-    /// The daemon's id of the listener.
-    pub(crate) fn listener(&self) -> u64 {
-        self.listener
-    }
-
     /// The current state, if it is known and was not reported yet.
     pub(crate) fn report(&self) -> Option<ForwardReport> {
         if !self.route.is_known() {
             return None;
         }
-        let mut reported = self.reported();
+        let mut reported = self.reported.lock();
         let mut report = self.state(reported.failure.as_ref());
         report.sequence = reported.sequence;
         if reported.report.as_ref() == Some(&report) {
@@ -100,34 +96,31 @@ impl Forward {
 
     /// The service's pods changed: earlier failures do not concern the new ones.
     fn pods_changed(&self) -> Option<ForwardReport> {
-        self.reported().failure = None;
+        self.reported.lock().failure = None;
         self.report()
     }
 
     /// A connection was answered.
     fn answered(&self) {
-        self.reported().failure = None;
+        self.reported.lock().failure = None;
     }
 
     /// Carries one connection until it ends; returns the forward's state if it changed.
     async fn serve(&self, local: StdTcpStream) -> Option<ForwardReport> {
-        let local = match local
+        let local = local
             .set_nonblocking(true)
-            .and_then(|()| TcpStream::from_std(local))
-        {
-            Ok(local) => local,
-            Err(error) => {
-                tracing::warn!(listener = self.listener, %error, "lost a connection");
-                return None;
-            }
-        };
+            .and_then(|()| TcpStream::from_std(local));
+        let local = local.inspect_err(|error| {
+            tracing::warn!(listener = self.listener, %error, "lost a connection");
+        });
+        let local = local.ok()?;
         let Some(tunnels) = self.route.tunnels_in_time().await else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             reset(&local);
             drop(local);
             let why = "the pods of this service are not known yet";
             let failure = Failure::new(Reason::ClusterUnreachable, why);
-            self.reported().failure = Some(failure.hint("see the state of its namespace"));
+            self.reported.lock().failure = Some(failure.hint("see the state of its namespace"));
             return self.report();
         };
         let backends = Connection {
@@ -136,10 +129,10 @@ impl Forward {
         };
         let forwarded = tunnels.forward(local, &backends, &self.counters, self.tap());
         match forwarded.await {
-            Outcome::Closed => self.answered(),
-            Outcome::Failed(failure) => {
+            Ok(()) => self.answered(),
+            Err(failure) => {
                 tracing::debug!(listener = self.listener, %failure, "a connection failed");
-                self.reported().failure = Some(failure);
+                self.reported.lock().failure = Some(failure);
             }
         }
         self.report()
@@ -174,7 +167,7 @@ impl Forward {
             container: chosen.container.as_deref().unwrap_or_default().to_owned(),
             pod_port: chosen.port.into(),
             failure: failure.cloned().map(Into::into),
-            transport: transport.map_or("", transport_name).to_owned(),
+            transport: transport.map_or("", Transport::as_str).to_owned(),
             sequence: 0,
         }
     }
@@ -196,10 +189,6 @@ impl Forward {
             last_active: None,
         }
     }
-
-    fn reported(&self) -> MutexGuard<'_, Reported> {
-        self.reported.lock()
-    }
 }
 
 /// The candidate pods of one connection.
@@ -214,12 +203,12 @@ impl Backends for Connection<'_> {
         let forward = self.forward;
         let mut current = self.current.lock();
         let pod = forward.pod.as_deref();
-        let PodPort { pod, port, .. } =
-            forward
-                .route
-                .pick(forward.port, pod, tried, current.as_ref())?;
+        let chosen = forward
+            .route
+            .pick(forward.port, pod, tried, current.as_ref());
+        let PodPort { pod, port, .. } = chosen?;
         let backend = Backend {
-            namespace: forward.route.namespace().to_owned(),
+            namespace: forward.route.namespace.to_string(),
             pod: pod.name.to_string(),
             pod_uid: pod.uid.to_string(),
             port,
@@ -236,7 +225,7 @@ impl Backends for Connection<'_> {
 
     fn changed(&self) -> BoxFuture<'_, ()> {
         // Subscribe now, not when the future is first polled.
-        let mut endpoints = self.forward.route.subscribe();
+        let mut endpoints = self.forward.route.endpoints.subscribe();
         async move {
             // The route lives as long as the forward: its sender cannot be gone.
             let _ = endpoints.changed().await;
@@ -257,13 +246,5 @@ impl Drop for Connection<'_> {
 fn reset(local: &impl AsFd) {
     if let Err(error) = socket2::SockRef::from(local).set_linger(Some(std::time::Duration::ZERO)) {
         tracing::debug!(%error, "cannot reset a connection, closing it");
-    }
-}
-
-fn transport_name(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Spdy => "spdy",
-        Transport::WebSocket => "websocket",
-        Transport::Channel => "websocket-v4",
     }
 }

@@ -24,7 +24,7 @@ use pods::Pods;
 use select::Endpoints;
 use slices::Slices;
 
-/// News of one kind of objects.
+/// An update of one kind of objects.
 #[derive(Clone, Debug)]
 pub(crate) enum Change<T> {
     /// All objects that exist now.
@@ -92,17 +92,10 @@ impl NamespaceIndex {
     pub(crate) fn services(&mut self, covers: Membership, change: Change<Service>) {
         match change {
             Change::Listed(services) => {
-                let present: BTreeSet<Name> = services.iter().map(|s| s.name.clone()).collect();
-                let absent: Vec<Name> = self
-                    .services
-                    .iter()
-                    .filter(|(name, entry)| {
-                        entry.membership.intersects(covers) && !present.contains(*name)
-                    })
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                for name in absent {
-                    self.leave(&name, covers);
+                for name in absent(&self.services, services.iter().map(|s| &s.name)) {
+                    if self.services[&name].membership.intersects(covers) {
+                        self.leave(&name, covers);
+                    }
                 }
                 for service in services {
                     self.apply_service(covers, service);
@@ -216,19 +209,14 @@ impl NamespaceIndex {
         let known = !matches!(self.backing, Backing::Unavailable);
         let endpoints = known.then(|| self.endpoints(name));
         let selected = entry.membership.intersects(Membership::SELECTED);
-        Some(observe::observe(
-            &entry.service,
-            endpoints.as_ref(),
-            selected,
-        ))
+        let endpoints = endpoints.as_ref();
+        Some(observe::observe(&entry.service, endpoints, selected))
     }
 
     fn apply_service(&mut self, covers: Membership, service: Service) {
         let member = self.filter.membership(&service.name).and(covers);
-        let before = self
-            .services
-            .get(&service.name)
-            .map_or(Membership::NONE, |entry| entry.membership);
+        let before = self.services.get(&service.name);
+        let before = before.map_or(Membership::NONE, |entry| entry.membership);
         let membership = before.without(covers).with(member);
         if membership.is_none() {
             self.leave(&service.name, covers);
@@ -237,14 +225,13 @@ impl NamespaceIndex {
         if let Backing::Pods(pods) = &mut self.backing {
             pods.service_applied(&service);
         }
-        self.dirty.insert(service.name.clone());
-        self.services.insert(
-            service.name.clone(),
-            Entry {
-                service,
-                membership,
-            },
-        );
+        let name = service.name.clone();
+        self.dirty.insert(name.clone());
+        let entry = Entry {
+            service,
+            membership,
+        };
+        self.services.insert(name, entry);
     }
 
     fn leave(&mut self, name: &Name, covers: Membership) {
@@ -264,6 +251,16 @@ impl NamespaceIndex {
     fn replace_backing(&mut self, backing: Backing) {
         self.backing = backing;
         self.dirty.extend(self.services.keys().cloned());
+    }
+}
+
+/// Removes a name from those under a key, and the key once it has none.
+fn remove_from(map: &mut HashMap<Name, BTreeSet<Name>>, key: &Name, name: &Name) {
+    if let Some(names) = map.get_mut(key) {
+        names.remove(name);
+        if names.is_empty() {
+            map.remove(key);
+        }
     }
 }
 

@@ -1,10 +1,8 @@
 //! Frames for the daemon: one bounded queue, and one task that sends them.
 
-use kubefwd_proto::channel::{self, Accepts, ChannelError, Receiver, Sender};
+use kubefwd_proto::channel::{ChannelError, Sender};
+use kubefwd_proto::worker::v1::FromWorker;
 use kubefwd_proto::worker::v1::from_worker::Frame;
-use kubefwd_proto::worker::v1::{FromWorker, ToWorker};
-use std::io;
-use std::os::unix::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -12,12 +10,13 @@ pub(crate) mod log_layer;
 
 /// Frames that wait to be sent.
 const CAPACITY: usize = 256;
+
 /// The sending end of the queue. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Outbox(mpsc::Sender<FromWorker>);
+pub(crate) struct Outbox(mpsc::Sender<Frame>);
 
 /// The frames that wait to be sent.
-pub(crate) struct Outgoing(mpsc::Receiver<FromWorker>);
+pub(crate) struct Outgoing(mpsc::Receiver<Frame>);
 
 /// The channel to the daemon has closed: the worker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,14 +29,6 @@ pub(crate) fn queue() -> (Outbox, Outgoing) {
     (Outbox(sender), Outgoing(receiver))
 }
 
-/// Makes the two halves of the channel to the daemon; the worker takes listening sockets with frames.
-///
-/// # Errors
-/// When the socket cannot be registered with the runtime.
-pub(crate) fn open(socket: UnixStream) -> io::Result<(Sender<FromWorker>, Receiver<ToWorker>)> {
-    channel::channel(socket, Accepts::Descriptors)
-}
-
 // === impl Outbox ===
 
 impl Outbox {
@@ -46,34 +37,21 @@ impl Outbox {
     /// # Errors
     /// When the channel has ended.
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), Closed> {
-        self.0.send(wrap(frame)).await.map_err(|_| Closed)
+        self.0.send(frame).await.map_err(|_| Closed)
     }
 
     /// Queues a frame if there is room.
     pub(crate) fn try_send(&self, frame: Frame) -> bool {
-        self.0.try_send(wrap(frame)).is_ok()
+        self.0.try_send(frame).is_ok()
     }
 
     /// Waits for room for one frame.
     ///
     /// # Errors
     /// When the channel has ended.
-    pub(crate) async fn reserve(&self) -> Result<Permit<'_>, Closed> {
-        self.0.reserve().await.map(Permit).map_err(|_| Closed)
+    pub(crate) async fn reserve(&self) -> Result<mpsc::Permit<'_, Frame>, Closed> {
+        self.0.reserve().await.map_err(|_| Closed)
     }
-}
-
-/// Reserved room for one frame in the queue.
-pub(crate) struct Permit<'a>(mpsc::Permit<'a, FromWorker>);
-
-impl Permit<'_> {
-    pub(crate) fn send(self, frame: Frame) {
-        self.0.send(wrap(frame));
-    }
-}
-
-fn wrap(frame: Frame) -> FromWorker {
-    FromWorker { frame: Some(frame) }
 }
 
 // === impl Outgoing ===
@@ -82,7 +60,7 @@ impl Outgoing {
     /// The next frame, without waiting.
     #[cfg(test)]
     pub(crate) fn try_next(&mut self) -> Option<Frame> {
-        self.0.try_recv().ok()?.frame
+        self.0.try_recv().ok()
     }
 
     /// Sends frames until the daemon or every [`Outbox`] is gone; after `end` only those already queued.
@@ -102,8 +80,10 @@ impl Outgoing {
                 }
                 frame = self.0.recv() => frame,
             };
-            let Some(frame) = frame else { return Ok(()) };
-            match sender.send(&frame, None).await {
+            if frame.is_none() {
+                return Ok(());
+            }
+            match sender.send(&FromWorker { frame }, None).await {
                 Ok(()) => {}
                 Err(ChannelError::TooLarge(bytes)) => {
                     tracing::error!(bytes, "a frame is too large for the daemon and was dropped");

@@ -77,11 +77,7 @@ pub fn check_privilege(allow_root: bool) -> Result<(), StartError> {
         )));
     }
     if user.is_root() {
-        return if allow_root {
-            Ok(())
-        } else {
-            Err(StartError::Root)
-        };
+        return allow_root.then_some(()).ok_or(StartError::Root);
     }
     check_capabilities()
 }
@@ -89,12 +85,10 @@ pub fn check_privilege(allow_root: bool) -> Result<(), StartError> {
 #[cfg(target_os = "linux")]
 fn check_capabilities() -> Result<(), StartError> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(StartError::Unknown)?;
-    match held_capabilities(&status) {
-        None => Ok(()),
-        Some(line) => Err(StartError::Privileged(format!(
-            "it has capabilities ({line})"
-        ))),
-    }
+    held_capabilities(&status).map_or(Ok(()), |line| {
+        let held = format!("it has capabilities ({line})");
+        Err(StartError::Privileged(held))
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -106,10 +100,9 @@ fn check_capabilities() -> Result<(), StartError> {
 #[cfg(any(target_os = "linux", test))]
 fn held_capabilities(status: &str) -> Option<&str> {
     status.lines().find(|line| {
-        line.split_once(':').is_some_and(|(name, value)| {
-            matches!(name, "CapEff" | "CapPrm" | "CapAmb")
-                && !value.trim().trim_matches('0').is_empty()
-        })
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        let is_set = !value.trim().trim_matches('0').is_empty();
+        is_set && matches!(name, "CapEff" | "CapPrm" | "CapAmb")
     })
 }
 

@@ -6,22 +6,22 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use kubefwd_model::discovery::{EndpointSubset, LogPart, Namespace, Pod, PodDetail, Service};
 use kubefwd_model::text::Text;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::{
-    CheckAnswer, CheckQuery, EndpointsQuery, ListNamespacesQuery, ListPodsQuery, ListServicesQuery,
-    PodLogsQuery, Query,
+    Answer, CheckAnswer, CheckQuery, EndpointsQuery, ListNamespacesQuery, ListPodsQuery,
+    ListServicesQuery, PodLogsQuery, Query,
 };
 use kubefwd_tests::{
     Cluster, Credential, Kubeconfig, RequestEffect, RequestMatch, Rule, demo, write_exec_plugin,
 };
 use kubefwd_worker::auth::kubeconfig::Environment;
 use kubefwd_worker::cluster::{Clusters, classify};
-use kubefwd_worker::discovery::{Answers, answer};
+use kubefwd_worker::discovery::answer;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ impl Asker {
         vec![self.folder.path().join("config").display().to_string()]
     }
 
-    fn ask(&self, question: Question) -> Answers {
+    fn ask(&self, question: Question) -> impl Stream<Item = Answer> + Unpin + use<> {
         let query = Query {
             id: 1,
             context: String::new(),

@@ -102,6 +102,14 @@ pub(crate) struct MaybeFailure {
     hint: Option<String>,
 }
 
+/// A [`Failure`] without a hint whose message is formatted: `failure!(NotFound, "no pod {name:?}")`.
+#[macro_export]
+macro_rules! failure {
+    ($reason:ident, $($message:tt)+) => {
+        $crate::Failure::new($crate::Reason::$reason, ::std::format!($($message)+))
+    };
+}
+
 // === impl Failure ===
 
 impl Failure {

@@ -45,6 +45,28 @@ pub(crate) enum Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unclear;
 
+impl Exchange {
+    /// A request that was not answered yet.
+    pub(crate) fn new(began: Instant, method: Method, path: Box<str>, protocol: Protocol) -> Self {
+        Self {
+            began,
+            duration: Duration::ZERO,
+            method,
+            path,
+            status: 0,
+            response_bytes: 0,
+            protocol,
+            grpc_status: None,
+        }
+    }
+
+    /// Nothing more comes of it.
+    pub(crate) fn end(mut self, now: Instant) -> Seen {
+        self.duration = now.saturating_duration_since(self.began);
+        Seen::Exchange(self)
+    }
+}
+
 impl Protocol {
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -5,7 +5,6 @@ use std::time::Instant;
 use crate::exchange::{Exchange, Seen};
 use crate::sniffer::Sniffer;
 
-#[cfg(feature = "http2")]
 pub use super::http2::hpack::fuzzing::header_blocks;
 
 /// Who says what, in order.
@@ -106,12 +105,10 @@ fn line(exchange: &Exchange) -> String {
 }
 
 #[cfg(test)]
-#[cfg(feature = "http2")]
 #[path = "../../../../fuzz/corpus.rs"]
 mod corpus;
 
 #[cfg(test)]
-#[cfg(feature = "http2")]
 mod tests {
     #[test]
     fn no_parser_is_upset_by_its_corpus_or_by_damage_to_it() {

@@ -3,12 +3,11 @@
 //! Where two parsers could see different messages in the same bytes, recording stops: a wrong pair would be worse than none.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::exchange::{Exchange, Protocol, Seen, Unclear};
-use crate::text::Method;
+use crate::exchange::{Seen, Unclear};
 use body::Body;
-use head::{Answered, Asked, Collector};
+use head::{Collector, RequestHead, ResponseHead};
 
 mod body;
 mod head;
@@ -20,13 +19,13 @@ const MAX_PENDING: usize = 32;
 pub(super) struct Connection {
     keep_queries: bool,
     /// Requests without a whole answer, oldest first.
-    pending: VecDeque<Pending>,
+    pending: VecDeque<RequestHead>,
     /// The text that `pending` holds, bytes.
     held: usize,
     request: Half,
     response: Half,
-    /// The answer to the oldest request, from its head on.
-    current: Option<Current>,
+    /// Where the next request begins is unknown after the current answer.
+    last: bool,
 }
 
 /// One direction.
@@ -38,25 +37,6 @@ struct Half {
     began: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Pending {
-    began: Instant,
-    method: Method,
-    path: Box<str>,
-    protocol: Protocol,
-    is_head: bool,
-    is_connect: bool,
-    expects: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Current {
-    status: u16,
-    bytes: u64,
-    /// Where the next request begins is unknown after it.
-    last: bool,
-}
-
 impl Connection {
     pub(super) fn new(keep_queries: bool) -> Self {
         Self {
@@ -66,14 +46,14 @@ impl Connection {
             held: 0,
             request: Half::default(),
             response: Half::default(),
-            current: None,
+            last: false,
         }
     }
 
     /// Bytes that it holds.
     pub(super) fn held(&self) -> usize {
         let heads = self.request.head.held() + self.response.head.held();
-        self.held + self.pending.capacity() * size_of::<Pending>() + heads
+        self.held + self.pending.capacity() * size_of::<RequestHead>() + heads
     }
 
     /// Requests that were seen and not recorded yet.
@@ -109,8 +89,13 @@ impl Connection {
                 return Ok(());
             };
             self.request.began = None;
-            let asked = Asked::parse(&head, self.keep_queries)?;
-            self.asked(asked, began)?;
+            if self.pending.len() >= MAX_PENDING {
+                return Err(Unclear);
+            }
+            let (request, body) = RequestHead::parse(&head, self.keep_queries, began)?;
+            self.request.body = body;
+            self.held += request.exchange.path.len();
+            self.pending.push_back(request);
         }
         Ok(())
     }
@@ -123,85 +108,52 @@ impl Connection {
         seen: &mut impl FnMut(Seen),
     ) -> Result<(), Unclear> {
         while !bytes.is_empty() {
-            if let (Some(body), Some(current)) = (&mut self.response.body, &mut self.current) {
+            // An answer without a request.
+            let request = self.pending.front_mut().ok_or(Unclear)?;
+            if let Some(body) = &mut self.response.body {
                 let skipped = body.skip(&mut bytes)?;
-                current.bytes += skipped.payload;
+                request.exchange.response_bytes += skipped.payload;
                 if skipped.whole {
                     self.response.body = None;
                     self.complete(now, seen)?;
                 }
                 continue;
             }
-            // An answer without a request.
-            if self.pending.is_empty() {
-                return Err(Unclear);
-            }
             let Some(head) = self.response.head.take(&mut bytes)? else {
                 return Ok(());
             };
-            self.answered(&Answered::parse(&head)?, now, seen)?;
+            self.answered(&ResponseHead::parse(&head)?, now, seen)?;
         }
         Ok(())
     }
 
     /// The connection has ended: requests without a full answer are recorded as they are.
     pub(super) fn end(&mut self, now: Instant, seen: &mut impl FnMut(Seen)) {
-        let mut current = self.current.take();
-        while let Some(pending) = self.pending.pop_front() {
-            seen(exchange(pending, current.take(), now));
+        for request in self.pending.drain(..) {
+            seen(request.exchange.end(now));
         }
         self.held = 0;
     }
 
-    fn asked(&mut self, asked: Asked, began: Instant) -> Result<(), Unclear> {
-        if self.pending.len() >= MAX_PENDING {
-            return Err(Unclear);
-        }
-        let Asked {
-            method,
-            target,
-            protocol,
-            is_head,
-            is_connect,
-            expects,
-            body,
-        } = asked;
-        self.request.body = body;
-        self.held += target.len();
-        self.pending.push_back(Pending {
-            began,
-            method,
-            path: target,
-            protocol,
-            is_head,
-            is_connect,
-            expects,
-        });
-        Ok(())
-    }
-
     fn answered(
         &mut self,
-        answered: &Answered,
+        head: &ResponseHead,
         now: Instant,
         seen: &mut impl FnMut(Seen),
     ) -> Result<(), Unclear> {
         let only = self.pending.len() == 1;
         let request = self.pending.front_mut().ok_or(Unclear)?;
-        let status = answered.status;
+        let status = head.status;
         let switched = status == 101 || request.is_connect && matches!(status, 200..300);
         if matches!(status, 100..200) && !switched {
             request.expects = false;
             return Ok(());
         }
         let bodiless = request.is_head || switched || matches!(status, 204 | 304);
-        self.current = Some(Current {
-            status,
-            bytes: 0,
-            // Without a 100 Continue the client may omit its body, or send it anyway.
-            last: switched || only && request.expects && self.request.body.is_some(),
-        });
-        self.response.body = answered.body().filter(|_| !bodiless);
+        request.exchange.status = status;
+        // Without a 100 Continue the client may omit its body, or send it anyway.
+        self.last = switched || only && request.expects && self.request.body.is_some();
+        self.response.body = head.body().filter(|_| !bodiless);
         if self.response.body.is_none() {
             self.complete(now, seen)?;
         }
@@ -209,27 +161,12 @@ impl Connection {
     }
 
     fn complete(&mut self, now: Instant, seen: &mut impl FnMut(Seen)) -> Result<(), Unclear> {
-        let current = self.current.take().ok_or(Unclear)?;
-        let pending = self.pending.pop_front().ok_or(Unclear)?;
-        self.held -= pending.path.len();
-        seen(exchange(pending, Some(current), now));
-        if current.last {
+        let request = self.pending.pop_front().ok_or(Unclear)?;
+        self.held -= request.exchange.path.len();
+        seen(request.exchange.end(now));
+        if self.last {
             return Err(Unclear);
         }
         Ok(())
     }
-}
-
-fn exchange(pending: Pending, current: Option<Current>, now: Instant) -> Seen {
-    let duration: Duration = now.saturating_duration_since(pending.began);
-    Seen::Exchange(Exchange {
-        began: pending.began,
-        duration,
-        method: pending.method,
-        path: pending.path,
-        status: current.map_or(0, |current| current.status),
-        response_bytes: current.map_or(0, |current| current.bytes),
-        protocol: pending.protocol,
-        grpc_status: None,
-    })
 }

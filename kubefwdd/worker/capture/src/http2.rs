@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::text::{Method, authority, target};
 use crate::exchange::{Exchange, Protocol, Seen, Unclear};
+use crate::text::{Method, authority, target};
 use frames::{Frames, Item};
 use hpack::{Decoder, Name};
 
@@ -21,7 +21,7 @@ pub(super) struct Connection {
     keep_queries: bool,
     client: Direction,
     server: Direction,
-    streams: HashMap<u32, Stream>,
+    streams: HashMap<u32, Exchange>,
     /// The text that `streams` holds, bytes.
     held: usize,
     /// The last stream that the client opened.
@@ -32,17 +32,6 @@ pub(super) struct Connection {
 struct Direction {
     frames: Frames,
     fields: Decoder,
-}
-
-#[derive(Debug)]
-struct Stream {
-    began: Instant,
-    method: Method,
-    path: Box<str>,
-    grpc: bool,
-    status: u16,
-    response_bytes: u64,
-    grpc_status: Option<i32>,
 }
 
 /// The fields of one header block.
@@ -75,7 +64,7 @@ impl Connection {
             .iter()
             .map(|direction| direction.frames.held() + direction.fields.held())
             .sum();
-        self.held + self.streams.capacity() * size_of::<(u32, Stream)>() + in_directions
+        self.held + self.streams.capacity() * size_of::<(u32, Exchange)>() + in_directions
     }
 
     /// Requests that were seen and not recorded yet.
@@ -112,16 +101,16 @@ impl Connection {
             match item {
                 Item::Headers { stream, end, .. } => {
                     let fields = self.server.fields(self.keep_queries)?;
-                    if let Some(stream) = self.streams.get_mut(&stream) {
-                        stream.answer(&fields);
+                    if let Some(exchange) = self.streams.get_mut(&stream) {
+                        fields.answer(exchange);
                     }
                     if end {
                         self.finish(stream, now, seen);
                     }
                 }
                 Item::Data { stream, bytes, end } => {
-                    if let Some(stream) = self.streams.get_mut(&stream) {
-                        stream.response_bytes += bytes as u64;
+                    if let Some(exchange) = self.streams.get_mut(&stream) {
+                        exchange.response_bytes += bytes as u64;
                     }
                     if end {
                         self.finish(stream, now, seen);
@@ -167,39 +156,24 @@ impl Connection {
             seen(Seen::Unrecorded(1));
             return Ok(());
         }
-        let stream_seen = Stream {
-            began,
-            method: fields.method.ok_or(Unclear)?,
-            path: fields.path.or(fields.authority).unwrap_or_default(),
-            grpc: fields.grpc,
-            status: 0,
-            response_bytes: 0,
-            grpc_status: None,
+        let method = fields.method.ok_or(Unclear)?;
+        let path = fields.path.or(fields.authority).unwrap_or_default();
+        let protocol = if fields.grpc {
+            Protocol::Grpc
+        } else {
+            Protocol::Http2
         };
-        self.held += stream_seen.path.len();
-        self.streams.insert(stream, stream_seen);
+        self.held += path.len();
+        let exchange = Exchange::new(began, method, path, protocol);
+        self.streams.insert(stream, exchange);
         Ok(())
     }
 
     fn finish(&mut self, stream: u32, now: Instant, seen: &mut impl FnMut(Seen)) {
-        let Some(stream) = self.streams.remove(&stream) else {
-            return;
-        };
-        self.held -= stream.path.len();
-        seen(Seen::Exchange(Exchange {
-            began: stream.began,
-            duration: now.saturating_duration_since(stream.began),
-            method: stream.method,
-            path: stream.path,
-            status: stream.status,
-            response_bytes: stream.response_bytes,
-            protocol: if stream.grpc {
-                Protocol::Grpc
-            } else {
-                Protocol::Http2
-            },
-            grpc_status: stream.grpc_status,
-        }));
+        if let Some(exchange) = self.streams.remove(&stream) {
+            self.held -= exchange.path.len();
+            seen(exchange.end(now));
+        }
     }
 }
 
@@ -224,16 +198,16 @@ impl Direction {
     }
 }
 
-impl Stream {
-    /// Takes the head of an answer, or its trailers; an interim answer says nothing.
-    fn answer(&mut self, fields: &Fields) {
-        match fields.status {
+impl Fields {
+    /// Notes the head of an answer, or its trailers; an interim answer says nothing.
+    fn answer(&self, exchange: &mut Exchange) {
+        match self.status {
             Some(100..200) => return,
-            Some(status) => self.status = status,
+            Some(status) => exchange.status = status,
             None => {}
         }
-        if self.grpc && fields.grpc_status.is_some() {
-            self.grpc_status = fields.grpc_status;
+        if exchange.protocol == Protocol::Grpc && self.grpc_status.is_some() {
+            exchange.grpc_status = self.grpc_status;
         }
     }
 }

@@ -20,10 +20,6 @@ mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http1;
-#[cfg(feature = "http2")]
-mod http2;
-#[cfg(not(feature = "http2"))]
-#[path = "http2_off.rs"]
 mod http2;
 pub mod recorder;
 mod sniffer;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::{HttpExchange, HttpReport};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -116,7 +116,7 @@ impl Recorder {
         let Waiting {
             exchanges,
             unrecorded,
-        } = std::mem::take(&mut *self.waiting());
+        } = std::mem::take(&mut *self.waiting.lock());
         let (now, wall) = (Instant::now(), SystemTime::now());
         let wire = |(listener, exchange): &(u64, Exchange)| {
             let ago = now.saturating_duration_since(exchange.began);
@@ -132,30 +132,20 @@ impl Recorder {
                 grpc_status: exchange.grpc_status,
             }
         };
-        let mut reports: Vec<HttpReport> = exchanges
-            .chunks(MAX_PER_FRAME)
-            .map(|exchanges| HttpReport {
-                exchanges: exchanges.iter().map(wire).collect(),
-                ..HttpReport::default()
-            })
-            .collect();
         let dropped = |listener: &Arc<Listener>| {
-            let count = std::mem::take(&mut listener.tally().unrecorded);
+            let count = std::mem::take(&mut listener.tally.lock().unrecorded);
             (listener.id, count)
         };
-        reports.extend(
-            unrecorded
-                .chunks(MAX_PER_FRAME)
-                .map(|listeners| HttpReport {
-                    dropped: listeners.iter().map(dropped).collect(),
-                    ..HttpReport::default()
-                }),
-        );
-        reports
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock()
+        let recorded = exchanges.chunks(MAX_PER_FRAME).map(|exchanges| HttpReport {
+            exchanges: exchanges.iter().map(wire).collect(),
+            ..HttpReport::default()
+        });
+        let unrecorded = unrecorded.chunks(MAX_PER_FRAME);
+        let unrecorded = unrecorded.map(|listeners| HttpReport {
+            dropped: listeners.iter().map(dropped).collect(),
+            ..HttpReport::default()
+        });
+        recorded.chain(unrecorded).collect()
     }
 }
 
@@ -174,7 +164,7 @@ impl Listener {
     fn seen(self: &Arc<Self>, seen: Seen, now: Instant) {
         let unrecorded = match seen {
             Seen::Exchange(exchange) => {
-                let admitted = self.tally().rate.admits(now);
+                let admitted = self.tally.lock().rate.admits(now);
                 u64::from(!admitted || !self.record(exchange))
             }
             Seen::Unrecorded(count) => count,
@@ -187,7 +177,7 @@ impl Listener {
     /// Queues a request for the next report; false if too many wait already.
     fn record(&self, exchange: Exchange) -> bool {
         let recorder = &self.recorder;
-        let mut waiting = recorder.waiting();
+        let mut waiting = recorder.waiting.lock();
         let before = waiting.exchanges.len();
         if before >= MAX_WAITING {
             return false;
@@ -204,18 +194,18 @@ impl Listener {
 
     /// Counts requests that are not recorded. At high rates, this is the common case.
     fn count(self: &Arc<Self>, unrecorded: u64) {
-        let mut tally = self.tally();
+        let mut tally = self.tally.lock();
         let first = tally.unrecorded == 0;
         tally.unrecorded += unrecorded;
         drop(tally);
         if first {
-            self.recorder.waiting().unrecorded.push(Arc::clone(self));
+            self.recorder
+                .waiting
+                .lock()
+                .unrecorded
+                .push(Arc::clone(self));
             self.recorder.nonempty.notify_one();
         }
-    }
-
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock()
     }
 }
 

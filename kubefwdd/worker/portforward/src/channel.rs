@@ -48,13 +48,13 @@ pub(crate) async fn relay(
         replayed: false,
         client_ended: None,
         last_data: Instant::now(),
-        grace: config.stream.half_close_grace,
-        replay_limit: config.stream.replay,
+        grace: config.settings.half_close_grace,
+        replay_limit: config.settings.replay_limit,
         ended: None,
         timer: Box::pin(sleep_until(Instant::now())),
     };
     if !upgraded.initial.is_empty() {
-        relay.take_apart(&upgraded.initial);
+        relay.decode(&upgraded.initial);
     }
     poll_fn(|cx| with_scratch(|scratch| relay.turn(cx, scratch))).await;
     relay.finish().await
@@ -150,12 +150,10 @@ impl Relay {
             self.ended.get_or_insert(Ended::Broken(error.to_string()));
         }
         if self.ended.is_some() {
-            let complete = self.waiting.is_empty() || matches!(self.ended, Some(Ended::Client));
-            return if complete {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            };
+            if self.waiting.is_empty() || matches!(self.ended, Some(Ended::Client)) {
+                return Poll::Ready(());
+            }
+            return Poll::Pending;
         }
         match self.send(cx, scratch) {
             Poll::Ready(Err(error)) => {
@@ -212,7 +210,7 @@ impl Relay {
             if read == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            self.take_apart(&scratch.plain[..read]);
+            self.decode(&scratch.plain[..read]);
             if let Poll::Ready(Err(_)) = self.deliver(cx) {
                 self.ended = Some(Ended::Client);
             }
@@ -220,17 +218,13 @@ impl Relay {
         Poll::Ready(Ok(()))
     }
 
-    fn take_apart(&mut self, mut bytes: &[u8]) {
+    fn decode(&mut self, mut bytes: &[u8]) {
         loop {
             match self.parser.next(&mut bytes) {
                 Ok(None) => return,
                 Ok(Some(Piece::Data(bytes))) => {
                     self.last_data = Instant::now();
-                    if self.downstream.replay.take().is_some() {
-                        let after = self.downstream.accepted.elapsed();
-                        self.downstream.counters.answered(after);
-                    }
-                    self.downstream.counters.received(bytes.len());
+                    self.downstream.received(bytes.len(), self.last_data);
                     self.waiting.extend_from_slice(bytes);
                 }
                 Ok(Some(Piece::Error(text))) => {
@@ -346,12 +340,9 @@ fn seal_message(
     wire: &mut [u8],
     sealed: &mut Vec<u8>,
 ) -> io::Result<[u8; 4]> {
-    let begin = websocket::MAX_HEADER;
-    wire[begin] = DATA;
+    wire[websocket::MAX_HEADER] = DATA;
     let key = rand::random();
-    websocket::mask(&mut wire[begin..], key);
-    let (header, start) = websocket::header(wire.len() - begin, key);
-    wire[start..begin].copy_from_slice(&header[start..]);
+    let start = websocket::message(wire, key);
     upstream.seal(&wire[start..], sealed)?;
     Ok(key)
 }

@@ -23,20 +23,18 @@ mod timers;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use kubefwd_os::peer::{self, Peer};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::settings::Settings;
 use crate::transport::upgrade::Upgraded;
 use actor::Actor;
 use ready::ReadyList;
 
-pub(crate) use backlog::{Budget, Limits};
+pub(crate) use backlog::Budget;
 pub(crate) use close::is_dial_error;
-pub(crate) use health::Intervals;
-pub(crate) use mux::StreamConfig;
 pub(crate) use stream::{Downstream, End, Retry};
 
 /// Opens that may be queued for the task.
@@ -45,9 +43,7 @@ const COMMANDS: usize = 256;
 /// What all connections of a cluster share.
 #[derive(Clone)]
 pub(crate) struct ConnectionConfig {
-    pub(crate) stream: StreamConfig,
-    pub(crate) intervals: Intervals,
-    pub(crate) idle_close: Duration,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) budget: Arc<Budget>,
 }
 
@@ -126,18 +122,18 @@ impl Connection {
     /// Takes no new streams from now on.
     pub(crate) fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.signal(DRAIN);
+        self.shared.ready.signal(DRAIN);
     }
 
     /// The pod no longer exists.
     pub(crate) fn pod_gone(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.signal(POD_GONE);
+        self.shared.ready.signal(POD_GONE);
     }
 
     /// The machine slept or its network changed.
     pub(crate) fn probe(&self) {
-        self.signal(PROBE);
+        self.shared.ready.signal(PROBE);
     }
 
     /// The current load; `None` if it takes no new streams.
@@ -162,25 +158,13 @@ impl Connection {
 
     /// Why the connection ended or is draining, as far as known.
     pub(crate) fn why(&self) -> String {
-        self.shared
-            .why
-            .get()
-            .cloned()
-            .unwrap_or_else(|| "the connection ended".to_owned())
-    }
-
-    /// Why the connection failed, if it did.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.shared.why.get().map(String::as_str)
+        let why = self.shared.why.get().cloned();
+        why.unwrap_or_else(|| "the connection ended".to_owned())
     }
 
     /// Whether the connection failed; true only once.
     pub(crate) fn take_new_failure(&self) -> bool {
-        self.failure().is_some() && !self.shared.failure_taken.swap(true, Ordering::Relaxed)
-    }
-
-    fn signal(&self, signal: u8) {
-        self.shared.ready.signal(signal);
+        self.shared.why.get().is_some() && !self.shared.failure_taken.swap(true, Ordering::Relaxed)
     }
 }
 

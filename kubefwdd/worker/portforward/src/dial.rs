@@ -6,7 +6,6 @@ mod socket;
 pub mod tls;
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -103,25 +102,50 @@ pub async fn connect(
     server: &ApiServer,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Box<dyn Io>, DialError> {
-    let target = Target::of(&server.url)?;
-    let connecting = async {
-        let io = target
-            .connect(server.proxy.as_ref(), Traffic::Requests)
-            .await?;
-        let Some(config) = target.tls_config(tls)? else {
-            return Ok(io);
-        };
-        let name = target.server_name(server.tls_server_name.as_deref())?;
-        match TlsConnector::from(config).connect(name, io).await {
-            Ok(stream) => Ok(Box::new(stream) as Box<dyn Io>),
-            Err(source) => Err(target.tls_error(source)),
-        }
+    let handshake = |io, config, name| async move {
+        let stream = TlsConnector::from(config).connect(name, io).await?;
+        Ok(Box::new(stream) as Box<dyn Io>)
     };
-    target.in_time(connecting).await
+    dial(server, tls, Traffic::Requests, |io| io, handshake).await
+}
+
+/// Connects to `server`: `plain` wraps a connection without TLS, `handshake` makes it.
+pub(crate) async fn dial<T, F>(
+    server: &ApiServer,
+    tls: Option<Arc<ClientConfig>>,
+    traffic: Traffic,
+    plain: impl FnOnce(Box<dyn Io>) -> T,
+    handshake: impl FnOnce(Box<dyn Io>, Arc<ClientConfig>, ServerName<'static>) -> F,
+) -> Result<T, DialError>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let target = Target::of(&server.url)?;
+    let tls_error = |source| {
+        let target = target.to_string();
+        DialError::Tls { target, source }
+    };
+    let connecting = async {
+        let io = match &server.proxy {
+            Some(proxy) => proxy::connect(proxy, &target, traffic).await?,
+            None => Box::new(target.connect_tcp(traffic).await?),
+        };
+        if !target.is_tls {
+            return Ok(plain(io));
+        }
+        let config = tls.ok_or_else(|| tls_error(io::Error::other("no TLS settings")))?;
+        let name = target.server_name(server.tls_server_name.as_deref())?;
+        handshake(io, config, name).await.map_err(tls_error)
+    };
+    let connected = timeout(TIMEOUT, connecting).await;
+    connected.unwrap_or_else(|_| {
+        let target = target.to_string();
+        Err(DialError::Timeout { target })
+    })
 }
 
 /// Host and port of a URL; shown as `host:port`, never with credentials.
-pub(crate) struct Target {
+struct Target {
     host: String,
     port: u16,
     /// `https://`
@@ -130,7 +154,7 @@ pub(crate) struct Target {
 
 impl Target {
     /// Reads the URL of a server or a proxy.
-    pub(crate) fn of(url: &Uri) -> Result<Self, DialError> {
+    fn of(url: &Uri) -> Result<Self, DialError> {
         // The URL itself may hold a password.
         let invalid = || DialError::Address(url.host().unwrap_or_default().to_owned());
         let host = url.host().filter(|host| !host.is_empty());
@@ -149,53 +173,9 @@ impl Target {
     }
 
     /// The name to verify the server's certificate against.
-    pub(crate) fn server_name(
-        &self,
-        other: Option<&str>,
-    ) -> Result<ServerName<'static>, DialError> {
+    fn server_name(&self, other: Option<&str>) -> Result<ServerName<'static>, DialError> {
         let name = other.unwrap_or(&self.host).to_owned();
         ServerName::try_from(name.clone()).map_err(|_| DialError::ServerName(name))
-    }
-
-    /// The TLS settings to use, if any.
-    pub(crate) fn tls_config(
-        &self,
-        tls: Option<Arc<ClientConfig>>,
-    ) -> Result<Option<Arc<ClientConfig>>, DialError> {
-        match tls {
-            _ if !self.is_tls => Ok(None),
-            None => Err(self.tls_error(io::Error::other("no TLS settings"))),
-            some => Ok(some),
-        }
-    }
-
-    pub(crate) fn tls_error(&self, source: io::Error) -> DialError {
-        let target = self.to_string();
-        DialError::Tls { target, source }
-    }
-
-    /// Limits `connecting` to [`TIMEOUT`].
-    pub(crate) async fn in_time<T>(
-        &self,
-        connecting: impl Future<Output = Result<T, DialError>>,
-    ) -> Result<T, DialError> {
-        let connected = timeout(TIMEOUT, connecting).await;
-        connected.unwrap_or_else(|_| {
-            let target = self.to_string();
-            Err(DialError::Timeout { target })
-        })
-    }
-
-    /// Connects without TLS, through `proxy` if there is one.
-    pub(crate) async fn connect(
-        &self,
-        proxy: Option<&Uri>,
-        traffic: Traffic,
-    ) -> Result<Box<dyn Io>, DialError> {
-        match proxy {
-            Some(proxy) => proxy::connect(proxy, self, traffic).await,
-            None => Ok(Box::new(self.connect_tcp(traffic).await?)),
-        }
     }
 
     /// Connects to the first address that answers; each has a short head start over the next.

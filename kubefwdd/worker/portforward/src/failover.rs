@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -14,8 +14,8 @@ use crate::connection::{Downstream, End, Retry, reset_local};
 use crate::counters::{Active, Counters};
 use crate::error::OpenError;
 use crate::pod::Path;
-use crate::pods::Pods;
 use crate::tap::Tap;
+use crate::tunnels::Tunnels;
 
 /// How long the watches may take to notice that a container is gone, after its port refused.
 const REFUSED_WAIT: Duration = Duration::from_millis(1500);
@@ -24,40 +24,46 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How many tunnels may break under one local connection before it is reset.
 const MAX_BROKEN: usize = 8;
 
-/// See [`Tunnels::forward`](crate::Tunnels::forward).
-pub(crate) async fn forward(
-    pods: &Pods,
-    local: TcpStream,
-    backends: &dyn Backends,
-    counters: &Arc<Counters>,
-    tap: Option<Box<dyn Tap>>,
-) -> Result<(), Failure> {
-    let _active = Active::new(counters);
-    // Without it small answers wait for acknowledgements; nothing else depends on it.
-    let _ = local.set_nodelay(true);
-    let accepted = Instant::now();
-    let downstream = Downstream {
-        local,
-        accepted,
-        port: 0,
-        replay: Some(Vec::new()),
-        counters: Arc::clone(counters),
-        tap,
-    };
-    let mut failover = Failover {
-        pods,
-        backends,
-        tried: Vec::new(),
-        deadline: accepted + pods.no_backend_wait(),
-        refused: None,
-        failure: None,
-        broken: 0,
-    };
-    failover.run(downstream).await
+impl Tunnels {
+    /// Carries one accepted connection until it ends. Never panics, and always ends the client's connection: one that
+    /// cannot be carried is reset. `tap` sees the forwarded bytes.
+    ///
+    /// # Errors
+    /// Why the client's connection was reset.
+    pub async fn forward(
+        &self,
+        local: TcpStream,
+        backends: &dyn Backends,
+        counters: &Arc<Counters>,
+        tap: Option<Box<dyn Tap>>,
+    ) -> Result<(), Failure> {
+        let _active = Active::new(counters);
+        // Without it small answers wait for acknowledgements; nothing else depends on it.
+        let _ = local.set_nodelay(true);
+        let accepted = Instant::now();
+        let downstream = Downstream {
+            local,
+            accepted,
+            port: 0,
+            replay: Some(Vec::new()),
+            counters: Arc::clone(counters),
+            tap,
+        };
+        let mut failover = Failover {
+            tunnels: self,
+            backends,
+            tried: Vec::new(),
+            deadline: accepted + self.config.settings.no_backend_wait,
+            refused: None,
+            failure: None,
+            broken: 0,
+        };
+        failover.run(downstream).await
+    }
 }
 
 struct Failover<'a> {
-    pods: &'a Pods,
+    tunnels: &'a Tunnels,
     backends: &'a dyn Backends,
     /// Pods that could not be reached.
     tried: Vec<String>,
@@ -77,14 +83,14 @@ impl Failover<'_> {
             };
             downstream.port = backend.port;
             let path = {
-                let tunnel = self.pods.tunnel(&backend);
+                let tunnel = self.tunnels.tunnel(&backend);
                 Box::pin(async move { tunnel.path(backend.port).await }).await
             };
             // An idle connection costs the size of this future: the rest is boxed.
             let end = match path {
                 Ok(Path::Shared(connection)) => connection.carry(downstream).await,
                 Ok(Path::Single(upgraded)) => {
-                    Box::pin(channel::relay(*upgraded, downstream, self.pods.config())).await
+                    Box::pin(channel::relay(*upgraded, downstream, &self.tunnels.config)).await
                 }
                 Err(error) => {
                     if !self.can_retry(backend.pod_uid, &error) {
@@ -166,21 +172,15 @@ impl Failover<'_> {
         downstream.counters.failed();
         reset_local(downstream.local);
         self.failure.take().unwrap_or_else(|| {
-            Failure::new(
-                Reason::Timeout,
-                "no pod of the service became ready in time",
-            )
-            .hint("see why its pods are not ready: kubectl get pods, kubectl describe pod")
+            failure!(Timeout, "no pod of the service became ready in time")
+                .hint("see why its pods are not ready: kubectl get pods, kubectl describe pod")
         })
     }
 }
 
 fn reset(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
-    Failure::new(
-        Reason::ConnectionLost,
-        format!("the connection to port {port} of the pod {pod} broke: {why}"),
-    )
+    failure!(ConnectionLost, "the connection to port {port} of the pod {pod} broke: {why}")
     .hint(
         "the next connection takes another tunnel; if that breaks too, look at the pod's node and the network to it: \
          kubectl get nodes, kubectl describe pod",
@@ -189,9 +189,9 @@ fn reset(backend: &Backend, why: &str) -> Failure {
 
 fn refused(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
-    Failure::new(
-        Reason::ConnectionRefused,
-        format!("the pod {pod} does not take connections on port {port}: {why}"),
+    failure!(
+        ConnectionRefused,
+        "the pod {pod} does not take connections on port {port}: {why}"
     )
     .hint(
         "check that the program in the pod listens on this port, on localhost or on all addresses",

@@ -2,6 +2,7 @@
 //! body if the server refused.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use kubefwd_model::text::clean;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -89,21 +90,18 @@ pub(crate) fn reason(body: &[u8]) -> Reason {
 
 /// The text on one line, without control characters and of bounded length: it goes to logs and terminals.
 pub(crate) fn printable(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_MESSAGE)
-        .collect()
+    let text = clean(text, MAX_MESSAGE);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a list-valued header names `token`.
 pub(crate) fn names(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    headers
+    let values = headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
+        .filter_map(|value| value.to_str().ok());
+    let mut items = values.flat_map(|value| value.split(','));
+    items.any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 /// A request head: the line, then the headers in the order given.

@@ -20,7 +20,7 @@
 //! | `opener`, `transport_cache` | opens tunnels: choice of transport, backoff, spare connections |
 //! | `connection` | the streams of one upgraded connection |
 //! | `channel` | the fallback protocol: one WebSocket per connection |
-//! | `pod`, `pods` | the connections to one pod, and to all of them |
+//! | `pod`, `tunnels` | the connections to one pod, and to all of them |
 //! | `failover` | carries a local connection, trying one pod after another |
 
 pub mod api_server;
@@ -37,111 +37,22 @@ pub mod fuzzing;
 mod http1;
 mod opener;
 mod pod;
-mod pods;
 mod settings;
 mod sync;
 mod tap;
 mod transport;
 mod transport_cache;
+mod tunnels;
 mod upstream;
-
-use std::sync::Arc;
-
-use kubefwd_model::Failure;
-use tokio::net::TcpStream;
-
-use api_server::ApiServer;
-use pods::Pods;
 
 pub use backend::{Backend, Backends};
 pub use counters::{CounterValues, Counters};
-pub use pod::{ConnectionStatus, PodStatus};
+pub use pod::ConnectionStatus;
 pub use settings::{Reopened, Settings};
 pub use tap::Tap;
 pub use transport::Transport;
 pub use transport_cache::TransportCache;
-
-/// How a forwarded connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The client or the program in the pod closed it.
-    Closed,
-    /// The client's connection was reset, for this reason.
-    Failed(Failure),
-}
-
-/// The tunnels of one cluster and user.
-pub struct Tunnels {
-    pods: Pods,
-}
-
-impl Tunnels {
-    /// Tunnels through `api_server`. Nothing is connected before it is needed.
-    pub fn new(api_server: Arc<ApiServer>, settings: Settings) -> Arc<Self> {
-        let pods = Pods::new(api_server, settings);
-        Arc::new(Self { pods })
-    }
-
-    /// Carries one accepted connection until it ends. Never panics, and always ends the client's connection: one that
-    /// cannot be carried is reset. `tap` sees the forwarded bytes.
-    pub async fn forward(
-        &self,
-        local: TcpStream,
-        backends: &dyn Backends,
-        counters: &Arc<Counters>,
-        tap: Option<Box<dyn Tap>>,
-    ) -> Outcome {
-        match failover::forward(&self.pods, local, backends, counters, tap).await {
-            Ok(()) => Outcome::Closed,
-            Err(failure) => Outcome::Failed(failure),
-        }
-    }
-
-    /// The pod no longer exists (not: it is terminating). Connections that it has not answered move to other pods; those
-    /// that it has answered run to their end.
-    pub fn pod_gone(&self, pod_uid: &str) {
-        if let Some(pod) = self.pods.remove(pod_uid) {
-            pod.pod_gone();
-        }
-    }
-
-    /// The machine slept, or its network changed: finds out within a second which connections are still alive, and lets
-    /// everything that waits for the cluster retry at once.
-    pub fn probe_all(&self) {
-        self.pods.network_changed();
-        for pod in self.pods.all() {
-            pod.probe();
-        }
-    }
-
-    /// Opens new connections to these pods; the present ones close when their streams have ended. Pods without
-    /// connections are left alone.
-    ///
-    /// # Errors
-    /// The first failure; the other pods are reconnected all the same.
-    pub async fn reconnect(&self, pod_uids: &[String]) -> Result<(), Failure> {
-        let mut result = Ok(());
-        for uid in pod_uids {
-            if let Some(pod) = self.pods.get(uid)
-                && let Err(error) = pod.reconnect().await
-            {
-                result = result.and(Err(error.failure()));
-            }
-        }
-        result
-    }
-
-    /// The transport that the cluster accepted last.
-    pub fn transport(&self) -> Option<Transport> {
-        self.pods.transport()
-    }
-
-    /// The pods that have or had connections, in no order.
-    pub fn status(&self) -> Vec<PodStatus> {
-        let pods = self.pods.all().into_iter();
-        pods.map(|pod| pod.status()).collect()
-    }
-}
+pub use tunnels::Tunnels;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::api_server::{ApiServer, Credentials};
+use crate::backend::Backend;
 use crate::error::OpenError;
 use crate::settings::Settings;
 use crate::transport::Transport;
@@ -21,16 +22,10 @@ use crate::upstream::Upstream;
 use backoff::Backoff;
 use spare::SpareConnections;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PodId {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
 /// Opens tunnels of one cluster.
 pub(crate) struct Opener {
     server: Arc<ApiServer>,
-    /// Bounds the upgrades under way: each makes the API server authorize, read two objects and dial the kubelet.
+    /// Bounds concurrent upgrades: each makes the API server authorize, read two objects and dial the kubelet.
     upgrades: Semaphore,
     backoff: Backoff,
     spares: Arc<SpareConnections>,
@@ -49,10 +44,7 @@ impl Opener {
         Self {
             upgrades: Semaphore::new(settings.concurrent_upgrades),
             backoff: Backoff::default(),
-            spares: Arc::new(SpareConnections::new(
-                Arc::clone(&server),
-                settings.spare_connections,
-            )),
+            spares: SpareConnections::new(Arc::clone(&server), settings.spare_connections),
             transport: Mutex::new(settings.transport.or_else(cached)),
             transport_cache: settings.transport_cache.clone(),
             timeout: settings.open_timeout,
@@ -78,17 +70,16 @@ impl Opener {
     ///
     /// # Errors
     /// [`OpenError`], after one attempt with everything that may succeed now.
-    pub(crate) async fn open(&self, pod: &PodId, port: u16) -> Result<Upgraded, OpenError> {
+    pub(crate) async fn open(&self, pod: &Backend, port: u16) -> Result<Upgraded, OpenError> {
         self.backoff.wait().await;
         let Ok(_permit) = self.upgrades.acquire().await else {
             unreachable!("the semaphore is never closed");
         };
-        let opened = match timeout(self.timeout, self.negotiate(pod, port)).await {
-            Ok(result) => result,
-            Err(_) => Err(OpenError::Timeout {
-                server: self.server.url.to_string(),
-            }),
-        };
+        let opened = timeout(self.timeout, self.negotiate(pod, port)).await;
+        let opened = opened.unwrap_or_else(|_| {
+            let server = self.server.url.to_string();
+            Err(OpenError::Timeout { server })
+        });
         match &opened {
             Ok(upgraded) => {
                 self.backoff.reset();
@@ -117,7 +108,7 @@ impl Opener {
     async fn attempt(
         &self,
         transport: Transport,
-        pod: &PodId,
+        pod: &Backend,
         port: u16,
     ) -> Result<Upgraded, AttemptError> {
         let mut credentials = self.credentials(None).await?;
@@ -126,8 +117,7 @@ impl Opener {
             let (upstream, is_spare) = self.upstream(&credentials).await?;
             let request = Request {
                 server: &self.server.url,
-                namespace: &pod.namespace,
-                pod: &pod.name,
+                pod,
                 port,
                 headers: &credentials.headers,
             };

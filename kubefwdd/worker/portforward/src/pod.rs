@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::backend::Backend;
 use crate::connection::{Connection, ConnectionConfig};
 use crate::error::OpenError;
-use crate::opener::{Opener, PodId};
-use crate::settings::{Reopened, Settings};
+use crate::opener::Opener;
+use crate::settings::Reopened;
 use crate::transport::{Transport, upgrade::Upgraded};
 
 /// How long a permanent failure is reported without another attempt.
@@ -26,13 +27,9 @@ pub(crate) enum Path {
 
 /// The connections to one pod.
 pub(crate) struct PodTunnel {
-    pod: PodId,
-    pod_uid: String,
+    pod: Backend,
     opener: Arc<Opener>,
     config: ConnectionConfig,
-    max_connections: usize,
-    streams_per_connection: usize,
-    reopened: Option<mpsc::Sender<Reopened>>,
     state: Mutex<State>,
 }
 
@@ -41,7 +38,7 @@ type Opened = Result<Option<Arc<Connection>>, OpenError>;
 #[derive(Default)]
 struct State {
     connections: Vec<Arc<Connection>>,
-    /// The result of the upgrade under way, for all that wait for it; `None` within says that the cluster does not know
+    /// The result of the upgrade in progress, for all that wait for it; `None` within says that the cluster does not know
     /// shared connections.
     opening: Option<watch::Receiver<Option<Opened>>>,
     denied: Option<(Instant, OpenError)>,
@@ -67,34 +64,17 @@ pub struct ConnectionStatus {
     pub usable: bool,
 }
 
-/// The tunnel to one pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodStatus {
-    /// The connections to it; none if it was not used for a while.
-    pub connections: Vec<ConnectionStatus>,
-}
-
 enum Choice {
     Use(Arc<Connection>),
     Wait(watch::Receiver<Option<Opened>>),
 }
 
 impl PodTunnel {
-    pub(crate) fn new(
-        pod: PodId,
-        pod_uid: &str,
-        opener: Arc<Opener>,
-        config: ConnectionConfig,
-        settings: &Settings,
-    ) -> Self {
+    pub(crate) fn new(pod: Backend, opener: Arc<Opener>, config: ConnectionConfig) -> Self {
         Self {
             pod,
-            pod_uid: pod_uid.to_owned(),
             opener,
             config,
-            max_connections: settings.connections_per_pod,
-            streams_per_connection: settings.streams_per_connection,
-            reopened: settings.reopened.clone(),
             state: Mutex::default(),
         }
     }
@@ -108,11 +88,8 @@ impl PodTunnel {
             Choice::Use(connection) => return Ok(Path::Shared(connection)),
             Choice::Wait(opening) => opening,
         };
-        let opened = match opening.wait_for(Option::is_some).await {
-            Ok(opened) => opened.clone(),
-            Err(_) => None,
-        };
-        match opened {
+        let opened = opening.wait_for(Option::is_some).await;
+        match opened.ok().and_then(|opened| opened.clone()) {
             Some(Ok(Some(connection))) => Ok(Path::Shared(connection)),
             // Boxed: the future that opens a connection must not enlarge that of everyone who waits for one.
             Some(Ok(None)) => Box::pin(self.single(port)).await,
@@ -136,15 +113,14 @@ impl PodTunnel {
     fn choose(self: &Arc<Self>, port: u16) -> Result<Choice, OpenError> {
         let mut state = self.state.lock();
         state.sweep();
-        let best = state
-            .connections
-            .iter()
-            .filter_map(|connection| Some((connection, connection.load()?)))
-            .min_by_key(|(_, load)| (load.overloaded, load.streams))
-            .map(|(connection, load)| (Arc::clone(connection), load));
+        let connections = state.connections.iter();
+        let loads = connections.filter_map(|connection| Some((connection, connection.load()?)));
+        let best = loads.min_by_key(|(_, load)| (load.overloaded, load.streams));
         if let Some((connection, load)) = best {
-            let is_full = load.overloaded || load.streams >= self.streams_per_connection;
-            if is_full && state.connections.len() < self.max_connections && state.opening.is_none()
+            let connection = Arc::clone(connection);
+            let settings = &self.config.settings;
+            if (load.overloaded || load.streams >= settings.streams_per_connection)
+                && self.may_add(&state)
             {
                 self.start(&mut state, port);
             }
@@ -179,17 +155,16 @@ impl PodTunnel {
     }
 
     fn opened(self: &Arc<Self>, result: Result<Upgraded, OpenError>) -> Opened {
-        let opened = match result {
+        let opened = result.map(|upgraded| {
             // One that was made for a single port is of no use to the others; the next call makes its own.
-            Ok(upgraded) if upgraded.transport == Transport::Channel => Ok(None),
-            Ok(upgraded) => Ok(Some(self.adopt(upgraded))),
-            Err(error) => Err(error),
-        };
+            let is_shared = upgraded.transport != Transport::Channel;
+            is_shared.then(|| self.adopt(upgraded))
+        });
         let mut state = self.state.lock();
         state.opening = None;
         self.report_reopened(&mut state, opened.as_ref().err());
         if let Err(error) = &opened {
-            tracing::debug!(pod = self.pod.name, %error, "cannot open a tunnel");
+            tracing::debug!(pod = self.pod.pod, %error, "cannot open a tunnel");
             if !error.is_transient() && !error.is_pod_fault() {
                 state.denied = Some((Instant::now() + DENIAL_TTL, error.clone()));
             }
@@ -203,7 +178,7 @@ impl PodTunnel {
         lost.attempts += 1;
         let reopened = Reopened {
             namespace: self.pod.namespace.clone(),
-            pod_uid: self.pod_uid.clone(),
+            pod_uid: self.pod.pod_uid.clone(),
             attempts: lost.attempts,
             took: lost.began.map_or(Duration::ZERO, |began| began.elapsed()),
             error: error.map(|error| error.failure().to_string()),
@@ -212,14 +187,12 @@ impl PodTunnel {
         if error.is_none() {
             state.lost = None;
         }
-        if let Some(sender) = &self.reopened
+        if let Some(sender) = &self.config.settings.reopened
             && is_first_or_last
             && sender.try_send(reopened).is_err()
         {
-            tracing::debug!(
-                pod = self.pod.name,
-                "too many reopened tunnels to report all"
-            );
+            let pod = &self.pod.pod;
+            tracing::debug!(pod, "too many reopened tunnels to report all");
         }
     }
 
@@ -246,12 +219,14 @@ impl PodTunnel {
         state.sweep();
         let loads = state.connections.iter().filter_map(|one| one.load());
         let is_free = loads.into_iter().any(|load| !load.overloaded);
-        let may = !state.gone
-            && state.opening.is_none()
-            && state.connections.len() < self.max_connections;
-        if may && !is_free {
+        if !state.gone && !is_free && self.may_add(&state) {
             self.start(&mut state, 0);
         }
+    }
+
+    fn may_add(&self, state: &State) -> bool {
+        let most = self.config.settings.connections_per_pod;
+        state.opening.is_none() && state.connections.len() < most
     }
 
     pub(crate) fn pod_gone(&self) {
@@ -289,23 +264,18 @@ impl PodTunnel {
 
     pub(crate) fn is_unused(&self) -> bool {
         let state = self.state.lock();
-        state.opening.is_none()
-            && state
-                .connections
-                .iter()
-                .all(|connection| connection.is_closed())
+        state.opening.is_none() && state.connections.iter().all(|one| one.is_closed())
     }
 
-    pub(crate) fn status(&self) -> PodStatus {
+    /// None if it was not used for a while.
+    pub(crate) fn connections(&self) -> Vec<ConnectionStatus> {
         let state = self.state.lock();
         let open = state.connections.iter().filter(|one| !one.is_closed());
         let connections = open.map(|connection| ConnectionStatus {
             streams: connection.streams(),
             usable: connection.load().is_some(),
         });
-        PodStatus {
-            connections: connections.collect(),
-        }
+        connections.collect()
     }
 }
 
@@ -320,7 +290,6 @@ impl State {
         if lost.count() > 0 {
             self.lost.get_or_insert_default();
         }
-        self.connections
-            .retain(|connection| !connection.is_closed());
+        self.connections.retain(|one| !one.is_closed());
     }
 }

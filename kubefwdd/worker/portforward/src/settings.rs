@@ -24,7 +24,7 @@ pub struct Settings {
     pub half_close_grace: Duration,
     /// How long a tunnel without connections is kept.
     pub idle_close: Duration,
-    /// Upgrades under way at once in the cluster.
+    /// Concurrent upgrades in the cluster.
     pub concurrent_upgrades: usize,
     /// Connected, encrypted, unused connections to keep while tunnels are being opened.
     pub spare_connections: usize,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kubefwd_model::Reason;
+use kubefwd_model::{Failure, Reason};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ use fake::{Cluster, Pods};
 struct Client {
     tcp: TcpStream,
     counters: Arc<Counters>,
-    outcome: JoinHandle<Outcome>,
+    outcome: JoinHandle<Result<(), Failure>>,
 }
 
 async fn connect(tunnels: &Arc<Tunnels>, pods: &Arc<Pods>) -> Client {
@@ -60,8 +60,8 @@ impl Client {
 
     async fn failure(self) -> Failure {
         match self.outcome.await.unwrap() {
-            Outcome::Failed(failure) => failure,
-            Outcome::Closed => panic!("ended well"),
+            Err(failure) => failure,
+            Ok(()) => panic!("ended well"),
         }
     }
 }
@@ -96,7 +96,7 @@ async fn connections_share_one_tunnel_and_are_counted() {
         soon(client.echo(b"hello")).await;
         client.tcp.shutdown().await.unwrap();
         drop(client.tcp);
-        assert_eq!(soon(client.outcome).await.unwrap(), Outcome::Closed);
+        assert_eq!(soon(client.outcome).await.unwrap(), Ok(()));
         let values = client.counters.values();
         assert_eq!(
             (values.bytes_in, values.bytes_out, values.answered),
@@ -106,7 +106,7 @@ async fn connections_share_one_tunnel_and_are_counted() {
     }
     assert_eq!(cluster.upgrades.load(Ordering::SeqCst), 1);
     assert_eq!(tunnels.transport(), Some(Transport::Spdy));
-    assert_eq!(tunnels.status()[0].connections.len(), 1);
+    assert_eq!(tunnels.connections().len(), 1);
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn a_server_before_both_gets_one_websocket_per_connection() {
     soon(one.echo(b"one again")).await;
     assert_eq!(tunnels.transport(), Some(Transport::Channel));
     drop(one.tcp);
-    assert_eq!(soon(one.outcome).await.unwrap(), Outcome::Closed);
+    assert_eq!(soon(one.outcome).await.unwrap(), Ok(()));
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn a_slow_reader_holds_up_only_itself() {
         soon(slow.rest()).await.unwrap() == expected,
         "nothing is dropped"
     );
-    assert_eq!(tunnels.pods.config().budget.used(), 0);
+    assert_eq!(tunnels.config.budget.used(), 0);
 }
 
 #[tokio::test]
@@ -301,11 +301,11 @@ async fn bulk_of_one_client_gives_the_next_a_connection_of_its_own() {
         }
     })
     .await;
-    until(|| tunnels.status()[0].connections.len() == 2).await;
+    until(|| tunnels.connections().len() == 2).await;
     assert_eq!(cluster.upgrades.load(Ordering::SeqCst), 2);
     // It moves bulk too, so a third connection may follow.
     let _next = connect(&tunnels, &pods).await;
-    until(|| tunnels.status()[0].connections[1].streams == 1).await;
+    until(|| tunnels.connections()[1].streams == 1).await;
 }
 
 #[tokio::test]
@@ -316,9 +316,9 @@ async fn a_lone_slow_reader_costs_little_memory() {
     until(|| slow.counters.values().bytes_in > 0).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(
-        tunnels.pods.config().budget.used() <= 512 * 1024,
+        tunnels.config.budget.used() <= 512 * 1024,
         "{} bytes wait",
-        tunnels.pods.config().budget.used()
+        tunnels.config.budget.used()
     );
     assert_eq!(soon(slow.rest()).await.unwrap().len(), 4 * 1024 * 1024);
 }
@@ -335,7 +335,7 @@ async fn the_end_of_a_clients_side_waits_for_the_answer() {
     cluster.release.notify_one();
     assert_eq!(soon(client.rest()).await.unwrap(), b"answer to question");
     assert_eq!(cluster.saw("client end known: false"), 1);
-    assert_eq!(soon(client.outcome).await.unwrap(), Outcome::Closed);
+    assert_eq!(soon(client.outcome).await.unwrap(), Ok(()));
 }
 
 #[cfg(target_os = "linux")]
@@ -346,7 +346,7 @@ async fn a_client_that_left_is_ended_at_once() {
     let mut client = connect(&tunnels, &Pods::new(&["mute"])).await;
     client.tcp.write_all(b"last words").await.unwrap();
     drop(client.tcp);
-    assert_eq!(soon(client.outcome).await.unwrap(), Outcome::Closed);
+    assert_eq!(soon(client.outcome).await.unwrap(), Ok(()));
     until(|| cluster.saw("fin 3") == 1).await;
 }
 
@@ -399,7 +399,7 @@ async fn a_broken_tunnel_resets_what_was_answered_and_keeps_what_was_not() {
     let mut answered = connect(&tunnels, &pods).await;
     soon(answered.echo(b"hello")).await;
     let mut silent = connect(&tunnels, &pods).await;
-    until(|| tunnels.status()[0].connections[0].streams == 2).await;
+    until(|| tunnels.connections()[0].streams == 2).await;
     cluster.kill.send_modify(|kills| *kills += 1);
     assert!(soon(answered.rest()).await.is_err());
     soon(silent.echo(b"after")).await;
@@ -427,7 +427,7 @@ async fn an_unused_tunnel_is_closed() {
     let mut client = connect(&tunnels, &Pods::new(&["echo"])).await;
     soon(client.echo(b"hello")).await;
     drop(client.tcp);
-    until(|| tunnels.status()[0].connections.is_empty()).await;
+    until(|| tunnels.connections().is_empty()).await;
 }
 
 proptest! {

@@ -30,6 +30,15 @@ impl fmt::Display for Transport {
 }
 
 impl Transport {
+    /// Its name for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Spdy => "spdy",
+            Self::WebSocket => "websocket",
+            Self::Channel => "websocket-v4",
+        }
+    }
+
     /// The verb on `pods/portforward` that the API server asks for first.
     pub(crate) fn verb(self) -> &'static str {
         match self {

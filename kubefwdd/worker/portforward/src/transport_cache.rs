@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::transport::Transport;
 use parking_lot::Mutex;
 
+/// Not the oldest protocol, so that the better ones are tried again.
+const CACHED: [Transport; 2] = [Transport::Spdy, Transport::WebSocket];
 /// Lines that are kept; the oldest are dropped first.
 const MAX_LINES: usize = 500;
 /// A larger file is not ours.
@@ -41,11 +43,12 @@ impl TransportCache {
         Some(Self::at(cache.join("kubefwd").join("transports")))
     }
 
-    /// What the API server accepted last; never the oldest protocol, so that the better ones are tried again.
+    /// What the API server accepted last.
     pub(crate) fn get(&self, server: &str) -> Option<Transport> {
         let lines = self.read();
         let (_, word) = lines.iter().find(|(known, _)| known == server)?;
-        parse(word)
+        let mut cached = CACHED.into_iter();
+        cached.find(|transport| transport.as_str() == word)
     }
 
     /// Stores what an API server accepted.
@@ -53,8 +56,8 @@ impl TransportCache {
         let _one_at_a_time = self.writing.lock();
         let mut lines = self.read();
         lines.retain(|(known, _)| known != server);
-        if let Some(word) = word(transport) {
-            lines.push((server.to_owned(), word.to_owned()));
+        if CACHED.contains(&transport) {
+            lines.push((server.to_owned(), transport.as_str().to_owned()));
         }
         let first = lines.len().saturating_sub(MAX_LINES);
         if let Err(error) = write(&self.path, &lines[first..]) {
@@ -87,22 +90,6 @@ fn write(path: &Path, lines: &[(String, String)]) -> io::Result<()> {
         // The first error is the one that says why.
         let _left = fs::remove_file(&temporary);
     })
-}
-
-fn word(transport: Transport) -> Option<&'static str> {
-    match transport {
-        Transport::Spdy => Some("spdy"),
-        Transport::WebSocket => Some("websocket"),
-        Transport::Channel => None,
-    }
-}
-
-fn parse(text: &str) -> Option<Transport> {
-    match text {
-        "spdy" => Some(Transport::Spdy),
-        "websocket" => Some(Transport::WebSocket),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::api_server::ApiServer;
-use crate::dial::{DialError, Io, Target, Traffic};
+use crate::dial::{DialError, Io, Traffic, dial};
 
 /// The most plaintext that is sealed at once.
 pub(crate) const WIRE: usize = 256 * 1024;
@@ -82,19 +82,7 @@ impl Upstream {
         server: &ApiServer,
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Self, DialError> {
-        let target = Target::of(&server.url)?;
-        let connecting = async {
-            let io = target
-                .connect(server.proxy.as_ref(), Traffic::Tunnel)
-                .await?;
-            let Some(config) = target.tls_config(tls)? else {
-                return Ok(Self::plain(io));
-            };
-            let name = target.server_name(server.tls_server_name.as_deref())?;
-            let encrypted = Self::tls(io, config, name).await;
-            encrypted.map_err(|source| target.tls_error(source))
-        };
-        target.in_time(connecting).await
+        dial(server, tls, Traffic::Tunnel, Self::plain, Self::tls).await
     }
 
     pub(crate) fn plain(io: Box<dyn Io>) -> Self {

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -66,18 +66,15 @@ impl Plugin {
         let arguments = config.args.clone().unwrap_or_default();
         if config.interactive_mode == Some(ExecInteractiveMode::Always) {
             let by_hand = command_line(&command, &arguments);
-            return Err(Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the credential plugin of user {user:?} wants a terminal (interactiveMode: Always), which a service does not have"),
-            )
+            return Err(failure!(CredentialsNeeded, "the credential plugin of user {user:?} wants a terminal (interactiveMode: Always), which a service does not have")
             .hint(format!("set interactiveMode to IfAvailable and run `{by_hand}` by hand first")));
         }
-        let told = if config.provide_cluster_info {
-            let cluster = ExecAuthCluster::try_from(cluster);
-            Some(cluster.map_err(|error| invalid(error.to_string()))?)
-        } else {
-            None
-        };
+        let told = config
+            .provide_cluster_info
+            .then(|| ExecAuthCluster::try_from(cluster));
+        let told = told
+            .transpose()
+            .map_err(|error| invalid(error.to_string()))?;
         let info = credential::info(&version, told.as_ref())
             .map_err(|error| invalid(format!("cannot pass the cluster to the plugin: {error}")))?;
 
@@ -139,24 +136,16 @@ impl Plugin {
             return Err(self.failure(format!("failed: {status}{stderr}")));
         }
         credential::parse(&run.stdout, &self.version)
-            .map_err(|rubbish| self.failure(format!("cannot be understood: {rubbish}{stderr}")))
+            .map_err(|error| self.failure(format!("cannot be understood: {error}{stderr}")))
     }
 
     /// Finds the program as execvp(3) would with the user's PATH, to say precisely what is missing.
     fn find(&self) -> Result<PathBuf, Failure> {
         if self.command.contains('/') {
-            let path = PathBuf::from(&self.command);
-            return if is_program(&path) {
-                Ok(path)
-            } else {
-                Err(self.missing(""))
-            };
+            let path = Some(PathBuf::from(&self.command)).filter(|path| is_program(path));
+            return path.ok_or_else(|| self.missing(""));
         }
-        let path = self
-            .environment
-            .get("PATH")
-            .map(String::as_str)
-            .unwrap_or_default();
+        let path = self.environment.get("PATH").map_or("", String::as_str);
         std::env::split_paths(path)
             .filter(|folder| folder.is_absolute())
             .map(|folder| folder.join(&self.command))
@@ -165,12 +154,11 @@ impl Plugin {
     }
 
     fn missing(&self, place: &str) -> Failure {
-        let failure = Failure::new(
-            Reason::CredentialsNeeded,
-            format!(
-                "the credential plugin {:?} of user {:?} is not there or not executable{place}",
-                self.command, self.user
-            ),
+        let failure = failure!(
+            CredentialsNeeded,
+            "the credential plugin {:?} of user {:?} is not there or not executable{place}",
+            self.command,
+            self.user
         );
         let hint = self.install_hint.trim();
         if hint.is_empty() {
@@ -182,12 +170,11 @@ impl Plugin {
 
     fn failure(&self, what: String) -> Failure {
         let by_hand = command_line(&self.command, &self.arguments);
-        Failure::new(
-            Reason::CredentialsNeeded,
-            format!(
-                "the credential plugin {:?} of user {:?} {what}",
-                self.command, self.user
-            ),
+        failure!(
+            CredentialsNeeded,
+            "the credential plugin {:?} of user {:?} {what}",
+            self.command,
+            self.user
         )
         .hint(format!(
             "run `{by_hand}` in a terminal, log in if it asks, and try again"
@@ -281,16 +268,11 @@ async fn read_tail(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) {
 
 fn tail(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let last = &lines[lines.len().saturating_sub(4)..];
-    if last.is_empty() {
-        String::new()
-    } else {
-        format!("; it said: {}", last.join(" / "))
+    let lines = text.lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    match &lines[lines.len().saturating_sub(4)..] {
+        [] => String::new(),
+        last => format!("; it said: {}", last.join(" / ")),
     }
 }
 
@@ -303,26 +285,23 @@ fn command_line(command: &str, arguments: &[String]) -> String {
     let mut words = vec![quoted(command)];
     let mut hide_next = false;
     for argument in arguments {
-        let (name, value) = match argument.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (argument.as_str(), None),
-        };
-        let option = name.starts_with('-');
-        words.push(match value {
+        let name = argument.split('=').next().unwrap_or_default();
+        let (option, has_value) = (name.starts_with('-'), argument.contains('='));
+        let secret = option && is_secret(name);
+        words.push(match (secret, has_value) {
             _ if hide_next && !option => "…".to_owned(),
-            Some(_) if option && is_secret(name) => format!("{name}=…"),
+            (true, true) => format!("{name}=…"),
             _ => quoted(argument),
         });
-        hide_next = option && value.is_none() && is_secret(name);
+        hide_next = secret && !has_value;
     }
     words.join(" ")
 }
 
 fn is_secret(option: &str) -> bool {
     let option = option.to_ascii_lowercase();
-    ["secret", "password", "passphrase"]
-        .iter()
-        .any(|part| option.contains(part))
+    let mut secrets = ["secret", "password", "passphrase"].into_iter();
+    secrets.any(|part| option.contains(part))
 }
 
 fn quoted(word: &str) -> String {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kube::config::AuthInfo;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 
@@ -38,21 +38,17 @@ pub(crate) fn fixed(user: &AuthInfo, has_token: bool) -> Result<HeaderMap, Failu
         return Ok(headers);
     };
     if has_token {
-        return Err(Failure::new(
-            Reason::KubeconfigInvalid,
-            "the kubeconfig user has both a token and a user name with password",
+        return Err(failure!(
+            KubeconfigInvalid,
+            "the kubeconfig user has both a token and a user name with password"
         )
         .hint("keep one of them"));
     }
-    let password = user
-        .password
-        .as_ref()
-        .map_or("", |password| password.expose_secret());
+    let password = user.password.as_ref();
+    let password = password.map_or("", |password| password.expose_secret());
     let pair = STANDARD.encode(format!("{name}:{password}"));
-    headers.insert(
-        AUTHORIZATION,
-        secret("the user name", &format!("Basic {pair}"))?,
-    );
+    let basic = secret("the user name", &format!("Basic {pair}"))?;
+    headers.insert(AUTHORIZATION, basic);
     Ok(headers)
 }
 
@@ -72,9 +68,9 @@ fn impersonation(user: &AuthInfo) -> Result<HeaderMap, Failure> {
         if groups.is_empty() && user.impersonate_uid.is_none() && extra.count() == 0 {
             return Ok(headers);
         }
-        return Err(Failure::new(
-            Reason::KubeconfigInvalid,
-            "the kubeconfig user has as-groups, as-uid or as-user-extra but no `as`",
+        return Err(failure!(
+            KubeconfigInvalid,
+            "the kubeconfig user has as-groups, as-uid or as-user-extra but no `as`"
         )
         .hint("name the user to act as with `as`"));
     };
@@ -107,9 +103,9 @@ fn value(what: &str, text: &str) -> Result<HeaderValue, Failure> {
 }
 
 fn unusable(what: &str) -> Failure {
-    Failure::new(
-        Reason::CredentialsNeeded,
-        format!("{what} holds characters that cannot be sent in a header"),
+    failure!(
+        CredentialsNeeded,
+        "{what} holds characters that cannot be sent in a header"
     )
     .hint("log in again, or correct the kubeconfig")
 }
@@ -119,6 +115,8 @@ mod tests {
     use std::collections::HashMap;
 
     use secrecy::SecretString;
+
+    use kubefwd_model::Reason;
 
     use super::*;
 

@@ -8,8 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::discovery::{self, Contexts};
+use kubefwd_model::{Failure, failure};
 
+use super::finished;
 use super::suggest::nearest;
 
 /// The user's environment, as the daemon passes it on.
@@ -24,15 +26,16 @@ pub struct Merged {
     config: Kubeconfig,
     /// The files that were read, in order.
     files: Vec<PathBuf>,
-    origins: Origins,
+    /// The file that each object was taken from, by kind and name: the index of the first one that has it.
+    origins: BTreeMap<(Kind, String), usize>,
 }
 
-/// The file that each name was taken from: the index of the first one that has it.
-#[derive(Clone, Debug, Default)]
-struct Origins {
-    contexts: BTreeMap<String, usize>,
-    clusters: BTreeMap<String, usize>,
-    users: BTreeMap<String, usize>,
+/// What a kubeconfig names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Context,
+    Cluster,
+    User,
 }
 
 /// One context with the cluster and the user that it names.
@@ -52,21 +55,6 @@ pub struct Context {
     pub files: Vec<PathBuf>,
 }
 
-/// A listed context, usable or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The name of the context.
-    pub name: String,
-    /// The name of its cluster.
-    pub cluster: String,
-    /// The name of its user.
-    pub user: String,
-    /// Its namespace, empty where it names none.
-    pub namespace: String,
-    /// The address of the API server, empty where the cluster is missing.
-    pub server: String,
-}
-
 impl Merged {
     /// Reads and merges: `explicit` paths if there are any, else those of `KUBECONFIG`, else `~/.kube/config`.
     ///
@@ -76,14 +64,8 @@ impl Merged {
     /// No file exists, one cannot be read, or one is not a kubeconfig. The message names the file.
     pub async fn load(explicit: &[String], environment: &Environment) -> Result<Self, Failure> {
         let paths = paths(explicit, environment)?;
-        tokio::task::spawn_blocking(move || read(&paths))
-            .await
-            .unwrap_or_else(|error| {
-                Err(Failure::new(
-                    Reason::Internal,
-                    format!("reading the kubeconfig was interrupted: {error}"),
-                ))
-            })
+        let reading = tokio::task::spawn_blocking(move || read(&paths));
+        finished("reading the kubeconfig", reading.await)
     }
 
     /// The name of the current context, empty where none is set.
@@ -91,22 +73,25 @@ impl Merged {
         self.config.current_context.as_deref().unwrap_or_default()
     }
 
-    /// Every context, in the order of the files.
-    pub fn contexts(&self) -> Vec<Listed> {
-        let of = |named: &kube::config::NamedContext| {
+    /// Every context, usable or not, in the order of the files.
+    pub fn contexts(&self) -> Contexts {
+        let current = self.current_context();
+        let listed = self.config.contexts.iter().map(|named| {
             let context = named.context.clone().unwrap_or_default();
-            let server = self
-                .cluster(&context.cluster)
-                .and_then(|c| c.server.clone());
-            Listed {
-                name: named.name.clone(),
-                cluster: context.cluster,
-                user: context.user.unwrap_or_default(),
-                namespace: context.namespace.unwrap_or_default(),
-                server: server.unwrap_or_default(),
+            let cluster = self.cluster(&context.cluster);
+            discovery::Context {
+                active: named.name == current,
+                name: named.name.as_str().into(),
+                server: cluster.and_then(|cluster| cluster.server.clone()).into(),
+                cluster: context.cluster.into(),
+                user: context.user.into(),
+                namespace: context.namespace.into(),
             }
-        };
-        self.config.contexts.iter().map(of).collect()
+        });
+        Contexts {
+            contexts: listed.collect(),
+            current_context: current.into(),
+        }
     }
 
     /// Resolves a context, or the current one for an empty name.
@@ -114,10 +99,9 @@ impl Merged {
     /// # Errors
     /// The context (the message lists those that exist), its cluster or its user does not exist.
     pub fn context(&self, name: &str) -> Result<Context, Failure> {
-        let name = if name.is_empty() {
-            self.current_context()
-        } else {
-            name
+        let name = match name {
+            "" => self.current_context(),
+            named => named,
         };
         if name.is_empty() {
             return Err(self.no_current_context());
@@ -131,12 +115,10 @@ impl Merged {
             .cluster(&context.cluster)
             .ok_or_else(|| self.dangling(name, "cluster", &context.cluster))?;
         if cluster.server.as_deref().unwrap_or_default().is_empty() {
-            return Err(Failure::new(
-                Reason::KubeconfigInvalid,
-                format!(
-                    "cluster {:?} of context {name:?} names no server",
-                    context.cluster
-                ),
+            return Err(failure!(
+                KubeconfigInvalid,
+                "cluster {:?} of context {name:?} names no server",
+                context.cluster
             )
             .hint(format!(
                 "set it with `kubectl config set-cluster {} --server=https://…`",
@@ -144,17 +126,13 @@ impl Merged {
             )));
         }
         let user_name = context.user.clone().unwrap_or_default();
-        let user = if user_name.is_empty() {
-            AuthInfo::default()
-        } else {
-            self.user(&user_name)
-                .cloned()
-                .ok_or_else(|| self.dangling(name, "user", &user_name))?
+        let user = match user_name.as_str() {
+            "" => Some(AuthInfo::default()),
+            named => self.user(named).cloned(),
         };
-        let namespace = context
-            .namespace
-            .clone()
-            .filter(|namespace| !namespace.is_empty());
+        let user = user.ok_or_else(|| self.dangling(name, "user", &user_name))?;
+        let namespace = context.namespace.clone();
+        let namespace = namespace.filter(|namespace| !namespace.is_empty());
         Ok(Context {
             name: name.to_owned(),
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
@@ -166,19 +144,15 @@ impl Merged {
     }
 
     fn origins_of(&self, context: &str, cluster: &str, user: &str) -> Vec<PathBuf> {
-        let Origins {
-            contexts,
-            clusters,
-            users,
-        } = &self.origins;
-        let places = [
-            contexts.get(context),
-            clusters.get(cluster),
-            users.get(user),
+        let origin = |(kind, name): (Kind, &str)| self.origins.get(&(kind, name.to_owned()));
+        let named = [
+            (Kind::Context, context),
+            (Kind::Cluster, cluster),
+            (Kind::User, user),
         ];
-        let places: BTreeSet<usize> = places.into_iter().flatten().copied().collect();
-        places
-            .into_iter()
+        let places: BTreeSet<usize> = named.into_iter().filter_map(origin).copied().collect();
+        let files = places.into_iter();
+        files
             .filter_map(|place| self.files.get(place).cloned())
             .collect()
     }
@@ -189,33 +163,24 @@ impl Merged {
     }
 
     fn user(&self, name: &str) -> Option<&AuthInfo> {
-        let named = self
-            .config
-            .auth_infos
-            .iter()
-            .find(|named| named.name == name);
+        let mut users = self.config.auth_infos.iter();
+        let named = users.find(|named| named.name == name);
         named.and_then(|named| named.auth_info.as_ref())
     }
 
+    fn names(&self) -> Vec<&str> {
+        let contexts = self.config.contexts.iter();
+        contexts.map(|context| context.name.as_str()).collect()
+    }
+
     fn unknown_context(&self, name: &str) -> Failure {
-        let names: Vec<&str> = self
-            .config
-            .contexts
-            .iter()
-            .map(|c| c.name.as_str())
-            .collect();
-        let message = if names.is_empty() {
-            format!(
-                "context {name:?} does not exist: {} has no contexts",
-                list_paths(&self.files)
-            )
+        let names = self.names();
+        let there = if names.is_empty() {
+            format!(": {} has no contexts", list_paths(&self.files))
         } else {
-            format!(
-                "context {name:?} does not exist; there is {}",
-                list_names(&names)
-            )
+            format!("; there is {}", list_names(&names))
         };
-        let failure = Failure::new(Reason::ContextNotFound, message);
+        let failure = failure!(ContextNotFound, "context {name:?} does not exist{there}");
         match nearest(name, names) {
             Some(near) => failure.hint(format!("did you mean {near:?}?")),
             None => failure.hint("name one of them, or another file with --kubeconfig"),
@@ -223,34 +188,25 @@ impl Merged {
     }
 
     fn no_current_context(&self) -> Failure {
-        let names: Vec<&str> = self
-            .config
-            .contexts
-            .iter()
-            .map(|c| c.name.as_str())
-            .collect();
+        let names = self.names();
         let there = if names.is_empty() {
             "no contexts".to_owned()
         } else {
             list_names(&names)
         };
-        Failure::new(
-            Reason::ContextNotFound,
-            format!(
-                "no context was named and {} sets no current-context; there is {there}",
-                list_paths(&self.files)
-            ),
+        failure!(
+            ContextNotFound,
+            "no context was named and {} sets no current-context; there is {there}",
+            list_paths(&self.files)
         )
         .hint("name one with --context, or set one with `kubectl config use-context NAME`")
     }
 
     fn dangling(&self, context: &str, kind: &str, name: &str) -> Failure {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!(
-                "context {context:?} names {kind} {name:?}, which is in none of {}",
-                list_paths(&self.files)
-            ),
+        failure!(
+            KubeconfigInvalid,
+            "context {context:?} names {kind} {name:?}, which is in none of {}",
+            list_paths(&self.files)
         )
         .hint(format!(
             "add the {kind}, or the file that has it to KUBECONFIG"
@@ -275,10 +231,7 @@ fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>,
         _ => path,
     };
     let listed: Vec<PathBuf> = if explicit.is_empty() {
-        let variable = environment
-            .get("KUBECONFIG")
-            .map(String::as_str)
-            .unwrap_or_default();
+        let variable = environment.get("KUBECONFIG").map_or("", String::as_str);
         std::env::split_paths(variable).collect()
     } else {
         explicit.iter().map(PathBuf::from).collect()
@@ -291,20 +244,20 @@ fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>,
     if !listed.is_empty() {
         return Ok(listed);
     }
-    match home {
-        Some(home) => Ok(vec![home.join(".kube/config")]),
-        None => Err(Failure::new(
-            Reason::KubeconfigInvalid,
-            "no kubeconfig: neither KUBECONFIG nor HOME is set",
+    let default = home.map(|home| vec![home.join(".kube/config")]);
+    default.ok_or_else(|| {
+        failure!(
+            KubeconfigInvalid,
+            "no kubeconfig: neither KUBECONFIG nor HOME is set"
         )
-        .hint("name the file with --kubeconfig")),
-    }
+        .hint("name the file with --kubeconfig")
+    })
 }
 
 fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
     let mut merged = Kubeconfig::default();
     let mut files = Vec::new();
-    let mut origins = Origins::default();
+    let mut origins = BTreeMap::new();
     for path in paths {
         let mut next = match Kubeconfig::read_from(path) {
             Ok(config) => config,
@@ -317,16 +270,31 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
         };
         // An empty name sets nothing, also where an earlier file has it.
         next.current_context = next.current_context.filter(|name| !name.is_empty());
-        origins.add(&next, files.len());
+        let contexts = next
+            .contexts
+            .iter()
+            .map(|named| (Kind::Context, &named.name));
+        let clusters = next
+            .clusters
+            .iter()
+            .map(|named| (Kind::Cluster, &named.name));
+        let users = next
+            .auth_infos
+            .iter()
+            .map(|named| (Kind::User, &named.name));
+        for (kind, name) in contexts.chain(clusters).chain(users) {
+            origins.entry((kind, name.clone())).or_insert(files.len());
+        }
         merged = merged
             .merge(next)
             .map_err(|error| unreadable(path, error))?;
         files.push(path.clone());
     }
     if files.is_empty() {
-        return Err(Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("no kubeconfig found; tried {}", list_paths(paths)),
+        return Err(failure!(
+            KubeconfigInvalid,
+            "no kubeconfig found; tried {}",
+            list_paths(paths)
         )
         .hint("name the file with --kubeconfig or KUBECONFIG"));
     }
@@ -337,26 +305,13 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
     })
 }
 
-impl Origins {
-    fn add(&mut self, config: &Kubeconfig, file: usize) {
-        for named in &config.contexts {
-            self.contexts.entry(named.name.clone()).or_insert(file);
-        }
-        for named in &config.clusters {
-            self.clusters.entry(named.name.clone()).or_insert(file);
-        }
-        for named in &config.auth_infos {
-            self.users.entry(named.name.clone()).or_insert(file);
-        }
-    }
-}
-
 fn unreadable(path: &Path, error: KubeconfigError) -> Failure {
     let path = path.display();
     match error {
-        KubeconfigError::ReadConfig(error, _) => Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("cannot read {path} as user {}: {error}", user_name()),
+        KubeconfigError::ReadConfig(error, _) => failure!(
+            KubeconfigInvalid,
+            "cannot read {path} as user {}: {error}",
+            user_name()
         )
         .hint("give your user read permission on it, or name another file with --kubeconfig"),
         KubeconfigError::Parse(error) => {
@@ -366,10 +321,10 @@ fn unreadable(path: &Path, error: KubeconfigError) -> Failure {
             // The parser's own rendering quotes the lines around the mistake, which may hold a token.
             let text = error.without_snippet().to_string();
             let text = text.lines().next().unwrap_or_default();
-            Failure::new(Reason::KubeconfigInvalid, format!("{path}{place}: {text}"))
+            failure!(KubeconfigInvalid, "{path}{place}: {text}")
                 .hint("correct the file; `kubectl config view` shows what is read from it")
         }
-        other => Failure::new(Reason::KubeconfigInvalid, format!("{path}: {other}"))
+        other => failure!(KubeconfigInvalid, "{path}: {other}")
             .hint("correct the file; `kubectl config view` shows what is read from it"),
     }
 }
@@ -382,23 +337,17 @@ pub(crate) fn user_name() -> String {
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {
-    let shown: Vec<String> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    shown.join(", ")
+    let paths = paths.iter().map(|path| path.display().to_string());
+    paths.collect::<Vec<_>>().join(", ")
 }
 
 fn list_names(names: &[&str]) -> String {
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(NAMED)
-        .map(|name| (*name).to_owned())
-        .collect();
-    if names.len() > NAMED {
-        shown.push(format!("and {} more", names.len() - NAMED));
+    match names.split_at_checked(NAMED) {
+        Some((first, rest)) if !rest.is_empty() => {
+            format!("{}, and {} more", first.join(", "), rest.len())
+        }
+        _ => names.join(", "),
     }
-    shown.join(", ")
 }
 
 #[cfg(test)]

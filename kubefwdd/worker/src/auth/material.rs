@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{AuthInfo, Cluster};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use secrecy::ExposeSecret;
 
 use super::kubeconfig::user_name;
@@ -90,19 +90,12 @@ impl Material {
 
     /// Whether any of it can change.
     pub(crate) fn has_files(&self) -> bool {
-        let (certificate, key) = match &self.certificate {
-            Some((certificate, key)) => (Some(certificate), Some(key)),
-            None => (None, None),
-        };
-        [
-            self.authority.as_ref(),
-            certificate,
-            key,
-            self.token.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .any(|blob| matches!(blob, Blob::File(_)))
+        let pair = self
+            .certificate
+            .iter()
+            .flat_map(|(one, other)| [one, other]);
+        let mut blobs = pair.chain(&self.authority).chain(&self.token);
+        blobs.any(|blob| matches!(blob, Blob::File(_)))
     }
 
     /// Whether there is a token.
@@ -112,19 +105,14 @@ impl Material {
 
     /// Reads everything; blocks on files.
     pub(crate) fn read(&self) -> Result<Loaded, Failure> {
-        let certificate = match &self.certificate {
-            Some((certificate, key)) => Some((
-                certificate.read("the client certificate")?,
-                key.read("the client key")?,
-            )),
-            None => None,
+        let pair = |(certificate, key): &(Blob, Blob)| {
+            let certificate = certificate.read("the client certificate")?;
+            Ok::<_, Failure>((certificate, key.read("the client key")?))
         };
+        let authority = |blob: &Blob| blob.read("the cluster's certificate authority");
         Ok(Loaded {
-            authority: match &self.authority {
-                Some(blob) => Some(blob.read("the cluster's certificate authority")?),
-                None => None,
-            },
-            certificate,
+            authority: self.authority.as_ref().map(authority).transpose()?,
+            certificate: self.certificate.as_ref().map(pair).transpose()?,
             token: self.read_token()?,
         })
     }
@@ -157,13 +145,11 @@ impl Blob {
         match self {
             Self::Inline(bytes) => Ok(bytes.clone()),
             Self::File(path) => std::fs::read(path).map_err(|error| {
-                Failure::new(
-                    Reason::CredentialsNeeded,
-                    format!(
-                        "cannot read {what} {} as user {}: {error}",
-                        path.display(),
-                        user_name()
-                    ),
+                failure!(
+                    CredentialsNeeded,
+                    "cannot read {what} {} as user {}: {error}",
+                    path.display(),
+                    user_name()
                 )
                 .hint("the kubeconfig names this file; correct the path or its permissions")
             }),
@@ -176,9 +162,9 @@ fn blob(field: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Bl
     if let Some(data) = data.filter(|data| !data.is_empty()) {
         let compact: String = data.split_ascii_whitespace().collect();
         let bytes = STANDARD.decode(compact).map_err(|error| {
-            Failure::new(
-                Reason::KubeconfigInvalid,
-                format!("{field} in the kubeconfig is not base64: {error}"),
+            failure!(
+                KubeconfigInvalid,
+                "{field} in the kubeconfig is not base64: {error}"
             )
             .hint("it must be the base64 form of a PEM file")
         })?;
@@ -190,9 +176,9 @@ fn blob(field: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Bl
 }
 
 fn half(there: &str, missing: &str) -> Failure {
-    Failure::new(
-        Reason::KubeconfigInvalid,
-        format!("the kubeconfig user has a {there} but no {missing}"),
+    failure!(
+        KubeconfigInvalid,
+        "the kubeconfig user has a {there} but no {missing}"
     )
     .hint(format!("add {missing} or {missing}-data"))
 }

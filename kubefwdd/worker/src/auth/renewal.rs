@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 use kube::config::AuthInfo;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 
 use super::FRESH;
 use super::certificate::Identity;
@@ -15,7 +15,7 @@ use super::exec::Plugin;
 use super::exec::credential::Credential;
 use super::kubeconfig::{Context, Environment};
 use super::material::{Loaded, Material};
-use super::{headers, tls};
+use super::{finished, headers, tls};
 use kubefwd_portforward::api_server::Credentials;
 
 /// Files are read again this often.
@@ -66,7 +66,7 @@ impl Cached {
         self.renew_at.is_some_and(|at| at.has_passed(now))
     }
 
-    /// Whether it works no more.
+    /// Whether it no longer works.
     pub(super) fn is_expired(&self, now: Moment) -> bool {
         self.expires.is_some_and(|at| at.has_passed(now))
     }
@@ -121,21 +121,18 @@ impl Sources {
             cached.loaded == loaded && before == ran.as_ref().map(|ran| &ran.credential)
         };
         let same = cached.filter(is_same);
-        match same {
-            Some(cached) if refused => return Err(self.refused(cached)),
-            _ => {}
+        if let Some(cached) = same.filter(|_| refused) {
+            return Err(self.refused(cached));
         }
         let identity = self.identity(&loaded, ran.as_ref())?;
-        let certificate_ends = identity.as_ref().and_then(|identity| identity.not_after);
         let ends = [
             ran.as_ref().and_then(|ran| ran.credential.expires),
-            certificate_ends,
+            identity.as_ref().and_then(|identity| identity.not_after),
         ];
         let expires = earliest(ends.map(|end| end.map(|end| Deadline::at(end, now))));
+        let has_files = self.material.has_files();
         let renew_at = earliest([
-            self.material
-                .has_files()
-                .then(|| Deadline::after(REREAD, now)),
+            has_files.then(|| Deadline::after(REREAD, now)),
             ran.as_ref().and_then(|ran| ran.renew_at),
         ]);
         let credentials = match same {
@@ -161,39 +158,32 @@ impl Sources {
 
     /// Reads the files, or keeps the usable ones of before: a file may be just being replaced.
     async fn load_or_keep(&self, usable: Option<&Cached>) -> Result<Loaded, Failure> {
-        match (self.load().await, usable) {
-            (Ok(loaded), _) => Ok(loaded),
-            (Err(failure), Some(cached)) => {
-                tracing::warn!(%failure, "cannot read credentials, keeping the earlier ones");
-                Ok(cached.loaded.clone())
-            }
-            (Err(failure), None) => Err(failure),
-        }
+        self.load().await.or_else(|failure| {
+            let Some(cached) = usable else {
+                return Err(failure);
+            };
+            tracing::warn!(%failure, "cannot read credentials, keeping the earlier ones");
+            Ok(cached.loaded.clone())
+        })
     }
 
     /// The failure when the API server rejects the credentials.
     pub(super) fn refused(&self, cached: &Cached) -> Failure {
         let (context, user) = (&self.context, &self.user);
-        let kind = match (
-            &cached.ran,
-            &cached.loaded.token,
-            &cached.loaded.certificate,
-        ) {
+        let Cached { ran, loaded, .. } = cached;
+        let kind = match (ran, &loaded.token, &loaded.certificate) {
             (Some(_), ..) => "what the credential plugin printed",
             (None, Some(_), _) => "the token",
             (None, None, Some(_)) => "the client certificate",
             _ if self.fixed.contains_key(AUTHORIZATION) => "the password",
             _ => {
-                return Failure::new(
-                    Reason::CredentialsNeeded,
-                    format!("the cluster of context {context:?} wants credentials and the kubeconfig has none (401)"),
-                )
+                return failure!(CredentialsNeeded, "the cluster of context {context:?} wants credentials and the kubeconfig has none (401)")
                 .hint("add a user to the context, for example by fetching the kubeconfig again");
             }
         };
-        Failure::new(
-            Reason::CredentialsNeeded,
-            format!("the cluster of context {context:?} refused {kind} of user {user:?} (401)"),
+        failure!(
+            CredentialsNeeded,
+            "the cluster of context {context:?} refused {kind} of user {user:?} (401)"
         )
         .hint("log in again; it may have expired or been revoked")
     }
@@ -203,12 +193,8 @@ impl Sources {
             return self.material.read();
         }
         let material = self.material.clone();
-        tokio::task::spawn_blocking(move || material.read())
-            .await
-            .unwrap_or_else(|error| {
-                let text = format!("reading credential files was interrupted: {error}");
-                Err(Failure::new(Reason::Internal, text))
-            })
+        let reading = tokio::task::spawn_blocking(move || material.read());
+        finished("reading credential files", reading.await)
     }
 
     async fn ask(
@@ -218,10 +204,11 @@ impl Sources {
         refused: bool,
         now: Moment,
     ) -> Result<Ran, Failure> {
-        let before = cached
-            .and_then(|cached| cached.ran.as_ref())
-            .filter(|_| !refused);
-        if let Some(ran) = before.filter(|ran| ran.renew_at.is_none_or(|at| !at.has_passed(now))) {
+        let before = cached.and_then(|cached| cached.ran.as_ref());
+        if let Some(ran) = before
+            && !refused
+            && ran.renew_at.is_none_or(|at| !at.has_passed(now))
+        {
             return Ok(ran.clone());
         }
         let mut credential = plugin.run().await?;
@@ -232,9 +219,10 @@ impl Sources {
         }
         let now = Moment::now();
         if let Some(expires) = credential.expires.filter(|expires| *expires <= now.wall) {
-            return Err(Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the credential plugin of user {:?} printed a credential that expired at {expires}", self.user),
+            return Err(failure!(
+                CredentialsNeeded,
+                "the credential plugin of user {:?} printed a credential that expired at {expires}",
+                self.user
             )
             .hint("log in again, and see that this machine's clock is right"));
         }
@@ -253,16 +241,16 @@ impl Sources {
         };
         let user = &self.user;
         let identity = Identity::from_pem(certificate, key).map_err(|error| {
-            Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the client certificate or key of user {user:?} cannot be used: {error}"),
+            failure!(
+                CredentialsNeeded,
+                "the client certificate or key of user {user:?} cannot be used: {error}"
             )
             .hint("fetch the kubeconfig again")
         })?;
         match identity.not_after {
-            Some(end) if end <= Timestamp::now() => Err(Failure::new(
-                Reason::CredentialsNeeded,
-                format!("the client certificate of user {user:?} expired at {end}"),
+            Some(end) if end <= Timestamp::now() => Err(failure!(
+                CredentialsNeeded,
+                "the client certificate of user {user:?} expired at {end}"
             )
             .hint("renew it, for example by fetching the kubeconfig again")),
             _ => Ok(Some(identity)),
@@ -316,9 +304,9 @@ fn refuse_auth_provider(user: &AuthInfo, name: &str) -> Result<(), Failure> {
         _ => "use the exec plugin that its maker offers",
     };
     let provider = &provider.name;
-    Err(Failure::new(
-        Reason::Unsupported,
-        format!("user {name:?} logs in with auth-provider {provider:?}, which Kubernetes removed in 1.26"),
+    Err(failure!(
+        Unsupported,
+        "user {name:?} logs in with auth-provider {provider:?}, which Kubernetes removed in 1.26"
     )
     .hint(instead))
 }

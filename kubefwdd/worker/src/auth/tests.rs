@@ -7,6 +7,8 @@ use kube::config::{AuthInfo, AuthProviderConfig, Cluster, ExecConfig};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
+use kubefwd_model::Reason;
+
 use super::kubeconfig::{Context, Environment};
 use super::*;
 

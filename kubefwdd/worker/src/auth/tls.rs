@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_portforward::dial::tls;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
@@ -24,16 +24,16 @@ pub(crate) fn client_config(
     let provider = tls::provider();
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(Reason::Internal, format!("TLS cannot be set up: {error}")))?
+        .map_err(|error| failure!(Internal, "TLS cannot be set up: {error}"))?
         .dangerous()
         .with_custom_certificate_verifier(verifier(authority, insecure, provider)?);
     let config = match identity {
         Some(identity) => builder
             .with_client_auth_cert(identity.chain, identity.key)
             .map_err(|error| {
-                Failure::new(
-                    Reason::CredentialsNeeded,
-                    format!("the client certificate and its key cannot be used: {error}"),
+                failure!(
+                    CredentialsNeeded,
+                    "the client certificate and its key cannot be used: {error}"
                 )
                 .hint("they must be a pair; fetch the kubeconfig again")
             })?,
@@ -48,7 +48,9 @@ fn verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
     if insecure {
-        return Ok(Arc::new(Unverified { provider }));
+        return Ok(Arc::new(Unverified(
+            provider.signature_verification_algorithms,
+        )));
     }
     let roots = match authority {
         Some(pem) => Arc::new(roots(pem)?),
@@ -57,10 +59,7 @@ fn verifier(
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
         .map_err(|_| {
-            Failure::new(
-                Reason::ClusterUntrusted,
-                "the kubeconfig names no certificate-authority and this system has no trusted root certificates",
-            )
+            failure!(ClusterUntrusted, "the kubeconfig names no certificate-authority and this system has no trusted root certificates")
             .hint("install the ca-certificates package, or add certificate-authority to the kubeconfig")
         })?;
     Ok(verifier)
@@ -68,9 +67,9 @@ fn verifier(
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, Failure> {
     let unusable = |why: String| {
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("the cluster's certificate-authority cannot be used: {why}"),
+        failure!(
+            KubeconfigInvalid,
+            "the cluster's certificate-authority cannot be used: {why}"
         )
         .hint("it must be PEM with at least one CA certificate; fetch the kubeconfig again")
     };
@@ -87,9 +86,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, Failure> {
 
 /// `insecure-skip-tls-verify: true`: any certificate will do, but the server must hold its key.
 #[derive(Debug)]
-struct Unverified {
-    provider: Arc<CryptoProvider>,
-}
+struct Unverified(WebPkiSupportedAlgorithms);
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(
@@ -109,8 +106,7 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0)
     }
 
     fn verify_tls13_signature(
@@ -119,19 +115,18 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.0.supported_schemes()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kubefwd_model::Reason;
+
     use super::*;
 
     #[test]

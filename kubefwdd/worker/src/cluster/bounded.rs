@@ -8,12 +8,14 @@ use hyper::body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tower::BoxError;
 
-/// How much of an answer is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of an answer is read; also the error when the API server sends more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Bound {
     /// Bytes in all.
+    #[error("the API server sends an answer of more than {0} bytes")]
     All(usize),
     /// Bytes between two newlines: watches and logs are endless, their lines are not.
+    #[error("the API server sends a line of more than {0} bytes")]
     Line(usize),
 }
 
@@ -26,15 +28,6 @@ pub(super) struct Bounded<B> {
     taken: usize,
 }
 
-/// The API server sends too much.
-#[derive(Debug, Error, PartialEq, Eq)]
-enum TooLarge {
-    #[error("the API server sends an answer of more than {0} bytes")]
-    Answer(usize),
-    #[error("the API server sends a line of more than {0} bytes")]
-    Line(usize),
-}
-
 impl<B> Bounded<B> {
     pub(super) fn new(body: B, bound: Bound) -> Self {
         Self {
@@ -44,25 +37,16 @@ impl<B> Bounded<B> {
         }
     }
 
-    fn take(&mut self, data: &[u8]) -> Result<(), TooLarge> {
-        match self.bound {
-            Bound::All(limit) => {
-                self.taken = self.taken.saturating_add(data.len());
-                (self.taken <= limit)
-                    .then_some(())
-                    .ok_or(TooLarge::Answer(limit))
-            }
-            Bound::Line(limit) => {
-                let last = data.iter().rposition(|byte| *byte == b'\n');
-                self.taken = match last {
-                    Some(at) => data.len() - at - 1,
-                    None => self.taken.saturating_add(data.len()),
-                };
-                (self.taken <= limit)
-                    .then_some(())
-                    .ok_or(TooLarge::Line(limit))
-            }
-        }
+    fn take(&mut self, data: &[u8]) -> Result<(), Bound> {
+        let (limit, newline) = match self.bound {
+            Bound::All(limit) => (limit, None),
+            Bound::Line(limit) => (limit, data.iter().rposition(|byte| *byte == b'\n')),
+        };
+        self.taken = match newline {
+            Some(at) => data.len() - at - 1,
+            None => self.taken.saturating_add(data.len()),
+        };
+        (self.taken <= limit).then_some(()).ok_or(self.bound)
     }
 }
 
@@ -77,17 +61,14 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-            None => return Poll::Ready(None),
-        };
-        if let Some(data) = frame.data_ref()
-            && let Err(error) = self.take(data)
-        {
-            return Poll::Ready(Some(Err(error.into())));
-        }
-        Poll::Ready(Some(Ok(frame)))
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            let frame = frame.map_err(Into::into)?;
+            if let Some(data) = frame.data_ref() {
+                self.take(data)?;
+            }
+            Ok(frame)
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -137,6 +118,6 @@ mod tests {
             bounded.take(b"12345\n1234").unwrap();
         }
         bounded.take(b"123456").unwrap();
-        assert_eq!(bounded.take(b"1"), Err(TooLarge::Line(10)));
+        assert_eq!(bounded.take(b"1"), Err(Bound::Line(10)));
     }
 }

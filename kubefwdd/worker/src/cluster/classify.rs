@@ -4,20 +4,22 @@ use std::error::Error as StdError;
 use std::io;
 
 use kube::core::Status;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::text::clean;
+use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_portforward::dial::{DialError, tls_failure};
 
 use super::transport::NoAnswer;
 
+/// What is quoted of a cluster's text at most, bytes.
 const QUOTED: usize = 300;
 
 /// Explains an error of a request.
 pub fn classify(error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => classify_status(status),
-        kube::Error::SerdeError(error) => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("the API server answered with something else than what was asked for: {error}"),
+        kube::Error::SerdeError(error) => failure!(
+            ClusterUnreachable,
+            "the API server answered with something else than what was asked for: {error}"
         )
         .hint("see that the kubeconfig's server is a Kubernetes API server and not a login page"),
         other => classify_chain(other),
@@ -28,46 +30,39 @@ pub fn classify(error: &kube::Error) -> Failure {
 pub fn classify_status(status: &Status) -> Failure {
     let text = shorten(&status.message);
     match status.code {
-        401 => Failure::new(
-            Reason::CredentialsNeeded,
-            format!("the cluster does not accept the credentials (401 {text})"),
+        401 => failure!(
+            CredentialsNeeded,
+            "the cluster does not accept the credentials (401 {text})"
         )
         .hint("log in again; they may have expired or been revoked"),
         403 => forbidden(&status.message),
         404 => not_found(status, &text),
-        410 => Failure::new(
-            Reason::Conflict,
-            format!("the cluster no longer has that version of the objects (410): {text}"),
+        410 => failure!(
+            Conflict,
+            "the cluster no longer has that version of the objects (410): {text}"
         )
         .hint("ask again"),
-        409 => Failure::new(
-            Reason::Conflict,
-            format!("the cluster reports a conflict: {text}"),
+        409 => failure!(Conflict, "the cluster reports a conflict: {text}"),
+        400 | 422 => failure!(
+            InvalidArgument,
+            "the cluster does not accept the request: {text}"
         ),
-        400 | 422 => Failure::new(
-            Reason::InvalidArgument,
-            format!("the cluster does not accept the request: {text}"),
-        ),
-        405 | 406 | 415 | 501 => Failure::new(
-            Reason::Unsupported,
-            format!(
-                "the cluster does not support this ({}): {text}",
-                status.code
-            ),
+        405 | 406 | 415 | 501 => failure!(
+            Unsupported,
+            "the cluster does not support this ({}): {text}",
+            status.code
         )
         .hint("it may be too old, or a gateway in between does not pass it on"),
-        408 | 504 => Failure::new(
-            Reason::Timeout,
-            format!(
-                "the cluster gave up on the request in time ({}): {text}",
-                status.code
-            ),
+        408 | 504 => failure!(
+            Timeout,
+            "the cluster gave up on the request in time ({}): {text}",
+            status.code
         )
         .hint("try again"),
         429 => overloaded(status, &text),
-        code => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("the cluster cannot serve the request ({code}): {text}"),
+        code => failure!(
+            ClusterUnreachable,
+            "the cluster cannot serve the request ({code}): {text}"
         )
         .hint("it may be starting or overloaded; this is tried again"),
     }
@@ -79,9 +74,9 @@ fn overloaded(status: &Status, text: &str) -> Failure {
         0 => "try again later".to_owned(),
         wait => format!("try again in {wait} s"),
     };
-    Failure::new(
-        Reason::LimitExceeded,
-        format!("the cluster has too many requests to serve this one (429): {text}"),
+    failure!(
+        LimitExceeded,
+        "the cluster has too many requests to serve this one (429): {text}"
     )
     .hint(hint)
 }
@@ -89,22 +84,14 @@ fn overloaded(status: &Status, text: &str) -> Failure {
 /// `services is forbidden: User "x" cannot list resource "services" in API group "" in the namespace "staging"`, as the
 /// API server's RBAC authorizer writes it, made shorter.
 fn forbidden(message: &str) -> Failure {
-    let Some(denied) = Denied::parse(message) else {
-        return Failure::new(
-            Reason::ForbiddenByCluster,
-            format!(
-                "permission denied by the cluster (403): {}",
-                shorten(message)
-            ),
+    let Some((user, verb, resource, namespace)) = denied(message) else {
+        let text = shorten(message);
+        return failure!(
+            ForbiddenByCluster,
+            "permission denied by the cluster (403): {text}"
         )
         .hint("ask whoever runs the cluster for the missing right");
     };
-    let Denied {
-        user,
-        verb,
-        resource,
-        namespace,
-    } = denied;
     let (place, flag) = match namespace {
         Some(namespace) => (format!("in {namespace}"), format!("-n {namespace}")),
         None => (
@@ -112,46 +99,31 @@ fn forbidden(message: &str) -> Failure {
             "--all-namespaces".to_owned(),
         ),
     };
-    Failure::new(
-        Reason::ForbiddenByCluster,
-        format!("permission denied: cannot {verb} {resource} {place} (as {user})"),
+    failure!(
+        ForbiddenByCluster,
+        "permission denied: cannot {verb} {resource} {place} (as {user})"
     )
     .hint(format!(
         "ask for a role that may; `kubectl auth can-i {verb} {resource} {flag}` tells when it is there"
     ))
 }
 
-struct Denied {
-    user: String,
-    verb: String,
-    /// With its group: `endpointslices.discovery.k8s.io`.
-    resource: String,
-    namespace: Option<String>,
-}
-
-impl Denied {
-    fn parse(message: &str) -> Option<Self> {
-        let (_, rest) = message.split_once("User \"")?;
-        let (user, rest) = rest.split_once("\" cannot ")?;
-        let (verb, rest) = rest.split_once(" resource \"")?;
-        let (resource, rest) = rest.split_once("\" in API group \"")?;
-        let (group, rest) = rest.split_once('"')?;
-        let namespace = rest
-            .split_once("in the namespace \"")
-            .and_then(|(_, rest)| rest.split_once('"'))
-            .map(|(namespace, _)| shorten(namespace));
-        let resource = if group.is_empty() {
-            resource.to_owned()
-        } else {
-            format!("{resource}.{group}")
-        };
-        Some(Self {
-            user: shorten(user),
-            verb: shorten(verb),
-            resource: shorten(&resource),
-            namespace,
-        })
-    }
+/// Who may not do what, with which resource and in which namespace; a resource has its group behind it:
+/// `endpointslices.discovery.k8s.io`.
+fn denied(message: &str) -> Option<(String, String, String, Option<String>)> {
+    let (_, rest) = message.split_once("User \"")?;
+    let (user, rest) = rest.split_once("\" cannot ")?;
+    let (verb, rest) = rest.split_once(" resource \"")?;
+    let (resource, rest) = rest.split_once("\" in API group \"")?;
+    let (group, rest) = rest.split_once('"')?;
+    let namespace = rest.split_once("in the namespace \"");
+    let namespace = namespace.and_then(|(_, rest)| rest.split_once('"'));
+    let resource = match group {
+        "" => resource.to_owned(),
+        group => format!("{resource}.{group}"),
+    };
+    let namespace = namespace.map(|(namespace, _)| shorten(namespace));
+    Some((shorten(user), shorten(verb), shorten(&resource), namespace))
 }
 
 fn not_found(status: &Status, text: &str) -> Failure {
@@ -167,10 +139,7 @@ fn not_found(status: &Status, text: &str) -> Failure {
     match kind {
         "namespaces" if !name.is_empty() => failure(Reason::NamespaceNotFound, "namespace"),
         "services" if !name.is_empty() => failure(Reason::ServiceNotFound, "service"),
-        _ => Failure::new(
-            Reason::NotFound,
-            format!("the cluster answers: {text} (404)"),
-        ),
+        _ => failure!(NotFound, "the cluster answers: {text} (404)"),
     }
 }
 
@@ -196,17 +165,18 @@ fn classify_chain(error: &(dyn StdError + 'static)) -> Failure {
                 next = Some(inner);
                 continue;
             }
-            return Failure::new(
-                Reason::ClusterUnreachable,
-                format!("the connection to the API server broke: {error}"),
+            return failure!(
+                ClusterUnreachable,
+                "the connection to the API server broke: {error}"
             )
             .hint("this is tried again");
         }
         next = cause.source();
     }
-    Failure::new(
-        Reason::ClusterUnreachable,
-        format!("the request to the API server failed: {}", chain(error)),
+    failure!(
+        ClusterUnreachable,
+        "the request to the API server failed: {}",
+        chain(error)
     )
     .hint("this is tried again")
 }
@@ -226,12 +196,9 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
 
 /// One line of bounded length, without control characters: the text comes from a cluster.
 fn shorten(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.trim().chars().map(clean).take(QUOTED).collect();
-    if text.trim().chars().nth(QUOTED).is_some() {
-        short.push('…');
-    }
-    short
+    let text = text.trim();
+    let end = if text.len() > QUOTED { "…" } else { "" };
+    clean(text, QUOTED) + end
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::config::Cluster;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 
 use crate::auth::kubeconfig::Environment;
 
@@ -34,14 +34,9 @@ pub(super) fn choose(
     } else {
         variable(["HTTPS_PROXY", "https_proxy"])
     };
-    let Some((name, url)) = named else {
-        return Ok(None);
-    };
     let exempt = variable(["NO_PROXY", "no_proxy"]).map_or("", |(_, value)| value);
-    if is_local(server) || is_exempt(server, exempt) {
-        return Ok(None);
-    }
-    parse(name, url).map(Some)
+    let named = named.filter(|_| !is_local(server) && !is_exempt(server, exempt));
+    named.map(|(name, url)| parse(name, url)).transpose()
 }
 
 /// Never uses a proxy for this machine (as in Go's `net/http`): local clusters work with any setting.
@@ -64,9 +59,9 @@ fn parse(origin: &str, url: &str) -> Result<Uri, Failure> {
     };
     let invalid = |why: &str| {
         // The address itself may hold a password.
-        Failure::new(
-            Reason::KubeconfigInvalid,
-            format!("the proxy in {origin} cannot be used: {why}"),
+        failure!(
+            KubeconfigInvalid,
+            "the proxy in {origin} cannot be used: {why}"
         )
         .hint("give it as http://, https:// or socks5://host:port")
     };

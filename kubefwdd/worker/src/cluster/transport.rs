@@ -83,11 +83,8 @@ impl Transport {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let credentials = self
-            .server
-            .credentials
-            .credentials(Some(credentials.generation))
-            .await?;
+        let rejected = Some(credentials.generation);
+        let credentials = self.server.credentials.credentials(rejected).await?;
         self.send_once(&credentials, &parts, &body).await
     }
 
@@ -97,10 +94,7 @@ impl Transport {
         parts: &Parts,
         body: &Bytes,
     ) -> Result<Response<Bounded<Incoming>>, BoxError> {
-        let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = parts.uri.clone();
-        *request.headers_mut() = parts.headers.clone();
+        let mut request = Request::from_parts(parts.clone(), Full::new(body.clone()));
         for name in credentials.headers.keys() {
             request.headers_mut().remove(name);
         }
@@ -108,27 +102,18 @@ impl Transport {
             request.headers_mut().append(name, value.clone());
         }
         let sending = self.client(credentials).request(request);
-        match tokio::time::timeout(ANSWER_LIMIT, sending).await {
-            Ok(answer) => {
-                let answer = answer?;
-                let bound = bound(answer.status(), &parts.uri);
-                Ok(answer.map(|body| Bounded::new(body, bound)))
-            }
-            Err(_) => Err(NoAnswer.into()),
-        }
+        let answer = tokio::time::timeout(ANSWER_LIMIT, sending).await;
+        let answer = answer.map_err(|_| NoAnswer)??;
+        let bound = bound(answer.status(), &parts.uri);
+        Ok(answer.map(|body| Bounded::new(body, bound)))
     }
 
     /// The client for these credentials: another certificate or other trust roots need other connections.
     fn client(&self, credentials: &Credentials) -> HttpClient {
         let mut current = self.current.lock();
-        let same = |a: &Option<Arc<ClientConfig>>, b: &Option<Arc<ClientConfig>>| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            _ => false,
-        };
-        if let Some(current) = current
-            .as_ref()
-            .filter(|current| same(&current.tls, &credentials.tls))
+        let address = |tls: &Option<Arc<ClientConfig>>| tls.as_ref().map(Arc::as_ptr);
+        if let Some(current) = &*current
+            && address(&current.tls) == address(&credentials.tls)
         {
             return current.client.clone();
         }
@@ -164,12 +149,8 @@ impl Service<Request<Body>> for Transport {
 
 /// How much of an answer is read. Watches and logs are endless, and their readers keep nothing.
 fn bound(status: StatusCode, uri: &Uri) -> Bound {
-    let is_watch = uri.query().is_some_and(|query| {
-        query.split('&').any(|pair| {
-            pair.strip_prefix("watch=")
-                .is_some_and(|value| value != "false")
-        })
-    });
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    let is_watch = pairs.any(|pair| pair.starts_with("watch=") && pair != "watch=false");
     if !status.is_success() {
         Bound::All(MAX_ERROR)
     } else if is_watch || uri.path().ends_with("/log") {
@@ -183,14 +164,10 @@ fn bound(status: StatusCode, uri: &Uri) -> Bound {
 fn absolute(server: &Uri, path: &Uri) -> Result<Uri, http::Error> {
     let prefix = server.path().trim_end_matches('/');
     let path = path.path_and_query().map_or("/", |path| path.as_str());
-    let mut builder = Uri::builder();
-    if let Some(scheme) = server.scheme() {
-        builder = builder.scheme(scheme.clone());
-    }
-    if let Some(authority) = server.authority() {
-        builder = builder.authority(authority.clone());
-    }
-    builder.path_and_query(format!("{prefix}{path}")).build()
+    let whole = Uri::builder().path_and_query(format!("{prefix}{path}"));
+    let mut parts = server.clone().into_parts();
+    parts.path_and_query = whole.build()?.into_parts().path_and_query;
+    Ok(Uri::from_parts(parts)?)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{CheckAnswer, CheckQuery};
 use tokio::time::timeout;
@@ -21,41 +21,25 @@ use crate::auth::suggest::nearest;
 use crate::cluster::Cluster;
 use crate::index::filter::Filter;
 
-/// For all that is asked of the API server.
+/// For all requests to the API server.
 const LIMIT: Duration = Duration::from_secs(10);
 const SUGGESTED_FROM: u32 = 1000;
 
-struct Right {
-    verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-}
+/// A verb, and a resource as kubectl writes it: with its subresource or its group.
+type Right = (&'static str, &'static str);
 
-const fn right(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
-    Right {
-        verb,
-        group,
-        resource,
-        subresource: "",
-    }
-}
-
-/// What forwarding needs in any case.
+/// What forwarding always needs.
 const NEEDED: [Right; 3] = [
-    right("list", "", "services"),
-    right("watch", "", "services"),
-    Right {
-        subresource: "portforward",
-        ..right("create", "", "pods")
-    },
+    ("list", "services"),
+    ("watch", "services"),
+    ("create", "pods/portforward"),
 ];
 /// What tells which pods are ready: one of the two.
 const SLICES: [Right; 2] = [
-    right("list", "discovery.k8s.io", "endpointslices"),
-    right("watch", "discovery.k8s.io", "endpointslices"),
+    ("list", "endpointslices.discovery.k8s.io"),
+    ("watch", "endpointslices.discovery.k8s.io"),
 ];
-const PODS: [Right; 2] = [right("list", "", "pods"), right("watch", "", "pods")];
+const PODS: [Right; 2] = [("list", "pods"), ("watch", "pods")];
 
 pub(super) async fn check(
     cluster: &Cluster,
@@ -63,10 +47,10 @@ pub(super) async fn check(
     answers: &AnswerSender,
 ) -> Result<(), Stop> {
     let mut answer = CheckAnswer {
-        context: cluster.context().to_owned(),
-        namespace: cluster.namespace().to_owned(),
+        context: cluster.context().name.clone(),
+        namespace: cluster.context().namespace.clone(),
         missing_rights: Vec::new(),
-        kubeconfig: paths(cluster.kubeconfig())?,
+        kubeconfig: paths(&cluster.context().files)?,
     };
     if !question.namespace.is_empty() {
         valid_name("namespace", &question.namespace)?;
@@ -78,7 +62,7 @@ pub(super) async fn check(
         Filter::new(Some(selection), [])?;
     }
     if !question.offline && !question.namespace.is_empty() {
-        // The user waits for this answer and may have logged in a moment ago.
+        // The user is waiting and may have just logged in.
         cluster.try_credentials_again();
         log_in(cluster).await?;
         let checked = timeout(LIMIT, call(cluster, &question)).await;
@@ -91,10 +75,12 @@ pub(super) async fn check(
 fn paths(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
     let text = |path: &PathBuf| {
         path.to_str().map(str::to_owned).ok_or_else(|| {
-            let message = format!("the path of the kubeconfig {} is not UTF-8", path.display());
-            Failure::new(Reason::KubeconfigInvalid, message).hint(
-                "give the file another name, or a link to it, and name that with --kubeconfig",
+            failure!(
+                KubeconfigInvalid,
+                "the path of the kubeconfig {} is not UTF-8",
+                path.display()
             )
+            .hint("give the file another name, or a link to it, and name that with --kubeconfig")
         })
     };
     files.iter().map(text).collect()
@@ -113,7 +99,7 @@ async fn call(cluster: &Cluster, question: &CheckQuery) -> Result<Vec<String>, F
     Ok(missing)
 }
 
-/// Only the cluster itself knows which selectors it understands: a list of one with them tells.
+/// Only the cluster knows which selectors it understands: list one object with them.
 async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), Failure> {
     let Some(selection) = &question.selection else {
         return Ok(());
@@ -127,39 +113,42 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
         .fields(&selection.field_selector)
         .limit(1);
     match ask(api.list_metadata(&list)).await {
-        // Missing rights are told with all others.
+        // Missing rights are reported with the others.
         Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
         _ => Ok(()),
     }
 }
 
 fn too_slow(cluster: &Cluster) -> Failure {
-    Failure::new(
-        Reason::ClusterUnreachable,
-        format!(
-            "the API server {} did not answer within {} s",
-            cluster.server(),
-            LIMIT.as_secs()
-        ),
+    let server = cluster.context().cluster.server.as_deref();
+    failure!(
+        ClusterUnreachable,
+        "the API server {} did not answer within {} s",
+        server.unwrap_or_default(),
+        LIMIT.as_secs()
     )
     .hint("is the network up, is a VPN needed?")
 }
 
 /// Many users may use a namespace and not see the object: only a 404 says that it is not there.
-async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<(), Failure> {
-    let api: Api<Namespace> = Api::all(cluster.client().clone());
+async fn exists<K>(api: Api<K>, name: &str, missing: Failure) -> Result<(), Failure>
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
     match ask(api.get_metadata(name)).await {
-        Ok(_) => Ok(()),
-        Err(failure) if failure.reason == Reason::ForbiddenByCluster => Ok(()),
-        Err(failure) if failure.reason == Reason::NamespaceNotFound => {
-            let message = format!(
-                "namespace {name:?} does not exist in context {:?}",
-                cluster.context()
-            );
-            Err(suggest(Failure::new(Reason::NamespaceNotFound, message), name, api).await)
-        }
-        Err(failure) => Err(failure),
+        Err(failure) if failure.reason == missing.reason => Err(suggest(missing, name, api).await),
+        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
+        _ => Ok(()),
     }
+}
+
+async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<(), Failure> {
+    let context = &cluster.context().name;
+    let missing = failure!(
+        NamespaceNotFound,
+        "namespace {name:?} does not exist in context {context:?}"
+    );
+    exists::<Namespace>(Api::all(cluster.client().clone()), name, missing).await
 }
 
 async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), Failure> {
@@ -168,28 +157,23 @@ async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), 
         return Ok(());
     }
     let api: Api<Service> = Api::namespaced(cluster.client().clone(), namespace);
-    match ask(api.get_metadata(name)).await {
-        Ok(_) => Ok(()),
-        Err(failure) if failure.reason == Reason::ForbiddenByCluster => Ok(()),
-        Err(failure) if failure.reason == Reason::ServiceNotFound => {
-            let message = format!("service {name:?} does not exist in namespace {namespace:?}");
-            Err(suggest(Failure::new(Reason::ServiceNotFound, message), name, api).await)
-        }
-        Err(failure) => Err(failure),
-    }
+    let missing = failure!(
+        ServiceNotFound,
+        "service {name:?} does not exist in namespace {namespace:?}"
+    );
+    exists(api, name, missing).await
 }
 
-/// Names what was probably meant, if it may be listed.
+/// Suggests what was probably meant, if the objects may be listed.
 async fn suggest<K>(failure: Failure, name: &str, api: Api<K>) -> Failure
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let listed = ask(api.list_metadata(&ListParams::default().limit(SUGGESTED_FROM))).await;
     let listed = listed.map(|list| list.items).unwrap_or_default();
-    let names: Vec<&str> = listed
+    let names = listed
         .iter()
-        .filter_map(|object| object.metadata.name.as_deref())
-        .collect();
+        .filter_map(|object| object.metadata.name.as_deref());
     match nearest(name, names) {
         Some(near) => failure.hint(format!("did you mean {near:?}?")),
         None => failure.hint("is the context the right one?"),
@@ -198,35 +182,34 @@ where
 
 async fn missing_rights(cluster: &Cluster, namespace: &str) -> Vec<String> {
     let ask_all = |rights: &'static [Right]| async move {
-        let asked = rights.iter().map(|right| may(cluster, namespace, right));
+        let asked = rights.iter().map(|right| may(cluster, namespace, *right));
         let answers = join_all(asked).await;
         let missing = rights.iter().zip(answers).filter(|(_, may)| !may);
         missing
-            .map(|(right, _)| right.to_string())
+            .map(|((verb, resource), _)| format!("{verb} {resource}"))
             .collect::<Vec<_>>()
     };
     let (mut missing, slices, pods) =
         join3(ask_all(&NEEDED), ask_all(&SLICES), ask_all(&PODS)).await;
     if !slices.is_empty() && !pods.is_empty() {
-        missing.extend(
-            slices
-                .into_iter()
-                .map(|right| format!("{right} (or the same on pods)")),
-        );
+        let slices = slices.into_iter();
+        missing.extend(slices.map(|right| format!("{right} (or the same on pods)")));
     }
     missing
 }
 
-/// Whether the user may do this; yes where the cluster does not tell, since the attempt will.
-async fn may(cluster: &Cluster, namespace: &str, right: &Right) -> bool {
+/// Whether the user may do this; yes if the cluster does not say: the attempt will.
+async fn may(cluster: &Cluster, namespace: &str, (verb, resource): Right) -> bool {
+    let (path, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let (kind, subresource) = path.split_once('/').unwrap_or((path, ""));
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 namespace: Some(namespace.to_owned()),
-                verb: Some(right.verb.to_owned()),
-                group: Some(right.group.to_owned()),
-                resource: Some(right.resource.to_owned()),
-                subresource: Some(right.subresource.to_owned()).filter(|sub| !sub.is_empty()),
+                verb: Some(verb.to_owned()),
+                group: Some(group.to_owned()),
+                resource: Some(kind.to_owned()),
+                subresource: Some(subresource.to_owned()).filter(|sub| !sub.is_empty()),
                 ..ResourceAttributes::default()
             }),
             non_resource_attributes: None,
@@ -237,21 +220,8 @@ async fn may(cluster: &Cluster, namespace: &str, right: &Right) -> bool {
     match ask(api.create(&PostParams::default(), &review)).await {
         Ok(answer) => answer.status.is_none_or(|status| status.allowed),
         Err(failure) => {
-            tracing::debug!(%failure, %right, "the cluster does not tell about rights");
+            tracing::debug!(%failure, verb, resource, "the cluster does not report rights");
             true
         }
-    }
-}
-
-impl std::fmt::Display for Right {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
-        if !self.subresource.is_empty() {
-            write!(f, "/{}", self.subresource)?;
-        }
-        if !self.group.is_empty() {
-            write!(f, ".{}", self.group)?;
-        }
-        Ok(())
     }
 }

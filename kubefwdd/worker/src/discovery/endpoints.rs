@@ -1,6 +1,8 @@
 //! The endpoints of a service: from EndpointSlices, or from Endpoints where slices may not be read or are not known.
 
-use k8s_openapi::api::core::v1::{EndpointAddress as CoreAddress, Endpoints, Service};
+use k8s_openapi::api::core::v1::{
+    EndpointAddress as CoreAddress, EndpointPort as CorePort, Endpoints, Service,
+};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
 use kube::api::ListParams;
@@ -30,22 +32,17 @@ pub(super) async fn endpoints(
             subsets
         }
         Ok(subsets) => subsets,
-        Err(failure)
-            if matches!(
-                failure.reason,
-                Reason::ForbiddenByCluster | Reason::NotFound
-            ) =>
-        {
-            // Whoever may read neither is told about the one that is in use today.
-            from_endpoints(cluster, &question).await.map_err(|other| {
-                if other.reason == Reason::ForbiddenByCluster {
-                    failure
-                } else {
-                    other
-                }
-            })?
-        }
-        Err(failure) => return Err(failure.into()),
+        Err(slices) => match slices.reason {
+            Reason::ForbiddenByCluster | Reason::NotFound => {
+                let found = from_endpoints(cluster, &question).await;
+                // If neither may be read, report the API that is in use today.
+                found.map_err(|endpoints| match endpoints.reason {
+                    Reason::ForbiddenByCluster => slices,
+                    _ => endpoints,
+                })?
+            }
+            _ => return Err(slices.into()),
+        },
     };
     answers.send_list(subsets, true).await
 }
@@ -72,24 +69,17 @@ async fn from_endpoints(
     let endpoints = ask(api.get(&question.service)).await?;
     let addresses =
         |list: Option<Vec<CoreAddress>>| list.into_iter().flatten().map(address).collect();
-    let subsets = endpoints
-        .subsets
-        .into_iter()
-        .flatten()
-        .map(|subset| EndpointSubset {
-            addresses: addresses(subset.addresses),
-            not_ready_addresses: addresses(subset.not_ready_addresses),
-            ports: subset
-                .ports
-                .into_iter()
-                .flatten()
-                .map(|port| EndpointPort {
-                    name: Text::non_empty(port.name),
-                    port: number(port.port),
-                    protocol: protocol(port.protocol),
-                })
-                .collect(),
-        });
+    let port = |port: CorePort| EndpointPort {
+        name: Text::non_empty(port.name),
+        port: number(port.port),
+        protocol: protocol(port.protocol),
+    };
+    let subsets = endpoints.subsets.into_iter().flatten();
+    let subsets = subsets.map(|subset| EndpointSubset {
+        addresses: addresses(subset.addresses),
+        not_ready_addresses: addresses(subset.not_ready_addresses),
+        ports: subset.ports.into_iter().flatten().map(port).collect(),
+    });
     Ok(subsets.collect())
 }
 
@@ -97,9 +87,8 @@ async fn from_endpoints(
 async fn service_exists(cluster: &Cluster, question: &EndpointsQuery) -> Result<(), Failure> {
     let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
     match ask(api.get_metadata(&question.service)).await {
-        Err(failure) if failure.reason == Reason::ForbiddenByCluster => Ok(()),
-        Err(failure) => Err(failure),
-        Ok(_) => Ok(()),
+        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
+        _ => Ok(()),
     }
 }
 
@@ -115,14 +104,11 @@ fn of_slice(slice: EndpointSlice) -> EndpointSubset {
     };
     for endpoint in slice.endpoints.into_iter().flatten() {
         // Unknown counts as ready (discovery/v1 API).
-        let ready = endpoint
-            .conditions
-            .as_ref()
-            .and_then(|conditions| conditions.ready);
-        let list = if ready.unwrap_or(true) {
-            &mut subset.addresses
-        } else {
-            &mut subset.not_ready_addresses
+        let conditions = endpoint.conditions.as_ref();
+        let ready = conditions.and_then(|conditions| conditions.ready);
+        let list = match ready {
+            Some(false) => &mut subset.not_ready_addresses,
+            _ => &mut subset.addresses,
         };
         list.extend(of_endpoint(endpoint));
     }
@@ -131,21 +117,17 @@ fn of_slice(slice: EndpointSlice) -> EndpointSubset {
 
 /// All addresses of an endpoint belong to the same pod; the first is the one to use.
 fn of_endpoint(endpoint: Endpoint) -> Option<EndpointAddress> {
-    let pod = endpoint
-        .target_ref
-        .filter(|target| target.kind.as_deref() == Some("Pod"));
-    Some(EndpointAddress {
-        ip: endpoint.addresses.into_iter().next()?.into(),
-        hostname: Text::non_empty(endpoint.hostname),
-        node_name: Text::non_empty(endpoint.node_name),
-        pod_name: Text::non_empty(pod.and_then(|target| target.name)),
-    })
+    Some(address(CoreAddress {
+        ip: endpoint.addresses.into_iter().next()?,
+        hostname: endpoint.hostname,
+        node_name: endpoint.node_name,
+        target_ref: endpoint.target_ref,
+    }))
 }
 
 fn address(address: CoreAddress) -> EndpointAddress {
-    let pod = address
-        .target_ref
-        .filter(|target| target.kind.as_deref() == Some("Pod"));
+    let target = address.target_ref;
+    let pod = target.filter(|target| target.kind.as_deref() == Some("Pod"));
     EndpointAddress {
         ip: address.ip.into(),
         hostname: Text::non_empty(address.hostname),

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::ListParams;
 use kubefwd_model::discovery;
@@ -16,7 +17,7 @@ use super::sender::{AnswerSender, Stop};
 use super::{log_in, valid_name};
 use crate::cluster::Cluster;
 
-/// How many are kept while pages come in, whatever limit is asked for.
+/// Kept while pages come in, whatever the requested limit.
 const MAX_EVENTS: usize = 5000;
 const DEFAULT_EVENTS: usize = 500;
 
@@ -60,48 +61,31 @@ fn params(question: &ListEventsQuery) -> Result<ListParams, Stop> {
         valid_name("object", &question.name)?;
         fields.push(format!("involvedObject.name={}", question.name));
     }
-    let params = ListParams::default();
-    Ok(if fields.is_empty() {
-        params
-    } else {
-        params.fields(&fields.join(","))
+    Ok(ListParams {
+        field_selector: Some(fields.join(",")).filter(|fields| !fields.is_empty()),
+        ..ListParams::default()
     })
 }
 
-/// When it happened last, wherever this generation of events keeps that.
+/// When it last happened: each generation of the events API keeps that elsewhere.
 fn last_seen(event: &Event) -> Option<Timestamp> {
-    let series = event
-        .series
-        .as_ref()
-        .and_then(|series| series.last_observed_time.as_ref());
-    [
-        series.map(|time| time.0),
-        event.last_timestamp.as_ref().map(|time| time.0),
-        event.event_time.as_ref().map(|time| time.0),
-        event.first_timestamp.as_ref().map(|time| time.0),
-    ]
-    .into_iter()
-    .flatten()
-    .next()
-    .or_else(|| {
-        event
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0)
-    })
+    let of = |time: &Option<Time>| time.as_ref().map(|time| time.0);
+    let series = event.series.as_ref();
+    let observed = series.and_then(|series| series.last_observed_time.as_ref());
+    let observed = observed.map(|time| time.0);
+    observed
+        .or(of(&event.last_timestamp))
+        .or(event.event_time.as_ref().map(|time| time.0))
+        .or(of(&event.first_timestamp))
+        .or(of(&event.metadata.creation_timestamp))
 }
 
 fn convert(event: Event, seen: Option<Timestamp>) -> discovery::Event {
     let of_series = event.series.as_ref().and_then(|series| series.count);
-    let first = event
-        .first_timestamp
-        .map(|time| time.0)
-        .or(event.event_time.map(|time| time.0));
-    let source = event
-        .source
-        .and_then(|source| source.component)
-        .filter(|name| !name.is_empty());
+    let first = event.first_timestamp.map(|time| time.0);
+    let first = first.or(event.event_time.map(|time| time.0));
+    let source = event.source.and_then(|source| source.component);
+    let source = source.filter(|name| !name.is_empty());
     discovery::Event {
         kind: event.type_.into(),
         reason: event.reason.into(),

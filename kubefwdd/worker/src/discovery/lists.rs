@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Resource};
-use kubefwd_model::discovery::{self, Context, Contexts, ServicePort};
+use kubefwd_model::discovery::{self, Contexts, ServicePort};
 use kubefwd_model::text::Text;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::ListServicesQuery;
@@ -16,31 +16,27 @@ use serde::de::DeserializeOwned;
 
 use super::sender::{AnswerSender, Stop};
 use super::{ask, log_in, valid_name};
-use crate::auth::kubeconfig::Listed;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Clusters};
 
 const PAGE: u32 = 500;
 /// Contexts in one part: the longest of them still fit a frame.
 const CONTEXTS: usize = 20;
 
-/// The contexts in parts, at least one. As a text is bounded, so is a part.
-pub(super) fn contexts(current: &str, listed: &[Listed]) -> Vec<Contexts> {
-    let context = |listed: &Listed| Context {
-        active: listed.name == current,
-        name: listed.name.as_str().into(),
-        cluster: listed.cluster.as_str().into(),
-        user: listed.user.as_str().into(),
-        namespace: listed.namespace.as_str().into(),
-        server: listed.server.as_str().into(),
-    };
-    let part = |listed: &[Listed]| Contexts {
-        contexts: listed.iter().map(context).collect(),
-        current_context: current.into(),
-    };
-    if listed.is_empty() {
-        return vec![part(&[])];
+/// Sends the contexts in parts, at least one. As a text is bounded, so is a part.
+pub(super) async fn contexts(
+    clusters: &Clusters,
+    files: &[String],
+    answers: &AnswerSender,
+) -> Result<(), Stop> {
+    let mut listed = clusters.contexts(files).await?;
+    while listed.contexts.len() > CONTEXTS {
+        let part = Contexts {
+            contexts: listed.contexts.drain(..CONTEXTS).collect(),
+            current_context: listed.current_context.clone(),
+        };
+        answers.send_part(&part, false).await?;
     }
-    listed.chunks(CONTEXTS).map(part).collect()
+    answers.send_part(&listed, true).await
 }
 
 pub(super) async fn namespaces(cluster: &Cluster, answers: &AnswerSender) -> Result<(), Stop> {
@@ -113,9 +109,8 @@ where
         convert: impl Fn(K) -> T,
     ) -> Result<(), Stop> {
         while let Some((items, last)) = self.next().await? {
-            answers
-                .send_list(items.into_iter().map(&convert), last)
-                .await?;
+            let items = items.into_iter().map(&convert);
+            answers.send_list(items, last).await?;
         }
         Ok(())
     }
@@ -152,10 +147,10 @@ fn service(service: Service) -> discovery::Service {
 }
 
 pub(super) fn texts(map: BTreeMap<String, String>) -> BTreeMap<Text, Text> {
-    let pairs = map.into_iter();
-    pairs
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect()
+    let pairs = map
+        .into_iter()
+        .map(|(key, value)| (key.into(), value.into()));
+    pairs.collect()
 }
 
 /// What a port carries where it does not say so.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use kubefwd_model::discovery::LogPart;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_proto::worker::v1::PodLogsQuery;
 
 use super::sender::{AnswerSender, Stop};
@@ -53,11 +53,12 @@ pub(super) async fn logs(
     let stream = stream.map_err(|failure| match failure.reason {
         // The API server says "bad request" of a container that has not run before: that is missing, not wrong.
         Reason::InvalidArgument if failure.message.contains("previous terminated container") => {
-            let message = format!(
+            failure!(
+                NotFound,
                 "container {container} of pod {} has not run before",
                 question.pod
-            );
-            Failure::new(Reason::NotFound, message).hint("ask without previous")
+            )
+            .hint("ask without previous")
         }
         _ => failure,
     });
@@ -117,19 +118,16 @@ impl Cutter {
 
     /// Takes a piece of one line, with its end if it has come; gives a part that is full.
     fn take(&mut self, part: &[u8]) -> Option<LogPart> {
-        let (part, ended) = match part.strip_suffix(b"\n") {
-            Some(part) => (part, true),
-            None => (part, false),
-        };
+        let ended = part.ends_with(b"\n");
+        let part = part.strip_suffix(b"\n").unwrap_or(part);
         let space = MAX_LINE - self.line.len();
         self.was_cut |= part.len() > space;
         self.line.extend_from_slice(&part[..part.len().min(space)]);
         if !ended {
             return None;
         }
-        let full = (self.size + self.line.len() > PART)
-            .then(|| self.flush())
-            .flatten();
+        let is_full = self.size + self.line.len() > PART;
+        let full = if is_full { self.flush() } else { None };
         self.end_line();
         full
     }
@@ -182,17 +180,15 @@ fn json_length(line: &str) -> usize {
     line.bytes().map(length).sum::<usize>() + 4
 }
 
-/// The container that kubectl would choose. Whoever may not see the pod leaves the choice to the API server.
+/// The container that kubectl would choose. Users who may not see the pod leave the choice to the API server.
 async fn default_container(api: &Api<Pod>, name: &str) -> Result<String, Failure> {
     let pod = match ask(api.get(name)).await {
         Ok(pod) => pod,
         Err(failure) if failure.reason == Reason::ForbiddenByCluster => return Ok(String::new()),
         Err(failure) => return Err(failure),
     };
-    let annotated = pod
-        .metadata
-        .annotations
-        .and_then(|mut annotations| annotations.remove(DEFAULT_CONTAINER));
+    let mut annotations = pod.metadata.annotations.unwrap_or_default();
+    let annotated = annotations.remove(DEFAULT_CONTAINER);
     let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
     let known = |wanted: &String| containers.iter().any(|container| container.name == *wanted);
     let first = containers.first().map(|container| container.name.clone());
@@ -201,20 +197,13 @@ async fn default_container(api: &Api<Pod>, name: &str) -> Result<String, Failure
 
 fn since(time: &prost_types::Timestamp) -> Result<Timestamp, Failure> {
     Timestamp::new(time.seconds, time.nanos).map_err(|error| {
-        Failure::new(
-            Reason::InvalidArgument,
-            format!("the start time is invalid: {error}"),
-        )
-        .hint("give it as 2026-01-31T12:00:00Z")
+        failure!(InvalidArgument, "the start time is invalid: {error}")
+            .hint("give it as 2026-01-31T12:00:00Z")
     })
 }
 
 fn broken(error: std::io::Error) -> Failure {
-    Failure::new(
-        Reason::ClusterUnreachable,
-        format!("the log broke off: {error}"),
-    )
-    .hint("ask again")
+    failure!(ClusterUnreachable, "the log broke off: {error}").hint("ask again")
 }
 
 #[cfg(test)]

@@ -26,13 +26,8 @@ pub(super) fn pod(mut pod: Pod) -> discovery::Pod<Text> {
     let spec = pod.spec.take().unwrap_or_default();
     let names = specs(&spec).map(|container| container.name.as_str().into());
     let containers = names.collect();
-    summary(
-        pod.metadata,
-        spec.node_name,
-        pod.status.unwrap_or_default(),
-        columns,
-        containers,
-    )
+    let status = pod.status.unwrap_or_default();
+    summary(pod.metadata, spec.node_name, status, columns, containers)
 }
 
 /// A pod with all its details.
@@ -98,18 +93,14 @@ fn specs(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 }
 
 fn statuses(status: &PodStatus) -> BTreeMap<&str, &ContainerStatus> {
-    let all = status
-        .init_container_statuses
-        .iter()
-        .chain(&status.container_statuses);
-    all.flatten()
-        .map(|status| (status.name.as_str(), status))
-        .collect()
+    let init = status.init_container_statuses.iter().flatten();
+    let all = init.chain(status.container_statuses.iter().flatten());
+    all.map(|status| (status.name.as_str(), status)).collect()
 }
 
 fn container(spec: &Container, status: Option<&ContainerStatus>) -> discovery::Container {
-    let state = describe(status.and_then(|status| status.state.as_ref()));
-    let last = describe(status.and_then(|status| status.last_state.as_ref()));
+    let (state, reason, message) = describe(status.and_then(|status| status.state.as_ref()));
+    let (last, last_reason, _) = describe(status.and_then(|status| status.last_state.as_ref()));
     let ports = spec.ports.iter().flatten().map(|port| ContainerPort {
         name: Text::non_empty(port.name.clone()),
         container_port: number(port.container_port),
@@ -121,12 +112,12 @@ fn container(spec: &Container, status: Option<&ContainerStatus>) -> discovery::C
         ready: status.is_some_and(|status| status.ready),
         started: status.is_some_and(|status| status.started == Some(true)),
         restart_count: status.map_or(0, |status| number(status.restart_count)),
-        state: state.kind.into(),
-        state_reason: Text::non_empty(state.reason),
-        state_message: Text::non_empty(state.message),
-        last_state: Text::non_empty(match last.reason.as_str() {
-            "" => last.kind.to_owned(),
-            reason => format!("{}: {reason}", last.kind),
+        state: state.into(),
+        state_reason: Text::non_empty(reason),
+        state_message: Text::non_empty(message),
+        last_state: Text::non_empty(match last_reason.as_str() {
+            "" => last.to_owned(),
+            reason => format!("{last}: {reason}"),
         }),
         ports: ports.collect(),
         resources: spec.resources.as_ref().and_then(resources),
@@ -148,39 +139,23 @@ fn resources(spec: &ResourceRequirements) -> Option<Resources> {
     (resources != Resources::default()).then_some(resources)
 }
 
-/// The state of a container in words; all empty where it has none.
-#[derive(Default)]
-struct State {
-    kind: &'static str,
-    reason: String,
-    message: Option<String>,
-}
-
-fn describe(state: Option<&ContainerState>) -> State {
+/// The state of a container in words, its reason and its message; all empty where it has none.
+fn describe(state: Option<&ContainerState>) -> (&'static str, String, Option<String>) {
     let Some(state) = state else {
-        return State::default();
+        return Default::default();
     };
-    if state.running.is_some() {
-        return State {
-            kind: "Running",
-            ..State::default()
-        };
-    }
-    if let Some(waiting) = &state.waiting {
-        return State {
-            kind: "Waiting",
-            reason: waiting.reason.clone().unwrap_or_default(),
-            message: waiting.message.clone(),
-        };
-    }
-    let Some(end) = &state.terminated else {
-        return State::default();
-    };
-    let reason = end.reason.clone().filter(|reason| !reason.is_empty());
-    State {
-        kind: "Terminated",
-        reason: reason.unwrap_or_else(|| format!("exit code {}", end.exit_code)),
-        message: end.message.clone(),
+    match (&state.running, &state.waiting, &state.terminated) {
+        (Some(_), ..) => ("Running", String::new(), None),
+        (None, Some(waiting), _) => {
+            let reason = waiting.reason.clone().unwrap_or_default();
+            ("Waiting", reason, waiting.message.clone())
+        }
+        (None, None, Some(end)) => {
+            let reason = end.reason.clone().filter(|reason| !reason.is_empty());
+            let reason = reason.unwrap_or_else(|| format!("exit code {}", end.exit_code));
+            ("Terminated", reason, end.message.clone())
+        }
+        (None, None, None) => Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
 
 use super::lists::number;
 
@@ -23,32 +23,25 @@ impl Columns {
         let spec = pod.spec.as_ref().unwrap_or(&no_spec);
         let status = pod.status.as_ref().unwrap_or(&no_status);
         let phase = status.phase.as_deref().unwrap_or_default();
+        let reason = status.reason.as_deref().filter(|reason| !reason.is_empty());
         let sidecars = sidecars(spec);
 
         let mut columns = Self {
-            status: status
-                .reason
-                .as_deref()
-                .filter(|reason| !reason.is_empty())
-                .unwrap_or(phase)
-                .to_owned(),
+            status: reason.unwrap_or(phase).to_owned(),
             ready: 0,
             containers: count(spec.containers.len() + sidecars.len()),
             restarts: 0,
         };
-        if condition(status, "PodScheduled")
-            .is_some_and(|c| c.reason.as_deref() == Some("SchedulingGated"))
-        {
+        let scheduled = condition(status, "PodScheduled");
+        if scheduled.is_some_and(|c| c.reason.as_deref() == Some("SchedulingGated")) {
             columns.status = "SchedulingGated".to_owned();
         }
         let initializing = columns.init_containers(spec, status, &sidecars);
         let initialized = condition(status, "Initialized").is_some_and(|c| c.status == "True");
         if !initializing || initialized {
-            columns.restarts = status
-                .init_container_statuses
-                .iter()
-                .flatten()
-                .filter(|container| sidecars.contains(container.name.as_str()))
+            let init = status.init_container_statuses.iter().flatten();
+            let running = init.filter(|container| sidecars.contains(container.name.as_str()));
+            columns.restarts = running
                 .map(|container| number(container.restart_count))
                 .sum();
             columns.main_containers(status);
@@ -98,7 +91,7 @@ impl Columns {
 
     fn main_containers(&mut self, status: &PodStatus) {
         let mut running = false;
-        // From the last to the first, so that the first with something to say has the word.
+        // From the last to the first, so that the first with a reason wins.
         for container in status.container_statuses.iter().flatten().rev() {
             self.restarts += number(container.restart_count);
             let state = container.state.as_ref();
@@ -130,25 +123,16 @@ fn ended(container: &ContainerStatus) -> Option<String> {
     })
 }
 
-/// Init containers that go on running.
+/// Init containers that keep running.
 fn sidecars(spec: &PodSpec) -> BTreeSet<&str> {
-    spec.init_containers
-        .iter()
-        .flatten()
-        .filter(|container| container.restart_policy.as_deref() == Some("Always"))
-        .map(|container| container.name.as_str())
-        .collect()
+    let init = spec.init_containers.iter().flatten();
+    let lasting = init.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    lasting.map(|container| container.name.as_str()).collect()
 }
 
-fn condition<'a>(
-    status: &'a PodStatus,
-    kind: &str,
-) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
-    status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == kind)
+fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a PodCondition> {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == kind)
 }
 
 pub(super) fn count(value: usize) -> u32 {

@@ -31,27 +31,20 @@ pub(super) async fn pods(
         valid_name("service", &question.service)?;
         let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
         let service = ask(api.get(&question.service)).await?;
-        let selector = service
-            .spec
-            .and_then(|spec| spec.selector)
-            .unwrap_or_default();
+        let selector = service.spec.and_then(|spec| spec.selector);
+        let selector = selector.unwrap_or_default();
         if selector.is_empty() {
             // A service without selector stands for no pods; an empty selector here would stand for all.
             return answers.send_list::<discovery::PodDetail>([], true).await;
         }
-        selectors.extend(
-            selector
-                .into_iter()
-                .map(|(key, value)| format!("{key}={value}")),
-        );
+        let pairs = selector.into_iter();
+        selectors.extend(pairs.map(|(key, value)| format!("{key}={value}")));
     }
     selectors.retain(|selector| !selector.is_empty());
-    let mut params = ListParams::default();
-    if !selectors.is_empty() {
-        params = params.labels(&selectors.join(","));
-    }
-    if !question.field_selector.is_empty() {
-        params = params.fields(&question.field_selector);
-    }
+    let params = ListParams {
+        label_selector: Some(selectors.join(",")).filter(|labels| !labels.is_empty()),
+        field_selector: Some(question.field_selector).filter(|fields| !fields.is_empty()),
+        ..ListParams::default()
+    };
     Pages::new(api, params).send(answers, pod).await
 }

@@ -1,6 +1,6 @@
 //! Sends the answers to one question, in frames that the channel takes.
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::channel::MAX_FRAME;
 use kubefwd_proto::worker::v1::Answer;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
@@ -79,16 +79,15 @@ impl AnswerSender {
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    let json = serde_json::to_vec(value).map_err(|error| {
-        let message = format!("an answer cannot be written as JSON: {error}");
-        Failure::new(Reason::Internal, message)
-    })?;
+    let json = serde_json::to_vec(value)
+        .map_err(|error| failure!(Internal, "an answer cannot be written as JSON: {error}"))?;
     if json.len() > MAX_PART {
-        let message = format!(
+        return Err(failure!(
+            LimitExceeded,
             "the cluster has an object of {} KiB, more than an answer may carry",
             json.len() / 1024
-        );
-        return Err(Failure::new(Reason::LimitExceeded, message).hint("look at it with kubectl"));
+        )
+        .hint("look at it with kubectl"));
     }
     Ok(json)
 }
@@ -96,6 +95,8 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use prost::Message;
+
+    use kubefwd_model::Reason;
 
     use super::*;
 

@@ -4,6 +4,8 @@ use futures_util::StreamExt;
 use kubefwd_model::discovery::Contexts;
 use kubefwd_proto::worker::v1::{CheckQuery, ListContextsQuery, ListPodsQuery};
 
+use kubefwd_model::Reason;
+
 use super::*;
 use crate::auth::kubeconfig::Environment;
 

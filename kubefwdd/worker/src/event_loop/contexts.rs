@@ -48,9 +48,10 @@ pub(super) struct Contexts {
     clusters: Arc<Clusters>,
     outbox: Outbox,
     events: mpsc::Sender<Event>,
-    settings: Settings,
-    /// Whether services are captured by default.
-    capture: bool,
+    /// For new tunnels.
+    pub(super) settings: Settings,
+    /// Whether services are captured by default; set before the first desired state.
+    pub(super) capture: bool,
     contexts: BTreeMap<String, Context>,
     tunnels_by_context: HashMap<String, Arc<ContextTunnels>>,
     routes: HashMap<(String, String), Arc<Routes>>,
@@ -97,32 +98,18 @@ impl Contexts {
         }
     }
 
-    /// Applies to new tunnels.
-    pub(super) fn set_tuning(&mut self, settings: Settings) {
-        self.settings = settings;
-    }
-
-    /// Sets whether services are captured by default; called before the first desired state.
-    pub(super) fn set_capture(&mut self, capture: bool) {
-        self.capture = capture;
-    }
-
     /// Applies the desired state; returns frames for the daemon.
     pub(super) fn apply(&mut self, desired: Desired) -> Vec<Frame> {
         let mut frames = Vec::new();
-        let mut wanted: BTreeMap<String, DesiredContext> = BTreeMap::new();
-        for context in desired.contexts {
-            wanted.insert(context.name.clone(), context);
-        }
-        let is_wanted = |name: &String, context: &mut Context| {
-            wanted
-                .get(name)
-                .is_some_and(|w| w.kubeconfig == context.kubeconfig)
-        };
-        let gone: Vec<_> = self
-            .contexts
-            .extract_if(.., |name, context| !is_wanted(name, context))
+        let wanted = desired.contexts.into_iter();
+        let wanted: BTreeMap<String, DesiredContext> = wanted
+            .map(|context| (context.name.clone(), context))
             .collect();
+        let is_gone = |name: &String, context: &mut Context| {
+            let wanted = wanted.get(name);
+            wanted.is_none_or(|wanted| wanted.kubeconfig != context.kubeconfig)
+        };
+        let gone: Vec<_> = self.contexts.extract_if(.., is_gone).collect();
         for (name, context) in gone {
             if let Some(context_tunnels) = self.tunnels_by_context.get(&name) {
                 context_tunnels.set(None);
@@ -144,10 +131,9 @@ impl Contexts {
             let context = self.resolve(&name, wanted.kubeconfig);
             self.contexts.insert(name.clone(), context);
         }
+        let wanted = wanted.namespaces.into_iter();
         let wanted: BTreeMap<String, DesiredNamespace> = wanted
-            .namespaces
-            .into_iter()
-            .map(|n| (n.name.clone(), n))
+            .map(|namespace| (namespace.name.clone(), namespace))
             .collect();
         let Some(context) = self.contexts.get_mut(&name) else {
             return frames;
@@ -175,20 +161,23 @@ impl Contexts {
         let mut new = WatchedNamespace::new(context, wanted);
         let routes = self.routes(context, &namespace);
         for route in routes.all() {
-            route.set_policy(new.policy(route.service(), self.capture));
+            route.set_policy(new.policy(&route.service, self.capture));
         }
         let context_state = self.contexts.get_mut(context)?;
-        let known = context_state.namespaces.remove(&namespace);
-        let is_new = known.is_none();
-        match known {
-            Some(known) if known.spec == new.spec => new.watch = known.watch,
-            _ => {}
-        }
         // Made before the watch starts, so that its reports have later sequence numbers.
-        let frame = is_new.then(|| match &context_state.state {
-            State::Failed(failure) => namespace::failed(context, &namespace, failure.clone()),
-            State::Resolving | State::Resolved(_) => namespace::connecting(context, &namespace),
-        });
+        let frame = match (
+            context_state.namespaces.remove(&namespace),
+            &context_state.state,
+        ) {
+            (Some(known), _) => {
+                new.watch = known.watch.filter(|_| known.spec == new.spec);
+                None
+            }
+            (None, State::Failed(failure)) => {
+                Some(namespace::failed(context, &namespace, failure.clone()))
+            }
+            (None, _) => Some(namespace::connecting(context, &namespace)),
+        };
         if new.watch.is_none() {
             new.watch = context_state.watch(&new.spec, &routes, &self.outbox);
         }
@@ -199,26 +188,18 @@ impl Contexts {
     /// Handles an event; returns frames for the daemon.
     pub(super) fn handle(&mut self, event: Event) -> Vec<Frame> {
         match event {
-            Event::HostChanged => {
-                self.probe();
-                Vec::new()
-            }
-            Event::Resolved { id, cluster } => {
-                self.resolved(id, &cluster);
-                Vec::new()
-            }
-            Event::Reopened { id, reopened } => self.reopened(id, &reopened),
+            Event::HostChanged => self.probe(),
+            Event::Resolved { id, cluster } => self.resolved(id, &cluster),
+            Event::Reopened { id, reopened } => return self.reopened(id, &reopened),
             Event::Failed { id, failure } => {
-                let Some((name, context)) = self.by_id(id) else {
-                    return Vec::new();
-                };
-                context.state = State::Failed(failure.clone());
-                let namespaces = context.namespaces.keys();
-                namespaces
-                    .map(|namespace| namespace::failed(&name, namespace, failure.clone()))
-                    .collect()
+                if let Some((name, context)) = self.by_id(id) {
+                    context.state = State::Failed(failure.clone());
+                    let failed = |namespace| namespace::failed(&name, namespace, failure.clone());
+                    return context.namespaces.keys().map(|name| failed(name)).collect();
+                }
             }
         }
+        Vec::new()
     }
 
     /// Opens tunnels to a cluster and watches it, replacing the one before.
@@ -236,11 +217,8 @@ impl Contexts {
         context_tunnels.set(Some(Tunnels::new(cluster.api_server().clone(), settings)));
         for namespace in namespaces {
             let routes = self.routes(&name, &namespace);
-            if let Some(context) = self.contexts.get_mut(&name)
-                && let Some(mut watched) = context.namespaces.remove(&namespace)
-            {
-                watched.watch = context.watch(&watched.spec, &routes, &outbox);
-                context.namespaces.insert(namespace, watched);
+            if let Some(context) = self.contexts.get_mut(&name) {
+                context.restart_watch(&namespace, &routes, &outbox);
             }
         }
     }
@@ -272,7 +250,7 @@ impl Contexts {
             service: Some(ServiceRef {
                 context: key.0.clone(),
                 namespace: key.1.clone(),
-                service: route.service().to_owned(),
+                service: route.service.to_string(),
             }),
             automatic: true,
             resync: false,
@@ -351,10 +329,7 @@ impl Contexts {
         let routes = self.routes(context, namespace);
         if let Some(context) = self.contexts.get_mut(context) {
             context.reload.notify_one();
-            if let Some(mut watched) = context.namespaces.remove(namespace) {
-                watched.watch = context.watch(&watched.spec, &routes, &self.outbox);
-                context.namespaces.insert(namespace.to_owned(), watched);
-            }
+            context.restart_watch(namespace, &routes, &self.outbox);
         }
     }
 
@@ -392,10 +367,9 @@ impl Contexts {
 
     fn context_tunnels(&mut self, context: &str) -> Arc<ContextTunnels> {
         let wait = self.settings.no_backend_wait;
-        let context_tunnels = self.tunnels_by_context.entry(context.to_owned());
-        context_tunnels
-            .or_insert_with(|| Arc::new(ContextTunnels::new(wait)))
-            .clone()
+        let entry = self.tunnels_by_context.entry(context.to_owned());
+        let tunnels = entry.or_insert_with(|| Arc::new(ContextTunnels::new(wait)));
+        tunnels.clone()
     }
 
     fn routes(&mut self, context: &str, namespace: &str) -> Arc<Routes> {
@@ -410,10 +384,8 @@ impl Contexts {
     fn forget(&self, context: &str, namespace: &str) -> Vec<Frame> {
         let key = (context.to_owned(), namespace.to_owned());
         let routes = self.routes.get(&key).map(|routes| routes.all());
-        let reports = routes
-            .into_iter()
-            .flatten()
-            .flat_map(|route| route.forget());
+        let routes = routes.into_iter().flatten();
+        let reports = routes.flat_map(|route| route.forget());
         reports.map(Frame::Forward).collect()
     }
 
@@ -439,6 +411,13 @@ impl Contexts {
 }
 
 impl Context {
+    fn restart_watch(&mut self, namespace: &str, routes: &Arc<Routes>, outbox: &Outbox) {
+        if let Some(mut watched) = self.namespaces.remove(namespace) {
+            watched.watch = self.watch(&watched.spec, routes, outbox);
+            self.namespaces.insert(namespace.to_owned(), watched);
+        }
+    }
+
     /// Watches a namespace, if the cluster is known.
     fn watch(
         &self,

@@ -9,22 +9,4 @@ mod imp;
 #[path = "network/other.rs"]
 mod imp;
 
-/// Reports network changes.
-pub(super) struct Network(imp::Network);
-
-impl Network {
-    /// Starts listening. Never reports anything where the system does not.
-    pub(super) fn new() -> Self {
-        Self(imp::Network::new())
-    }
-
-    /// Waits for a change that connections may not survive.
-    pub(super) async fn changed(&mut self) {
-        self.0.changed().await;
-    }
-
-    /// Drops the changes that were received since.
-    pub(super) fn forget(&mut self) {
-        self.0.forget();
-    }
-}
+pub(super) use imp::Network;

@@ -1,14 +1,14 @@
-//! Questions of the user that the daemon passes on: each in a task of its own, a limited number at once.
+//! Queries of the user that the daemon passes on: each runs in its own task, a limited number at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::failure;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Answer, Query};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,8 +16,8 @@ use crate::cluster::Clusters;
 use crate::discovery;
 use crate::outbox::{Closed, Outbox};
 
-/// Questions under way at once; each may hold a connection to the cluster.
-const AT_ONCE: usize = 32;
+/// Queries running at once; each may hold a connection to the cluster.
+const MAX_RUNNING: usize = 32;
 
 pub(super) struct Queries {
     clusters: Arc<Clusters>,
@@ -38,7 +38,7 @@ impl Queries {
         }
     }
 
-    /// Starts to answer; returns the refusal when too much is asked at once.
+    /// Starts answering; returns a refusal if too many queries are running.
     pub(super) fn ask(&self, query: Query) -> Option<Frame> {
         let id = query.id;
         let Some(entry) = Entry::new(&self.running, id) else {
@@ -55,9 +55,9 @@ impl Queries {
         None
     }
 
-    /// Nobody waits for the answer any more.
+    /// Nobody waits for the answer.
     pub(super) fn cancel(&self, id: u64) {
-        if let Some(query) = lock(&self.running).get(&id) {
+        if let Some(query) = self.running.lock().get(&id) {
             query.cancel();
         }
     }
@@ -65,7 +65,7 @@ impl Queries {
 
 impl Drop for Queries {
     fn drop(&mut self) {
-        for query in lock(&self.running).values() {
+        for query in self.running.lock().values() {
             query.cancel();
         }
     }
@@ -80,9 +80,9 @@ async fn answer(clusters: Arc<Clusters>, query: Query, outbox: &Outbox) -> Resul
 }
 
 fn refusal(id: u64) -> Frame {
-    let failure = Failure::new(
-        Reason::LimitExceeded,
-        format!("{AT_ONCE} questions about clusters are being answered already"),
+    let failure = failure!(
+        LimitExceeded,
+        "{MAX_RUNNING} questions about clusters are being answered already"
     )
     .hint("try again in a moment");
     Frame::Answer(Answer {
@@ -92,7 +92,7 @@ fn refusal(id: u64) -> Frame {
     })
 }
 
-/// A question that is being answered.
+/// A running query.
 struct Entry {
     id: u64,
     running: Running,
@@ -100,10 +100,10 @@ struct Entry {
 }
 
 impl Entry {
-    /// `None` when there are too many, or this one is there already.
+    /// `None` if too many are running, or this one is.
     fn new(running: &Running, id: u64) -> Option<Self> {
-        let mut all = lock(running);
-        if all.len() >= AT_ONCE || all.contains_key(&id) {
+        let mut all = running.lock();
+        if all.len() >= MAX_RUNNING || all.contains_key(&id) {
             return None;
         }
         let cancelled = CancellationToken::new();
@@ -119,10 +119,6 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&self.running).remove(&self.id);
+        self.running.lock().remove(&self.id);
     }
-}
-
-fn lock(running: &Running) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
-    running.lock()
 }

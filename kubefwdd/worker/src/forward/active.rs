@@ -3,7 +3,6 @@
 //! Only forwards with connections are looked at; while there are none, nothing runs.
 
 use std::collections::HashMap;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use kubefwd_proto::convert as time;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Traffic, TrafficReport};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
@@ -48,27 +47,17 @@ pub(crate) async fn serve(
     while let Some((forward, local)) = accepted.next().await {
         let (admission, active, outbox) = (admission.clone(), active.clone(), outbox.clone());
         tasks.spawn(async move {
-            if admission.admits(forward.listener(), &local).await {
-                serve_one(forward, local, active, outbox).await;
-            } else {
-                super::reset(&local);
+            if !admission.admits(forward.listener, &local).await {
+                return super::reset(&local);
+            }
+            let open = active.enter(&forward);
+            let report = forward.serve(local).await;
+            drop(open);
+            if let Some(report) = report {
+                // Without a daemon the worker ends by itself.
+                let _ = outbox.send(Frame::Forward(report)).await;
             }
         });
-    }
-}
-
-async fn serve_one(
-    forward: Arc<Forward>,
-    local: TcpStream,
-    active: Arc<ActiveForwards>,
-    outbox: Outbox,
-) {
-    let open = active.enter(&forward);
-    let report = forward.serve(local).await;
-    drop(open);
-    if let Some(report) = report {
-        // Without a daemon the worker ends by itself.
-        let _ = outbox.send(Frame::Forward(report)).await;
     }
 }
 
@@ -81,7 +70,7 @@ pub(crate) async fn report(active: Arc<ActiveForwards>, outbox: Outbox) -> Resul
         active.nonempty().await;
         let mut ticks = interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !active.lock().is_empty() {
+        while !active.forwards.lock().is_empty() {
             ticks.tick().await;
             active.report_now(&outbox).await?;
         }
@@ -99,11 +88,11 @@ impl ActiveForwards {
     }
 
     fn insert(&self, forward: &Arc<Forward>) {
-        let mut forwards = self.lock();
+        let mut forwards = self.forwards.lock();
         if forwards.is_empty() {
             self.nonempty.notify_one();
         }
-        forwards.entry(forward.listener()).or_insert_with(|| Entry {
+        forwards.entry(forward.listener).or_insert_with(|| Entry {
             forward: forward.clone(),
             reported: None,
         });
@@ -117,9 +106,8 @@ impl ActiveForwards {
         let (traffic, reports) = self.take();
         for traffic in traffic.chunks(MAX_PER_FRAME) {
             let traffic = traffic.to_vec();
-            outbox
-                .send(Frame::Traffic(TrafficReport { traffic }))
-                .await?;
+            let report = Frame::Traffic(TrafficReport { traffic });
+            outbox.send(report).await?;
         }
         for report in reports {
             outbox.send(Frame::Forward(report)).await?;
@@ -128,7 +116,7 @@ impl ActiveForwards {
     }
 
     async fn nonempty(&self) {
-        while self.lock().is_empty() {
+        while self.forwards.lock().is_empty() {
             self.nonempty.notified().await;
         }
     }
@@ -136,7 +124,7 @@ impl ActiveForwards {
     /// Traffic and states that were not reported yet; drops forwards that are quiet.
     fn take(&self) -> (Vec<Traffic>, Vec<kubefwd_proto::worker::v1::ForwardReport>) {
         let (mut traffic_reports, mut reports) = (Vec::new(), Vec::new());
-        self.lock().retain(|_, entry| {
+        self.forwards.lock().retain(|_, entry| {
             // Read before the counters: a connection that ends in between is looked at once more.
             let open = entry.forward.open.load(Ordering::Acquire);
             let traffic = entry.forward.traffic();
@@ -157,10 +145,6 @@ impl ActiveForwards {
             true
         });
         (traffic_reports, reports)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
-        self.forwards.lock()
     }
 }
 

@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_portforward::{Transport, Tunnels};
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::ForwardReport;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -30,10 +30,10 @@ pub(crate) struct ConnectionPolicy {
 
 /// One service's pods.
 pub(crate) struct Route {
-    namespace: Name,
-    service: Name,
+    pub(crate) namespace: Name,
+    pub(crate) service: Name,
     tunnels: Arc<ContextTunnels>,
-    endpoints: watch::Sender<Arc<Endpoints>>,
+    pub(super) endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
     policy: Mutex<ConnectionPolicy>,
     /// The watch has published the service's pods at least once.
@@ -60,14 +60,6 @@ impl Route {
         }
     }
 
-    pub(crate) fn service(&self) -> &str {
-        &self.service
-    }
-
-    pub(crate) fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
     /// The transport that the cluster accepted last.
     pub(super) fn transport(&self) -> Option<Transport> {
         self.tunnels.transport()
@@ -75,12 +67,12 @@ impl Route {
 
     /// Applies to new connections.
     pub(crate) fn set_policy(&self, policy: ConnectionPolicy) {
-        *self.policy() = policy;
+        *self.policy.lock() = policy;
     }
 
     /// Whether new connections are captured.
     pub(super) fn captures(&self) -> bool {
-        self.policy().capture
+        self.policy.lock().capture
     }
 
     /// Whether the service's pods are known: until then there is nothing to report.
@@ -125,15 +117,12 @@ impl Route {
     /// # Errors
     /// Why a pod cannot be reached.
     pub(crate) async fn reconnect(&self) -> Result<(), Failure> {
-        let uids: Vec<String> = {
-            let endpoints = self.endpoints.borrow();
-            endpoints.uids.iter().map(ToString::to_string).collect()
-        };
+        let uids: Vec<String> = self.pods().iter().map(ToString::to_string).collect();
         match self.tunnels.get() {
             Some(tunnels) => tunnels.reconnect(&uids).await,
-            None => Err(Failure::new(
-                Reason::ClusterUnreachable,
-                "the cluster of this service cannot be used",
+            None => Err(failure!(
+                ClusterUnreachable,
+                "the cluster of this service cannot be used"
             )
             .hint("`kubefwdctl ns ls` says why")),
         }
@@ -146,27 +135,20 @@ impl Route {
 
     /// Whether the service has this pod, ready or not.
     pub(crate) fn has_pod(&self, uid: &str) -> bool {
-        let endpoints = self.endpoints.borrow();
-        endpoints
-            .uids
-            .binary_search_by(|known| (**known).cmp(uid))
-            .is_ok()
+        let uids = &self.endpoints.borrow().uids;
+        uids.binary_search_by(|known| (**known).cmp(uid)).is_ok()
     }
 
     pub(super) fn attach(&self, forward: &Arc<Forward>) {
-        let mut forwards = self.forwards();
+        let mut forwards = self.forwards.lock();
         forwards.retain(|forward| forward.strong_count() > 0);
         forwards.push(Arc::downgrade(forward));
-    }
-
-    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Endpoints>> {
-        self.endpoints.subscribe()
     }
 
     /// Where the next connection would go.
     pub(super) fn peek(&self, port: u16, pod: Option<&str>) -> Option<PodPort> {
         let endpoints = self.endpoints.borrow().clone();
-        self.chooser().peek(&endpoints, port, pod)
+        self.chooser.lock().peek(&endpoints, port, pod)
     }
 
     /// Whether there is a ready pod that was not tried.
@@ -185,8 +167,8 @@ impl Route {
         before: Option<&Name>,
     ) -> Option<PodPort> {
         let endpoints = self.endpoints.borrow().clone();
-        let balance = self.policy().balance;
-        let mut chooser = self.chooser();
+        let balance = self.policy.lock().balance;
+        let mut chooser = self.chooser.lock();
         let chosen = chooser.pick(&endpoints, balance, port, pod, tried)?;
         if let Some(before) = before {
             chooser.closed(before);
@@ -197,29 +179,22 @@ impl Route {
 
     /// A connection that was counted for this pod has ended.
     pub(super) fn closed(&self, uid: &Name) {
-        self.chooser().closed(uid);
+        self.chooser.lock().closed(uid);
     }
 
     /// Whether it has listeners.
     pub(super) fn is_used(&self) -> bool {
-        self.forwards().iter().any(|f| f.strong_count() > 0)
+        self.forwards.lock().iter().any(|f| f.strong_count() > 0)
     }
 
     fn each(&self, report: fn(&Forward) -> Option<ForwardReport>) -> Vec<ForwardReport> {
-        let forwards: Vec<_> = self.forwards().iter().filter_map(Weak::upgrade).collect();
+        let forwards: Vec<_> = self
+            .forwards
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
         forwards.iter().filter_map(|f| report(f)).collect()
-    }
-
-    fn policy(&self) -> MutexGuard<'_, ConnectionPolicy> {
-        self.policy.lock()
-    }
-
-    fn chooser(&self) -> MutexGuard<'_, Chooser> {
-        self.chooser.lock()
-    }
-
-    fn forwards(&self) -> MutexGuard<'_, Vec<Weak<Forward>>> {
-        self.forwards.lock()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::context_tunnels::ContextTunnels;
@@ -37,17 +37,13 @@ impl Routes {
 
     /// The route of a service, created if necessary.
     pub(crate) fn get_or_create(&self, service: &str, policy: ConnectionPolicy) -> Arc<Route> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(route) = state.routes.get(service) {
             return route.clone();
         }
         let name = Name::from(service);
-        let route = Arc::new(Route::new(
-            self.namespace.clone(),
-            name.clone(),
-            self.tunnels.clone(),
-            policy,
-        ));
+        let (namespace, tunnels) = (self.namespace.clone(), self.tunnels.clone());
+        let route = Arc::new(Route::new(namespace, name.clone(), tunnels, policy));
         state.routes.insert(name.clone(), route.clone());
         state.new.insert(name);
         drop(state);
@@ -57,18 +53,18 @@ impl Routes {
 
     /// The route of a service, if it has listeners.
     pub(crate) fn get(&self, service: &str) -> Option<Arc<Route>> {
-        self.state().routes.get(service).cloned()
+        self.state.lock().routes.get(service).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Route>> {
-        self.state().routes.values().cloned().collect()
+        self.state.lock().routes.values().cloned().collect()
     }
 
     /// Waits for new routes and returns their services.
     pub(crate) async fn wanted(&self) -> BTreeSet<Name> {
         loop {
             let notified = self.wanted.notified();
-            let new = std::mem::take(&mut self.state().new);
+            let new = std::mem::take(&mut self.state.lock().new);
             if !new.is_empty() {
                 return new;
             }
@@ -87,24 +83,16 @@ impl Routes {
 
     /// Removes the route of a service, if no listener uses it.
     pub(crate) fn release(&self, service: &str) {
-        let mut state = self.state();
-        if state
-            .routes
-            .get(service)
-            .is_some_and(|route| !route.is_used())
-        {
-            state.routes.remove(service);
+        let routes = &mut self.state.lock().routes;
+        if routes.get(service).is_some_and(|route| !route.is_used()) {
+            routes.remove(service);
         }
     }
 
     /// Removes routes that no listener uses; returns whether none is left.
     pub(crate) fn sweep(&self) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.routes.retain(|_, route| route.is_used());
         state.routes.is_empty()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::common::v1::Selection;
 
 /// Why a service is there.
@@ -31,6 +31,10 @@ impl Membership {
     /// It is wanted by name.
     pub(crate) const NAMED: Self = Self(2);
     pub(crate) const BOTH: Self = Self(3);
+
+    fn of(selected: bool, named: bool) -> Self {
+        Self(u8::from(selected) | u8::from(named) << 1)
+    }
 
     /// Whether this is [`Self::NONE`].
     pub(crate) fn is_none(self) -> bool {
@@ -75,32 +79,19 @@ impl Filter {
     where
         I: IntoIterator<Item = String>,
     {
-        let selection = selection
-            .map(|selection| {
-                Ok::<_, Failure>(Globs {
-                    include: globs(&selection.include)?,
-                    exclude: globs(&selection.exclude)?,
-                })
-            })
-            .transpose()?;
+        let selection = selection.map(|selection| {
+            let (include, exclude) = (globs(&selection.include)?, globs(&selection.exclude)?);
+            Ok::<_, Failure>(Globs { include, exclude })
+        });
         Ok(Self {
-            selection,
+            selection: selection.transpose()?,
             names: names.into_iter().collect(),
         })
     }
 
     /// The kinds of membership that this filter can give.
     pub(crate) fn needs(&self) -> Membership {
-        let selected = match self.selection {
-            Some(_) => Membership::SELECTED,
-            None => Membership::NONE,
-        };
-        let named = if self.names.is_empty() {
-            Membership::NONE
-        } else {
-            Membership::NAMED
-        };
-        selected.with(named)
+        Membership::of(self.selection.is_some(), !self.names.is_empty())
     }
 
     /// Why a service of this name is wanted.
@@ -109,24 +100,14 @@ impl Filter {
             (globs.include.is_empty() || globs.include.is_match(name))
                 && !globs.exclude.is_match(name)
         });
-        let mut membership = Membership::NONE;
-        if selected {
-            membership = membership.with(Membership::SELECTED);
-        }
-        if self.names.contains(name) {
-            membership = membership.with(Membership::NAMED);
-        }
-        membership
+        Membership::of(selected, self.names.contains(name))
     }
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let invalid = |error: globset::Error| {
-        Failure::new(
-            Reason::InvalidArgument,
-            format!("the name pattern cannot be used: {error}"),
-        )
-        .hint("patterns are globs over service names, such as api-* or {web,db}")
+        failure!(InvalidArgument, "the name pattern cannot be used: {error}")
+            .hint("patterns are globs over service names, such as api-* or {web,db}")
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
@@ -137,6 +118,8 @@ fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use kubefwd_model::Reason;
+
     use super::*;
 
     fn selection(include: &[&str], exclude: &[&str]) -> Selection {

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::object::{Condition, Label, Name, Pod, PodRef, Service, Target};
 use super::presence::Presence;
 use super::select::{Endpoints, EndpointsBuilder};
-use super::{Change, absent};
+use super::{Change, absent, remove_from};
 
 #[derive(Default)]
 pub(super) struct Pods {
@@ -52,10 +52,8 @@ impl Pods {
     }
 
     pub(super) fn service_deleted(&mut self, name: &Name) {
-        let Some(selector) = self.selectors.remove(name) else {
-            return;
-        };
-        if let Some(first) = selector.first() {
+        let selector = self.selectors.remove(name);
+        if let Some(first) = selector.as_ref().and_then(|labels| labels.first()) {
             remove_from(&mut self.services_by_label, first, name);
         }
     }
@@ -88,16 +86,11 @@ impl Pods {
     }
 
     fn matching<'a>(&'a self, selector: &'a [Label]) -> impl Iterator<Item = &'a Pod> {
-        let rarest = selector
-            .iter()
-            .map(|label| self.pods_by_label.get(label))
-            .min_by_key(|pods| pods.map_or(0, BTreeSet::len))
-            .flatten();
-        rarest
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.pods.get(name))
-            .filter(move |pod| matches(selector, pod))
+        let labelled = selector.iter().map(|label| self.pods_by_label.get(label));
+        let rarest = labelled.min_by_key(|pods| pods.map_or(0, BTreeSet::len));
+        let names = rarest.flatten().into_iter().flatten();
+        let pods = names.filter_map(|name| self.pods.get(name));
+        pods.filter(move |pod| matches(selector, pod))
     }
 
     fn insert(&mut self, pod: Pod, dirty: &mut BTreeSet<Name>) {
@@ -128,12 +121,9 @@ impl Pods {
     }
 
     fn touch_services(&self, pod: &Pod, dirty: &mut BTreeSet<Name>) {
-        let candidates = pod
-            .labels
-            .iter()
-            .filter_map(|label| self.services_by_label.get(label))
-            .flatten();
-        for service in candidates {
+        let labels = pod.labels.iter();
+        let candidates = labels.filter_map(|label| self.services_by_label.get(label));
+        for service in candidates.flatten() {
             if let Some(selector) = self.selectors.get(service)
                 && matches(selector, pod)
             {
@@ -144,31 +134,17 @@ impl Pods {
 }
 
 fn matches(selector: &[Label], pod: &Pod) -> bool {
-    selector
-        .iter()
-        .all(|label| pod.labels.binary_search(label).is_ok())
+    let mut labels = selector.iter();
+    labels.all(|label| pod.labels.binary_search(label).is_ok())
 }
 
 /// As the cluster's EndpointSlice controller decides it.
 fn condition(pod: &Pod, publish_not_ready: bool) -> Condition {
-    if !pod.running {
-        Condition::NotReady
-    } else if publish_not_ready {
-        Condition::Ready
-    } else {
-        match (pod.ready, pod.terminating) {
-            (true, false) => Condition::Ready,
-            (true, true) => Condition::Draining,
-            (false, _) => Condition::NotReady,
-        }
-    }
-}
-
-fn remove_from(map: &mut HashMap<Label, BTreeSet<Name>>, label: &Label, name: &Name) {
-    if let Some(names) = map.get_mut(label) {
-        names.remove(name);
-        if names.is_empty() {
-            map.remove(label);
-        }
+    match (pod.ready, pod.terminating) {
+        _ if !pod.running => Condition::NotReady,
+        _ if publish_not_ready => Condition::Ready,
+        (true, false) => Condition::Ready,
+        (true, true) => Condition::Draining,
+        (false, _) => Condition::NotReady,
     }
 }

@@ -59,12 +59,9 @@ impl Endpoints {
         port: u16,
         pod: Option<&'a str>,
     ) -> impl Iterator<Item = &'a PodPort> {
-        let matching = self
-            .ports
-            .get(&port)
-            .into_iter()
-            .flatten()
-            .filter(move |candidate| pod.is_none_or(|name| *candidate.pod.name == *name));
+        let pods = self.ports.get(&port).into_iter().flatten();
+        let matching =
+            pods.filter(move |candidate| pod.is_none_or(|name| *candidate.pod.name == *name));
         // Draining ones come after the ready ones.
         let some_ready = matching.clone().next().is_some_and(|first| !first.draining);
         matching.filter(move |candidate| !(some_ready && candidate.draining))
@@ -82,7 +79,7 @@ impl Chooser {
         pod: Option<&str>,
         tried: &[String],
     ) -> Option<PodPort> {
-        let mut candidates = endpoints
+        let candidates = endpoints
             .usable(port, pod)
             .filter(|candidate| !tried.iter().any(|uid| **uid == *candidate.pod.uid));
         match balance {
@@ -95,22 +92,18 @@ impl Chooser {
                 }
                 Some(chosen.clone())
             }
-            Balance::RoundRobin => {
-                let candidates: Vec<_> = candidates.collect();
-                let chosen = *candidates.get(self.next % candidates.len().max(1))?;
-                self.next = self.next.wrapping_add(1);
-                Some(chosen.clone())
-            }
-            Balance::LeastConnections => {
+            Balance::RoundRobin | Balance::LeastConnections => {
                 // The first of equals is always the same: rotate, so that idle pods share what comes one by one.
-                let first = candidates.next()?;
-                let all: Vec<_> = std::iter::once(first).chain(candidates).collect();
-                let start = self.next % all.len();
+                let all: Vec<&PodPort> = candidates.collect();
+                let (before, from) = all.split_at(self.next % all.len().max(1));
+                let mut rotated = from.iter().chain(before);
+                let open = |candidate: &&&PodPort| self.open.get(&candidate.pod.uid).unwrap_or(&0);
+                let chosen = match balance {
+                    Balance::LeastConnections => rotated.min_by_key(open)?,
+                    _ => rotated.next()?,
+                };
                 self.next = self.next.wrapping_add(1);
-                let chosen = (0..all.len())
-                    .map(|offset| all[(start + offset) % all.len()])
-                    .min_by_key(|candidate| self.open.get(&candidate.pod.uid).unwrap_or(&0));
-                chosen.cloned()
+                Some((*chosen).clone())
             }
         }
     }
@@ -156,10 +149,8 @@ impl Chooser {
 impl EndpointsBuilder {
     /// Counts a pod. A pod of a dual-stack service is in two slices: the better condition counts.
     pub(super) fn pod(&mut self, pod: &PodRef, condition: Condition) {
-        let known = self
-            .pods
-            .entry(order(pod))
-            .or_insert_with(|| (pod.clone(), condition));
+        let known = self.pods.entry(order(pod));
+        let known = known.or_insert_with(|| (pod.clone(), condition));
         known.1 = known.1.max(condition);
     }
 
@@ -194,12 +185,9 @@ impl EndpointsBuilder {
     }
 
     pub(super) fn build(self) -> Endpoints {
-        let ready: Vec<Name> = self
-            .pods
-            .values()
-            .filter(|(_, condition)| *condition == Condition::Ready)
-            .map(|(pod, _)| pod.name.clone())
-            .collect();
+        let ready = self.pods.values();
+        let ready = ready.filter(|(_, condition)| *condition == Condition::Ready);
+        let ready = ready.map(|(pod, _)| pod.name.clone()).collect();
         let mut uids: Vec<Name> = self.pods.into_values().map(|(pod, _)| pod.uid).collect();
         uids.sort_unstable();
         let ports = self.ports.into_iter().map(|(port, pods)| {
@@ -209,7 +197,7 @@ impl EndpointsBuilder {
         });
         Endpoints {
             ports: ports.collect(),
-            ready: ready.into_boxed_slice(),
+            ready,
             uids: uids.into(),
             foreign: self.foreign,
         }

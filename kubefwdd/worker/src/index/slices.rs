@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::object::{Name, Protocol, Service, Slice};
 use super::presence::Presence;
 use super::select::{Endpoints, EndpointsBuilder};
-use super::{Change, absent};
+use super::{Change, absent, remove_from};
 
 #[derive(Default)]
 pub(super) struct Slices {
@@ -77,12 +77,7 @@ impl Slices {
         let Some(slice) = self.slices.remove(name) else {
             return;
         };
-        if let Some(names) = self.by_service.get_mut(&slice.service) {
-            names.remove(name);
-            if names.is_empty() {
-                self.by_service.remove(&slice.service);
-            }
-        }
+        remove_from(&mut self.by_service, &slice.service, name);
         for pod in slice.endpoints.iter().filter_map(|e| e.pod.as_ref()) {
             self.presence.remove(&pod.uid);
         }

@@ -43,9 +43,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let mut message = text.finish();
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            message.push_str(&format!(
-                " ({dropped} messages before this one were dropped)"
-            ));
+            message += &format!(" ({dropped} messages before this one were dropped)");
         }
         let sent = self.outbox.try_send(Frame::Log(Log {
             level: level.into(),

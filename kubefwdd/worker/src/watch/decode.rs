@@ -56,7 +56,6 @@ pub(super) struct Metadata {
     namespace: String,
     #[serde(default)]
     uid: String,
-    #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
     deletion_timestamp: Option<String>,
 }
@@ -101,9 +100,7 @@ enum IntOrString {
 #[derive(Clone, Deserialize)]
 pub(super) struct RawSlice {
     metadata: Metadata,
-    #[serde(default)]
     endpoints: Option<Vec<RawEndpoint>>,
-    #[serde(default)]
     ports: Option<Vec<RawEndpointPort>>,
 }
 
@@ -160,7 +157,6 @@ struct PodSpec {
 #[derive(Clone, Deserialize)]
 struct Container {
     name: String,
-    #[serde(default)]
     ports: Option<Vec<RawContainerPort>>,
 }
 
@@ -237,40 +233,34 @@ impl Decode for RawSlice {
     fn compact(self) -> Option<Slice> {
         let service = self.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
         let namespace = &self.metadata.namespace;
+        let ports = self.ports.into_iter().flatten().filter_map(|port| {
+            Some(SlicePort {
+                name: port.name.unwrap_or_default().into(),
+                port: port.port?,
+                protocol: protocol(&port.protocol.unwrap_or_default()),
+            })
+        });
+        let endpoints = self.endpoints.into_iter().flatten();
+        let endpoints = endpoints.map(|endpoint| SliceEndpoint {
+            condition: endpoint.conditions.condition(),
+            pod: endpoint.target_ref.and_then(|target| target.pod(namespace)),
+        });
         Some(Slice {
             service: service.as_str().into(),
-            ports: self
-                .ports
-                .into_iter()
-                .flatten()
-                .filter_map(|port| {
-                    Some(SlicePort {
-                        name: port.name.unwrap_or_default().into(),
-                        port: port.port?,
-                        protocol: protocol(&port.protocol.unwrap_or_default()),
-                    })
-                })
-                .collect(),
-            endpoints: self
-                .endpoints
-                .into_iter()
-                .flatten()
-                .map(|endpoint| SliceEndpoint {
-                    condition: endpoint.conditions.condition(),
-                    pod: endpoint
-                        .target_ref
-                        .filter(|target| {
-                            let elsewhere =
-                                !target.namespace.is_empty() && target.namespace != *namespace;
-                            target.kind == "Pod" && !elsewhere && !target.name.is_empty()
-                        })
-                        .map(|target| PodRef {
-                            name: target.name.into(),
-                            uid: target.uid.into(),
-                        }),
-                })
-                .collect(),
+            ports: ports.collect(),
+            endpoints: endpoints.collect(),
             name: self.metadata.name.into(),
+        })
+    }
+}
+
+impl TargetRef {
+    /// `None` if it is not a pod of this namespace.
+    fn pod(self, namespace: &str) -> Option<PodRef> {
+        let is_here = self.namespace.is_empty() || self.namespace == namespace;
+        (self.kind == "Pod" && is_here && !self.name.is_empty()).then(|| PodRef {
+            name: self.name.into(),
+            uid: self.uid.into(),
         })
     }
 }
@@ -329,11 +319,9 @@ fn ports_of(container: Container) -> impl Iterator<Item = ContainerPort> {
 }
 
 fn labels(labels: Option<BTreeMap<String, String>>) -> Box<[Label]> {
-    let mut labels: Vec<Label> = labels
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| Label::from(format!("{key}={value}")))
-        .collect();
+    let labels = labels.into_iter().flatten();
+    let labels = labels.map(|(key, value)| Label::from(format!("{key}={value}")));
+    let mut labels: Vec<_> = labels.collect();
     labels.sort_unstable();
     labels.into()
 }

@@ -64,20 +64,14 @@ async fn check(client: &Client, namespace: &str) -> Result<Existence, WatchError
     match answer.map_err(|_| WatchError::Timeout)? {
         Ok(text) => {
             let object: Object = serde_json::from_str(&text)?;
-            Ok(if object.status.phase == "Terminating" {
-                Existence::Terminating
-            } else {
-                Existence::Present
+            Ok(match object.status.phase.as_str() {
+                "Terminating" => Existence::Terminating,
+                _ => Existence::Present,
             })
         }
-        Err(error) => {
-            let error = WatchError::Kube(error);
-            match error.code() {
-                Some(404) => Ok(Existence::Missing),
-                Some(403) => Ok(Existence::Present),
-                _ => Err(error),
-            }
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Existence::Missing),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Existence::Present),
+        Err(error) => Err(error.into()),
     }
 }
 

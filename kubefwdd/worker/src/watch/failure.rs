@@ -1,7 +1,7 @@
 //! What a failed request means for a namespace.
 
 use kube::Error;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 
 /// A request that failed.
 #[derive(Debug)]
@@ -61,16 +61,9 @@ impl WatchFailure {
     }
 
     pub(super) fn failure(&self, namespace: &str) -> Failure {
-        let Self {
-            verb,
-            resource,
-            error,
-        } = self;
+        let (verb, resource, error) = (self.verb, self.resource, &self.error);
         if self.is_forbidden() {
-            return Failure::new(
-                Reason::ForbiddenByCluster,
-                format!("permission denied: cannot {verb} {resource} in {namespace}"),
-            )
+            return failure!(ForbiddenByCluster, "permission denied: cannot {verb} {resource} in {namespace}")
             .hint(format!(
                 "ask for a role in {namespace} that allows `get`, `list` and `watch` on `{resource}`; \
                  `kubectl auth can-i {verb} {resource} -n {namespace}` tells when it is there"
@@ -78,14 +71,14 @@ impl WatchFailure {
         }
         match error {
             WatchError::Kube(error) => crate::cluster::classify(error),
-            WatchError::Decode(_) | WatchError::Endless(_) => Failure::new(
-                Reason::Unsupported,
-                format!("cannot {verb} {resource} in {namespace}: {error}"),
+            WatchError::Decode(_) | WatchError::Endless(_) => failure!(
+                Unsupported,
+                "cannot {verb} {resource} in {namespace}: {error}"
             )
             .hint("check that `server` in the kubeconfig is a Kubernetes API server"),
-            WatchError::Timeout => Failure::new(
-                Reason::ClusterUnreachable,
-                format!("cannot {verb} {resource} in {namespace}: {error}"),
+            WatchError::Timeout => failure!(
+                ClusterUnreachable,
+                "cannot {verb} {resource} in {namespace}: {error}"
             )
             .hint("check that the cluster runs and that this machine's network or VPN reaches it"),
         }
@@ -95,6 +88,8 @@ impl WatchFailure {
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
+
+    use kubefwd_model::Reason;
 
     use super::*;
 

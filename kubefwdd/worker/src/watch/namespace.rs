@@ -178,11 +178,8 @@ impl Task {
 
     /// One watch of services, or two where labels or fields select some and others are wanted by name.
     fn start_watches(&mut self) {
-        let Spec {
-            selection, names, ..
-        } = &self.namespace.spec;
-        let names = names.clone();
-        match selection.clone() {
+        let names = self.namespace.spec.names.clone();
+        match self.namespace.spec.selection.clone() {
             Some(selection) if has_selectors(&selection) => {
                 let source = Source {
                     labels: not_empty(selection.label_selector),
@@ -194,12 +191,8 @@ impl Task {
                     self.watch::<RawService>(self.named(&names), Event::Named);
                 }
             }
-            Some(_) => {
-                self.watch::<RawService>(self.source(), Event::All);
-            }
-            None => {
-                self.watch::<RawService>(self.named(&names), Event::Named);
-            }
+            Some(_) => drop(self.watch::<RawService>(self.source(), Event::All)),
+            None => drop(self.watch::<RawService>(self.named(&names), Event::Named)),
         }
         self.slices = Some(self.watch::<RawSlice>(self.source(), Event::Slices));
     }
@@ -291,9 +284,7 @@ impl Task {
                 }
                 self.status.backing = Some(self.failure(&failed));
             }
-            Event::Existence(existence) => {
-                self.status.existence = Some(existence);
-            }
+            Event::Existence(existence) => self.status.existence = Some(existence),
         }
     }
 
@@ -331,14 +322,12 @@ impl Task {
             if changes.complete {
                 // Routes may still hold services and pods of an earlier watch.
                 let routes = self.namespace.routes.all();
-                touched = routes.iter().map(|route| route.service().into()).collect();
+                touched = routes.iter().map(|route| route.service.clone()).collect();
                 let known = routes.iter().flat_map(|route| route.pods());
                 gone.extend(known.filter(|uid| !self.index.has_pod(uid)));
             }
-            let Spec {
-                context, namespace, ..
-            } = &self.namespace.spec;
-            for report in report::services(context, namespace, changes) {
+            let spec = &self.namespace.spec;
+            for report in report::services(&spec.context, &spec.namespace, changes) {
                 self.namespace.outbox.send(Frame::Services(report)).await?;
             }
             for service in touched {

@@ -1,6 +1,6 @@
 //! The reported state of a namespace: a pure function of what its watches saw.
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::worker::v1::{NamespacePhase, NamespaceReport};
 
 use super::existence::Existence;
@@ -36,9 +36,9 @@ impl Status {
 
     fn phase(&self) -> (NamespacePhase, Option<Failure>) {
         if !self.has_services && self.existence == Some(Existence::Missing) {
-            let failure = Failure::new(
-                Reason::NamespaceNotFound,
-                "the cluster has no namespace of this name",
+            let failure = failure!(
+                NamespaceNotFound,
+                "the cluster has no namespace of this name"
             )
             .hint("check the spelling; when it is created, its services are forwarded at once");
             return (NamespacePhase::Failed, Some(failure));
@@ -71,6 +71,8 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
+    use kubefwd_model::Reason;
+
     use super::*;
 
     fn phase(status: &Status) -> (NamespacePhase, Option<Reason>) {
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn failures_win_over_progress_and_notes_stay() {
-        let forbidden = Failure::new(Reason::ForbiddenByCluster, "permission denied");
+        let forbidden = failure!(ForbiddenByCluster, "permission denied");
         let status = Status {
             services: [None, Some(forbidden.clone())],
             fallback: Some(forbidden),

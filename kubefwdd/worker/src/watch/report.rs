@@ -23,36 +23,30 @@ pub(super) fn services(context: &str, namespace: &str, changes: Changes) -> Vec<
         namespace: namespace.to_owned(),
         ..ServicesReport::default()
     };
-    let mut frames = vec![frame()];
+    let mut last = frame();
+    let mut frames = Vec::new();
     let mut bytes = 0;
-    let mut room_for = |size: usize, frames: &mut Vec<ServicesReport>| {
+    let mut room_for = |size: usize, last: &mut ServicesReport| {
         if bytes > 0 && bytes + size > REPORT {
-            frames.push(frame());
+            frames.push(std::mem::replace(last, frame()));
             bytes = 0;
         }
         bytes += size;
     };
     for service in services {
-        room_for(service.encoded_len(), &mut frames);
-        if let Some(last) = frames.last_mut() {
-            last.services.push(service);
-        }
+        room_for(service.encoded_len(), &mut last);
+        last.services.push(service);
     }
     for name in removed {
-        room_for(name.len(), &mut frames);
-        if let Some(last) = frames.last_mut() {
-            last.removed.push(name);
-        }
+        room_for(name.len(), &mut last);
+        last.removed.push(name);
     }
-    if complete {
-        if let Some(first) = frames.first_mut() {
-            first.first = true;
-        }
-        if let Some(last) = frames.last_mut() {
-            last.complete = true;
-        }
-    } else if frames.len() == 1 && frames[0].services.is_empty() && frames[0].removed.is_empty() {
-        frames.clear();
+    last.complete = complete;
+    if complete || !last.services.is_empty() || !last.removed.is_empty() {
+        frames.push(last);
+    }
+    if let Some(first) = frames.first_mut() {
+        first.first = complete;
     }
     frames
 }

@@ -76,20 +76,8 @@ impl From<Closed> for Ended {
     }
 }
 
-impl From<WatchError> for Ended {
-    fn from(error: WatchError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<kube::Error> for Ended {
-    fn from(error: kube::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<serde_json::Error> for Ended {
-    fn from(error: serde_json::Error) -> Self {
+impl<E: Into<WatchError>> From<E> for Ended {
+    fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -195,7 +183,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
         }
         let lasting = failed.is_lasting();
         if lasting || self.failures > 1 {
-            self.say(Update::Failed(failed)).await?;
+            self.send(Update::Failed(failed)).await?;
         }
         Ok(lasting)
     }
@@ -209,9 +197,9 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
         let mut parameters = ListParams {
             label_selector: self.source.labels.clone(),
             field_selector: self.source.fields.clone(),
+            limit: Some(PAGE),
             ..ListParams::default()
-        }
-        .limit(PAGE);
+        };
         let mut objects = Vec::new();
         let mut pages = 0;
         let version = loop {
@@ -234,7 +222,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             }
             parameters.continue_token = Some(next);
         };
-        self.say(Update::Change(Change::Listed(objects))).await?;
+        self.send(Update::Change(Change::Listed(objects))).await?;
         self.version = Some(version);
         self.listed = true;
         Ok(())
@@ -256,7 +244,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             .map_err(kube::Error::BuildRequest)?;
         let events = in_time(self.source.client.request_events::<W>(request)).await??;
         let mut events = std::pin::pin!(events);
-        self.say(Update::Healthy).await?;
+        self.send(Update::Healthy).await?;
         self.connected = Some(Instant::now());
         if std::mem::take(&mut self.listed) {
             // Whole objects are many times larger than what is kept of them.
@@ -302,11 +290,11 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             }
             WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
         };
-        self.say(Update::Change(change)).await?;
+        self.send(Update::Change(change)).await?;
         Ok(())
     }
 
-    async fn say(&self, update: Update<W::Compact>) -> Result<(), Closed> {
+    async fn send(&self, update: Update<W::Compact>) -> Result<(), Closed> {
         self.update
             .send((self.wrap)(update))
             .await

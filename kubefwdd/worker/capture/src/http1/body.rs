@@ -17,13 +17,13 @@ pub(super) enum Body {
 /// Where in a chunked body the next byte is.
 #[derive(Debug)]
 pub(super) struct Chunked {
-    place: Place,
+    position: Position,
     /// Bytes of lines since the last payload.
     lines: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Position {
     Size { value: u64, digits: u8 },
     Extension { value: u64 },
     SizeLf { value: u64 },
@@ -36,6 +36,12 @@ enum Place {
     EndLf,
 }
 
+/// The beginning of a chunk.
+const SIZE: Position = Position::Size {
+    value: 0,
+    digits: 0,
+};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Skipped {
     /// Bytes of payload.
@@ -46,11 +52,10 @@ pub(super) struct Skipped {
 
 impl Body {
     pub(super) fn chunked() -> Self {
-        let place = Place::Size {
-            value: 0,
-            digits: 0,
-        };
-        Self::Chunked(Chunked { place, lines: 0 })
+        Self::Chunked(Chunked {
+            position: SIZE,
+            lines: 0,
+        })
     }
 
     /// Takes what belongs to the body off `input`.
@@ -63,10 +68,11 @@ impl Body {
             }
             Self::Chunked(chunked) => chunked.skip(input),
             Self::Rest => {
-                let payload = input.len() as u64;
-                *input = &[];
-                let whole = false;
-                Ok(Skipped { payload, whole })
+                let payload = std::mem::take(input).len() as u64;
+                Ok(Skipped {
+                    payload,
+                    whole: false,
+                })
             }
         }
     }
@@ -76,10 +82,10 @@ impl Chunked {
     fn skip(&mut self, input: &mut &[u8]) -> Result<Skipped, Unclear> {
         let mut payload = 0;
         while let Some((byte, rest)) = input.split_first() {
-            if let Place::Payload(left) = &mut self.place {
+            if let Position::Payload(left) = &mut self.position {
                 payload += take(left, input);
                 if *left == 0 {
-                    self.place = Place::PayloadCr;
+                    self.position = Position::PayloadCr;
                     self.lines = 0;
                 }
                 continue;
@@ -89,49 +95,52 @@ impl Chunked {
             if self.lines > MAX_LINES {
                 return Err(Unclear);
             }
-            self.place = match (self.place, byte) {
-                (Place::EndLf, b'\n') => {
-                    let whole = true;
-                    return Ok(Skipped { payload, whole });
-                }
-                (place, byte) => next(place, *byte)?,
-            };
+            if (self.position, byte) == (Position::EndLf, &b'\n') {
+                return Ok(Skipped {
+                    payload,
+                    whole: true,
+                });
+            }
+            self.position = next(self.position, *byte)?;
         }
-        let whole = false;
-        Ok(Skipped { payload, whole })
+        Ok(Skipped {
+            payload,
+            whole: false,
+        })
     }
 }
 
-/// Line ends are CR and LF here and nothing else: who takes a lone LF for one sees other chunks.
-fn next(place: Place, byte: u8) -> Result<Place, Unclear> {
+/// Line ends are CR LF and nothing else: a reader that accepts a lone LF sees other chunks.
+fn next(position: Position, byte: u8) -> Result<Position, Unclear> {
     /// More could not be a size that exists.
     const DIGITS: u8 = 15;
-    Ok(match (place, byte) {
-        (Place::Size { value, digits }, _) if byte.is_ascii_hexdigit() && digits < DIGITS => {
+    Ok(match (position, byte) {
+        (Position::Size { value, digits }, _) if byte.is_ascii_hexdigit() && digits < DIGITS => {
             let digit = char::from(byte).to_digit(16).ok_or(Unclear)?;
-            Place::Size {
+            Position::Size {
                 value: value << 4 | u64::from(digit),
                 digits: digits + 1,
             }
         }
-        (Place::Size { value, digits: 1.. } | Place::Extension { value }, b'\r') => {
-            Place::SizeLf { value }
+        (Position::Size { value, digits: 1.. } | Position::Extension { value }, b'\r') => {
+            Position::SizeLf { value }
         }
-        (Place::Size { value, digits: 1.. }, b';' | b' ' | b'\t') => Place::Extension { value },
-        (Place::SizeLf { value: 0 }, b'\n') | (Place::TrailerLf, b'\n') => Place::TrailerStart,
-        (Place::SizeLf { value }, b'\n') => Place::Payload(value),
-        (Place::PayloadCr, b'\r') => Place::PayloadLf,
-        (Place::PayloadLf, b'\n') => Place::Size {
-            value: 0,
-            digits: 0,
-        },
-        (Place::TrailerStart, b'\r') => Place::EndLf,
-        (Place::Trailer, b'\r') => Place::TrailerLf,
-        (Place::Extension { .. } | Place::TrailerStart | Place::Trailer, b'\n') => {
+        (Position::Size { value, digits: 1.. }, b';' | b' ' | b'\t') => {
+            Position::Extension { value }
+        }
+        (Position::SizeLf { value: 0 }, b'\n') | (Position::TrailerLf, b'\n') => {
+            Position::TrailerStart
+        }
+        (Position::SizeLf { value }, b'\n') => Position::Payload(value),
+        (Position::PayloadCr, b'\r') => Position::PayloadLf,
+        (Position::PayloadLf, b'\n') => SIZE,
+        (Position::TrailerStart, b'\r') => Position::EndLf,
+        (Position::Trailer, b'\r') => Position::TrailerLf,
+        (Position::Extension { .. } | Position::TrailerStart | Position::Trailer, b'\n') => {
             return Err(Unclear);
         }
-        (Place::Extension { value }, _) => Place::Extension { value },
-        (Place::TrailerStart | Place::Trailer, _) => Place::Trailer,
+        (Position::Extension { value }, _) => Position::Extension { value },
+        (Position::TrailerStart | Position::Trailer, _) => Position::Trailer,
         _ => return Err(Unclear),
     })
 }

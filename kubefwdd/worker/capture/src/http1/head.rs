@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
+use std::time::Instant;
 
 use httparse::{Header, ParserConfig, Request, Response, Status};
 
 use super::body::Body;
-use crate::exchange::{Protocol, Unclear};
+use crate::exchange::{Exchange, Protocol, Unclear};
 use crate::text::{Method, authority, target};
 
 /// The longest head, bytes.
@@ -19,22 +20,20 @@ pub(super) struct Collector {
     bytes: Vec<u8>,
 }
 
+/// A request that waits for its answer.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) target: Box<str>,
-    pub(super) protocol: Protocol,
+pub(super) struct RequestHead {
+    pub(super) exchange: Exchange,
     /// Its answer has no body, whatever it says.
     pub(super) is_head: bool,
     /// The connection is another one's once it is accepted.
     pub(super) is_connect: bool,
     /// The client may leave the body out when the answer comes first.
     pub(super) expects: bool,
-    pub(super) body: Option<Body>,
 }
 
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct ResponseHead {
     pub(super) status: u16,
     framing: Framing,
 }
@@ -107,8 +106,13 @@ fn end(bytes: &[u8], from: usize) -> Result<Option<usize>, Unclear> {
     Ok(None)
 }
 
-impl Asked {
-    pub(super) fn parse(head: &[u8], keep_query: bool) -> Result<Self, Unclear> {
+impl RequestHead {
+    /// The request, and its body if it has one.
+    pub(super) fn parse(
+        head: &[u8],
+        keep_query: bool,
+        began: Instant,
+    ) -> Result<(Self, Option<Body>), Unclear> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut request = Request::new(&mut []);
         let parsed = request
@@ -124,27 +128,26 @@ impl Asked {
         };
         let framing = Framing::new(version, request.headers)?;
         let is_connect = method == "CONNECT";
-        Ok(Self {
-            method: Method::new(method.as_bytes()),
-            target: if is_connect {
-                authority(path.as_bytes())
-            } else {
-                target(path.as_bytes(), keep_query)
-            },
-            protocol: if version == 0 {
-                Protocol::Http10
-            } else {
-                Protocol::Http11
-            },
+        let path = if is_connect {
+            authority(path.as_bytes())
+        } else {
+            target(path.as_bytes(), keep_query)
+        };
+        let protocol = match version {
+            0 => Protocol::Http10,
+            _ => Protocol::Http11,
+        };
+        let request = Self {
+            exchange: Exchange::new(began, Method::new(method.as_bytes()), path, protocol),
             is_head: method == "HEAD",
             is_connect,
             expects: framing.expects,
-            body: framing.body(),
-        })
+        };
+        Ok((request, framing.body()))
     }
 }
 
-impl Answered {
+impl ResponseHead {
     pub(super) fn parse(head: &[u8]) -> Result<Self, Unclear> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut response = Response::new(&mut []);

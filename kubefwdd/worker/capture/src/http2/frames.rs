@@ -245,12 +245,10 @@ impl Frames {
     /// Takes what is not header block out of a piece.
     fn end_piece(&mut self, flags: u8, start: usize) -> Result<Option<Item>, Unclear> {
         let open = self.open.ok_or(Unclear)?;
-        let mut before = 0;
-        let mut padding = 0;
-        if flags & PADDED != 0 {
-            padding = usize::from(*self.block.get(start).ok_or(Unclear)?);
-            before += 1;
-        }
+        let (mut before, padding) = match flags & PADDED {
+            0 => (0, 0),
+            _ => (1, usize::from(*self.block.get(start).ok_or(Unclear)?)),
+        };
         if open.promise && start == 0 {
             before += 4;
         } else if flags & PRIORITY != 0 {
@@ -265,16 +263,11 @@ impl Frames {
             return Ok(None);
         }
         self.open = None;
-        let Open {
-            stream,
-            end,
-            promise,
-            began,
-        } = open;
-        Ok(Some(if promise {
-            Item::Promise
-        } else {
-            Item::Headers { stream, end, began }
+        Ok(Some(match open {
+            Open { promise: true, .. } => Item::Promise,
+            Open {
+                stream, end, began, ..
+            } => Item::Headers { stream, end, began },
         }))
     }
 

@@ -51,13 +51,6 @@ struct Entry {
     size: usize,
 }
 
-/// A name, and how long it is when it is written out.
-#[derive(Clone, Copy)]
-struct Named {
-    name: Name,
-    length: usize,
-}
-
 impl Default for Decoder {
     fn default() -> Self {
         Self {
@@ -127,7 +120,7 @@ impl Decoder {
         block: &mut &[u8],
         show: &mut impl FnMut(Name, &[u8]),
     ) -> Result<Entry, Unclear> {
-        let Named { name, length } = self.name(index, block)?;
+        let (name, length) = self.name(index, block)?;
         let (huffman, raw) = string(block)?;
         let (value, value_length): (Box<[u8]>, usize) = if name == Name::Other {
             (Box::default(), decoded_length(huffman, raw)?)
@@ -151,7 +144,7 @@ impl Decoder {
         block: &mut &[u8],
         show: &mut impl FnMut(Name, &[u8]),
     ) -> Result<(), Unclear> {
-        let Named { name, .. } = self.name(index, block)?;
+        let (name, _) = self.name(index, block)?;
         let (huffman, raw) = string(block)?;
         if name != Name::Other {
             show(name, text(&mut self.text, huffman, raw)?);
@@ -159,8 +152,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// The name at an index, or the one that follows.
-    fn name(&mut self, index: usize, block: &mut &[u8]) -> Result<Named, Unclear> {
+    /// The name at an index, or the one that follows, and how long it is when it is written out.
+    fn name(&mut self, index: usize, block: &mut &[u8]) -> Result<(Name, usize), Unclear> {
         let Some(index) = index.checked_sub(1) else {
             let (huffman, raw) = string(block)?;
             let length = decoded_length(huffman, raw)?;
@@ -169,19 +162,13 @@ impl Decoder {
             } else {
                 known(text(&mut self.text, huffman, raw)?)
             };
-            return Ok(Named { name, length });
+            return Ok((name, length));
         };
         if let Some((text, _)) = STATIC.get(index) {
-            return Ok(Named {
-                name: known(text.as_bytes()),
-                length: text.len(),
-            });
+            return Ok((known(text.as_bytes()), text.len()));
         }
         let entry = self.entries.get(index - STATIC.len()).ok_or(Unclear)?;
-        Ok(Named {
-            name: entry.name,
-            length: entry.name_length as usize,
-        })
+        Ok((entry.name, entry.name_length as usize))
     }
 
     /// An entry that is larger than the table empties it.

@@ -36,12 +36,12 @@ static STEPS: [[Step; 16]; NODES] = steps();
 #[derive(Clone, Copy)]
 struct Step {
     node: u8,
-    what: What,
+    effect: Effect,
     symbol: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Effect {
     Nothing,
     Symbol,
     /// The end of a string, in a string.
@@ -58,10 +58,10 @@ pub(super) fn decode(code: &[u8], mut take: impl FnMut(u8)) -> Result<(), Invali
     for byte in code {
         for bits in [byte >> 4, byte & 15] {
             let step = STEPS[usize::from(node)][usize::from(bits)];
-            match step.what {
-                What::Nothing => {}
-                What::Symbol => take(step.symbol),
-                What::Wrong => return Err(Invalid),
+            match step.effect {
+                Effect::Nothing => {}
+                Effect::Symbol => take(step.symbol),
+                Effect::Wrong => return Err(Invalid),
             }
             node = step.node;
         }
@@ -110,7 +110,7 @@ const fn steps() -> [[Step; 16]; NODES] {
     let tree = tree();
     let nothing = Step {
         node: 0,
-        what: What::Nothing,
+        effect: Effect::Nothing,
         symbol: 0,
     };
     let mut steps = [[nothing; 16]; NODES];
@@ -127,10 +127,10 @@ const fn steps() -> [[Step; 16]; NODES] {
                 node = child as usize;
                 if child & LEAF != 0 {
                     let symbol = (child & !LEAF) as usize;
-                    step.what = if symbol == END {
-                        What::Wrong
+                    step.effect = if symbol == END {
+                        Effect::Wrong
                     } else {
-                        What::Symbol
+                        Effect::Symbol
                     };
                     step.symbol = symbol as u8;
                     node = 0;

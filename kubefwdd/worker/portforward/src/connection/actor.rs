@@ -70,18 +70,14 @@ impl Actor {
             upstream: upgraded.upstream,
             framing,
             parser: Parser::default(),
-            mux: Mux::new(
-                config.stream.clone(),
-                Arc::clone(&shared.ready),
-                Arc::clone(&config.budget),
-            ),
-            health: Health::new(config.intervals.clone(), upgraded.took, now),
+            mux: Mux::new(config, Arc::clone(&shared.ready)),
+            health: Health::new(Arc::clone(&config.settings), upgraded.took, now),
             opens,
             shared,
             initial: upgraded.initial,
             woken: Vec::new(),
             timer: Box::pin(sleep_until(now)),
-            idle_close: config.idle_close,
+            idle_close: config.settings.idle_close,
             idle_since: now,
             reading: true,
             draining: false,
@@ -117,7 +113,7 @@ impl Actor {
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
         let now = Instant::now();
         self.mux.begin_turn(now);
-        self.obey(now);
+        self.handle_signals(now);
         self.take_opens(cx, now);
         self.take_woken();
         if !self.lost {
@@ -140,7 +136,7 @@ impl Actor {
         Poll::Pending
     }
 
-    fn obey(&mut self, now: Instant) {
+    fn handle_signals(&mut self, now: Instant) {
         let signals = self.shared.ready.take_signals();
         if signals & (DRAIN | POD_GONE) != 0 {
             self.draining = true;
@@ -185,11 +181,11 @@ impl Actor {
         self.woken = woken;
     }
 
-    /// Reads and takes apart what is there, as long as clients take it. True if there may be more.
+    /// Reads and decodes what is there, as long as clients take it. True if there may be more.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) -> bool {
         if !self.initial.is_empty() {
             let initial = std::mem::take(&mut self.initial);
-            if let Err(why) = self.take_apart(&initial, now) {
+            if let Err(why) = self.decode(&initial, now) {
                 self.lose(&why);
             }
         }
@@ -213,7 +209,7 @@ impl Actor {
                 }
             };
             self.health.heard(now);
-            if let Err(why) = self.take_apart(&scratch.plain[..read], now) {
+            if let Err(why) = self.decode(&scratch.plain[..read], now) {
                 self.lose(&why);
                 return false;
             }
@@ -221,7 +217,7 @@ impl Actor {
         true
     }
 
-    fn take_apart(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), String> {
+    fn decode(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), String> {
         match &mut self.framing {
             Framing::Bare => self
                 .mux
@@ -306,15 +302,11 @@ impl Actor {
             self.health.sent(uploaded);
         }
         let end = begin + filled;
-        let mut start = begin;
-        let mut key = [0; 4];
-        if begin > 0 {
-            key = rand::random();
-            websocket::mask(&mut wire[begin..end], key);
-            let (header, at) = websocket::header(filled, key);
-            wire[at..begin].copy_from_slice(&header[at..]);
-            start = at;
-        }
+        let key = rand::random();
+        let start = match begin {
+            0 => 0,
+            _ => websocket::message(&mut wire[..end], key),
+        };
         let mut sent = self.upstream.seal(&wire[start..end], sealed);
         if self.mux.has_unshown() {
             // First the bytes leave, then they are looked at: also where they could not, since they will go another way.
@@ -385,10 +377,8 @@ impl Actor {
         if let Some((_, failed_at)) = self.mux.unreset {
             deadline = deadline.min(failed_at + timeout);
         }
-        self.mux
-            .timers
-            .next()
-            .map_or(deadline, |next| deadline.min(next))
+        let next = self.mux.timers.next();
+        next.map_or(deadline, |next| deadline.min(next))
     }
 
     fn follow(&mut self, verdict: Verdict, now: Instant) {
@@ -399,9 +389,7 @@ impl Actor {
                     spdy::ping(&mut self.mux.control, id);
                 }
             }
-            Verdict::Quarantine(why) => {
-                self.quarantine(why, now);
-            }
+            Verdict::Quarantine(why) => self.quarantine(why, now),
             Verdict::Dead(why) => self.lose(why),
         }
     }
@@ -410,13 +398,16 @@ impl Actor {
     fn quarantine(&mut self, why: &str, now: Instant) {
         tracing::debug!(why, "connection quarantined");
         self.health.quarantine();
-        self.draining = true;
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.drain();
         let _ = self.shared.why.set(why.to_owned());
-        let late = now.checked_sub(self.health.accept_timeout());
-        if let Some(late) = late {
+        if let Some(late) = now.checked_sub(self.health.accept_timeout()) {
             self.mux.hand_back_unaccepted(late, why);
         }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     fn lose(&mut self, why: &str) {
@@ -425,8 +416,7 @@ impl Actor {
         }
         tracing::debug!(why, "connection lost");
         self.lost = true;
-        self.draining = true;
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.drain();
         let _ = self.shared.why.set(why.to_owned());
         self.mux.lost(why);
     }
@@ -437,8 +427,7 @@ impl Actor {
             self.idle_since = now;
         }
         if self.mux.going_away && !self.draining {
-            self.draining = true;
-            self.shared.draining.store(true, Ordering::Relaxed);
+            self.drain();
         }
         let shared = &self.shared;
         shared.streams.store(streams, Ordering::Relaxed);

@@ -6,15 +6,6 @@ use bytes::{Buf, BytesMut};
 
 use crate::sync::{AtomicUsize, Relaxed};
 
-/// How much may wait in memory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// From here on a stream counts as slow: its connection gets no new streams, and is not read if it carries nothing else.
-    pub(crate) soft: usize,
-    /// From here on the connection is not read.
-    pub(crate) hard: usize,
-}
-
 /// What waits in all streams together.
 pub(crate) struct Budget {
     used: AtomicUsize,

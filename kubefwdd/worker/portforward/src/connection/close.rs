@@ -48,7 +48,7 @@ impl Mux {
             self.finish(pair, Some("the runtime reset the stream".to_owned()));
         } else if (remote.data_ended || remote.data_reset) && !remote.settling {
             stream.remote.settling = true;
-            self.set_timer(now + SETTLE, pair, Kind::Settle);
+            self.timers.set(now + SETTLE, pair, Kind::Settle);
         }
     }
 
@@ -58,10 +58,8 @@ impl Mux {
             return;
         };
         stream.push_error(text);
-        let Some(error_text) = stream
-            .error_text()
-            .filter(|_| end && stream.draining.is_none())
-        else {
+        let error_text = stream.error_text();
+        let Some(error_text) = error_text.filter(|_| end && stream.draining.is_none()) else {
             return;
         };
         self.unreset = Some((pair, now));
@@ -97,20 +95,21 @@ impl Mux {
         let Some(stream) = self.streams.get_mut(&pair) else {
             return;
         };
-        let peer = client_socket(stream.local());
+        let peer = client_socket(&stream.downstream.local);
         if peer == Peer::Closed {
             self.client_left(pair);
             return;
         }
         stream.upload = Upload::Held;
-        let grace = self.config.half_close_grace;
+        let grace = self.settings.half_close_grace;
         if grace.is_zero() {
             self.end_upload(pair, now);
             return;
         }
-        self.set_timer(now + grace, pair, Kind::HalfClose);
+        self.timers.set(now + grace, pair, Kind::HalfClose);
         if peer == Peer::Open {
-            self.set_timer(now + PEER_CHECKS[0], pair, Kind::Peer { checks: 1 });
+            self.timers
+                .set(now + PEER_CHECKS[0], pair, Kind::Peer { checks: 1 });
         }
     }
 
@@ -140,49 +139,45 @@ impl Mux {
         if let Some(stream) = self.streams.get_mut(&pair) {
             stream.upload = Upload::Ended;
             self.end_remote(pair);
-            self.set_timer(now + AFTER_END, pair, Kind::AfterEnd);
+            self.timers.set(now + AFTER_END, pair, Kind::AfterEnd);
         }
     }
 
     /// Acts on the deadlines that have passed.
     pub(super) fn tick(&mut self, now: Instant) {
         while let Some((pair, kind)) = self.timers.due(now) {
-            let Some(stream) = self
-                .streams
-                .get(&pair)
-                .filter(|stream| stream.draining.is_none())
-            else {
+            let stream = self.streams.get(&pair);
+            let Some(stream) = stream.filter(|stream| stream.draining.is_none()) else {
                 continue;
             };
             match kind {
                 Kind::Settle => {
                     let broken = !stream.remote.data_ended;
-                    self.finish(
-                        pair,
-                        broken.then(|| "the runtime reset the stream".to_owned()),
-                    );
+                    let reset = broken.then(|| "the runtime reset the stream".to_owned());
+                    self.finish(pair, reset);
                 }
                 Kind::HalfClose => {
-                    let due = stream.last_data + self.config.half_close_grace;
+                    let due = stream.last_data + self.settings.half_close_grace;
                     if stream.upload != Upload::Held {
                         continue;
                     } else if due > now {
-                        self.set_timer(due, pair, kind);
+                        self.timers.set(due, pair, kind);
                     } else {
                         self.end_upload(pair, now);
                     }
                 }
                 Kind::Peer { checks } => {
-                    if client_socket(stream.local()) == Peer::Closed {
+                    if client_socket(&stream.downstream.local) == Peer::Closed {
                         self.client_left(pair);
                     } else if let Some(pause) = PEER_CHECKS.get(usize::from(checks)) {
-                        self.set_timer(now + *pause, pair, Kind::Peer { checks: checks + 1 });
+                        self.timers
+                            .set(now + *pause, pair, Kind::Peer { checks: checks + 1 });
                     }
                 }
                 Kind::AfterEnd => {
                     let due = stream.last_data + AFTER_END;
                     if due > now {
-                        self.set_timer(due, pair, kind);
+                        self.timers.set(due, pair, kind);
                     } else {
                         self.finish(pair, None);
                     }
@@ -195,10 +190,9 @@ impl Mux {
     pub(super) fn lost(&mut self, why: &str) {
         let unseen = |_, stream: &super::stream::Stream| !stream.taken || stream.is_untouched();
         self.hand_back(unseen, || Retry::Connection(why.to_owned()));
-        let rest: Vec<(u32, bool)> = self
-            .streams
-            .iter()
-            .map(|(pair, stream)| (*pair, stream.remote.data_ended))
+        let rest = self.streams.iter();
+        let rest: Vec<_> = rest
+            .map(|(pair, it)| (*pair, it.remote.data_ended))
             .collect();
         for (pair, complete) in rest {
             self.finish(pair, (!complete).then(|| why.to_owned()));

@@ -5,9 +5,12 @@
 //! reads leaves its PING unanswered, and new streams on it would hang. Each probe of a stuck worker takes one of its last
 //! queue places, so a connection that failed a probe is not probed again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::settings::Settings;
 
 /// Workers of a runtime's SPDY connection.
 const WORKERS: u8 = 5;
@@ -19,17 +22,6 @@ const VERIFY_TIMEOUT: Duration = Duration::from_secs(1);
 const STALLING_BYTES: usize = 64 * 1024;
 const STALLING_FRAMES: usize = 50;
 const MISSES: u8 = 2;
-
-/// How often and how patiently.
-#[derive(Clone, Debug)]
-pub(crate) struct Intervals {
-    /// Between PINGs while streams are open.
-    pub(crate) busy: Duration,
-    /// Between PINGs without streams.
-    pub(crate) idle: Duration,
-    /// The least time that an answer may take.
-    pub(crate) timeout: Duration,
-}
 
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +37,7 @@ pub(super) enum Verdict {
 
 /// The health of one connection.
 pub(super) struct Health {
-    intervals: Intervals,
+    settings: Arc<Settings>,
     next_id: u32,
     next_ping: Instant,
     next_probe: Instant,
@@ -71,10 +63,10 @@ struct Waiting {
 
 impl Health {
     /// `round_trip` is the first estimate, from the upgrade.
-    pub(super) fn new(intervals: Intervals, round_trip: Duration, now: Instant) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, round_trip: Duration, now: Instant) -> Self {
         Self {
             next_id: 1,
-            next_ping: now + intervals.busy,
+            next_ping: now + settings.ping_busy,
             next_probe: now + PROBE_INTERVAL,
             last_probe: None,
             moved: false,
@@ -85,7 +77,7 @@ impl Health {
             quarantined: false,
             smoothed: round_trip,
             shortest: round_trip,
-            intervals,
+            settings,
         }
     }
 
@@ -137,19 +129,16 @@ impl Health {
         self.waiting = None;
         self.misses = 0;
         self.heard = now;
-        self.next_ping = now + self.intervals.busy;
+        self.next_ping = now + self.settings.ping_busy;
     }
 
     /// Sends five PINGs now, unless an answer is awaited already.
     pub(super) fn probe(&mut self, now: Instant) -> Verdict {
-        let under_way = self
-            .waiting
-            .as_ref()
-            .is_some_and(|waiting| waiting.count > 1);
-        let recent = self
-            .last_probe
-            .is_some_and(|last| now < last + MIN_PROBE_INTERVAL);
-        if self.quarantined || under_way || recent {
+        let waiting = self.waiting.as_ref();
+        let is_probing = waiting.is_some_and(|waiting| waiting.count > 1);
+        let last = self.last_probe;
+        let is_recent = last.is_some_and(|last| now < last + MIN_PROBE_INTERVAL);
+        if self.quarantined || is_probing || is_recent {
             return Verdict::Fine;
         }
         self.last_probe = Some(now);
@@ -203,10 +192,9 @@ impl Health {
         if streams > 0 && self.moved && now >= self.next_probe && !self.quarantined {
             return self.probe(now);
         }
-        let interval = if streams > 0 {
-            self.intervals.busy
-        } else {
-            self.intervals.idle
+        let interval = match streams {
+            0 => self.settings.ping_idle,
+            _ => self.settings.ping_busy,
         };
         self.next_ping = now + interval;
         self.send(1, self.answer_timeout(), now)
@@ -215,13 +203,13 @@ impl Health {
     /// Streams came or went: the next PING is not later than the interval that now holds.
     pub(super) fn streams_changed(&mut self, now: Instant, streams: usize) {
         if streams > 0 {
-            self.next_ping = self.next_ping.min(now + self.intervals.busy);
+            self.next_ping = self.next_ping.min(now + self.settings.ping_busy);
         }
     }
 
     /// Bytes come, or ours do not leave, but the answer did not come: some worker is stuck, or the far side is full.
     fn missed_answer(&mut self, probed: bool, stuck: bool, now: Instant) -> Verdict {
-        self.next_ping = now + self.intervals.busy;
+        self.next_ping = now + self.settings.ping_busy;
         if self.quarantined {
             return Verdict::Fine;
         }
@@ -237,7 +225,7 @@ impl Health {
     }
 
     fn answer_timeout(&self) -> Duration {
-        self.intervals.timeout.max(self.smoothed * 8)
+        self.settings.ping_timeout.max(self.smoothed * 8)
     }
 
     fn send(&mut self, count: u8, deadline: Duration, now: Instant) -> Verdict {

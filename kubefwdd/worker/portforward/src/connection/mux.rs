@@ -12,11 +12,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Budget, Limits};
+use super::ConnectionConfig;
+use super::backlog::{Backlog, Budget};
 use super::gather::Gather;
 use super::ready::ReadyList;
 use super::stream::{Downstream, End, Retry, Stream, Upload};
-use super::timers::{Kind, Timers};
+use super::timers::Timers;
+use crate::settings::Settings;
 use crate::transport::spdy::{self, Event, FrameError, Parser, StreamKind};
 
 /// The largest frame while several clients send: what one of them can make the others wait for.
@@ -31,23 +33,12 @@ const BULK_MEMORY: Duration = Duration::from_secs(1);
 /// Stream ids have 31 bits.
 const LAST_PAIR: u32 = (0x7fff_ffff - 3) / 4;
 
-/// How streams of a connection behave.
-#[derive(Clone)]
-pub(crate) struct StreamConfig {
-    /// How much may wait for slow clients.
-    pub(crate) limits: Limits,
-    /// How many bytes of a client are kept until the pod answers.
-    pub(crate) replay: usize,
-    /// How long an answer may pause before the pod learns that the client has ended its side.
-    pub(crate) half_close_grace: Duration,
-}
-
 /// The streams of one connection.
 pub(super) struct Mux {
     pub(super) streams: HashMap<u32, Stream>,
     pub(super) control: Vec<u8>,
     pub(super) timers: Timers,
-    pub(super) config: StreamConfig,
+    pub(super) settings: Arc<Settings>,
     next_pair: u32,
     readable: VecDeque<u32>,
     /// Pairs that the runtime has not accepted yet, oldest first.
@@ -71,17 +62,17 @@ pub(super) struct Mux {
 }
 
 impl Mux {
-    pub(super) fn new(config: StreamConfig, ready: Arc<ReadyList>, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(config: &ConnectionConfig, ready: Arc<ReadyList>) -> Self {
         Self {
             streams: HashMap::new(),
             control: Vec::new(),
             timers: Timers::default(),
-            config,
+            settings: Arc::clone(&config.settings),
             next_pair: 0,
             readable: VecDeque::new(),
             opening: VecDeque::new(),
             ready,
-            budget,
+            budget: Arc::clone(&config.budget),
             backlogged: 0,
             slow: 0,
             full: 0,
@@ -105,25 +96,15 @@ impl Mux {
         self.next_pair += 1;
         self.going_away |= self.next_pair > LAST_PAIR;
         let port = downstream.port;
-        spdy::syn_stream(
-            &mut self.control,
-            error_id(pair),
-            StreamKind::Error,
-            port,
-            pair,
-        );
-        spdy::syn_stream(
-            &mut self.control,
-            data_id(pair),
-            StreamKind::Data,
-            port,
-            pair,
-        );
+        for (id, kind) in [
+            (error_id(pair), StreamKind::Error),
+            (data_id(pair), StreamKind::Data),
+        ] {
+            spdy::syn_stream(&mut self.control, id, kind, port, pair);
+        }
         spdy::fin(&mut self.control, error_id(pair));
-        if let Some(replay) = downstream
-            .replay
-            .as_ref()
-            .filter(|replay| !replay.is_empty())
+        if let Some(replay) = &downstream.replay
+            && !replay.is_empty()
         {
             let header = spdy::data_header(data_id(pair), replay.len());
             self.control.extend_from_slice(&header);
@@ -195,11 +176,8 @@ impl Mux {
                 return (at, uploaded);
             };
             let room = wire.len() - at - spdy::HEADER;
-            let limit = if self.readable.is_empty() {
-                room
-            } else {
-                room.min(SHARED_FRAME)
-            };
+            let shared = !self.readable.is_empty();
+            let limit = if shared { room.min(SHARED_FRAME) } else { room };
             let Some(stream) = self.streams.get_mut(&pair) else {
                 continue;
             };
@@ -208,7 +186,10 @@ impl Mux {
                 continue;
             }
             let payload = at + spdy::HEADER;
-            match stream.poll_read(&mut wire[payload..payload + limit], self.config.replay) {
+            match stream.poll_read(
+                &mut wire[payload..payload + limit],
+                self.settings.replay_limit,
+            ) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(0)) => {
                     self.show_sent(wire, now);
@@ -247,7 +228,7 @@ impl Mux {
             if let Some(stream) = self.streams.get_mut(&pair)
                 && let Some(bytes) = wire.get(range)
             {
-                stream.show_sent(bytes, now);
+                stream.downstream.show_sent(bytes, now);
             }
         }
     }
@@ -348,11 +329,10 @@ impl Mux {
 
     fn deliver(&mut self, gather: &mut Gather<'_>, now: Instant) {
         let (pair, slices) = gather.take();
-        if slices.is_empty() {
-            return;
+        if !slices.is_empty() {
+            self.write_to(pair, slices, now);
+            gather.clear();
         }
-        self.write_to(pair, slices, now);
-        gather.clear();
     }
 
     fn write_to(&mut self, pair: u32, slices: &[IoSlice<'_>], now: Instant) {
@@ -377,11 +357,10 @@ impl Mux {
 
     /// Keeps count of slow and full streams as one stream's backlog changes.
     fn weigh(&mut self, before: usize, after: usize) {
-        let Limits { soft, hard } = self.config.limits;
         for (count, limit) in [
             (&mut self.backlogged, 1),
-            (&mut self.slow, soft),
-            (&mut self.full, hard),
+            (&mut self.slow, self.settings.backlog_soft),
+            (&mut self.full, self.settings.backlog_hard),
         ] {
             match (before >= limit, after >= limit) {
                 (false, true) => *count += 1,
@@ -400,11 +379,9 @@ impl Mux {
 
     /// A stream whose pod side is over and whose bytes are all delivered is done.
     pub(super) fn finish_drained(&mut self, pair: u32) {
-        let drained = self
-            .streams
-            .get(&pair)
-            .is_some_and(|stream| stream.draining.is_some() && stream.waiting() == 0);
-        if drained && let Some(mut stream) = self.remove(pair) {
+        let stream = self.streams.get(&pair);
+        let is_done = stream.is_some_and(|it| it.draining.is_some() && it.waiting() == 0);
+        if is_done && let Some(mut stream) = self.remove(pair) {
             let reset = stream.draining.take().flatten();
             stream.close(reset);
         }
@@ -416,12 +393,9 @@ impl Mux {
         mut which: impl FnMut(u32, &Stream) -> bool,
         why: impl Fn() -> Retry,
     ) {
-        let pairs: Vec<u32> = self
-            .streams
-            .iter()
-            .filter(|(pair, stream)| stream.is_replayable() && which(**pair, stream))
-            .map(|(pair, _)| *pair)
-            .collect();
+        let streams = self.streams.iter();
+        let fitting = streams.filter(|(pair, it)| it.is_replayable() && which(**pair, it));
+        let pairs: Vec<u32> = fitting.map(|(pair, _)| *pair).collect();
         for pair in pairs {
             self.reset_remote(pair);
             if let Some(stream) = self.remove(pair) {
@@ -432,12 +406,9 @@ impl Mux {
 
     /// Hands back what the runtime has not accepted in time.
     pub(super) fn hand_back_unaccepted(&mut self, opened_before: Instant, why: &str) {
-        let late: Vec<u32> = self
-            .opening
-            .iter()
-            .filter(|(_, opened)| *opened <= opened_before)
-            .map(|(pair, _)| *pair)
-            .collect();
+        let opening = self.opening.iter();
+        let late = opening.filter(|(_, opened)| *opened <= opened_before);
+        let late: Vec<u32> = late.map(|(pair, _)| *pair).collect();
         let is_late = |pair, stream: &Stream| !stream.taken && late.contains(&pair);
         self.hand_back(is_late, || Retry::Connection(why.to_owned()));
     }
@@ -451,10 +422,6 @@ impl Mux {
     /// Ends our side of the data stream.
     pub(super) fn end_remote(&mut self, pair: u32) {
         spdy::fin(&mut self.control, data_id(pair));
-    }
-
-    pub(super) fn set_timer(&mut self, at: Instant, pair: u32, kind: Kind) {
-        self.timers.set(at, pair, kind);
     }
 }
 

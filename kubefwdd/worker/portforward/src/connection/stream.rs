@@ -45,6 +45,15 @@ impl Downstream {
         }
     }
 
+    /// Counts bytes of the pod; from now on nothing can be replayed.
+    pub(crate) fn received(&mut self, bytes: usize, now: Instant) {
+        if self.replay.take().is_some() {
+            let after = now.saturating_duration_since(self.accepted);
+            self.counters.answered(after);
+        }
+        self.counters.received(bytes);
+    }
+
     /// Shows bytes that are on their way to the pod.
     pub(crate) fn show_sent(&mut self, bytes: &[u8], now: Instant) {
         if let Some(tap) = &mut self.tap
@@ -107,7 +116,7 @@ pub(super) struct Remote {
 
 /// A local connection on this tunnel.
 pub(super) struct Stream {
-    downstream: Downstream,
+    pub(super) downstream: Downstream,
     waker: Waker,
     noted: Arc<Noted>,
     backlog: Backlog,
@@ -149,10 +158,6 @@ impl Stream {
             recent: (0, 0),
             error_text: Vec::new(),
         }
-    }
-
-    pub(super) fn local(&self) -> &TcpStream {
-        &self.downstream.local
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -198,11 +203,6 @@ impl Stream {
         self.downstream.tap.is_some()
     }
 
-    /// Shows bytes that are on their way to the pod.
-    pub(super) fn show_sent(&mut self, bytes: &[u8], now: Instant) {
-        self.downstream.show_sent(bytes, now);
-    }
-
     /// Passes bytes of the pod on; what the client does not take now waits.
     pub(super) fn deliver(&mut self, slices: &[IoSlice<'_>], now: Instant) -> io::Result<()> {
         let passed = self.pass_on(slices, now);
@@ -216,12 +216,8 @@ impl Stream {
 
     fn pass_on(&mut self, slices: &[IoSlice<'_>], now: Instant) -> io::Result<()> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
-        if self.downstream.replay.take().is_some() {
-            let after = now.saturating_duration_since(self.downstream.accepted);
-            self.downstream.counters.answered(after);
-        }
         self.last_data = now;
-        self.downstream.counters.received(total);
+        self.downstream.received(total, now);
         let mut written = 0;
         if self.backlog.is_empty() {
             let mut cx = Context::from_waker(&self.waker);

@@ -14,20 +14,12 @@ use crate::upstream::Upstream;
 
 fn config() -> ConnectionConfig {
     ConnectionConfig {
-        stream: StreamConfig {
-            limits: Limits {
-                soft: 1000,
-                hard: 10_000,
-            },
-            replay: 64 * 1024,
-            half_close_grace: Duration::from_secs(5),
-        },
-        intervals: Intervals {
-            busy: Duration::from_secs(5),
-            idle: Duration::from_secs(20),
-            timeout: Duration::from_secs(2),
-        },
-        idle_close: Duration::from_secs(60),
+        settings: Arc::new(Settings {
+            backlog_soft: 1000,
+            backlog_hard: 10_000,
+            idle_close: Duration::from_secs(60),
+            ..Settings::default()
+        }),
         budget: Arc::new(Budget::new(100_000)),
     }
 }

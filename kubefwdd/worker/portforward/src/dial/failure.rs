@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, Reason, failure};
 use rustls::{AlertDescription, CertificateError};
 
 use super::DialError;
@@ -56,9 +56,9 @@ fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// What a TLS error of a connection to `target` means for the user.
 pub fn tls_failure(target: &str, error: &rustls::Error) -> Failure {
     let untrusted = |why: String| {
-        Failure::new(
-            Reason::ClusterUntrusted,
-            format!("the certificate of {target} is not trusted: {why}"),
+        failure!(
+            ClusterUntrusted,
+            "the certificate of {target} is not trusted: {why}"
         )
     };
     match error {
@@ -91,19 +91,16 @@ pub fn tls_failure(target: &str, error: &rustls::Error) -> Failure {
             | AlertDescription::CertificateRequired
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied,
-        ) => Failure::new(
-            Reason::CredentialsNeeded,
-            format!("{target} does not accept the client certificate: {error}"),
+        ) => failure!(
+            CredentialsNeeded,
+            "{target} does not accept the client certificate: {error}"
         )
         .hint("fetch the kubeconfig again, or log in again"),
-        rustls::Error::InvalidMessage(_) => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("{target} does not speak TLS"),
-        )
-        .hint("should the kubeconfig's server begin with http://, or is its port another one?"),
-        other => Failure::new(
-            Reason::ClusterUnreachable,
-            format!("TLS with {target} failed: {other}"),
-        ),
+        rustls::Error::InvalidMessage(_) => {
+            failure!(ClusterUnreachable, "{target} does not speak TLS").hint(
+                "should the kubeconfig's server begin with http://, or is its port another one?",
+            )
+        }
+        other => failure!(ClusterUnreachable, "TLS with {target} failed: {other}"),
     }
 }

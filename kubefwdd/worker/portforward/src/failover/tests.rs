@@ -8,7 +8,7 @@ const WAIT: Duration = Duration::from_secs(60);
 
 fn failover<'a>(tunnels: &'a Tunnels, backends: &'a FakePods) -> Failover<'a> {
     Failover {
-        pods: &tunnels.pods,
+        tunnels,
         backends,
         tried: Vec::new(),
         deadline: Instant::now() + WAIT,

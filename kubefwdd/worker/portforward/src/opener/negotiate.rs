@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use super::{AttemptError, OpenError, Opener, PodId, Transport, UpgradeError, Upgraded};
+use super::{AttemptError, OpenError, Opener, Transport, UpgradeError, Upgraded};
+use crate::backend::Backend;
 use crate::http1::Reason;
 
 /// The head start of the first transport over the second.
 const HEAD_START: Duration = Duration::from_millis(300);
 
 impl Opener {
-    pub(super) async fn negotiate(&self, pod: &PodId, port: u16) -> Result<Upgraded, OpenError> {
+    pub(super) async fn negotiate(&self, pod: &Backend, port: u16) -> Result<Upgraded, OpenError> {
         if let Some(known) = self.transport() {
             match self.attempt(known, pod, port).await {
                 Ok(upgraded) => return Ok(upgraded),
@@ -54,7 +55,7 @@ impl Opener {
         &self,
         first: Transport,
         second: Transport,
-        pod: &PodId,
+        pod: &Backend,
         port: u16,
     ) -> Result<Upgraded, (AttemptError, AttemptError)> {
         let one = self.attempt(first, pod, port);
@@ -119,7 +120,7 @@ impl AttemptError {
         }
     }
 
-    fn explain(self, transport: Transport, pod: &PodId) -> OpenError {
+    fn explain(self, transport: Transport, pod: &Backend) -> OpenError {
         match self {
             Self::Before(error) => error,
             Self::Upgrade(UpgradeError::Refused { status, reason }) => match status.as_u16() {
@@ -155,15 +156,14 @@ fn is_about_the_pod(reason: &Reason) -> bool {
 /// The verb in `User "x" cannot create resource "pods/portforward"`.
 fn missing_verb(message: &str) -> Option<&'static str> {
     let (_, rest) = message.split_once(" cannot ")?;
-    ["create", "get"]
-        .into_iter()
-        .find(|verb| rest.starts_with(verb))
+    let mut verbs = ["create", "get"].into_iter();
+    verbs.find(|verb| rest.starts_with(verb))
 }
 
 impl OpenError {
-    fn pod(pod: &PodId, message: String) -> Self {
+    fn pod(pod: &Backend, message: String) -> Self {
         Self::Pod {
-            pod: pod.name.clone(),
+            pod: pod.pod.clone(),
             message,
         }
     }

@@ -41,13 +41,13 @@ struct Spare {
 }
 
 impl SpareConnections {
-    pub(super) fn new(server: Arc<ApiServer>, wanted: usize) -> Self {
-        Self {
+    pub(super) fn new(server: Arc<ApiServer>, wanted: usize) -> Arc<Self> {
+        Arc::new(Self {
             server,
             wanted,
             state: Mutex::default(),
             taken: Notify::new(),
-        }
+        })
     }
 
     /// A spare that was made with these credentials, if there is one; starts making more.
@@ -84,10 +84,8 @@ impl SpareConnections {
             let (missing, wake) = {
                 let mut state = self.state.lock();
                 state.spares.retain(|spare| now < spare.created + MAX_AGE);
-                let unused = state
-                    .last_use
-                    .is_none_or(|last| now >= last + KEEP_AFTER_USE);
-                if unused {
+                let last_use = state.last_use;
+                if last_use.is_none_or(|last| now >= last + KEEP_AFTER_USE) {
                     state.spares.clear();
                     state.refilling = false;
                     return;

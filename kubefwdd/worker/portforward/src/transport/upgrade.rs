@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
 use super::{Transport, websocket};
+use crate::backend::Backend;
 use crate::http1::{HeadError, MAX_HEAD, Reason, names, parse_head, reason, request};
 use crate::upstream::Upstream;
 
@@ -18,8 +19,7 @@ const BODY_WAIT: Duration = Duration::from_secs(1);
 /// The pod and the request to the server.
 pub(crate) struct Request<'a> {
     pub(crate) server: &'a Uri,
-    pub(crate) namespace: &'a str,
-    pub(crate) pod: &'a str,
+    pub(crate) pod: &'a Backend,
     /// Only [`Transport::Channel`] names its port here.
     pub(crate) port: u16,
     /// Authorization and impersonation.
@@ -82,14 +82,10 @@ pub(crate) async fn upgrade(
     let confirmed = match transport {
         Transport::Spdy => names(&head.headers, header::UPGRADE, SPDY),
         Transport::WebSocket | Transport::Channel => {
-            names(
-                &head.headers,
-                header::SEC_WEBSOCKET_PROTOCOL,
-                subprotocol(transport),
-            ) && head
-                .headers
-                .get(header::SEC_WEBSOCKET_ACCEPT)
-                .is_some_and(|accept| accept.as_bytes() == websocket::accept(&key).as_bytes())
+            let protocol = subprotocol(transport);
+            let accept = head.headers.get(header::SEC_WEBSOCKET_ACCEPT);
+            names(&head.headers, header::SEC_WEBSOCKET_PROTOCOL, protocol)
+                && accept.is_some_and(|accept| *accept == websocket::accept(&key))
         }
     };
     if !confirmed {
@@ -115,16 +111,15 @@ fn subprotocol(transport: Transport) -> &'static str {
 }
 
 fn head(transport: Transport, ask: &Request<'_>, key: &str) -> Vec<u8> {
-    let host = ask
+    let authority = ask
         .server
         .authority()
-        .map(|authority| authority.as_str())
-        .map(|authority| authority.rsplit('@').next().unwrap_or(authority))
-        .unwrap_or_default();
+        .map_or("", |authority| authority.as_str());
+    let host = authority.rsplit('@').next().unwrap_or(authority);
     let prefix = ask.server.path().trim_end_matches('/');
     let mut target = format!(
         "{prefix}/api/v1/namespaces/{}/pods/{}/portforward",
-        ask.namespace, ask.pod
+        ask.pod.namespace, ask.pod.pod
     );
     let mut headers: Vec<(&str, &[u8])> = vec![
         ("Host", host.as_bytes()),
@@ -156,12 +151,9 @@ fn head(transport: Transport, ask: &Request<'_>, key: &str) -> Vec<u8> {
 
 /// The body of a refusal, as far as it comes in time: it only serves the error text.
 async fn body(upstream: &mut Upstream, headers: &HeaderMap, mut body: Vec<u8>) -> Vec<u8> {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse().ok())
-        .unwrap_or(MAX_HEAD)
-        .min(MAX_HEAD);
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = length.unwrap_or(MAX_HEAD).min(MAX_HEAD);
     let _ = timeout(BODY_WAIT, async {
         while body.len() < length && upstream.read(&mut body).await.is_ok() {}
     })

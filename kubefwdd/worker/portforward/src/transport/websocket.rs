@@ -198,12 +198,18 @@ fn control(opcode: u8, payload: Vec<u8>) -> Option<Item<'static>> {
     }
 }
 
-/// The header of an outgoing binary message, right-aligned: returns the bytes and where they start.
-pub(crate) fn header(length: usize, key: [u8; 4]) -> ([u8; MAX_HEADER], usize) {
-    frame_header(BINARY, length, key)
+/// Makes a binary message of the payload behind room for the header, [`MAX_HEADER`]; returns where it starts. The payload is
+/// masked with `key`.
+pub(crate) fn message(wire: &mut [u8], key: [u8; 4]) -> usize {
+    let (room, payload) = wire.split_at_mut(MAX_HEADER);
+    mask(payload, key);
+    let (header, start) = header(BINARY, payload.len(), key);
+    room[start..].copy_from_slice(&header[start..]);
+    start
 }
 
-fn frame_header(opcode: u8, length: usize, key: [u8; 4]) -> ([u8; MAX_HEADER], usize) {
+/// The header of a frame, right-aligned: returns the bytes and where they start.
+fn header(opcode: u8, length: usize, key: [u8; 4]) -> ([u8; MAX_HEADER], usize) {
     let mut header = [0; MAX_HEADER];
     header[10..].copy_from_slice(&key);
     let start = if length < 126 {
@@ -223,7 +229,7 @@ fn frame_header(opcode: u8, length: usize, key: [u8; 4]) -> ([u8; MAX_HEADER], u
 }
 
 pub(crate) fn pong(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
-    let (header, start) = frame_header(PONG, payload.len(), key);
+    let (header, start) = header(PONG, payload.len(), key);
     out.extend_from_slice(&header[start..]);
     let at = out.len();
     out.extend_from_slice(payload);

@@ -312,8 +312,8 @@ async fn a_stalled_partition_is_left_for_a_new_connection() {
             waiting.push(client);
         }
         until(|| {
-            site.tunnels.status()[0]
-                .connections
+            site.tunnels
+                .connections()
                 .iter()
                 .any(|connection| !connection.usable)
         })

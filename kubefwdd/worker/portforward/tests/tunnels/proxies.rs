@@ -129,7 +129,7 @@ async fn tunnels_that_died_while_the_machine_slept_are_replaced_when_it_wakes() 
     .await;
     let mut answered = site.good().await;
     let mut unused = site.connect(ECHO).await;
-    until(|| site.tunnels.status()[0].connections[0].streams == 2).await;
+    until(|| site.tunnels.connections()[0].streams == 2).await;
     forget.send_replace(());
     site.tunnels.probe_all();
     assert!(answered.rest().await.is_err(), "it ends");

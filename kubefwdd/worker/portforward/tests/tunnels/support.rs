@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use kubefwd_model::Failure;
 use kubefwd_portforward::api_server::{ApiServer, CredentialSource, Credentials};
-use kubefwd_portforward::{Backend, Backends, Counters, Outcome, Settings, Tunnels};
+use kubefwd_portforward::{Backend, Backends, Counters, Settings, Tunnels};
 use kubefwd_tests::{Behaviour, Cluster, ClusterBuilder, Namespace, Workload};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -208,7 +208,7 @@ impl Backends for Ports {
 pub(crate) struct Client {
     pub(crate) tcp: TcpStream,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) outcome: JoinHandle<Outcome>,
+    pub(crate) outcome: JoinHandle<Result<(), Failure>>,
 }
 
 impl Client {
@@ -229,8 +229,8 @@ impl Client {
 
     pub(crate) async fn failure(self) -> Failure {
         match soon(self.outcome).await.unwrap() {
-            Outcome::Failed(failure) => failure,
-            Outcome::Closed => panic!("ended well"),
+            Err(failure) => failure,
+            Ok(()) => panic!("ended well"),
         }
     }
 }

@@ -31,13 +31,13 @@ impl fmt::Debug for Credential {
 
 /// Why an answer cannot be used.
 #[derive(Debug, Error)]
-pub(crate) enum Rubbish {
+pub(crate) enum CredentialError {
     #[error("it printed nothing")]
     Empty,
     #[error("it printed something else than a credential: {0:?}")]
     Text(String),
     /// The text itself is kept out: it may hold a token.
-    #[error("it printed JSON that is not ant an ExecCredential: {0}")]
+    #[error("it printed JSON that is not an ExecCredential: {0}")]
     Json(serde_json::Error),
     #[error("it printed a {0}, not an ExecCredential")]
     Kind(String),
@@ -51,12 +51,10 @@ pub(crate) enum Rubbish {
     Time(String),
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Answer {
-    #[serde(default)]
     kind: String,
-    #[serde(default)]
     api_version: String,
     status: Option<Status>,
 }
@@ -64,38 +62,36 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    #[serde(default)]
     token: Option<String>,
-    #[serde(default)]
     client_certificate_data: Option<String>,
-    #[serde(default)]
     client_key_data: Option<String>,
-    #[serde(default)]
     expiration_timestamp: Option<String>,
 }
 
 /// Reads what a plugin printed.
-pub(crate) fn parse(output: &[u8], version: &str) -> Result<Credential, Rubbish> {
+pub(crate) fn parse(output: &[u8], version: &str) -> Result<Credential, CredentialError> {
     let text = String::from_utf8_lossy(output);
     let text = text.trim();
     if text.is_empty() {
-        return Err(Rubbish::Empty);
+        return Err(CredentialError::Empty);
     }
     if !text.starts_with('{') {
         let line = text.lines().next().unwrap_or_default();
-        return Err(Rubbish::Text(line.chars().take(QUOTED).collect()));
+        return Err(CredentialError::Text(line.chars().take(QUOTED).collect()));
     }
-    let answer: Answer = serde_json::from_str(text).map_err(Rubbish::Json)?;
+    let answer: Answer = serde_json::from_str(text).map_err(CredentialError::Json)?;
     if answer.kind != KIND {
-        return Err(Rubbish::Kind(answer.kind.chars().take(QUOTED).collect()));
+        return Err(CredentialError::Kind(
+            answer.kind.chars().take(QUOTED).collect(),
+        ));
     }
     if answer.api_version != version {
-        return Err(Rubbish::Version {
+        return Err(CredentialError::Version {
             found: answer.api_version,
             wanted: version.to_owned(),
         });
     }
-    let status = answer.status.ok_or(Rubbish::Nothing)?;
+    let status = answer.status.ok_or(CredentialError::Nothing)?;
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
     let certificate = match (
         filled(status.client_certificate_data),
@@ -103,20 +99,18 @@ pub(crate) fn parse(output: &[u8], version: &str) -> Result<Credential, Rubbish>
     ) {
         (Some(certificate), Some(key)) => Some((certificate.into_bytes(), key.into_bytes())),
         (None, None) => None,
-        _ => return Err(Rubbish::Half),
+        _ => return Err(CredentialError::Half),
     };
     let token = filled(status.token);
     if token.is_none() && certificate.is_none() {
-        return Err(Rubbish::Nothing);
+        return Err(CredentialError::Nothing);
     }
-    let expires = match filled(status.expiration_timestamp) {
-        Some(text) => Some(text.parse().map_err(|_| Rubbish::Time(text))?),
-        None => None,
-    };
+    let expires = filled(status.expiration_timestamp);
+    let expires = expires.map(|text| text.parse().map_err(|_| CredentialError::Time(text)));
     Ok(Credential {
         token,
         certificate,
-        expires,
+        expires: expires.transpose()?,
     })
 }
 
@@ -161,7 +155,7 @@ mod tests {
 
     const V1: &str = "client.authentication.k8s.io/v1";
 
-    fn parse_text(status: &str) -> Result<Credential, Rubbish> {
+    fn parse_text(status: &str) -> Result<Credential, CredentialError> {
         let text =
             format!(r#"{{"kind":"ExecCredential","apiVersion":"{V1}","status":{{{status}}}}}"#);
         parse(text.as_bytes(), V1)
@@ -188,13 +182,13 @@ mod tests {
         let other =
             r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1"}"#;
         assert!(text(other).contains("v1beta1"));
-        assert!(matches!(parse_text(""), Err(Rubbish::Nothing)));
+        assert!(matches!(parse_text(""), Err(CredentialError::Nothing)));
         assert!(matches!(
             parse_text(r#""clientKeyData":"k""#),
-            Err(Rubbish::Half)
+            Err(CredentialError::Half)
         ));
         let error = parse_text(r#""token":"t","expirationTimestamp":"soon""#);
-        assert!(matches!(error, Err(Rubbish::Time(_))));
+        assert!(matches!(error, Err(CredentialError::Time(_))));
     }
 
     #[test]

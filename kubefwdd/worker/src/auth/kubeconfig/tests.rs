@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
+use kubefwd_model::Reason;
+
 use super::*;
 
 const ONE: &str = "
@@ -105,12 +107,13 @@ async fn the_first_file_wins_name_by_name() {
     assert!(current.user_name.is_empty());
     let listed: Vec<_> = merged
         .contexts()
+        .contexts
         .into_iter()
         .map(|c| (c.name, c.server))
         .collect();
     let listed: Vec<_> = listed
         .iter()
-        .map(|(name, server)| (name.as_str(), server.as_str()))
+        .map(|(name, server)| (&**name, &**server))
         .collect();
     let one = "https://one:6443";
     assert_eq!(
@@ -145,7 +148,7 @@ async fn explicit_paths_win_over_kubeconfig_and_that_over_home() {
     );
     let explicit = [files.path(".kube/config")];
     let merged = Merged::load(&explicit, &listed).await.unwrap();
-    assert_eq!(merged.contexts().len(), 2);
+    assert_eq!(merged.contexts().contexts.len(), 2);
 }
 
 #[tokio::test]

@@ -140,8 +140,7 @@ fn what_does_not_exist_is_named() {
 
 #[test]
 fn a_failure_of_the_credentials_comes_through_unchanged() {
-    let failure =
-        Failure::new(Reason::CredentialsNeeded, "the plugin is missing").hint("install it");
+    let failure = failure!(CredentialsNeeded, "the plugin is missing").hint("install it");
     assert_eq!(service(failure.clone()), failure);
 }
 

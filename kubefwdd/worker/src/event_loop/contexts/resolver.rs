@@ -1,4 +1,4 @@
-//! Resolves a kubeconfig context to its cluster, again and again.
+//! Resolves a kubeconfig context to its cluster, and follows changes of the kubeconfig.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,10 +36,8 @@ impl ContextResolver {
                 Ok(cluster) => {
                     known = Some(cluster.clone());
                     backoff.reset();
-                    Some(Event::Resolved {
-                        id: self.id,
-                        cluster,
-                    })
+                    let id = self.id;
+                    Some(Event::Resolved { id, cluster })
                 }
                 Err(failure) if reported.as_ref() == Some(&failure) => None,
                 Err(failure) if known.is_some() => {
@@ -53,10 +51,8 @@ impl ContextResolver {
                 }
                 Err(failure) => {
                     reported = Some(failure.clone());
-                    Some(Event::Failed {
-                        id: self.id,
-                        failure,
-                    })
+                    let id = self.id;
+                    Some(Event::Failed { id, failure })
                 }
             };
             if let Some(event) = event

@@ -28,13 +28,11 @@ impl WatchedNamespace {
             Balance::Unspecified => balance(wanted.balance),
             own => own,
         };
+        let services = wanted.services.iter();
+        let services = services.map(|service| (service.name.clone(), own(service.balance)));
         Self {
             balance: balance(wanted.balance),
-            balances: wanted
-                .services
-                .iter()
-                .map(|service| (service.name.clone(), own(service.balance)))
-                .collect(),
+            balances: services.collect(),
             capture: wanted.capture,
             spec: Spec {
                 context: context.to_owned(),

@@ -21,20 +21,20 @@ const HEADER: usize = 16;
 const LOOPBACK: u32 = 1;
 const BUFFER: usize = 16 * 1024;
 
-pub(super) struct Network(Option<AsyncFd<OwnedFd>>);
+/// Reports network changes.
+pub(crate) struct Network(Option<AsyncFd<OwnedFd>>);
 
 impl Network {
-    pub(super) fn new() -> Self {
-        match open() {
-            Ok(socket) => Self(Some(socket)),
-            Err(error) => {
-                tracing::debug!(%error, "cannot watch the network for changes");
-                Self(None)
-            }
-        }
+    /// Starts listening.
+    pub(crate) fn new() -> Self {
+        let socket = open().inspect_err(|error| {
+            tracing::debug!(%error, "cannot watch the network for changes");
+        });
+        Self(socket.ok())
     }
 
-    pub(super) async fn changed(&mut self) {
+    /// Waits for a change that connections may not survive.
+    pub(crate) async fn changed(&mut self) {
         while let Some(socket) = &self.0 {
             let received = socket.async_io(tokio::io::Interest::READABLE, |fd| Ok(receive(fd)?));
             match received.await {
@@ -49,7 +49,8 @@ impl Network {
         std::future::pending().await
     }
 
-    pub(super) fn forget(&mut self) {
+    /// Drops the changes that were received since.
+    pub(crate) fn forget(&mut self) {
         if let Some(socket) = &self.0 {
             while receive(socket.get_ref()).is_ok() {}
         }
@@ -93,12 +94,10 @@ fn matters(mut messages: &[u8]) -> bool {
         };
         let relevant = match u16::from_ne_bytes([kind_low, kind_high]) {
             // struct ifaddrmsg: family, prefix length, flags, scope, interface; scope 0 is global.
-            ADDRESS_ADDED | ADDRESS_REMOVED => match *message {
-                [_, _, _, scope, i, j, k, l, ..] => {
-                    scope == 0 && u32::from_ne_bytes([i, j, k, l]) != LOOPBACK
-                }
-                _ => false,
-            },
+            ADDRESS_ADDED | ADDRESS_REMOVED => {
+                matches!(*message, [_, _, _, 0, i, j, k, l, ..]
+                    if u32::from_ne_bytes([i, j, k, l]) != LOOPBACK)
+            }
             // struct rtmsg: family, length of the destination's prefix, …
             ROUTE_ADDED | ROUTE_REMOVED => matches!(*message, [_, 0, ..]),
             _ => false,

@@ -1,15 +1,16 @@
 //! Systems without network events.
 
-pub(super) struct Network;
+/// Never reports anything.
+pub(crate) struct Network;
 
 impl Network {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self
     }
 
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         std::future::pending().await
     }
 
-    pub(super) fn forget(&mut self) {}
+    pub(crate) fn forget(&mut self) {}
 }

@@ -27,7 +27,10 @@ fn heads_are_bounded() {
     assert!(collector.held() <= 2 * MAX_HEAD);
     let many = "a: b\r\n".repeat(MAX_HEADERS + 1);
     let head = format!("GET / HTTP/1.1\r\n{many}\r\n");
-    assert_eq!(Asked::parse(head.as_bytes(), true).err(), Some(Unclear));
+    assert_eq!(
+        RequestHead::parse(head.as_bytes(), true, Instant::now()).err(),
+        Some(Unclear)
+    );
 }
 
 #[test]
@@ -54,19 +57,22 @@ fn what_smugglers_write_is_unclear() {
     ] {
         let head = format!("POST / HTTP/1.1\r\n{headers}\r\n");
         assert_eq!(
-            Asked::parse(head.as_bytes(), true).err(),
+            RequestHead::parse(head.as_bytes(), true, Instant::now()).err(),
             Some(Unclear),
             "{headers:?}"
         );
         let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
         assert_eq!(
-            Answered::parse(head.as_bytes()).err(),
+            ResponseHead::parse(head.as_bytes()).err(),
             Some(Unclear),
             "{headers:?}"
         );
     }
     let old = b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
-    assert_eq!(Asked::parse(old, true).err(), Some(Unclear));
+    assert_eq!(
+        RequestHead::parse(old, true, Instant::now()).err(),
+        Some(Unclear)
+    );
     let mut lone = &b"GET / HTTP/1.1\r\nhost: a\n\r\n"[..];
     assert_eq!(Collector::default().take(&mut lone), Err(Unclear));
 }

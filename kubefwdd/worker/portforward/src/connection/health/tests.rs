@@ -6,12 +6,13 @@ const BUSY: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn health(now: Instant) -> Health {
-    let intervals = Intervals {
-        busy: BUSY,
-        idle: Duration::from_secs(20),
-        timeout: TIMEOUT,
+    let settings = Settings {
+        ping_busy: BUSY,
+        ping_idle: Duration::from_secs(20),
+        ping_timeout: TIMEOUT,
+        ..Settings::default()
     };
-    Health::new(intervals, Duration::from_millis(10), now)
+    Health::new(Arc::new(settings), Duration::from_millis(10), now)
 }
 
 fn sent(verdict: Verdict) -> Vec<u32> {

@@ -21,10 +21,15 @@ async fn answered(
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, "Bearer t".parse().unwrap());
     let (server, headers) = ask(&headers);
+    let pod = Backend {
+        namespace: "demo".to_owned(),
+        pod: "db-0".to_owned(),
+        pod_uid: String::new(),
+        port: 5432,
+    };
     let request = Request {
         server: &server,
-        namespace: "demo",
-        pod: "db-0",
+        pod: &pod,
         port: 5432,
         headers,
     };

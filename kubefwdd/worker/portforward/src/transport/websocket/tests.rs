@@ -46,7 +46,7 @@ fn parse(pieces: &[&[u8]]) -> Result<Vec<Said>, FrameError> {
 }
 
 fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let (header, start) = frame_header(0, payload.len(), [0; 4]);
+    let (header, start) = header(0, payload.len(), [0; 4]);
     let mut out = header[start..10].to_vec();
     out[0] = first;
     out[1] &= !MASK;
@@ -66,7 +66,7 @@ fn accept_is_that_of_the_rfc() {
 fn a_masked_frame_has_the_bytes_of_the_capture() {
     let mut body = [b"\0".as_slice(), b"GET /tiny HTTP/1.0\r\n\r\n"].concat();
     let key = [1, 2, 3, 4];
-    let (head, start) = header(body.len(), key);
+    let (head, start) = header(BINARY, body.len(), key);
     mask(&mut body, key);
     assert_eq!(head[start..], [0x82, 0x97, 1, 2, 3, 4]);
     assert_eq!(body[..8], [0x01, 0x45, 0x46, 0x50, 0x21, 0x2d, 0x77, 0x6d]);
