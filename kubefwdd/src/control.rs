@@ -24,12 +24,12 @@ use tokio_util::task::TaskTracker;
 use crate::store_handle::{Stopping, StoreHandle};
 use crate::workers::Workers;
 
-pub use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
-pub use remove::Reconnect;
+pub(crate) use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
+pub(crate) use remove::Reconnect;
 
 /// Everything that can be asked of the daemon. Cheap to clone.
 #[derive(Clone)]
-pub struct Control {
+pub(crate) struct Control {
     shared: Arc<Shared>,
 }
 
@@ -45,7 +45,7 @@ struct Shared {
 }
 
 /// What was added for as long as its client is there; dropping it removes it.
-pub struct Attachment {
+pub(crate) struct Attachment {
     control: Control,
     lease: Lease,
 }
@@ -54,7 +54,7 @@ pub struct Attachment {
 
 impl Control {
     /// Puts the layer over the daemon's parts.
-    pub fn new(
+    pub(crate) fn new(
         store: StoreHandle,
         workers: Workers,
         telemetry: Arc<Telemetry>,
@@ -80,32 +80,32 @@ impl Control {
     }
 
     /// Facts about this daemon.
-    pub fn info(&self) -> &Info {
+    pub(crate) fn info(&self) -> &Info {
         &self.shared.info
     }
 
     /// The histories.
-    pub fn telemetry(&self) -> &Arc<Telemetry> {
+    pub(crate) fn telemetry(&self) -> &Arc<Telemetry> {
         &self.shared.telemetry
     }
 
     /// The latest snapshot, of everybody's; show a caller only what [`Actor::sees`].
-    pub fn view(&self) -> Arc<View> {
+    pub(crate) fn view(&self) -> Arc<View> {
         self.shared.store.view()
     }
 
     /// Snapshots from now on.
-    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.shared.store.watch()
     }
 
     /// The hosts file.
-    pub fn hosts(&self) -> HostsStatus {
+    pub(crate) fn hosts(&self) -> HostsStatus {
         self.shared.hosts.borrow().clone()
     }
 
     /// Where REST answers over TCP.
-    pub fn rest(&self) -> &RestStatus {
+    pub(crate) fn rest(&self) -> &RestStatus {
         &self.shared.rest
     }
 
@@ -113,12 +113,17 @@ impl Control {
     ///
     /// # Errors
     /// Why not, and what to do about it.
-    pub fn authorize(&self, actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Failure> {
+    pub(crate) fn authorize(
+        &self,
+        actor: &Actor,
+        verb: Verb,
+        owner: Option<Uid>,
+    ) -> Result<(), Failure> {
         Ok(policy::authorize(actor, verb, owner)?)
     }
 
     /// How well the daemon is, and one sentence about it that tells nothing of any user.
-    pub fn health(&self) -> (Health, String) {
+    pub(crate) fn health(&self) -> (Health, String) {
         let view = self.view();
         if let Some(error) = &self.shared.hosts.borrow().error {
             return (
@@ -146,7 +151,7 @@ impl Control {
     }
 
     /// Sums over what the caller sees.
-    pub fn counts(&self, actor: &Actor) -> Counts {
+    pub(crate) fn counts(&self, actor: &Actor) -> Counts {
         self.view().counts(|uid| actor.sees(uid))
     }
 
@@ -154,7 +159,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not.
-    pub fn reservations(&self, actor: &Actor) -> Result<Vec<Reservation>, Failure> {
+    pub(crate) fn reservations(&self, actor: &Actor) -> Result<Vec<Reservation>, Failure> {
         self.authorize(actor, Verb::Observe, None)?;
         let mut reservations = self.view().reservations.to_vec();
         reservations.retain(|r| r.owner.is_none_or(|owner| actor.sees(owner)));
@@ -162,7 +167,7 @@ impl Control {
     }
 
     /// Begins something that ends with its client.
-    pub fn attach(&self) -> Attachment {
+    pub(crate) fn attach(&self) -> Attachment {
         let lease = Lease(self.shared.next_lease.fetch_add(1, Ordering::Relaxed));
         Attachment {
             control: self.clone(),
@@ -181,7 +186,7 @@ impl Control {
 
 impl Attachment {
     /// What to put into the requests that end with it.
-    pub fn lease(&self) -> Lease {
+    pub(crate) fn lease(&self) -> Lease {
         self.lease
     }
 }

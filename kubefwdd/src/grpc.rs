@@ -32,7 +32,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// The service; one for all connections.
 #[derive(Clone)]
-pub struct ControlServer {
+pub(crate) struct ControlServer {
     control: Control,
     stop: CancellationToken,
 }
@@ -41,7 +41,7 @@ pub struct ControlServer {
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub async fn serve(
+pub(crate) async fn serve(
     socket: StdUnixListener,
     control: Control,
     stop: CancellationToken,

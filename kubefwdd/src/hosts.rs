@@ -7,5 +7,5 @@ mod file;
 mod in_place;
 mod watch;
 
-pub use actor::{HostsActor, Wanted, cleanup};
-pub use file::{HostsError, HostsFile, Snapshot, Updated, Way};
+pub(crate) use actor::{HostsActor, Wanted, cleanup};
+pub(crate) use file::HostsFile;

@@ -4,19 +4,19 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod control;
+pub(crate) mod control;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod grpc;
-pub mod hosts;
-pub mod net;
+pub(crate) mod grpc;
+pub(crate) mod hosts;
+pub(crate) mod net;
 pub mod paths;
-pub mod peer;
-pub mod persist;
-pub mod rest_control;
-pub mod storage;
-pub mod store;
-pub mod store_handle;
-pub mod sys;
-pub mod workers;
+pub(crate) mod peer;
+pub(crate) mod persist;
+pub(crate) mod rest_control;
+pub(crate) mod storage;
+pub(crate) mod store;
+pub(crate) mod store_handle;
+pub(crate) mod sys;
+pub(crate) mod workers;

@@ -16,14 +16,14 @@ use kubefwd_core::policy::{Actor, GROUP, User, Via};
 use kubefwd_model::Uid;
 use tokio::task::spawn_blocking;
 
-pub use users::{Account, LookupError, account, groups, is_member};
+pub(crate) use users::{Account, LookupError, account, groups, is_member};
 
 /// The uid of the process behind a TCP connection from this machine: `peer` is its address,
 /// `local` ours. `None` where the kernel has no open socket of a process for it.
 ///
 /// Ask when the connection is accepted and again before something is changed: a peer that has
 /// closed its socket is nobody.
-pub async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
+pub(crate) async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
     spawn_blocking(move || tcp::owner(canonical(peer), canonical(local)))
         .await
         .ok()
@@ -32,7 +32,7 @@ pub async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
 
 /// The actor that has this uid. A uid that the user database does not know is an actor all the
 /// same: without a name, and a member of nothing.
-pub async fn actor(uid: Uid, via: Via) -> Actor {
+pub(crate) async fn actor(uid: Uid, via: Via) -> Actor {
     let found = spawn_blocking(move || user(uid)).await;
     let user = found.unwrap_or_else(|_| nameless(uid));
     Actor {

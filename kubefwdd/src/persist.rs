@@ -13,14 +13,14 @@ const RANDOM: usize = 6;
 
 /// A file that is only ever replaced.
 #[derive(Debug, Clone)]
-pub struct AtomicFile {
+pub(crate) struct AtomicFile {
     path: PathBuf,
     mode: u32,
 }
 
 impl AtomicFile {
     /// The file at `path`, readable by its owner alone.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             mode: 0o600,
@@ -29,7 +29,7 @@ impl AtomicFile {
 
     /// The permission bits that the file gets with each [`Self::write`], whatever the umask is.
     #[must_use]
-    pub fn mode(mut self, mode: u32) -> Self {
+    pub(crate) fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
@@ -38,7 +38,7 @@ impl AtomicFile {
     ///
     /// # Errors
     /// When the directory cannot be written; the old content is still there then.
-    pub fn write(&self, content: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, content: &[u8]) -> io::Result<()> {
         let directory = directory_of(&self.path);
         let mut temporary = tempfile::Builder::new()
             .prefix(PREFIX)
@@ -57,7 +57,7 @@ impl AtomicFile {
 }
 
 /// Removes what writers that were killed left in a directory of the daemon's own. Nobody may be writing there.
-pub fn remove_leftovers(directory: &Path) {
+pub(crate) fn remove_leftovers(directory: &Path) {
     remove_temporary(directory, PREFIX);
 }
 

@@ -36,7 +36,7 @@ use crate::{peer, sys};
 const ASK_TIMEOUT: Deadline = Deadline::Cluster(Duration::from_secs(60));
 
 /// What the configuration says of REST.
-pub fn settings(config: &config::Rest) -> Settings<'_> {
+pub(crate) fn settings(config: &config::Rest) -> Settings<'_> {
     Settings {
         listen: &config.listen,
         identity: &config.identity,
@@ -48,7 +48,7 @@ pub fn settings(config: &config::Rest) -> Settings<'_> {
 ///
 /// # Errors
 /// Why it cannot.
-pub fn listen(address: SocketAddr, ports: &mut Listen) -> Result<TcpListener, String> {
+pub(crate) fn listen(address: SocketAddr, ports: &mut Listen) -> Result<TcpListener, String> {
     match address {
         SocketAddr::V4(v4) => ports
             .tcp(*v4.ip(), v4.port())

@@ -34,7 +34,7 @@ struct OnlyVersion {
 
 /// What was found at start.
 #[derive(Default)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The state, or nothing where there was none or it could not be read.
     pub saved: Saved,
     /// Why it could not be read and where the bad file is.
@@ -42,7 +42,7 @@ pub struct Loaded {
 }
 
 /// Reads the state file; a file that cannot be used is moved aside.
-pub fn load(directory: &Path) -> Loaded {
+pub(crate) fn load(directory: &Path) -> Loaded {
     let path = directory.join(FILE);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -100,19 +100,19 @@ struct Job {
 }
 
 /// Hands states to the task that writes them. Only the newest matters: a state that waits is replaced by a newer one.
-pub struct Storage {
+pub(crate) struct Storage {
     jobs: mpsc::Sender<Job>,
 }
 
 /// The task that writes.
-pub struct Writer {
+pub(crate) struct Writer {
     path: PathBuf,
     jobs: mpsc::Receiver<Job>,
     problem: watch::Sender<Option<String>>,
 }
 
 /// A queue of states to write, the task that takes from it, and why it cannot write, while that is so.
-pub fn storage(directory: &Path) -> (Storage, Writer, watch::Receiver<Option<String>>) {
+pub(crate) fn storage(directory: &Path) -> (Storage, Writer, watch::Receiver<Option<String>>) {
     let (sender, jobs) = mpsc::channel(64);
     let (problem, problems) = watch::channel(None);
     (
@@ -130,7 +130,7 @@ pub fn storage(directory: &Path) -> (Storage, Writer, watch::Receiver<Option<Str
 
 impl Storage {
     /// Saves a state; `waiting` are told when it is safe, or as safe as it gets.
-    pub fn save(&self, saved: Saved, waiting: Vec<oneshot::Sender<()>>) {
+    pub(crate) fn save(&self, saved: Saved, waiting: Vec<oneshot::Sender<()>>) {
         if let Err(error) = self.jobs.try_send(Job { saved, waiting }) {
             // The writer is behind by a full queue: a slow disk must not stop the daemon.
             tracing::warn!("cannot queue the state for saving");
@@ -145,7 +145,7 @@ impl Storage {
 
 impl Writer {
     /// Writes until the last [`Storage`] is gone. What could not be written is tried again.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut jobs = Vec::new();
         let mut unsaved = None;
         loop {

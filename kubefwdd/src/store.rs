@@ -23,21 +23,21 @@ use crate::storage::Storage;
 use crate::store_handle::{Message, StoreHandle};
 use effects::EffectRunner;
 
-pub use effects::Adapters;
+pub(crate) use effects::Adapters;
 
 const QUEUE: usize = 4096;
 /// How many commands are taken together before the snapshot is published.
 const BATCH: usize = 256;
 
 /// The store before it runs.
-pub struct Store {
+pub(crate) struct Store {
     state: State,
     messages: mpsc::Receiver<Message>,
     view: watch::Sender<Arc<View>>,
 }
 
 /// What is left when the store has stopped.
-pub struct Stopped {
+pub(crate) struct Stopped {
     /// The last state.
     pub state: State,
     /// The listeners that are still open.
@@ -47,7 +47,7 @@ pub struct Stopped {
 }
 
 /// Makes the store and the handle to it.
-pub fn store(state: State) -> (Store, StoreHandle) {
+pub(crate) fn store(state: State) -> (Store, StoreHandle) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let (view, receiver) = watch::channel(Arc::new(View::default()));
     let handle = StoreHandle {
@@ -68,7 +68,7 @@ impl Store {
     /// Runs until `stop`; then gives back the state and the open listeners.
     ///
     /// `alive` is called after every round, so that a hang of this task is noticed (and not only one of a timer).
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         adapters: Adapters,
         stop: CancellationToken,

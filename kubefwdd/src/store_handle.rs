@@ -19,7 +19,7 @@ pub(crate) enum Message {
 
 /// How to reach the store. Cheap to clone.
 #[derive(Clone)]
-pub struct StoreHandle {
+pub(crate) struct StoreHandle {
     pub(crate) messages: mpsc::Sender<Message>,
     pub(crate) view: watch::Receiver<Arc<View>>,
 }
@@ -27,18 +27,18 @@ pub struct StoreHandle {
 /// The store is gone: the daemon is stopping.
 #[derive(Debug, thiserror::Error)]
 #[error("the daemon is stopping")]
-pub struct Stopping;
+pub(crate) struct Stopping;
 
 // === impl StoreHandle ===
 
 impl StoreHandle {
     /// The latest snapshot.
-    pub fn view(&self) -> Arc<View> {
+    pub(crate) fn view(&self) -> Arc<View> {
         self.view.borrow().clone()
     }
 
     /// Snapshots from now on.
-    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
     }
 
@@ -46,7 +46,7 @@ impl StoreHandle {
     ///
     /// # Errors
     /// When the daemon is stopping.
-    pub async fn apply(&self, command: Command) -> Result<(), Stopping> {
+    pub(crate) async fn apply(&self, command: Command) -> Result<(), Stopping> {
         self.send(Message::Report(command, None)).await
     }
 
@@ -54,7 +54,7 @@ impl StoreHandle {
     ///
     /// # Errors
     /// When the daemon is stopping.
-    pub async fn report(
+    pub(crate) async fn report(
         &self,
         report: Report,
         permit: Option<OwnedSemaphorePermit>,
@@ -67,7 +67,10 @@ impl StoreHandle {
     ///
     /// # Errors
     /// When the daemon is stopping.
-    pub async fn request(&self, command: Command) -> Result<Result<Reply, Refused>, Stopping> {
+    pub(crate) async fn request(
+        &self,
+        command: Command,
+    ) -> Result<Result<Reply, Refused>, Stopping> {
         let (reply, replied) = oneshot::channel();
         let (saved, is_saved) = oneshot::channel();
         let request = Message::Request {

@@ -19,10 +19,10 @@ use nix::libc;
 use nix::unistd::{Gid, Uid};
 
 /// The descriptor number under which a worker finds its channel.
-pub const CHANNEL_FD: RawFd = 3;
+pub(crate) const CHANNEL_FD: RawFd = 3;
 
 /// Who a worker is to become.
-pub struct Identity {
+pub(crate) struct Identity {
     /// The user.
     pub uid: Uid,
     /// The user's primary group.
@@ -36,7 +36,7 @@ pub struct Identity {
 ///
 /// The child keeps standard input, output, error and `channel` as [`CHANNEL_FD`]; every other descriptor is closed on
 /// exec. It starts in `home`, or in `/` where that cannot be entered, with umask 077 and default signals.
-pub fn become_user_on_exec(
+pub(crate) fn become_user_on_exec(
     command: &mut Command,
     identity: Option<Identity>,
     channel: RawFd,
@@ -130,7 +130,7 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
 /// # Errors
 /// When a label of `old` cannot be given to `new`; a file system without labels is not an error.
 #[cfg(target_os = "linux")]
-pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
+pub(crate) fn copy_labels(old: &File, new: &File) -> io::Result<()> {
     for name in [c"security.selinux", c"system.posix_acl_access"] {
         let mut value = [0u8; 64 << 10];
         // SAFETY: the name ends in NUL, the pointer and length are those of a buffer that lives through the call.
@@ -189,7 +189,7 @@ pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
 /// # Errors
 /// When a descriptor that was announced is none.
 #[cfg(not(target_os = "macos"))]
-pub fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
+pub(crate) fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
     /// `SD_LISTEN_FDS_START`.
     const FIRST: RawFd = 3;
     /// More than the names of descriptors that fit into one variable.
@@ -363,7 +363,7 @@ pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
 
 /// Lets all threads share one heap. glibc gives each its own otherwise, and what one has freed is of no use to the others.
 /// To be called before there is a second thread.
-pub fn share_one_heap() {
+pub(crate) fn share_one_heap() {
     // SAFETY: mallopt takes two numbers; it only changes how later calls of malloc choose where to allocate.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {
@@ -372,7 +372,7 @@ pub fn share_one_heap() {
 }
 
 /// Gives the memory that was freed so far back to the system, which glibc does not do by itself.
-pub fn release_freed_memory() {
+pub(crate) fn release_freed_memory() {
     // SAFETY: malloc_trim takes no pointer, touches freed memory only, and locks what it works on.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {

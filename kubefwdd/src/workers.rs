@@ -32,8 +32,8 @@ use tokio_util::task::TaskTracker;
 use crate::store_handle::StoreHandle;
 use questions::Questions;
 
-pub use questions::{Answers, Deadline};
-pub use session::Outgoing;
+pub(crate) use questions::{Answers, Deadline};
+pub(crate) use session::Outgoing;
 
 /// Frames that may wait for one worker: every listener of the largest namespace at once. A worker that does not read
 /// them is killed.
@@ -41,7 +41,7 @@ const QUEUE: usize = 65_536;
 
 /// How workers are made.
 #[derive(Clone, Debug)]
-pub struct WorkerSettings {
+pub(crate) struct WorkerSettings {
     /// The program; absolute, owned by root.
     pub program: PathBuf,
     /// What each worker is told when it starts.
@@ -50,7 +50,7 @@ pub struct WorkerSettings {
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
-pub struct Workers {
+pub(crate) struct Workers {
     shared: Arc<Shared>,
 }
 
@@ -80,7 +80,7 @@ struct User {
 
 impl Workers {
     /// An empty registry. `stop` ends every worker; the tasks are tracked by `tasks`.
-    pub fn new(
+    pub(crate) fn new(
         settings: WorkerSettings,
         store: StoreHandle,
         telemetry: Arc<Telemetry>,
@@ -102,20 +102,20 @@ impl Workers {
     }
 
     /// Runs a worker for this user until [`Workers::stop`].
-    pub fn start(&self, uid: Uid, environment: BTreeMap<String, String>) {
+    pub(crate) fn start(&self, uid: Uid, environment: BTreeMap<String, String>) {
         let user = self.user(uid, environment);
         user.wanted.send_replace(true);
     }
 
     /// This user no longer wants anything: the worker ends once no question is open.
-    pub fn stop(&self, uid: Uid) {
+    pub(crate) fn stop(&self, uid: Uid) {
         if let Some(user) = self.existing(uid) {
             user.wanted.send_replace(false);
         }
     }
 
     /// A client of this user sent its environment, the latest and the only one with secrets.
-    pub fn set_environment(&self, uid: Uid, environment: BTreeMap<String, String>) {
+    pub(crate) fn set_environment(&self, uid: Uid, environment: BTreeMap<String, String>) {
         let Some(user) = self.existing(uid) else {
             self.user(uid, environment);
             return;
@@ -132,7 +132,7 @@ impl Workers {
     }
 
     /// Hands a listener to the user's worker.
-    pub fn grant(
+    pub(crate) fn grant(
         &self,
         uid: Uid,
         listener: ListenerId,
@@ -151,27 +151,27 @@ impl Workers {
     }
 
     /// Takes a listener from the user's worker.
-    pub fn revoke(&self, uid: Uid, listener: ListenerId) {
+    pub(crate) fn revoke(&self, uid: Uid, listener: ListenerId) {
         self.send_frame(uid, encode::revoke(listener));
     }
 
     /// Tells the user's worker who may connect to its user's ports.
-    pub fn limit_access(&self, uid: Uid, limited: bool) {
+    pub(crate) fn limit_access(&self, uid: Uid, limited: bool) {
         self.send_frame(uid, encode::access(limited));
     }
 
     /// Sends the user's worker its desired state.
-    pub fn send_desired(&self, uid: Uid, desired: Desired) {
+    pub(crate) fn send_desired(&self, uid: Uid, desired: Desired) {
         self.send_frame(uid, encode::desired(uid, desired));
     }
 
     /// Closes the tunnels of these services so that they are reopened.
-    pub fn reconnect(&self, uid: Uid, services: &[ServiceKey], resync: bool) {
+    pub(crate) fn reconnect(&self, uid: Uid, services: &[ServiceKey], resync: bool) {
         self.send_frame(uid, encode::reconnect(services, resync));
     }
 
     /// Lists the cluster again for these services.
-    pub fn resync(&self, uid: Uid, services: &[ServiceKey]) {
+    pub(crate) fn resync(&self, uid: Uid, services: &[ServiceKey]) {
         self.send_frame(uid, encode::resync(services));
     }
 
@@ -179,7 +179,7 @@ impl Workers {
     ///
     /// # Errors
     /// When there is no worker to be had, with the reason.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         uid: Uid,
         environment: Option<BTreeMap<String, String>>,

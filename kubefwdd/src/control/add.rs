@@ -23,7 +23,7 @@ const CHECK: Duration = Duration::from_secs(75);
 
 /// How the caller's worker reaches a cluster.
 #[derive(Clone, Debug, Default)]
-pub struct ClusterAccess {
+pub(crate) struct ClusterAccess {
     /// Empty: the kubeconfig's current context.
     pub context: String,
     /// Absolute paths; empty: as the environment says.
@@ -34,7 +34,7 @@ pub struct ClusterAccess {
 
 /// A namespace to forward.
 #[derive(Clone, Debug, Default)]
-pub struct NamespaceRequest {
+pub(crate) struct NamespaceRequest {
     /// Where.
     pub access: ClusterAccess,
     /// Which.
@@ -51,7 +51,7 @@ pub struct NamespaceRequest {
 
 /// A service to forward.
 #[derive(Clone, Debug, Default)]
-pub struct ServiceRequest {
+pub(crate) struct ServiceRequest {
     /// Where.
     pub access: ClusterAccess,
     /// Its namespace; empty: the context's own.
@@ -83,7 +83,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, the request is wrong, the cluster says no, or it is forwarded already.
-    pub async fn add_namespace(
+    pub(crate) async fn add_namespace(
         &self,
         actor: &Actor,
         request: NamespaceRequest,
@@ -126,7 +126,7 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::add_namespace`]; also when its address cannot be had.
-    pub async fn add_service(
+    pub(crate) async fn add_service(
         &self,
         actor: &Actor,
         request: ServiceRequest,
@@ -173,7 +173,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, the key is no name, or the address cannot be had.
-    pub async fn reserve(
+    pub(crate) async fn reserve(
         &self,
         actor: &Actor,
         key: &str,
@@ -192,7 +192,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or there is none.
-    pub async fn unreserve(&self, actor: &Actor, what: &str) -> Result<(), Failure> {
+    pub(crate) async fn unreserve(&self, actor: &Actor, what: &str) -> Result<(), Failure> {
         let uid = acting_for(actor, None)?;
         let by_address = match what.parse::<Ipv4Addr>() {
             Ok(address) => self

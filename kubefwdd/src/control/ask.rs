@@ -19,7 +19,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or there is no worker to be had.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         actor: &Actor,
         access: &ClusterAccess,
@@ -37,7 +37,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or the kubeconfig cannot be read; why.
-    pub async fn contexts(
+    pub(crate) async fn contexts(
         &self,
         actor: &Actor,
         access: &ClusterAccess,

@@ -11,7 +11,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or there is no such service.
-    pub async fn set_capture(
+    pub(crate) async fn set_capture(
         &self,
         actor: &Actor,
         owner: Option<Uid>,

@@ -17,7 +17,7 @@ use super::Control;
 
 impl Control {
     /// Checks the daemon, the hosts file, REST, and the caller's forwards.
-    pub fn diagnose(&self, actor: &Actor) -> Vec<Finding> {
+    pub(crate) fn diagnose(&self, actor: &Actor) -> Vec<Finding> {
         let mut findings = self.daemon_findings();
         let view = self.view();
         let workers = view.workers.values();

@@ -8,7 +8,7 @@ use super::{Control, acting_for};
 
 /// Which services to open anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reconnect {
+pub(crate) enum Reconnect {
     /// All of them.
     All,
     /// Those in error.
@@ -22,7 +22,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or there is none of that name.
-    pub async fn remove_namespaces(
+    pub(crate) async fn remove_namespaces(
         &self,
         actor: &Actor,
         owner: Option<Uid>,
@@ -42,7 +42,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or there is none of that name.
-    pub async fn remove_services(
+    pub(crate) async fn remove_services(
         &self,
         actor: &Actor,
         owner: Option<Uid>,
@@ -59,7 +59,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or a key is unknown.
-    pub async fn reconnect(
+    pub(crate) async fn reconnect(
         &self,
         actor: &Actor,
         owner: Option<Uid>,
@@ -75,7 +75,7 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, or the key is unknown.
-    pub async fn resync(
+    pub(crate) async fn resync(
         &self,
         actor: &Actor,
         owner: Option<Uid>,

@@ -36,7 +36,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// What our block is to hold.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Grows with each change; comes back in [`HostsStatus::revision`] when written.
     pub revision: u64,
     /// The entries.
@@ -44,7 +44,7 @@ pub struct Wanted {
 }
 
 /// The task, before it runs.
-pub struct HostsActor {
+pub(crate) struct HostsActor {
     file: HostsFile,
     wanted: watch::Receiver<Wanted>,
     status: watch::Sender<HostsStatus>,
@@ -61,7 +61,7 @@ pub struct HostsActor {
 ///
 /// # Errors
 /// When the file cannot be read or written.
-pub fn cleanup(path: impl Into<PathBuf>) -> Result<bool, HostsError> {
+pub(crate) fn cleanup(path: impl Into<PathBuf>) -> Result<bool, HostsError> {
     let file = HostsFile::new(path);
     file.remove_leftovers();
     let updated = file.update(hosts_block::remove)?;
@@ -72,7 +72,7 @@ impl HostsActor {
     /// A task for `file`, and where its status appears. The value that `wanted` has now is not
     /// applied, only what is sent from now on.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         file: HostsFile,
         mut wanted: watch::Receiver<Wanted>,
     ) -> (Self, watch::Receiver<HostsStatus>) {
@@ -95,7 +95,7 @@ impl HostsActor {
 
     /// Runs until `stop`, or until every sender is gone. The block stays in the file
     /// as it is then; what was wanted last is written first.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut notices = FileWatch::new(self.file.path());
         self.look().await;
         loop {

@@ -23,7 +23,7 @@ const TEMPORARY: &str = ".kubefwd-hosts-";
 
 /// Why the hosts file could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum HostsError {
+pub(crate) enum HostsError {
     /// Opening or reading failed.
     #[error("cannot read the hosts file {path}: {source}; check that it exists and is readable")]
     Read {
@@ -77,13 +77,13 @@ pub enum HostsError {
 
 /// The hosts file of this machine, by path.
 #[derive(Debug, Clone)]
-pub struct HostsFile {
+pub(crate) struct HostsFile {
     path: PathBuf,
 }
 
 /// What was in the file at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The content; empty for a missing file.
     pub content: Vec<u8>,
     /// What tells this state of the file from a later one.
@@ -92,7 +92,7 @@ pub struct Snapshot {
 
 /// The outcome of an update.
 #[derive(Debug)]
-pub struct Updated {
+pub(crate) struct Updated {
     /// The file as it is now.
     pub now: Snapshot,
     /// How it was written; `None` where it was right already.
@@ -101,7 +101,7 @@ pub struct Updated {
 
 /// How the file was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// A new file took its place.
     Rename,
     /// Its bytes were overwritten, because it could not be replaced (a mount point, a second hard
@@ -124,13 +124,13 @@ pub(super) enum Identity {
 
 impl HostsFile {
     /// The file at `path`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
     /// Its path.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -138,7 +138,7 @@ impl HostsFile {
     ///
     /// # Errors
     /// When it cannot be read or is not a regular file of sane size.
-    pub fn read(&self) -> Result<Snapshot, HostsError> {
+    pub(crate) fn read(&self) -> Result<Snapshot, HostsError> {
         self.read_target(&self.target()?)
             .map(|(snapshot, _)| snapshot)
     }
@@ -148,7 +148,7 @@ impl HostsFile {
     ///
     /// # Errors
     /// When the file cannot be read or written; it then has its old content.
-    pub fn update(
+    pub(crate) fn update(
         &self,
         edit: impl for<'a> Fn(&'a [u8]) -> Cow<'a, [u8]>,
     ) -> Result<Updated, HostsError> {
@@ -180,7 +180,7 @@ impl HostsFile {
     }
 
     /// Removes new files that a daemon which was killed left beside the hosts file. No daemon may be writing it.
-    pub fn remove_leftovers(&self) {
+    pub(crate) fn remove_leftovers(&self) {
         if let Ok(target) = self.target() {
             remove_temporary(directory_of(&target), TEMPORARY);
         }

@@ -23,12 +23,12 @@ const MOST: usize = 10_000;
 
 /// Takes note of listeners that are to be kept. Cheap to clone; does nothing without a service manager.
 #[derive(Clone)]
-pub struct FdStore {
+pub(crate) struct FdStore {
     shared: Option<Arc<Shared>>,
 }
 
 /// The task that tells the service manager.
-pub struct FdStoreTask {
+pub(crate) struct FdStoreTask {
     shared: Option<Arc<Shared>>,
 }
 
@@ -55,7 +55,9 @@ struct Change {
 }
 
 /// Makes both ends; `inherited` says what the service manager has already.
-pub fn fd_store(inherited: impl IntoIterator<Item = SocketAddrV4>) -> (FdStore, FdStoreTask) {
+pub(crate) fn fd_store(
+    inherited: impl IntoIterator<Item = SocketAddrV4>,
+) -> (FdStore, FdStoreTask) {
     let shared = std::env::var_os("NOTIFY_SOCKET").map(|_| {
         let inner = Inner {
             kept: inherited.into_iter().collect(),
@@ -76,12 +78,12 @@ pub fn fd_store(inherited: impl IntoIterator<Item = SocketAddrV4>) -> (FdStore, 
 
 impl FdStore {
     /// Whether anything can be kept at all.
-    pub fn is_available(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         self.shared.is_some()
     }
 
     /// Keeps a listener, unless it is kept already.
-    pub fn keep(&self, address: SocketAddrV4, listener: &Arc<TcpListener>) {
+    pub(crate) fn keep(&self, address: SocketAddrV4, listener: &Arc<TcpListener>) {
         let Some(shared) = &self.shared else { return };
         let mut inner = shared.inner.lock();
         if inner.kept.contains(&address) {
@@ -102,7 +104,7 @@ impl FdStore {
     }
 
     /// Stops keeping what listens there.
-    pub fn forget(&self, address: SocketAddrV4) {
+    pub(crate) fn forget(&self, address: SocketAddrV4) {
         let Some(shared) = &self.shared else { return };
         let mut inner = shared.inner.lock();
         if !inner.kept.remove(&address) {
@@ -120,7 +122,7 @@ impl FdStore {
 
 impl FdStoreTask {
     /// Tells until `stop`, and then what is left to tell.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let Some(shared) = self.shared else { return };
         loop {
             let stopping = tokio::select! {

@@ -18,7 +18,7 @@ const BACKLOG: i32 = 4096;
 
 /// Why a port cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub(crate) enum BindError {
     /// Somebody listens there.
     #[error(
         "port {} of {} is taken by {}", address.port(), address.ip(), taker(owner.as_ref(), *address)
@@ -63,7 +63,7 @@ pub enum BindError {
 
 impl BindError {
     /// What to do about it; empty where nothing is known to help.
-    pub fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> String {
         match self {
             Self::InUse { address, .. } => format!(
                 "stop that program, or map the service to another port (--port-map {}:OTHER)",
@@ -84,14 +84,14 @@ impl BindError {
 
 /// How ports are listened on.
 #[derive(Debug, Default)]
-pub struct Listen {
+pub(crate) struct Listen {
     /// What an earlier daemon listened on and nobody has asked for since; connections may be waiting in it.
     kept: BTreeMap<SocketAddrV4, TcpListener>,
 }
 
 impl Listen {
     /// Takes listeners over, to be found again by their addresses.
-    pub fn with(kept: Vec<TcpListener>) -> Self {
+    pub(crate) fn with(kept: Vec<TcpListener>) -> Self {
         let kept = kept.into_iter().filter_map(|listener| {
             // A socket that cannot be used without blocking is of no use, and is closed.
             listener.set_nonblocking(true).ok()?;
@@ -106,7 +106,7 @@ impl Listen {
     }
 
     /// Where listeners are that were taken over and not asked for.
-    pub fn kept(&self) -> impl Iterator<Item = SocketAddrV4> {
+    pub(crate) fn kept(&self) -> impl Iterator<Item = SocketAddrV4> {
         self.kept.keys().copied()
     }
 
@@ -114,7 +114,7 @@ impl Listen {
     ///
     /// # Errors
     /// When it cannot be had; where another program has the port, the error says which.
-    pub fn tcp(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindError> {
+    pub(crate) fn tcp(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindError> {
         let address = SocketAddrV4::new(address, port);
         if let Some(kept) = self.kept.remove(&address) {
             return Ok(kept);
@@ -123,7 +123,7 @@ impl Listen {
     }
 
     /// Closes what was taken over and nobody asked for; says where that was.
-    pub fn close_kept(&mut self) -> Vec<SocketAddrV4> {
+    pub(crate) fn close_kept(&mut self) -> Vec<SocketAddrV4> {
         let kept = std::mem::take(&mut self.kept);
         kept.into_iter()
             .map(|(address, listener)| {
@@ -135,7 +135,7 @@ impl Listen {
 }
 
 /// Ends a listener for everybody who has a descriptor of it: nothing more is accepted, and the port is free.
-pub fn close(listener: &TcpListener) {
+pub(crate) fn close(listener: &TcpListener) {
     // Not on macOS, where nobody else keeps one.
     if let Err(errno) = shutdown(listener.as_raw_fd(), Shutdown::Both) {
         tracing::trace!(%errno, "a listener is closed by its descriptor alone");

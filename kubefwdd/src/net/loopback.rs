@@ -20,7 +20,7 @@ use crate::persist::AtomicFile;
 
 /// Why an address could not be added or removed.
 #[derive(Debug, thiserror::Error)]
-pub enum LoopbackError {
+pub(crate) enum LoopbackError {
     /// The system refused.
     #[error(
         "cannot add {address} to the loopback interface: {source}; kubefwdd needs \
@@ -52,7 +52,7 @@ pub enum LoopbackError {
 
 /// The aliases that this daemon added.
 #[derive(Debug)]
-pub struct Loopback {
+pub(crate) struct Loopback {
     journal: PathBuf,
     /// Open for appending from the first entry on.
     log: Option<File>,
@@ -67,7 +67,7 @@ impl Loopback {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LoopbackError> {
+    pub(crate) fn open(path: impl Into<PathBuf>) -> Result<Self, LoopbackError> {
         let journal = path.into();
         let left = read(&journal)?;
         let loopback = Self {
@@ -82,7 +82,7 @@ impl Loopback {
 
     /// Takes back what an earlier run left behind and nobody has asked for since. An address that cannot be removed stays
     /// in the journal, and is logged.
-    pub fn drop_unclaimed(&mut self) {
+    pub(crate) fn drop_unclaimed(&mut self) {
         for address in std::mem::take(&mut self.unclaimed) {
             if let Err(error) = self.remove(address) {
                 tracing::warn!("{error}");
@@ -94,7 +94,7 @@ impl Loopback {
     ///
     /// # Errors
     /// When the system refuses, or the journal cannot be written.
-    pub fn ensure(&mut self, address: Ipv4Addr) -> Result<(), LoopbackError> {
+    pub(crate) fn ensure(&mut self, address: Ipv4Addr) -> Result<(), LoopbackError> {
         // The journal survives a reboot, the addresses do not.
         let is_known = self.added.contains(&address) && !self.unclaimed.remove(&address);
         if is_known || !imp::needs_alias(address) || is_local(address) {
@@ -113,7 +113,7 @@ impl Loopback {
     ///
     /// # Errors
     /// When the system refuses, or the journal cannot be written.
-    pub fn remove(&mut self, address: Ipv4Addr) -> Result<(), LoopbackError> {
+    pub(crate) fn remove(&mut self, address: Ipv4Addr) -> Result<(), LoopbackError> {
         if !self.added.contains(&address) {
             return Ok(());
         }
@@ -126,7 +126,7 @@ impl Loopback {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn clear(&mut self) -> Result<(), LoopbackError> {
+    pub(crate) fn clear(&mut self) -> Result<(), LoopbackError> {
         if self.added.is_empty() {
             return Ok(());
         }

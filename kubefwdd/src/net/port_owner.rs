@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 /// The listener that is in the way, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortOwner {
+pub(crate) struct PortOwner {
     /// The address and port that it listens on.
     pub address: SocketAddr,
     /// Its process.

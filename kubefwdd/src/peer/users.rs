@@ -9,7 +9,7 @@ use nix::unistd::{Gid, User};
 
 /// What the user database says of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// The user's number.
     pub uid: Uid,
     /// The user's primary group.
@@ -24,7 +24,7 @@ pub struct Account {
 
 /// Why nothing could be found out.
 #[derive(Debug, thiserror::Error)]
-pub enum LookupError {
+pub(crate) enum LookupError {
     /// No such user.
     #[error("uid {0} has no entry in the user database: add the user, or run as another")]
     NoUser(Uid),
@@ -42,7 +42,7 @@ pub enum LookupError {
 ///
 /// # Errors
 /// When there is no such user, or the database does not answer.
-pub fn account(uid: Uid) -> Result<Account, LookupError> {
+pub(crate) fn account(uid: Uid) -> Result<Account, LookupError> {
     let found = User::from_uid(nix::unistd::Uid::from_raw(uid.get()));
     let found = found.map_err(|source| LookupError::Database {
         what: format!("uid {uid}"),
@@ -64,7 +64,7 @@ pub fn account(uid: Uid) -> Result<Account, LookupError> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
+pub(crate) fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
     let failed = |source| LookupError::Database {
         what: format!("groups of {}", account.name),
         source,
@@ -83,7 +83,7 @@ pub fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub fn is_member(account: &Account, group: &str) -> Result<bool, LookupError> {
+pub(crate) fn is_member(account: &Account, group: &str) -> Result<bool, LookupError> {
     let primary = Gid::from_raw(account.gid);
     let found = groups::is_member(&account.name, primary, group);
     let found = found.map_err(|source| LookupError::Database {

@@ -22,7 +22,7 @@ const SAVE_DEBOUNCE: (Duration, Duration) = (Duration::from_millis(100), Duratio
 const BIND_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// What effects are executed with.
-pub struct Adapters {
+pub(crate) struct Adapters {
     /// The users' workers.
     pub workers: Workers,
     /// What the hosts file is to have.

@@ -45,7 +45,7 @@ struct Waiting {
 }
 
 /// The answers to one question, as they come. Dropping it cancels the question.
-pub struct Answers {
+pub(crate) struct Answers {
     id: u64,
     user: Arc<User>,
     answers: mpsc::Receiver<Waiting>,
@@ -55,7 +55,7 @@ pub struct Answers {
 
 /// How long to wait for one frame, and for whom.
 #[derive(Clone, Copy, Debug)]
-pub enum Deadline {
+pub(crate) enum Deadline {
     /// The worker asks the cluster.
     Cluster(Duration),
     /// The worker only reads the kubeconfig.
@@ -177,7 +177,7 @@ impl Answers {
     ///
     /// # Errors
     /// When the worker fails or ends, does not answer in time, or has more to say.
-    pub async fn one(mut self, deadline: Deadline) -> Result<Content, Failure> {
+    pub(crate) async fn one(mut self, deadline: Deadline) -> Result<Content, Failure> {
         let waiting = self.in_time(deadline).await?;
         if waiting.last {
             Ok(waiting.answer?)
@@ -192,7 +192,10 @@ impl Answers {
     ///
     /// # Errors
     /// As [`Answers::one`]; also when a part is malformed, or the answer is too long.
-    pub async fn all<T: DeserializeOwned>(mut self, deadline: Deadline) -> Result<Vec<T>, Failure> {
+    pub(crate) async fn all<T: DeserializeOwned>(
+        mut self,
+        deadline: Deadline,
+    ) -> Result<Vec<T>, Failure> {
         let (mut parts, mut permits) = (Vec::new(), Vec::new());
         loop {
             let waiting = self.in_time(deadline).await?;
@@ -205,7 +208,7 @@ impl Answers {
     }
 
     /// The next part, or the failure that ended the answer; `None` after the last.
-    pub async fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, Failure>> {
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, Failure>> {
         if self.ended {
             return None;
         }

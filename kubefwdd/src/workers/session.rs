@@ -24,7 +24,7 @@ use crate::store_handle::Stopping;
 const HELLO: Duration = Duration::from_secs(10);
 
 /// A frame, and the listener that travels with it.
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     pub(super) frame: wire::ToWorker,
     pub(super) socket: Option<Arc<TcpListener>>,
 }

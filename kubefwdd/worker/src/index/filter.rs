@@ -74,7 +74,7 @@ impl Filter {
     /// Accepts the services that `selection` matches (all if it is empty, none if it is absent), and the named ones.
     ///
     /// # Errors
-    /// [`Reason::InvalidArgument`] for a glob that cannot be parsed.
+    /// [`kubefwd_model::Reason::InvalidArgument`] for a glob that cannot be parsed.
     pub(crate) fn new<I>(selection: Option<&Selection>, names: I) -> Result<Self, Failure>
     where
         I: IntoIterator<Item = String>,
