@@ -14,7 +14,7 @@ use crate::pod::{ConnectionStatus, PodTunnel};
 use crate::settings::Settings;
 use crate::transport::Transport;
 
-/// The tunnels of one cluster and user: one [`PodTunnel`] for each pod that was used.
+/// The tunnels of one cluster and user, one for each pod that was used.
 pub struct Tunnels {
     opener: Arc<Opener>,
     pub(crate) config: ConnectionConfig,
