@@ -1,9 +1,10 @@
 //! A limit on the connections of each user, so that nobody can take the daemon's descriptors and memory from the others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kubefwd_model::Uid;
+use parking_lot::Mutex;
 
 /// Counts the connections of each user.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ impl ConnectionLimiter {
     /// # Errors
     /// When the user has too many.
     pub fn admit(&self, uid: Uid) -> Result<Permit, LimitReached> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         let count = users.entry(uid).or_default();
         if count.open >= self.most {
             let is_first = !std::mem::replace(&mut count.reported, true);
@@ -67,7 +68,7 @@ impl ConnectionLimiter {
 impl Drop for Permit {
     fn drop(&mut self) {
         let users = &self.limiter.users;
-        let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = users.lock();
         if let Some(count) = users.get_mut(&self.uid) {
             count.open -= 1;
             if count.open == 0 {
@@ -107,6 +108,6 @@ mod tests {
             limiter.admit(1.into()).unwrap(),
             limiter.admit(2.into()).unwrap(),
         ));
-        assert!(limiter.users.lock().unwrap().is_empty());
+        assert!(limiter.users.lock().is_empty());
     }
 }

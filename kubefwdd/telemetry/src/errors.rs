@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use kubefwd_core::state::WorkerView;
@@ -14,6 +13,7 @@ use kubefwd_model as model;
 use kubefwd_model::{
     Component, Failure, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid, WorkerState,
 };
+use parking_lot::Mutex;
 
 use super::rings::{Record, Rings};
 
@@ -121,7 +121,7 @@ impl ErrorLog {
     /// `holder` has these errors now: new ones begin, missing ones are over.
     pub fn settle(&self, holder: &Holder, mut found: Vec<Found>, now: SystemTime) -> Settled {
         let mut settled = Settled::default();
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         let inner = &mut *inner;
         if found.is_empty() && !inner.open.contains_key(holder) {
             return settled;
@@ -173,30 +173,26 @@ impl ErrorLog {
 
     /// The newest errors of the users that `sees` lets through, newest first.
     pub fn newest(&self, limit: usize, sees: impl Fn(Uid) -> bool) -> Vec<ErrorRecord> {
-        self.inner().rings.newest(limit, sees, |_| true)
+        self.inner.lock().rings.newest(limit, sees, |_| true)
     }
 
     /// The errors that are not over, newest first.
     pub fn open(&self, limit: usize, sees: impl Fn(Uid) -> bool) -> Vec<ErrorRecord> {
         let open = |record: &ErrorRecord| record.resolved_at.is_none();
-        self.inner().rings.newest(limit, sees, open)
+        self.inner.lock().rings.newest(limit, sees, open)
     }
 
     /// The errors of one service, newest first.
     pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<ErrorRecord> {
         let own =
             |record: &ErrorRecord| matches!(&record.holder, Holder::Service(key) if key == service);
-        let inner = self.inner();
+        let inner = self.inner.lock();
         inner.rings.newest(limit, |uid| uid == service.uid, own)
     }
 
     /// How many errors are kept of the users that `sees` lets through.
     pub fn count(&self, sees: impl Fn(Uid) -> bool) -> usize {
-        self.inner().rings.count(sees)
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().rings.count(sees)
     }
 }
 

@@ -4,9 +4,10 @@
 //! A reader that is slower than the ring finds out that it missed some ([`Read::gap`]); it costs the writer nothing.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kubefwd_model::Event;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// An event with its place in the log.
@@ -51,7 +52,7 @@ impl<T> Ring<T> {
 
     /// Adds an event.
     pub fn push(&self, event: T) {
-        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.ring.lock();
         // Only here does the newest id change, and only under this lock.
         let id = *self.newest.borrow() + 1;
         if ring.len() >= self.capacity {
@@ -63,7 +64,7 @@ impl<T> Ring<T> {
 
     /// The events after `id`, at most `limit` of them.
     pub fn after(&self, id: u64, limit: usize) -> Read<T> {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.lock();
         let start = ring.partition_point(|logged| logged.id <= id);
         let first_kept = ring
             .front()
@@ -76,7 +77,7 @@ impl<T> Ring<T> {
 
     /// The newest `limit` events, oldest first.
     pub fn newest(&self, limit: usize) -> Vec<Arc<Logged<T>>> {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.lock();
         ring.iter()
             .skip(ring.len().saturating_sub(limit))
             .cloned()
@@ -89,7 +90,7 @@ impl<T> Ring<T> {
         limit: usize,
         wanted: impl Fn(&Logged<T>) -> bool,
     ) -> Vec<Arc<Logged<T>>> {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.lock();
         ring.iter()
             .rev()
             .filter(|logged| wanted(logged))
@@ -100,16 +101,8 @@ impl<T> Ring<T> {
 
     /// How many of the kept events `wanted` lets through.
     pub fn count_where(&self, wanted: impl Fn(&Logged<T>) -> bool) -> usize {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.lock();
         ring.iter().filter(|logged| wanted(logged)).count()
-    }
-
-    /// Forgets every event; ids go on from where they were.
-    pub fn clear(&self) {
-        self.ring
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
     }
 
     /// The id of the newest event; changes when one is added.
@@ -169,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_chosen_and_a_cleared_log_is_a_gap() {
+    fn the_newest_are_chosen() {
         let log = EventLog::new(5);
         for n in 1..=4 {
             log.push(event(n));
@@ -181,10 +174,6 @@ mod tests {
             .map(|logged| logged.id)
             .collect();
         assert_eq!((ids, log.count_where(even)), (vec![4], 2));
-        log.clear();
-        assert!(log.after(2, 10).gap && !log.after(4, 10).gap);
-        log.push(event(5));
-        assert_eq!(log.after(4, 10).events[0].id, 5);
     }
 
     #[tokio::test]

@@ -4,12 +4,12 @@
 //! it can make the daemon keep is bounded. A listener stays the same when the pod behind it is replaced.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kubefwd_model as model;
 use kubefwd_model::text::clean;
 use kubefwd_model::{ListenerId, Uid};
+use parking_lot::Mutex;
 
 /// Requests kept for each listener.
 pub const PER_FORWARD: usize = 200;
@@ -105,7 +105,7 @@ impl HttpLog {
         {
             return;
         }
-        let mut users = self.users();
+        let mut users = self.users.lock();
         let user = users.entry(uid).or_default();
         for forward in before {
             if !after.iter().any(|after| after.listener == forward.listener) {
@@ -128,7 +128,7 @@ impl HttpLog {
     }
 
     fn take(&self, uid: Uid, report: HttpReport, limit: usize) {
-        let mut users = self.users();
+        let mut users = self.users.lock();
         let Some(user) = users.get_mut(&uid) else {
             return;
         };
@@ -155,7 +155,7 @@ impl HttpLog {
 
     /// The newest requests of a forward, newest first.
     pub fn newest(&self, uid: Uid, forward: &model::Forward, limit: usize) -> Vec<Exchange> {
-        let users = self.users();
+        let users = self.users.lock();
         let ring = users
             .get(&uid)
             .and_then(|user| user.rings.get(&forward.listener));
@@ -169,7 +169,7 @@ impl HttpLog {
         uid: Uid,
         forwards: impl IntoIterator<Item = &'a model::Forward>,
     ) -> HttpSummary {
-        let users = self.users();
+        let users = self.users.lock();
         let mut summary = HttpSummary::default();
         let Some(user) = users.get(&uid) else {
             return summary;
@@ -200,10 +200,6 @@ impl HttpLog {
         paths.truncate(TOP_PATHS);
         summary.top_paths = paths;
         summary
-    }
-
-    fn users(&self) -> MutexGuard<'_, Users> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,11 +4,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use kubefwd_model::Uid;
 use kubefwd_model::text::clean;
+use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -74,15 +75,12 @@ impl LogRing {
     /// Clears the log as one user sees it.
     pub fn clear_for(&self, uid: Uid) {
         let newest = self.lines.totals().0;
-        self.cleared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(uid, newest);
+        self.cleared.lock().insert(uid, newest);
     }
 
     /// The id of the last line that this user cleared; 0 for none.
     pub fn cleared_by(&self, uid: Option<Uid>) -> u64 {
-        let cleared = self.cleared.lock().unwrap_or_else(PoisonError::into_inner);
+        let cleared = self.cleared.lock();
         uid.and_then(|uid| cleared.get(&uid).copied()).unwrap_or(0)
     }
 

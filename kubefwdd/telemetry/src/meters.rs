@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kubefwd_model as model;
 use kubefwd_model::ServiceKey;
 use kubefwd_model::entry::{ForwardRates, Rates, Totals};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::history::{Bucket, History};
 
@@ -69,7 +69,7 @@ impl Meters {
     }
 
     fn sample_at(&self, service: &model::Service, now: SystemTime, running: Instant) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         let moved = |forward: &model::Forward| Totals::from(forward) != Totals::default();
         if !inner.services.contains_key(&service.key) && !service.forwards.iter().any(moved) {
             return;
@@ -119,11 +119,7 @@ impl Meters {
 
     /// Drops what is known of a service that is no longer forwarded.
     pub fn forget(&self, service: &ServiceKey) {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .services
-            .remove(service);
+        self.inner.lock().services.remove(service);
     }
 
     /// Reads many meters at one moment.
@@ -133,7 +129,7 @@ impl Meters {
 
     fn read_at(&self, now: SystemTime, running: Instant) -> Reading<'_> {
         Reading {
-            inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner),
+            inner: self.inner.lock(),
             now,
             running,
         }

@@ -1,8 +1,9 @@
 //! When notes began: names that a service did not get, what works differently than usual. None of them is an error.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use super::errors::Holder;
 
@@ -20,7 +21,7 @@ impl Notes {
         texts: impl IntoIterator<Item = String>,
         now: SystemTime,
     ) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         let before = inner.remove(holder).unwrap_or_default();
         let since = |text: &String| {
             let known = before.iter().find(|(known, _)| known == text);
@@ -40,7 +41,7 @@ impl Notes {
 
     /// When this note of `holder` began.
     pub fn since(&self, holder: &Holder, text: &str) -> Option<SystemTime> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock();
         let notes = inner.get(holder)?;
         let found = notes.iter().find(|(known, _)| known == text);
         found.map(|(_, since)| *since)
@@ -65,6 +66,6 @@ mod tests {
         assert_eq!((since("a"), since("b")), (Some(at(1)), Some(at(2))));
         notes.settle(&holder, [], at(3));
         assert_eq!(since("a"), None);
-        assert!(notes.inner.lock().unwrap().is_empty());
+        assert!(notes.inner.lock().is_empty());
     }
 }

@@ -1,10 +1,10 @@
 //! Reopened tunnels: why, in how many attempts, how long it took. A ring for each user.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kubefwd_model::text::clean;
 use kubefwd_model::{ServiceKey, Trigger, Uid};
+use parking_lot::Mutex;
 
 use super::rings::{Record, Rings};
 
@@ -49,7 +49,7 @@ impl Record for Reconnection {
 impl Reconnections {
     /// Keeps one; its id is given here. Workers are not trusted: the text is cut and freed of controls.
     pub fn record(&self, one: Reconnection) {
-        let mut rings = self.rings();
+        let mut rings = self.rings.lock();
         let id = rings.next_id();
         let ring = rings.of(one.service.uid);
         if ring.len() >= PER_USER {
@@ -64,22 +64,20 @@ impl Reconnections {
 
     /// The newest of the users that `sees` lets through, newest first.
     pub fn newest(&self, limit: usize, sees: impl Fn(Uid) -> bool) -> Vec<Reconnection> {
-        self.rings().newest(limit, sees, |_| true)
+        self.rings.lock().newest(limit, sees, |_| true)
     }
 
     /// The newest of one service, newest first.
     pub fn of(&self, service: &ServiceKey, limit: usize) -> Vec<Reconnection> {
         let own = |one: &Reconnection| one.service == *service;
-        self.rings().newest(limit, |uid| uid == service.uid, own)
+        self.rings
+            .lock()
+            .newest(limit, |uid| uid == service.uid, own)
     }
 
     /// How many are kept of the users that `sees` lets through.
     pub fn count(&self, sees: impl Fn(Uid) -> bool) -> usize {
-        self.rings().count(sees)
-    }
-
-    fn rings(&self) -> MutexGuard<'_, Rings<Reconnection>> {
-        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rings.lock().count(sees)
     }
 }
 

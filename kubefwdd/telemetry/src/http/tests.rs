@@ -56,9 +56,9 @@ fn each_listener_has_its_own_requests() {
     assert_eq!(log.summary(5.into(), &forwards).total, 6);
     log.forwards_changed(5.into(), &forwards, &forwards[1..]);
     assert_eq!(of(0).total, 0);
-    assert!(log.users()[&Uid::new(5)].rings.len() == 1);
+    assert!(log.users.lock()[&Uid::new(5)].rings.len() == 1);
     log.forwards_changed(5.into(), &forwards[1..], &[]);
-    assert!(log.users().is_empty());
+    assert!(log.users.lock().is_empty());
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn what_a_hostile_worker_says_is_bounded_and_clean() {
             dropped: vec![(ListenerId(1), u64::MAX)],
         };
         log.take(5.into(), report, limit);
-        let users = log.users();
+        let users = log.users.lock();
         let user = &users[&Uid::new(5)];
         let held: usize = user.rings.values().map(HttpRing::held).sum();
         assert_eq!(user.held, held);
