@@ -188,7 +188,7 @@ fn content(context: &Context) -> Result<Value, Failure> {
     serde_json::to_value(parts).map_err(|error| {
         failure!(
             KubeconfigInvalid,
-            "context {:?} cannot be understood: {error}",
+            "context {:?} is invalid: {error}",
             context.name
         )
     })
@@ -205,7 +205,7 @@ fn server_url(context: &Context) -> Result<Uri, Failure> {
     let invalid = |why: String| {
         failure!(
             KubeconfigInvalid,
-            "the server {text:?} of context {:?} cannot be used: {why}",
+            "invalid server {text:?} of context {:?}: {why}",
             context.name
         )
         .hint("it must be https://host:port")

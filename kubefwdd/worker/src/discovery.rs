@@ -56,7 +56,7 @@ pub fn answer(clusters: Arc<Clusters>, query: Query) -> impl Stream<Item = Answe
 async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Result<(), Stop> {
     let files = &query.kubeconfig;
     let question = query.question.ok_or_else(|| {
-        failure!(Unsupported, "this worker does not know the question")
+        failure!(Unsupported, "this worker does not support the query")
             .hint("install the same version of kubefwdd and kubefwd-worker")
     })?;
     let cluster = async || clusters.get(&query.context, files).await;
@@ -104,7 +104,7 @@ fn valid_name(what: &str, name: &str) -> Result<(), Failure> {
     }
     Err(
         failure!(InvalidArgument, "{name:?} is not a valid name of a {what}")
-            .hint("names are lower case letters, digits, `-` and `.`"),
+            .hint("names consist of lower case letters, digits, `-` and `.`"),
     )
 }
 

@@ -57,7 +57,7 @@ pub(crate) enum RunError {
     Channel(#[from] ChannelError),
     /// The two programs are of different versions.
     #[error(
-        "kubefwdd speaks protocol {daemon} and this worker {PROTOCOL}: install both from the same release"
+        "kubefwdd uses protocol {daemon}, but this worker {PROTOCOL}: install both from the same release"
     )]
     Protocol {
         /// The daemon's protocol.
@@ -237,8 +237,8 @@ impl EventLoop {
     }
 
     fn add_listener(&mut self, grant: Grant, descriptor: Option<OwnedFd>) -> Result<(), String> {
-        let descriptor = descriptor.ok_or("no listening socket came with the grant")?;
-        let service = grant.service.ok_or("the grant names no service")?;
+        let descriptor = descriptor.ok_or("the grant carries no listening socket")?;
+        let service = grant.service.ok_or("the grant has no service")?;
         let port = u16::try_from(grant.service_port).map_err(|_| "the port is out of range")?;
         let route = self.contexts.route(&service);
         let pod = Some(grant.pod.as_str()).filter(|pod| !pod.is_empty());

@@ -86,7 +86,7 @@ impl Outgoing {
             match sender.send(&FromWorker { frame }, None).await {
                 Ok(()) => {}
                 Err(ChannelError::TooLarge(bytes)) => {
-                    tracing::error!(bytes, "a frame is too large for the daemon and was dropped");
+                    tracing::error!(bytes, "dropped a frame that is too large for the daemon");
                 }
                 Err(error) => return Err(error),
             }

@@ -18,8 +18,8 @@ const FALLBACK_LIMIT: u64 = 10_240;
 pub enum StartError {
     /// No channel to a daemon.
     #[error(
-        "descriptor {0} is not a channel to kubefwdd: this program is started by kubefwdd and is of no use by itself; \
-         run `kubefwdctl status` to see whether the daemon runs"
+        "descriptor {0} is not a channel to kubefwdd: kubefwdd starts this program, and it does nothing on its own; \
+         run `kubefwdctl status` to see whether the daemon is running"
     )]
     NoChannel(RawFd),
     /// It runs as root without `--allow-root`.
@@ -29,10 +29,10 @@ pub enum StartError {
     )]
     Root,
     /// It has more privileges than the user.
-    #[error("refusing to run with more rights than the user has: {0}")]
+    #[error("refusing to run with more privileges than the user has: {0}")]
     Privileged(String),
     /// The operating system does not say.
-    #[error("cannot find out what rights this process has")]
+    #[error("cannot determine the privileges of this process")]
     Unknown(#[source] io::Error),
 }
 

@@ -18,7 +18,7 @@ pub(crate) enum OpenError {
     #[error("{0}")]
     Credentials(Failure),
     /// 401 with new credentials.
-    #[error("the API server does not accept the credentials: {0}")]
+    #[error("the API server rejected the credentials: {0}")]
     Unauthorized(String),
     /// 403 on every transport.
     #[error("not allowed to forward to pods in {namespace}: {message}")]
@@ -28,7 +28,7 @@ pub(crate) enum OpenError {
         message: String,
     },
     /// The pod does not exist or does not run on a node: another one may.
-    #[error("the pod {pod} cannot be forwarded to: {message}")]
+    #[error("cannot forward to the pod {pod}: {message}")]
     Pod { pod: String, message: String },
     /// No transport is accepted.
     #[error("the API server refused to upgrade the connection ({transport}): {status} {message}")]
@@ -38,7 +38,7 @@ pub(crate) enum OpenError {
         message: String,
     },
     /// The connection failed during the upgrade.
-    #[error("the connection to the API server broke during the upgrade ({transport}): {why}")]
+    #[error("lost the connection to the API server during the upgrade ({transport}): {why}")]
     Broken { transport: Transport, why: String },
     #[error("the API server {server} did not answer in time")]
     Timeout { server: String },
@@ -84,7 +84,7 @@ impl OpenError {
             Self::Credentials(failure) => failure.clone(),
             Self::Dial(error) => error.failure(),
             Self::Timeout { .. } => Failure::new(Reason::Timeout, text).hint(
-                "check that the cluster runs and that this machine's network or VPN reaches it",
+                "check that the cluster is running and reachable over this machine's network or VPN",
             ),
             Self::Unauthorized(_) => {
                 Failure::new(Reason::CredentialsNeeded, text).hint("log in to the cluster again")
@@ -93,7 +93,7 @@ impl OpenError {
                 namespace, verb, ..
             } => Failure::new(Reason::ForbiddenByCluster, text).hint(format!(
                 "ask for a role in {namespace} that allows `{verb}` on `pods/portforward`; \
-                 `kubectl auth can-i {verb} pods/portforward -n {namespace}` tells when it is there"
+                 `kubectl auth can-i {verb} pods/portforward -n {namespace}` checks it"
             )),
             Self::Pod { .. } => Failure::new(Reason::PodNotFound, text),
             Self::Refused { .. } => Failure::new(Reason::Unsupported, text).hint(

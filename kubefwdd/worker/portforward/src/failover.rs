@@ -173,16 +173,16 @@ impl Failover<'_> {
         reset_local(downstream.local);
         self.failure.take().unwrap_or_else(|| {
             failure!(Timeout, "no pod of the service became ready in time")
-                .hint("see why its pods are not ready: kubectl get pods, kubectl describe pod")
+                .hint("check why its pods are not ready: kubectl get pods, kubectl describe pod")
         })
     }
 }
 
 fn reset(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
-    failure!(ConnectionLost, "the connection to port {port} of the pod {pod} broke: {why}")
+    failure!(ConnectionLost, "lost the connection to port {port} of the pod {pod}: {why}")
     .hint(
-        "the next connection takes another tunnel; if that breaks too, look at the pod's node and the network to it: \
+        "the next connection uses another tunnel; if that fails too, check the pod's node and the network to it: \
          kubectl get nodes, kubectl describe pod",
     )
 }
@@ -191,7 +191,7 @@ fn refused(backend: &Backend, why: &str) -> Failure {
     let Backend { pod, port, .. } = backend;
     failure!(
         ConnectionRefused,
-        "the pod {pod} does not take connections on port {port}: {why}"
+        "the pod {pod} does not accept connections on port {port}: {why}"
     )
     .hint(
         "check that the program in the pod listens on this port, on localhost or on all addresses",

@@ -23,11 +23,11 @@ pub(crate) struct Head {
 /// Bytes that are not an HTTP/1 response.
 #[derive(Debug, Error)]
 pub(crate) enum HeadError {
-    #[error("the answer is not HTTP/1.1: {0}")]
+    #[error("the response is not HTTP/1.1: {0}")]
     Syntax(#[from] httparse::Error),
-    #[error("the answer's status or a header is not valid HTTP")]
+    #[error("the response's status or a header is not valid HTTP")]
     Field,
-    #[error("the answer's head is larger than 64 KiB")]
+    #[error("the response's head is larger than 64 KiB")]
     TooLarge,
 }
 

@@ -15,11 +15,11 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// Why PEM text is not a client certificate.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum CertificateError {
-    #[error("there is no certificate in it")]
+    #[error("it contains no certificate")]
     NoCertificate,
-    #[error("there is no private key in it (PKCS#8, PKCS#1 or SEC1)")]
+    #[error("it contains no private key (PKCS#8, PKCS#1 or SEC1)")]
     NoKey,
-    #[error("it is not well-formed PEM")]
+    #[error("it is not valid PEM")]
     Malformed,
 }
 

@@ -53,21 +53,21 @@ impl Plugin {
         let invalid = |text: String| Failure::new(Reason::KubeconfigInvalid, text);
         let command = config.command.clone().filter(|command| !command.is_empty());
         let command = command.ok_or_else(|| {
-            invalid(format!("the exec plugin of user {user:?} names no command"))
+            invalid(format!("the exec plugin of user {user:?} has no command"))
                 .hint("set users[].user.exec.command in the kubeconfig")
         })?;
         let version = config.api_version.clone().unwrap_or_default();
         if !VERSIONS.contains(&version.as_str()) {
             return Err(invalid(format!(
-                "the exec plugin of user {user:?} asks for apiVersion {version:?}, which is not spoken"
+                "the exec plugin of user {user:?} uses apiVersion {version:?}, which is not supported"
             ))
-            .hint(format!("use {}; newer releases of the plugin write it", VERSIONS[0])));
+            .hint(format!("use {}; newer releases of the plugin support it", VERSIONS[0])));
         }
         let arguments = config.args.clone().unwrap_or_default();
         if config.interactive_mode == Some(ExecInteractiveMode::Always) {
             let by_hand = command_line(&command, &arguments);
-            return Err(failure!(CredentialsNeeded, "the credential plugin of user {user:?} wants a terminal (interactiveMode: Always), which a service does not have")
-            .hint(format!("set interactiveMode to IfAvailable and run `{by_hand}` by hand first")));
+            return Err(failure!(CredentialsNeeded, "the credential plugin of user {user:?} needs a terminal (interactiveMode: Always), which a service does not have")
+            .hint(format!("set interactiveMode to IfAvailable and run `{by_hand}` in a terminal first")));
         }
         let told = config
             .provide_cluster_info
@@ -123,12 +123,12 @@ impl Plugin {
             Err(_) => {
                 let seconds = self.limit.as_secs_f32();
                 return Err(self.failure(format!(
-                    "did not answer within {seconds} s and was ended{stderr}"
+                    "did not answer within {seconds} s and was killed{stderr}"
                 )));
             }
-            Ok(Err(error)) => return Err(self.failure(format!("cannot be waited for: {error}"))),
+            Ok(Err(error)) => return Err(self.failure(format!("could not be waited for: {error}"))),
             Ok(Ok(None)) => {
-                return Err(self.failure("printed more than 1 MiB and was ended".to_owned()));
+                return Err(self.failure("printed more than 1 MiB and was killed".to_owned()));
             }
             Ok(Ok(Some(status))) => status,
         };
@@ -156,13 +156,13 @@ impl Plugin {
     fn missing(&self, place: &str) -> Failure {
         let failure = failure!(
             CredentialsNeeded,
-            "the credential plugin {:?} of user {:?} is not there or not executable{place}",
+            "the credential plugin {:?} of user {:?} is missing or not executable{place}",
             self.command,
             self.user
         );
         let hint = self.install_hint.trim();
         if hint.is_empty() {
-            failure.hint("install it, or have kubefwdctl run once from a shell whose PATH has it")
+            failure.hint("install it, or run kubefwdctl once from a shell that has it in PATH")
         } else {
             failure.hint(hint)
         }

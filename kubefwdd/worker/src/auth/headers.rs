@@ -72,7 +72,7 @@ fn impersonation(user: &AuthInfo) -> Result<HeaderMap, Failure> {
             KubeconfigInvalid,
             "the kubeconfig user has as-groups, as-uid or as-user-extra but no `as`"
         )
-        .hint("name the user to act as with `as`"));
+        .hint("set `as` to the user to impersonate"));
     };
     headers.insert("impersonate-user", value("as", name)?);
     if let Some(uid) = &user.impersonate_uid {
@@ -105,7 +105,7 @@ fn value(what: &str, text: &str) -> Result<HeaderValue, Failure> {
 fn unusable(what: &str) -> Failure {
     failure!(
         CredentialsNeeded,
-        "{what} holds characters that cannot be sent in a header"
+        "{what} contains characters that cannot be sent in a header"
     )
     .hint("log in again, or correct the kubeconfig")
 }

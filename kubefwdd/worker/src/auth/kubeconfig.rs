@@ -117,7 +117,7 @@ impl Merged {
         if cluster.server.as_deref().unwrap_or_default().is_empty() {
             return Err(failure!(
                 KubeconfigInvalid,
-                "cluster {:?} of context {name:?} names no server",
+                "cluster {:?} of context {name:?} has no server",
                 context.cluster
             )
             .hint(format!(
@@ -183,7 +183,7 @@ impl Merged {
         let failure = failure!(ContextNotFound, "context {name:?} does not exist{there}");
         match nearest(name, names) {
             Some(near) => failure.hint(format!("did you mean {near:?}?")),
-            None => failure.hint("name one of them, or another file with --kubeconfig"),
+            None => failure.hint("use one of them, or another file with --kubeconfig"),
         }
     }
 
@@ -196,20 +196,20 @@ impl Merged {
         };
         failure!(
             ContextNotFound,
-            "no context was named and {} sets no current-context; there is {there}",
+            "no context was given and {} sets no current-context; available: {there}",
             list_paths(&self.files)
         )
-        .hint("name one with --context, or set one with `kubectl config use-context NAME`")
+        .hint("use --context, or set one with `kubectl config use-context NAME`")
     }
 
     fn dangling(&self, context: &str, kind: &str, name: &str) -> Failure {
         failure!(
             KubeconfigInvalid,
-            "context {context:?} names {kind} {name:?}, which is in none of {}",
+            "context {context:?} uses {kind} {name:?}, which is in none of {}",
             list_paths(&self.files)
         )
         .hint(format!(
-            "add the {kind}, or the file that has it to KUBECONFIG"
+            "add the {kind}, or add the file that has it to KUBECONFIG"
         ))
     }
 }
@@ -250,7 +250,7 @@ fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>,
             KubeconfigInvalid,
             "no kubeconfig: neither KUBECONFIG nor HOME is set"
         )
-        .hint("name the file with --kubeconfig")
+        .hint("pass the file with --kubeconfig")
     })
 }
 
@@ -296,7 +296,7 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
             "no kubeconfig found; tried {}",
             list_paths(paths)
         )
-        .hint("name the file with --kubeconfig or KUBECONFIG"));
+        .hint("pass the file with --kubeconfig or KUBECONFIG"));
     }
     Ok(Merged {
         config: merged,
@@ -313,7 +313,7 @@ fn unreadable(path: &Path, error: KubeconfigError) -> Failure {
             "cannot read {path} as user {}: {error}",
             user_name()
         )
-        .hint("give your user read permission on it, or name another file with --kubeconfig"),
+        .hint("give your user read permission on it, or use another file with --kubeconfig"),
         KubeconfigError::Parse(error) => {
             let place = error.location().map_or_else(String::new, |at| {
                 format!(", line {}, column {}", at.line(), at.column())
@@ -322,10 +322,10 @@ fn unreadable(path: &Path, error: KubeconfigError) -> Failure {
             let text = error.without_snippet().to_string();
             let text = text.lines().next().unwrap_or_default();
             failure!(KubeconfigInvalid, "{path}{place}: {text}")
-                .hint("correct the file; `kubectl config view` shows what is read from it")
+                .hint("fix the file; `kubectl config view` shows what is read from it")
         }
         other => failure!(KubeconfigInvalid, "{path}: {other}")
-            .hint("correct the file; `kubectl config view` shows what is read from it"),
+            .hint("fix the file; `kubectl config view` shows what is read from it"),
     }
 }
 

@@ -130,7 +130,7 @@ impl Material {
         let token = token.trim();
         if token.is_empty() {
             let place = match blob {
-                Blob::File(path) => format!("token file {} holds no token", path.display()),
+                Blob::File(path) => format!("token file {} is empty", path.display()),
                 Blob::Inline(_) => "the kubeconfig's token is empty".to_owned(),
             };
             return Err(Failure::new(Reason::CredentialsNeeded, place)
@@ -151,7 +151,7 @@ impl Blob {
                     path.display(),
                     user_name()
                 )
-                .hint("the kubeconfig names this file; correct the path or its permissions")
+                .hint("the kubeconfig refers to this file; fix the path or its permissions")
             }),
         }
     }
@@ -166,7 +166,7 @@ fn blob(field: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Bl
                 KubeconfigInvalid,
                 "{field} in the kubeconfig is not base64: {error}"
             )
-            .hint("it must be the base64 form of a PEM file")
+            .hint("it must be a base64-encoded PEM file")
         })?;
         return Ok(Some(Blob::Inline(bytes)));
     }

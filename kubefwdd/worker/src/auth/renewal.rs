@@ -177,8 +177,8 @@ impl Sources {
             (None, None, Some(_)) => "the client certificate",
             _ if self.fixed.contains_key(AUTHORIZATION) => "the password",
             _ => {
-                return failure!(CredentialsNeeded, "the cluster of context {context:?} wants credentials and the kubeconfig has none (401)")
-                .hint("add a user to the context, for example by fetching the kubeconfig again");
+                return failure!(CredentialsNeeded, "the cluster of context {context:?} needs credentials and the kubeconfig has none (401)")
+                .hint("add a user to the context, for example by downloading the kubeconfig again");
             }
         };
         failure!(
@@ -224,7 +224,7 @@ impl Sources {
                 "the credential plugin of user {:?} printed a credential that expired at {expires}",
                 self.user
             )
-            .hint("log in again, and see that this machine's clock is right"));
+            .hint("log in again, and check this machine's clock"));
         }
         let renew_at = credential.expires.map(|expires| renewal(now.wall, expires));
         let renew_at = renew_at.map(|at| Deadline::at(at, now));
@@ -243,16 +243,16 @@ impl Sources {
         let identity = Identity::from_pem(certificate, key).map_err(|error| {
             failure!(
                 CredentialsNeeded,
-                "the client certificate or key of user {user:?} cannot be used: {error}"
+                "invalid client certificate or key of user {user:?}: {error}"
             )
-            .hint("fetch the kubeconfig again")
+            .hint("download the kubeconfig again")
         })?;
         match identity.not_after {
             Some(end) if end <= Timestamp::now() => Err(failure!(
                 CredentialsNeeded,
                 "the client certificate of user {user:?} expired at {end}"
             )
-            .hint("renew it, for example by fetching the kubeconfig again")),
+            .hint("renew it, for example by downloading the kubeconfig again")),
             _ => Ok(Some(identity)),
         }
     }
@@ -301,12 +301,12 @@ fn refuse_auth_provider(user: &AuthInfo, name: &str) -> Result<(), Failure> {
         }
         "azure" => "install kubelogin and run `kubelogin convert-kubeconfig`",
         "oidc" => "install kubelogin (kubectl oidc-login) and set it up as an exec plugin",
-        _ => "use the exec plugin that its maker offers",
+        _ => "use the exec plugin of its vendor",
     };
     let provider = &provider.name;
     Err(failure!(
         Unsupported,
-        "user {name:?} logs in with auth-provider {provider:?}, which Kubernetes removed in 1.26"
+        "user {name:?} uses auth-provider {provider:?}, which Kubernetes removed in 1.26"
     )
     .hint(instead))
 }

@@ -24,7 +24,7 @@ pub(crate) fn client_config(
     let provider = tls::provider();
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| failure!(Internal, "TLS cannot be set up: {error}"))?
+        .map_err(|error| failure!(Internal, "cannot set up TLS: {error}"))?
         .dangerous()
         .with_custom_certificate_verifier(verifier(authority, insecure, provider)?);
     let config = match identity {
@@ -33,9 +33,9 @@ pub(crate) fn client_config(
             .map_err(|error| {
                 failure!(
                     CredentialsNeeded,
-                    "the client certificate and its key cannot be used: {error}"
+                    "invalid client certificate or key: {error}"
                 )
-                .hint("they must be a pair; fetch the kubeconfig again")
+                .hint("they must be a pair; download the kubeconfig again")
             })?,
         None => builder.with_no_client_auth(),
     };
@@ -59,7 +59,7 @@ fn verifier(
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
         .map_err(|_| {
-            failure!(ClusterUntrusted, "the kubeconfig names no certificate-authority and this system has no trusted root certificates")
+            failure!(ClusterUntrusted, "the kubeconfig has no certificate-authority and this system has no trusted root certificates")
             .hint("install the ca-certificates package, or add certificate-authority to the kubeconfig")
         })?;
     Ok(verifier)
@@ -69,9 +69,9 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, Failure> {
     let unusable = |why: String| {
         failure!(
             KubeconfigInvalid,
-            "the cluster's certificate-authority cannot be used: {why}"
+            "invalid certificate-authority of the cluster: {why}"
         )
-        .hint("it must be PEM with at least one CA certificate; fetch the kubeconfig again")
+        .hint("it must be PEM with at least one CA certificate; download the kubeconfig again")
     };
     let certificates =
         certificate::certificates(pem).map_err(|error| unusable(error.to_string()))?;

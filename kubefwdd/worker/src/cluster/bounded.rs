@@ -12,10 +12,10 @@ use tower::BoxError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Bound {
     /// Bytes in all.
-    #[error("the API server sends an answer of more than {0} bytes")]
+    #[error("the API server sent a response of more than {0} bytes")]
     All(usize),
     /// Bytes between two newlines: watches and logs are endless, their lines are not.
-    #[error("the API server sends a line of more than {0} bytes")]
+    #[error("the API server sent a line of more than {0} bytes")]
     Line(usize),
 }
 

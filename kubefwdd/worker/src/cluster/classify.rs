@@ -19,9 +19,9 @@ pub fn classify(error: &kube::Error) -> Failure {
         kube::Error::Api(status) => classify_status(status),
         kube::Error::SerdeError(error) => failure!(
             ClusterUnreachable,
-            "the API server answered with something else than what was asked for: {error}"
+            "unexpected response from the API server: {error}"
         )
-        .hint("see that the kubeconfig's server is a Kubernetes API server and not a login page"),
+        .hint("check that the kubeconfig's server is a Kubernetes API server and not a login page"),
         other => classify_chain(other),
     }
 }
@@ -32,7 +32,7 @@ pub fn classify_status(status: &Status) -> Failure {
     match status.code {
         401 => failure!(
             CredentialsNeeded,
-            "the cluster does not accept the credentials (401 {text})"
+            "the cluster rejected the credentials (401 {text})"
         )
         .hint("log in again; they may have expired or been revoked"),
         403 => forbidden(&status.message),
@@ -41,21 +41,18 @@ pub fn classify_status(status: &Status) -> Failure {
             Conflict,
             "the cluster no longer has that version of the objects (410): {text}"
         )
-        .hint("ask again"),
+        .hint("try again"),
         409 => failure!(Conflict, "the cluster reports a conflict: {text}"),
-        400 | 422 => failure!(
-            InvalidArgument,
-            "the cluster does not accept the request: {text}"
-        ),
+        400 | 422 => failure!(InvalidArgument, "the cluster rejected the request: {text}"),
         405 | 406 | 415 | 501 => failure!(
             Unsupported,
             "the cluster does not support this ({}): {text}",
             status.code
         )
-        .hint("it may be too old, or a gateway in between does not pass it on"),
+        .hint("it may be too old, or a gateway in between may block this"),
         408 | 504 => failure!(
             Timeout,
-            "the cluster gave up on the request in time ({}): {text}",
+            "the cluster gave up on the request ({}): {text}",
             status.code
         )
         .hint("try again"),
@@ -64,7 +61,7 @@ pub fn classify_status(status: &Status) -> Failure {
             ClusterUnreachable,
             "the cluster cannot serve the request ({code}): {text}"
         )
-        .hint("it may be starting or overloaded; this is tried again"),
+        .hint("it may be starting or overloaded; retrying"),
     }
 }
 
@@ -76,7 +73,7 @@ fn overloaded(status: &Status, text: &str) -> Failure {
     };
     failure!(
         LimitExceeded,
-        "the cluster has too many requests to serve this one (429): {text}"
+        "the cluster has too many requests (429): {text}"
     )
     .hint(hint)
 }
@@ -90,7 +87,7 @@ fn forbidden(message: &str) -> Failure {
             ForbiddenByCluster,
             "permission denied by the cluster (403): {text}"
         )
-        .hint("ask whoever runs the cluster for the missing right");
+        .hint("ask the cluster's administrator for the missing permission");
     };
     let (place, flag) = match namespace {
         Some(namespace) => (format!("in {namespace}"), format!("-n {namespace}")),
@@ -104,7 +101,7 @@ fn forbidden(message: &str) -> Failure {
         "permission denied: cannot {verb} {resource} {place} (as {user})"
     )
     .hint(format!(
-        "ask for a role that may; `kubectl auth can-i {verb} {resource} {flag}` tells when it is there"
+        "ask for a role that allows this; `kubectl auth can-i {verb} {resource} {flag}` checks it"
     ))
 }
 
@@ -139,7 +136,7 @@ fn not_found(status: &Status, text: &str) -> Failure {
     match kind {
         "namespaces" if !name.is_empty() => failure(Reason::NamespaceNotFound, "namespace"),
         "services" if !name.is_empty() => failure(Reason::ServiceNotFound, "service"),
-        _ => failure!(NotFound, "the cluster answers: {text} (404)"),
+        _ => failure!(NotFound, "the cluster answered: {text} (404)"),
     }
 }
 
@@ -167,9 +164,9 @@ fn classify_chain(error: &(dyn StdError + 'static)) -> Failure {
             }
             return failure!(
                 ClusterUnreachable,
-                "the connection to the API server broke: {error}"
+                "lost the connection to the API server: {error}"
             )
-            .hint("this is tried again");
+            .hint("retrying");
         }
         next = cause.source();
     }
@@ -178,7 +175,7 @@ fn classify_chain(error: &(dyn StdError + 'static)) -> Failure {
         "the request to the API server failed: {}",
         chain(error)
     )
-    .hint("this is tried again")
+    .hint("retrying")
 }
 
 fn chain(error: &(dyn StdError + 'static)) -> String {

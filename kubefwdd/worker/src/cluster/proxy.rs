@@ -59,11 +59,8 @@ fn parse(origin: &str, url: &str) -> Result<Uri, Failure> {
     };
     let invalid = |why: &str| {
         // The address itself may hold a password.
-        failure!(
-            KubeconfigInvalid,
-            "the proxy in {origin} cannot be used: {why}"
-        )
-        .hint("give it as http://, https:// or socks5://host:port")
+        failure!(KubeconfigInvalid, "invalid proxy in {origin}: {why}")
+            .hint("use http://, https:// or socks5://host:port")
     };
     let uri: Uri = with_scheme
         .parse()
@@ -73,7 +70,7 @@ fn parse(origin: &str, url: &str) -> Result<Uri, Failure> {
     }
     match uri.scheme_str() {
         Some("http" | "https" | "socks5") => Ok(uri),
-        _ => Err(invalid("its kind is not supported")),
+        _ => Err(invalid("its scheme is not supported")),
     }
 }
 

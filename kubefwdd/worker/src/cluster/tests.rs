@@ -334,7 +334,7 @@ async fn where_nothing_listens_is_said() {
     assert!(
         failure
             .message
-            .contains(&format!("nothing listens on {address}")),
+            .contains(&format!("nothing is listening on {address}")),
         "{failure}"
     );
 }
@@ -361,7 +361,7 @@ async fn a_name_without_address_is_said() {
     assert!(
         failure
             .message
-            .contains("no-such-host.invalid cannot be resolved"),
+            .contains("cannot resolve the API server's name no-such-host.invalid"),
         "{failure}"
     );
 }

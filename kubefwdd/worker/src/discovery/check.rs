@@ -77,10 +77,10 @@ fn paths(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
         path.to_str().map(str::to_owned).ok_or_else(|| {
             failure!(
                 KubeconfigInvalid,
-                "the path of the kubeconfig {} is not UTF-8",
+                "the kubeconfig path {} is not valid UTF-8",
                 path.display()
             )
-            .hint("give the file another name, or a link to it, and name that with --kubeconfig")
+            .hint("rename the file or link to it, and use that path with --kubeconfig")
         })
     };
     files.iter().map(text).collect()
@@ -127,7 +127,7 @@ fn too_slow(cluster: &Cluster) -> Failure {
         server.unwrap_or_default(),
         LIMIT.as_secs()
     )
-    .hint("is the network up, is a VPN needed?")
+    .hint("is the network up? is a VPN needed?")
 }
 
 /// Many users may use a namespace and not see the object: only a 404 says that it is not there.
@@ -176,7 +176,7 @@ where
         .filter_map(|object| object.metadata.name.as_deref());
     match nearest(name, names) {
         Some(near) => failure.hint(format!("did you mean {near:?}?")),
-        None => failure.hint("is the context the right one?"),
+        None => failure.hint("is this the right context?"),
     }
 }
 

@@ -45,7 +45,8 @@ pub(super) async fn namespaces(cluster: &Cluster, answers: &AnswerSender) -> Res
     let sent = pages.send(answers, namespace).await;
     sent.map_err(|stop| match stop {
         Stop::Failed(failure) if failure.reason == Reason::ForbiddenByCluster => {
-            let hint = "you need no right to list namespaces to forward one: name it";
+            let hint =
+                "forwarding a namespace does not need permission to list them: give its name";
             Stop::Failed(failure.hint(hint))
         }
         other => other,

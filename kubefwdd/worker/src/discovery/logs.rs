@@ -58,7 +58,7 @@ pub(super) async fn logs(
                 "container {container} of pod {} has not run before",
                 question.pod
             )
-            .hint("ask without previous")
+            .hint("omit previous")
         }
         _ => failure,
     });
@@ -198,12 +198,12 @@ async fn default_container(api: &Api<Pod>, name: &str) -> Result<String, Failure
 fn since(time: &prost_types::Timestamp) -> Result<Timestamp, Failure> {
     Timestamp::new(time.seconds, time.nanos).map_err(|error| {
         failure!(InvalidArgument, "the start time is invalid: {error}")
-            .hint("give it as 2026-01-31T12:00:00Z")
+            .hint("use a form such as 2026-01-31T12:00:00Z")
     })
 }
 
 fn broken(error: std::io::Error) -> Failure {
-    failure!(ClusterUnreachable, "the log broke off: {error}").hint("ask again")
+    failure!(ClusterUnreachable, "the log ended unexpectedly: {error}").hint("try again")
 }
 
 #[cfg(test)]

@@ -122,9 +122,9 @@ impl Route {
             Some(tunnels) => tunnels.reconnect(&uids).await,
             None => Err(failure!(
                 ClusterUnreachable,
-                "the cluster of this service cannot be used"
+                "the cluster of this service is not available"
             )
-            .hint("`kubefwdctl ns ls` says why")),
+            .hint("see `kubefwdctl ns ls`")),
         }
     }
 

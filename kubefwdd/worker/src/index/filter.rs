@@ -106,8 +106,8 @@ impl Filter {
 
 fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let invalid = |error: globset::Error| {
-        failure!(InvalidArgument, "the name pattern cannot be used: {error}")
-            .hint("patterns are globs over service names, such as api-* or {web,db}")
+        failure!(InvalidArgument, "invalid name pattern: {error}")
+            .hint("patterns are globs for service names, such as api-* or {web,db}")
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

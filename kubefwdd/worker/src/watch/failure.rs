@@ -20,10 +20,10 @@ pub(super) enum WatchError {
     #[error(transparent)]
     Kube(#[from] Error),
     /// The answer is not what Kubernetes documents.
-    #[error("the API server sent an answer that cannot be read: {0}")]
+    #[error("the API server sent an invalid response: {0}")]
     Decode(#[from] serde_json::Error),
     /// Endless pages, or more objects than any namespace has.
-    #[error("the API server's list has no end: it was given up after {0} objects")]
+    #[error("the API server's list is endless: gave up after {0} objects")]
     Endless(usize),
     #[error("the API server did not answer in time")]
     Timeout,
@@ -66,7 +66,7 @@ impl WatchFailure {
             return failure!(ForbiddenByCluster, "permission denied: cannot {verb} {resource} in {namespace}")
             .hint(format!(
                 "ask for a role in {namespace} that allows `get`, `list` and `watch` on `{resource}`; \
-                 `kubectl auth can-i {verb} {resource} -n {namespace}` tells when it is there"
+                 `kubectl auth can-i {verb} {resource} -n {namespace}` checks it"
             ));
         }
         match error {
@@ -80,7 +80,7 @@ impl WatchFailure {
                 ClusterUnreachable,
                 "cannot {verb} {resource} in {namespace}: {error}"
             )
-            .hint("check that the cluster runs and that this machine's network or VPN reaches it"),
+            .hint("check that the cluster is running and reachable over this machine's network or VPN"),
         }
     }
 }

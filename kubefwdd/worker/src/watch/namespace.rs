@@ -162,7 +162,7 @@ impl Task {
                 }
                 Some(Err(error)) = self.tasks.join_next() => {
                     if error.is_panic() {
-                        tracing::error!(%error, "a watch broke down");
+                        tracing::error!(%error, "a watch failed");
                     }
                 }
                 new = self.namespace.routes.wanted() => {

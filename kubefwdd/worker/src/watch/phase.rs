@@ -38,9 +38,9 @@ impl Status {
         if !self.has_services && self.existence == Some(Existence::Missing) {
             let failure = failure!(
                 NamespaceNotFound,
-                "the cluster has no namespace of this name"
+                "the cluster has no namespace with this name"
             )
-            .hint("check the spelling; when it is created, its services are forwarded at once");
+            .hint("check the spelling; once it is created, its services are forwarded");
             return (NamespacePhase::Failed, Some(failure));
         }
         let failure = self.services.iter().flatten().chain(&self.backing).next();
@@ -58,7 +58,7 @@ impl Status {
         let mut notes = Vec::new();
         if let Some(failure) = &self.fallback {
             notes.push(format!(
-                "pods are found by the selectors of services, because EndpointSlices cannot be read ({})",
+                "EndpointSlices cannot be read ({}), so pods are found by the services' selectors",
                 failure.message
             ));
         }

@@ -31,7 +31,7 @@ fn it_refuses_to_be_started_by_hand() {
         .unwrap();
     assert_eq!(output.status.code(), Some(64));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("started by kubefwdd"), "{text}");
+    assert!(text.contains("kubefwdd starts this program"), "{text}");
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ impl Actor {
             match self.opens.poll_recv(cx) {
                 Poll::Ready(Some(Open { downstream, done })) => {
                     if self.lost || self.mux.going_away {
-                        let why = "the connection takes no more streams".to_owned();
+                        let why = "the connection accepts no more streams".to_owned();
                         let _ = done.send(super::End::Retry(downstream, Retry::Connection(why)));
                         continue;
                     }
@@ -204,7 +204,7 @@ impl Actor {
                 }
                 Poll::Ready(Ok(read)) => read,
                 Poll::Ready(Err(error)) => {
-                    self.lose(&format!("the tunnel broke: {error}"));
+                    self.lose(&format!("the tunnel failed: {error}"));
                     return false;
                 }
             };
@@ -259,14 +259,14 @@ impl Actor {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    self.lose(&format!("the tunnel broke: {error}"));
+                    self.lose(&format!("the tunnel failed: {error}"));
                     return false;
                 }
             }
             match self.compose(cx, scratch, now) {
                 Ok(true) => {}
                 Ok(false) => return false,
-                Err(error) => self.lose(&format!("the tunnel broke: {error}")),
+                Err(error) => self.lose(&format!("the tunnel failed: {error}")),
             }
         }
         true
@@ -438,5 +438,5 @@ impl Actor {
 }
 
 fn text(error: impl std::fmt::Display) -> String {
-    format!("the tunnel broke: {error}")
+    format!("the tunnel failed: {error}")
 }

@@ -182,7 +182,7 @@ impl Health {
             }
             self.misses += 1;
             if self.misses >= MISSES {
-                return Verdict::Dead("the tunnel answers no PING");
+                return Verdict::Dead("the tunnel does not answer PINGs");
             }
             return self.send(1, self.answer_timeout(), now);
         }

@@ -13,18 +13,20 @@ impl DialError {
         let unreachable = |text| Failure::new(Reason::ClusterUnreachable, text);
         match self {
             Self::Resolve { host, source } => unreachable(format!(
-                "the API server's name {host} cannot be resolved: {source}"
+                "cannot resolve the API server's name {host}: {source}"
             ))
             .hint("is a VPN needed, or the name in the kubeconfig wrong?"),
             Self::Connect { target, source } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => unreachable(format!(
-                    "nothing listens on {target} (connection refused)"
+                    "nothing is listening on {target} (connection refused)"
                 ))
-                .hint("is the cluster running, and is its address in the kubeconfig still right?"),
+                .hint(
+                    "is the cluster running, and is its address in the kubeconfig still correct?",
+                ),
                 _ => unreachable(format!(
                     "the API server {target} cannot be reached: {source}"
                 ))
-                .hint("is the network up, is a VPN needed?"),
+                .hint("is the network up? is a VPN needed?"),
             },
             Self::Proxy {
                 proxy,
@@ -33,9 +35,9 @@ impl DialError {
             } => unreachable(format!(
                 "the proxy {proxy} does not connect to {target}: {source}"
             ))
-            .hint("see proxy-url in the kubeconfig, HTTPS_PROXY and NO_PROXY"),
+            .hint("check proxy-url in the kubeconfig, HTTPS_PROXY and NO_PROXY"),
             Self::Timeout { .. } => unreachable(format!("the API server {self}"))
-                .hint("is the network up, is a VPN needed?"),
+                .hint("is the network up? is a VPN needed?"),
             Self::Address(_) | Self::ServerName(_) => {
                 Failure::new(Reason::KubeconfigInvalid, self.to_string())
                     .hint("correct server, proxy-url or tls-server-name in the kubeconfig")
@@ -69,7 +71,7 @@ pub fn tls_failure(target: &str, error: &rustls::Error) -> Failure {
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 untrusted(format!("it is not valid yet ({error})"))
-                    .hint("is this machine's clock right?")
+                    .hint("check this machine's clock")
             }
             CertificateError::UnknownIssuer => untrusted(
                 "it is not signed by the certificate authority of the kubeconfig".to_owned(),
@@ -80,7 +82,7 @@ pub fn tls_failure(target: &str, error: &rustls::Error) -> Failure {
                     "use one of its names as server in the kubeconfig, or set tls-server-name",
                 )
             }
-            other => untrusted(other.to_string()).hint("fetch the kubeconfig again"),
+            other => untrusted(other.to_string()).hint("download the kubeconfig again"),
         },
         rustls::Error::AlertReceived(
             AlertDescription::BadCertificate
@@ -93,13 +95,12 @@ pub fn tls_failure(target: &str, error: &rustls::Error) -> Failure {
             | AlertDescription::AccessDenied,
         ) => failure!(
             CredentialsNeeded,
-            "{target} does not accept the client certificate: {error}"
+            "{target} rejected the client certificate: {error}"
         )
-        .hint("fetch the kubeconfig again, or log in again"),
+        .hint("download the kubeconfig again, or log in again"),
         rustls::Error::InvalidMessage(_) => {
-            failure!(ClusterUnreachable, "{target} does not speak TLS").hint(
-                "should the kubeconfig's server begin with http://, or is its port another one?",
-            )
+            failure!(ClusterUnreachable, "{target} does not speak TLS")
+                .hint("should the kubeconfig's server start with http://, or have another port?")
         }
         other => failure!(ClusterUnreachable, "TLS with {target} failed: {other}"),
     }

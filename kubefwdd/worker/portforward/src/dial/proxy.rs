@@ -93,7 +93,7 @@ async fn http_connect(
             break head;
         }
         if answer.len() > MAX_HEAD {
-            return Err(io::Error::other("the proxy's answer is too long"));
+            return Err(io::Error::other("the proxy's response is too long"));
         }
     };
     if !head.status.is_success() {
@@ -169,7 +169,7 @@ fn socks5_error(code: u8) -> String {
         4 => "host unreachable",
         5 => "connection refused",
         6 => "time to live expired",
-        _ => return format!("it answered with the error {code}"),
+        _ => return format!("it answered with error {code}"),
     };
     format!("it answered: {text}")
 }

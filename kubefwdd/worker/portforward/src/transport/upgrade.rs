@@ -45,7 +45,7 @@ pub(crate) enum UpgradeError {
     Head(#[from] HeadError),
     #[error("{status}: {}", reason.message)]
     Refused { status: StatusCode, reason: Reason },
-    #[error("the answer to the upgrade does not confirm the protocol")]
+    #[error("the upgrade response does not confirm the protocol")]
     Unconfirmed,
 }
 

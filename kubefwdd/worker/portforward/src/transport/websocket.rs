@@ -43,9 +43,9 @@ pub(crate) enum Item<'a> {
 pub(crate) enum FrameError {
     #[error("WebSocket frame with reserved bits set")]
     Reserved,
-    #[error("WebSocket frame with the unknown opcode {0}")]
+    #[error("WebSocket frame with unknown opcode {0}")]
     Opcode(u8),
-    #[error("WebSocket frame of a server with a mask")]
+    #[error("masked WebSocket frame from a server")]
     Masked,
     #[error("WebSocket control frame that is fragmented or longer than 125 bytes")]
     Control,

@@ -66,7 +66,7 @@ async fn a_closed_port_is_reported_and_harms_nothing_else() {
         assert!(
             failure
                 .message
-                .contains("does not take connections on port 7999"),
+                .contains("does not accept connections on port 7999"),
             "{failure}"
         );
         other.echo(b"still here").await;

@@ -34,18 +34,18 @@ impl fmt::Debug for Credential {
 pub(crate) enum CredentialError {
     #[error("it printed nothing")]
     Empty,
-    #[error("it printed something else than a credential: {0:?}")]
+    #[error("it printed something other than a credential: {0:?}")]
     Text(String),
     /// The text itself is kept out: it may hold a token.
     #[error("it printed JSON that is not an ExecCredential: {0}")]
     Json(serde_json::Error),
     #[error("it printed a {0}, not an ExecCredential")]
     Kind(String),
-    #[error("it speaks {found:?}, the kubeconfig asks for {wanted:?}")]
+    #[error("it uses {found:?}, but the kubeconfig specifies {wanted:?}")]
     Version { found: String, wanted: String },
     #[error("its answer has neither a token nor a client certificate")]
     Nothing,
-    #[error("its answer has a client certificate without its key, or a key without certificate")]
+    #[error("its answer has a client certificate without a key, or a key without a certificate")]
     Half,
     #[error("its answer expires at {0:?}, which is not a valid time")]
     Time(String),

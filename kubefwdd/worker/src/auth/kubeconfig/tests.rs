@@ -200,7 +200,7 @@ async fn what_a_context_lacks_is_said() {
     );
     assert!(unknown.hint.contains("\"minikube\""), "{unknown}");
     assert!(said("dangling").message.contains("cluster \"gone\""));
-    assert!(said("empty").message.contains("names no server"));
+    assert!(said("empty").message.contains("has no server"));
 
     let merged = Merged::load(&[files.path("one")], &Environment::new())
         .await

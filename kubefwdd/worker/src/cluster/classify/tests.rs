@@ -154,7 +154,9 @@ fn connections_that_fail_say_why() {
     });
     assert_eq!(failure.reason, Reason::ClusterUnreachable);
     assert!(
-        failure.message.contains("nothing listens on cluster:6443"),
+        failure
+            .message
+            .contains("nothing is listening on cluster:6443"),
         "{failure}"
     );
 
