@@ -166,7 +166,7 @@ pub(crate) fn copy_labels(old: &File, new: &File) -> io::Result<()> {
 /// # Errors
 /// When they cannot be given to `new`.
 #[cfg(target_os = "macos")]
-pub fn copy_labels(old: &File, new: &File) -> io::Result<()> {
+pub(crate) fn copy_labels(old: &File, new: &File) -> io::Result<()> {
     let flags = libc::COPYFILE_ACL | libc::COPYFILE_XATTR;
     // SAFETY: two descriptors that live through the call, and no state object.
     let result = unsafe {
@@ -220,7 +220,7 @@ pub(crate) fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, Own
 /// # Errors
 /// When launchd answers with an error other than that it does not manage us or has no such name.
 #[cfg(target_os = "macos")]
-pub fn inherited_sockets(names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
+pub(crate) fn inherited_sockets(names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
     unsafe extern "C" {
         fn launch_activate_socket(
             name: *const libc::c_char,
@@ -262,7 +262,7 @@ static SOCKETS_TAKEN: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// When the system refuses.
 #[cfg(target_os = "macos")]
-pub fn add_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
+pub(crate) fn add_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
     /// `_IOW('i', 26, struct ifaliasreq)` of sys/sockio.h.
     const SIOCAIFADDR: libc::c_ulong = 0x8040_691a;
     /// `struct ifaliasreq` of net/if.h; the one of libc cannot be made outside of it.
@@ -288,7 +288,7 @@ pub fn add_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
 /// # Errors
 /// When the system refuses; `AddrNotAvailable` where it is not there.
 #[cfg(target_os = "macos")]
-pub fn remove_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
+pub(crate) fn remove_loopback_alias(address: Ipv4Addr) -> io::Result<()> {
     /// `_IOW('i', 25, struct ifreq)` of sys/sockio.h.
     const SIOCDIFADDR: libc::c_ulong = 0x8020_6919;
     /// The part of `struct ifreq` that this call reads.
@@ -342,7 +342,7 @@ fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
 /// # Errors
 /// When the system refuses.
 #[cfg(target_os = "macos")]
-pub fn tcp_control_blocks() -> io::Result<Vec<u8>> {
+pub(crate) fn tcp_control_blocks() -> io::Result<Vec<u8>> {
     const NAME: &CStr = c"net.inet.tcp.pcblist_n";
     let ask = |buffer: *mut libc::c_void, length: &mut usize| {
         // SAFETY: the name ends in NUL; the buffer is null or has `length` bytes, of which the system writes at most

@@ -1,10 +1,9 @@
 //! A limit on the connections of each user, so that nobody can take the daemon's descriptors and memory from the others.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kubefwd_model::Uid;
-use parking_lot::Mutex;
 
 /// Counts the connections of each user.
 #[derive(Debug, Clone)]
@@ -51,7 +50,7 @@ impl ConnectionLimiter {
     /// # Errors
     /// When the user has too many.
     pub fn admit(&self, uid: Uid) -> Result<Permit, LimitReached> {
-        let mut users = self.users.lock();
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let count = users.entry(uid).or_default();
         if count.open >= self.most {
             let is_first = !std::mem::replace(&mut count.reported, true);
@@ -68,7 +67,7 @@ impl ConnectionLimiter {
 impl Drop for Permit {
     fn drop(&mut self) {
         let users = &self.limiter.users;
-        let mut users = users.lock();
+        let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = users.get_mut(&self.uid) {
             count.open -= 1;
             if count.open == 0 {
@@ -108,6 +107,6 @@ mod tests {
             limiter.admit(1.into()).unwrap(),
             limiter.admit(2.into()).unwrap(),
         ));
-        assert!(limiter.users.lock().is_empty());
+        assert!(limiter.users.lock().unwrap().is_empty());
     }
 }
