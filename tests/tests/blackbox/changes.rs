@@ -168,6 +168,6 @@ fn is_missing(system: &System, namespace: &str) {
     until("it is said to be missing", || {
         system
             .namespace(namespace)
-            .is_some_and(|n| n.to_string().contains("has no namespace of this name"))
+            .is_some_and(|n| n.to_string().contains("has no namespace with this name"))
     });
 }

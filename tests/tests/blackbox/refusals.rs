@@ -215,7 +215,7 @@ fn kubeconfigs() {
             .ctl(&["ns", "add", namespace, "--context", "smi"])
             .says(6, &["context \"smi\" does not exist", "sim"]);
         fs::write(sandbox.path("empty"), "apiVersion: v1\nkind: Config\n").unwrap();
-        with("empty").says(6, &["no context was named", "--context"]);
+        with("empty").says(6, &["no context was given", "--context"]);
         let recorded = system.ctl(&["ns", "ls", "-o", "name"]).ok();
         assert_eq!(recorded, "", "nothing was recorded");
     });

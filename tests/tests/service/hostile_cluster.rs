@@ -265,22 +265,22 @@ async fn is_refused(sandbox: Sandbox, rubbish: Rubbish, text: &str) {
 
 #[test]
 fn a_page_that_is_its_own_successor_is_refused() {
-    run(async |sandbox| is_refused(sandbox, Rubbish::SamePage, "list has no end").await);
+    run(async |sandbox| is_refused(sandbox, Rubbish::SamePage, "list is endless").await);
 }
 
 #[test]
 fn pages_without_an_end_are_refused() {
-    run(async |sandbox| is_refused(sandbox, Rubbish::Pages, "list has no end").await);
+    run(async |sandbox| is_refused(sandbox, Rubbish::Pages, "list is endless").await);
 }
 
 #[test]
 fn empty_pages_without_an_end_are_refused() {
-    run(async |sandbox| is_refused(sandbox, Rubbish::EmptyPages, "list has no end").await);
+    run(async |sandbox| is_refused(sandbox, Rubbish::EmptyPages, "list is endless").await);
 }
 
 #[test]
 fn a_list_without_an_end_is_refused() {
-    run(async |sandbox| is_refused(sandbox, Rubbish::EndlessBody, "an answer of more than").await);
+    run(async |sandbox| is_refused(sandbox, Rubbish::EndlessBody, "a response of more than").await);
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_line_of_a_watch_without_an_end_is_refused() {
 
 #[test]
 fn json_nested_without_an_end_is_refused() {
-    run(async |sandbox| is_refused(sandbox, Rubbish::Nested, "cannot be read").await);
+    run(async |sandbox| is_refused(sandbox, Rubbish::Nested, "an invalid response").await);
 }
 
 #[test]
