@@ -1,27 +1,22 @@
 //! REST with any bytes on a connection, and its part of the configuration.
 
 use std::cell::OnceCell;
-use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kubefwd_model::Uid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use super::control::Control;
 use super::identity::{Identity, Peer, SHORTEST_TOKEN, Tokens};
 use super::openapi::Documents;
 use super::router::{described, guarded};
+use super::serve;
 use super::server::{Settings, address};
 use super::state::ApiState;
 
@@ -80,14 +75,6 @@ fn peer(over_tcp: bool) -> Peer {
 
 async fn converse(router: Router, peer: Peer, stop: CancellationToken, bytes: &[u8]) -> Vec<u8> {
     let (mut near, far) = duplex(64 * 1024);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let router = router.clone();
-        async move {
-            let answer = router.oneshot(request.map(Body::new)).await;
-            Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
-        }
-    });
     let mut answers = Vec::new();
     let client = async {
         // Whatever the server makes of it: it may hang up at any time.
@@ -97,7 +84,7 @@ async fn converse(router: Router, peer: Peer, stop: CancellationToken, bytes: &[
     };
     let server = http1::Builder::new()
         .half_close(true)
-        .serve_connection(TokioIo::new(far), service);
+        .serve_connection(TokioIo::new(far), serve::service(router, peer));
     let both = async { tokio::join!(client, server) };
     let _ = tokio::time::timeout(TIMEOUT, both).await;
     stop.cancel();

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kubefwd_core::limiter::{ConnectionLimiter, LimitReached};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -132,6 +133,17 @@ pub(crate) async fn serve<L: Listener>(
     let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, connections.wait()).await;
 }
 
+/// Answers the requests of one connection, each of which knows its other end.
+pub(crate) fn service(
+    router: Router,
+    peer: Peer,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> {
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().oneshot(request.map(Body::new))
+    })
+}
+
 async fn connection<L: Listener>(
     mut stream: L::Stream,
     peer: Peer,
@@ -154,19 +166,11 @@ async fn connection<L: Listener>(
         Some((_, Ok(permit))) => Some(permit),
         None => None,
     };
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let router = router.clone();
-        async move {
-            let answer = router.oneshot(request.map(Body::new)).await;
-            Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
-        }
-    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service(router, peer));
     let mut connection = pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
