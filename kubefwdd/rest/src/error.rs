@@ -4,7 +4,7 @@ use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use kubefwd_core::policy::Denied;
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::{Failure, NameError, Reason};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
@@ -225,6 +225,12 @@ impl From<Failure> for ApiError {
 impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         Failure::from(denied).into()
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        Self::bad_request(error.to_string())
     }
 }
 

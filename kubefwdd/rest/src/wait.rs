@@ -139,7 +139,7 @@ impl Awaited {
                 }
                 (key.namespace_key(), service.into_iter().collect())
             }
-            Self::Namespace(key) => (key.clone(), services_of(view, key).collect()),
+            Self::Namespace(key) => (key.clone(), view.services_of(key).collect()),
         };
         match view
             .namespaces
@@ -258,17 +258,6 @@ pub(crate) async fn until_active(
         status: StatusCode::SERVICE_UNAVAILABLE,
         body,
     })
-}
-
-/// The services of a namespace, in order.
-pub(crate) fn services_of<'a>(
-    view: &'a View,
-    key: &NamespaceKey,
-) -> impl Iterator<Item = &'a Arc<model::Service>> + use<'a> {
-    let key = key.clone();
-    view.services
-        .values()
-        .filter(move |service| service.key.namespace_key() == key)
 }
 
 fn not_ready(key: String, status: &'static str, reason: &str) -> NotReady {

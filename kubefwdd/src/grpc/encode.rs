@@ -1,7 +1,5 @@
 //! From the control layer's views to the wire.
 
-use std::collections::BTreeMap;
-
 use kubefwd_core::addresses::Reservation;
 use kubefwd_core::names::API_NAME;
 use kubefwd_core::policy::Actor;
@@ -9,8 +7,8 @@ use kubefwd_core::state::{Changes, View};
 use kubefwd_core::status::HostsStatus;
 use kubefwd_core::status::RestStatus;
 use kubefwd_model as model;
+use kubefwd_model::Uid;
 use kubefwd_model::discovery;
-use kubefwd_model::{Counts, NamespaceKey, Uid};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::timestamp;
 
@@ -48,19 +46,7 @@ pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse 
     }
 }
 
-/// Sums per namespace, so that a listing is one walk over the services.
-fn sums(view: &View) -> BTreeMap<NamespaceKey, Counts> {
-    let mut sums: BTreeMap<NamespaceKey, Counts> = BTreeMap::new();
-    for service in view.services.values() {
-        sums.entry(service.key.namespace_key())
-            .or_default()
-            .add(service);
-    }
-    sums
-}
-
 pub(super) fn listing(view: &View, filter: &Filter) -> pb::ListResponse {
-    let sums = sums(view);
     let namespaces = view
         .namespaces
         .values()
@@ -68,9 +54,7 @@ pub(super) fn listing(view: &View, filter: &Filter) -> pb::ListResponse {
     let services = view.services.values().filter(|s| filter.service(&s.key));
     pb::ListResponse {
         revision: view.revision,
-        namespaces: namespaces
-            .map(|n| namespace(n, sums.get(&n.key), view))
-            .collect(),
+        namespaces: namespaces.map(|n| namespace(n, view)).collect(),
         services: services.map(|s| service(s, view)).collect(),
     }
 }
@@ -100,12 +84,9 @@ pub(super) fn changes(changes: Changes, filter: &Filter, view: &View) -> Option<
     if touched.is_empty() && removed_namespaces.is_empty() {
         return None;
     }
-    let sums = sums(view);
     let namespaces = touched.iter().filter_map(|key| view.namespaces.get(key));
     Some(pb::Changes {
-        namespaces: namespaces
-            .map(|n| namespace(n, sums.get(&n.key), view))
-            .collect(),
+        namespaces: namespaces.map(|n| namespace(n, view)).collect(),
         services: services.into_iter().map(|s| service(s, view)).collect(),
         removed_namespaces: removed_namespaces
             .into_iter()
@@ -125,8 +106,8 @@ fn object(key: &impl ToString, uid: Uid) -> pb::ObjectRef {
     }
 }
 
-fn namespace(namespace: &model::Namespace, sums: Option<&Counts>, all: &View) -> pb::Namespace {
-    let sums = pb::Counts::from(sums.copied().unwrap_or_default());
+fn namespace(namespace: &model::Namespace, all: &View) -> pb::Namespace {
+    let sums = pb::Counts::from(all.counts_of(&namespace.key));
     pb::Namespace {
         user: all.user_name(namespace.key.uid),
         services: sums.services,

@@ -1,5 +1,6 @@
 //! Keys of what is forwarded. The user is part of every key: two users never share anything.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,17 @@ impl NamespaceKey {
             namespace: self.namespace.clone(),
             service,
         }
+    }
+
+    /// Of an ordered map, the entries of this namespace's services, in order. Looks at no others.
+    pub fn services_in<'a, V>(
+        &self,
+        map: &'a BTreeMap<ServiceKey, V>,
+    ) -> impl Iterator<Item = (&'a ServiceKey, &'a V)> + use<'a, V> {
+        let first = self.service(ServiceName::lowest());
+        let namespace = self.clone();
+        map.range(first..)
+            .take_while(move |(key, _)| key.namespace_key() == namespace)
     }
 }
 
@@ -188,7 +200,32 @@ mod tests {
         }
     }
 
+    fn key(uid: u32, context: &str, namespace: &str, service: &str) -> ServiceKey {
+        ServiceKey {
+            uid: Uid::new(uid),
+            context: ContextName::parse(context).unwrap(),
+            namespace: NamespaceName::parse(namespace).unwrap(),
+            service: ServiceName::parse(service).unwrap(),
+        }
+    }
+
     proptest! {
+        /// The range finds what comparing every key finds.
+        #[test]
+        fn services_of_a_namespace_are_one_range(
+            keys in prop::collection::btree_set(
+                (0..2u32, "[ab.]{1,2}", "[0a]{1,2}", "[0a]{1,2}"), 0..40),
+            wanted in (0..2u32, "[ab.]{1,2}", "[0a]{1,2}"),
+        ) {
+            let keys = keys.iter().map(|(uid, c, n, s)| (key(*uid, c, n, s), ()));
+            let map: BTreeMap<ServiceKey, ()> = keys.collect();
+            let (uid, context, namespace) = &wanted;
+            let wanted = key(*uid, context, namespace, "a").namespace_key();
+            let found: Vec<_> = wanted.services_in(&map).map(|(key, ())| key).collect();
+            let compared: Vec<_> = map.keys().filter(|key| key.namespace_key() == wanted).collect();
+            prop_assert_eq!(found, compared);
+        }
+
         #[test]
         fn keys_match_like_their_text_form(
             service in "[ab]{1,3}",

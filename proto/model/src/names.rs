@@ -159,6 +159,13 @@ text_type!(
     PodName, name, "pod name"
 );
 
+impl ServiceName {
+    /// Before every name there is: where a range of them starts.
+    pub(crate) fn lowest() -> Self {
+        Self("".into())
+    }
+}
+
 impl HostName {
     /// The labels, first to last.
     pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {

@@ -285,11 +285,9 @@ impl State {
     /// Everything that follows from a change of what was asked for in a namespace.
     fn spec_changed(&mut self, key: &NamespaceKey) {
         self.follow_spec(key);
-        let runtime = self
-            .services
-            .keys()
-            .filter(|service| service.namespace_key() == *key);
-        self.changed.converge.extend(runtime.cloned());
+        let runtime = key.services_in(&self.services);
+        let runtime = runtime.map(|(service, _)| service.clone());
+        self.changed.converge.extend(runtime);
         if let Some(observed) = self.observed.get(key) {
             let services = observed
                 .services

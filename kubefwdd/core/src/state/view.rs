@@ -56,7 +56,7 @@ pub struct DeniedPeer {
     pub(super) logged: Option<Instant>,
 }
 
-/// By uid; `None` are connections whose user the kernel does not know .
+/// By uid; `None` are connections whose user the kernel does not know.
 pub type DeniedPeers = BTreeMap<Option<Uid>, DeniedPeer>;
 
 /// What became different between two snapshots.
@@ -112,6 +112,23 @@ impl View {
         self.workers
             .get(&uid)
             .map_or_else(|| uid.to_string(), |view| view.worker.user.clone())
+    }
+
+    /// The services of a namespace, in order.
+    pub fn services_of<'a>(
+        &'a self,
+        namespace: &NamespaceKey,
+    ) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        let found = namespace.services_in(&self.services);
+        found.map(|(_, service)| service)
+    }
+
+    /// The sums over the services of a namespace.
+    pub fn counts_of(&self, namespace: &NamespaceKey) -> Counts {
+        let mut counts = Counts::default();
+        self.services_of(namespace)
+            .for_each(|service| counts.add(service));
+        counts
     }
 
     /// The sums that summaries show, over the objects that `visible` lets through.

@@ -145,7 +145,7 @@ pub(crate) async fn service(
     Keys((namespace, name)): Keys<(String, String)>,
     Query(query): Query<InContext>,
 ) -> Result<Envelope<ListedService>, ApiError> {
-    ServiceName::parse(&name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    ServiceName::parse(&name)?;
     let only = Some(name.clone());
     let found = list(&api, &caller, query.context, &namespace, only).await?;
     let mut found = found.into_iter();
@@ -201,7 +201,7 @@ pub(crate) async fn events(
         return Err(ApiError::bad_request(message));
     }
     if let Some(name) = &filter.resource_name {
-        PodName::parse(name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+        PodName::parse(name)?;
     }
     let query = EventQuery {
         namespace: checked(&namespace)?,
@@ -232,7 +232,7 @@ pub(crate) async fn endpoints(
     Keys((namespace, service)): Keys<(String, String)>,
     Query(query): Query<InContext>,
 ) -> Result<Envelope<Endpoints>, ApiError> {
-    ServiceName::parse(&service).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    ServiceName::parse(&service)?;
     let (checked, context) = (checked(&namespace)?, context(query.context)?);
     let endpoints = api
         .control
@@ -249,17 +249,14 @@ pub(crate) async fn endpoints(
 pub(super) fn context(context: Option<String>) -> Result<String, ApiError> {
     let context = context.unwrap_or_default();
     if !context.is_empty() {
-        ContextName::parse(&context).map_err(|error| ApiError::bad_request(error.to_string()))?;
+        ContextName::parse(&context)?;
     }
     Ok(context)
 }
 
 /// A namespace that can be asked for.
 pub(super) fn checked(namespace: &str) -> Result<String, ApiError> {
-    let parsed = NamespaceName::parse(namespace);
-    parsed
-        .map(String::from)
-        .map_err(|error| ApiError::bad_request(error.to_string()))
+    Ok(NamespaceName::parse(namespace)?.into())
 }
 
 /// The context that is meant: the current one where none was named. `None` where that cannot be found out.

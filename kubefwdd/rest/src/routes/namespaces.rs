@@ -1,12 +1,10 @@
 //! Namespaces.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use kubefwd_model::Selection;
 use kubefwd_model::entry::NamespaceEntry;
-use kubefwd_model::{Counts, NamespaceKey, Selection};
 
 use crate::ApiState;
 use crate::control::NewNamespace;
@@ -16,7 +14,7 @@ use crate::extract::{Body, Caller, Key};
 use crate::keys;
 use crate::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList};
 use crate::types::services::Removed;
-use crate::wait::{self, Awaited, services_of};
+use crate::wait::{self, Awaited};
 
 /// List namespaces
 ///
@@ -26,18 +24,11 @@ use crate::wait::{self, Awaited, services_of};
 ))]
 pub(crate) async fn list(State(api): State<ApiState>, caller: Caller) -> Response {
     let view = api.control.view();
-    let mut sums: BTreeMap<NamespaceKey, Counts> = BTreeMap::new();
-    for service in keys::visible(&view, &caller) {
-        sums.entry(service.key.namespace_key())
-            .or_default()
-            .add(service);
-    }
-    let none = Counts::default();
     let namespaces: Vec<_> = view
         .namespaces
         .values()
         .filter(|namespace| caller.sees(namespace.key.uid))
-        .map(|namespace| NamespaceEntry::new(namespace, sums.get(&namespace.key).unwrap_or(&none)))
+        .map(|namespace| NamespaceEntry::new(namespace, &view.counts_of(&namespace.key)))
         .collect();
     let count = namespaces.len();
     Envelope::list(NamespaceList { namespaces }, count).into_response()
@@ -74,7 +65,8 @@ pub(crate) async fn add(
     let added = AddedNamespace {
         key: key.to_string(),
         id: (&key).into(),
-        services: services_of(&view, &key)
+        services: view
+            .services_of(&key)
             .map(|service| (&service.key).into())
             .collect(),
     };
@@ -96,8 +88,7 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let view = api.control.view();
     let found = keys::namespace(&view, &caller, &key)?;
-    let mut sums = Counts::default();
-    services_of(&view, &found.key).for_each(|service| sums.add(service));
+    let sums = view.counts_of(&found.key);
     Ok(Envelope::new(NamespaceEntry::new(&found, &sums)).into_response())
 }
 

@@ -18,7 +18,6 @@ use crate::envelope::Envelope;
 use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Caller, Keys, Query, text};
 use crate::types::pods::{Pod, PodDetail};
-use crate::wait::services_of;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
@@ -128,7 +127,7 @@ impl<'a> Forwards<'a> {
     fn new(view: &'a View, caller: &Actor, context: Option<&ContextName>, namespace: &str) -> Self {
         let key = namespace_key(caller, context, namespace);
         Self(
-            key.map(|key| services_of(view, &key).collect())
+            key.map(|key| view.services_of(&key).collect())
                 .unwrap_or_default(),
         )
     }
@@ -143,15 +142,10 @@ impl<'a> Forwards<'a> {
 
 /// Checks the name of a service or container.
 pub(super) fn label(name: Option<&str>) -> Result<(), ApiError> {
-    match name.map(DnsLabel::parse) {
-        Some(Err(error)) => Err(ApiError::bad_request(error.to_string())),
-        Some(Ok(_)) | None => Ok(()),
-    }
+    name.map(DnsLabel::parse).transpose()?;
+    Ok(())
 }
 
 pub(super) fn pod_name(name: &str) -> Result<String, ApiError> {
-    let parsed = PodName::parse(name);
-    parsed
-        .map(String::from)
-        .map_err(|error| ApiError::bad_request(error.to_string()))
+    Ok(PodName::parse(name)?.into())
 }
