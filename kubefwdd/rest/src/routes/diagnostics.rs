@@ -141,12 +141,7 @@ fn network_of(api: &ApiState, caller: &Actor) -> Network {
         let lists = [&service.hostnames].into_iter().chain(of_forwards);
         hostnames.extend(lists.flat_map(|names| names.iter().cloned()));
         ports_in_use += service.forwards.len();
-        let is_foreign = |name: &str| {
-            hosts
-                .foreign_names
-                .iter()
-                .any(|known| known.as_str() == name)
-        };
+        let is_foreign = |name: &str| hosts.foreign_names.contains(name);
         let refused = service.refused_names.iter().map(|refused| &refused.name);
         foreign_conflicts.extend(refused.filter(|name| is_foreign(name)).cloned());
     }
