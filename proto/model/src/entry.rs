@@ -17,10 +17,8 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NamespaceId<'a> {
     /// The namespace.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: &'a NamespaceName,
     /// Its context.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub context: &'a ContextName,
 }
 
@@ -30,7 +28,6 @@ pub struct NamespaceId<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceId<'a> {
     /// The service.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub service_name: &'a ServiceName,
     /// Its namespace.
     #[serde(flatten)]
@@ -46,7 +43,6 @@ pub struct Route<'a> {
     pub pod_name: &'a str,
     /// The address it listens on.
     #[serde(rename = "localIP")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub local_ip: Ipv4Addr,
     /// The port it listens on.
     #[serde(serialize_with = "as_text")]
@@ -113,7 +109,6 @@ pub struct ForwardRates {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceEntry<'a> {
     /// `service.namespace.context`, or `pod.service.namespace.context` for one pod of a headless service.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
@@ -131,10 +126,8 @@ pub struct ServiceEntry<'a> {
     rates: Option<Rates>,
     /// Its address, once it has one.
     #[serde(rename = "localIP", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     local_ip: Option<Ipv4Addr>,
     /// Names that resolve to that address.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     hostnames: &'a [HostName],
     /// Its forwards, by pod and local port.
     forwards: Vec<ForwardEntry<'a>>,
@@ -146,7 +139,6 @@ pub struct ServiceEntry<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForwardEntry<'a> {
     /// `service.namespace.context`
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     service_key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,

@@ -66,7 +66,7 @@ pub struct Forward {
     pub pod_address: bool,
     /// Names that resolve to its address.
     #[serde(serialize_with = "crate::as_list")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<HostName>))]
     pub hostnames: Arc<[HostName]>,
     /// Whether it works.
     pub status: ForwardStatus,

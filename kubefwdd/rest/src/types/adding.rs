@@ -44,7 +44,7 @@ pub(crate) struct AddService {
     pub(crate) ports: Option<Vec<Port>>,
     /// The loopback address to use; `local_ip` is accepted too.
     #[serde(default, rename = "localIP", alias = "local_ip", alias = "localIp")]
-    #[schema(value_type = Option<String>, format = "ipv4")]
+    #[schema(format = "ipv4")]
     pub(crate) local_ip: Option<Ipv4Addr>,
     /// Wait until it is active: `true` for up to a minute, or a limit such as `"30s"` or a number of seconds.
     #[serde(default)]
@@ -64,7 +64,6 @@ pub(crate) struct Port {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AddedService<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String)]
     key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
@@ -72,7 +71,6 @@ pub(crate) struct AddedService<'a> {
     #[serde(rename = "localIP")]
     local_ip: String,
     /// Names that resolve to that address.
-    #[schema(value_type = Vec<String>)]
     hostnames: &'a [HostName],
     /// Its ports.
     ports: Vec<AddedPort>,

@@ -72,7 +72,6 @@ pub(crate) struct Network {
     /// Listening ports of the caller's services.
     pub(crate) ports_in_use: usize,
     /// Names of the caller's services.
-    #[schema(value_type = Vec<String>)]
     pub(crate) hostnames: Vec<HostName>,
     /// The hosts file.
     pub(crate) hosts_file: HostsFile,
@@ -120,7 +119,6 @@ pub(crate) struct PortConflict {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceDiag<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String)]
     key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,
@@ -176,7 +174,6 @@ pub(crate) struct SyncState {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ForwardDiag<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String)]
     service_key: Key<'a>,
     #[serde(flatten)]
     route: Route<'a>,

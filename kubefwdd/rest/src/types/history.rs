@@ -19,7 +19,6 @@ pub(crate) struct Event<'a> {
     id: u64,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     service_key: Option<Key<'a>>,
     #[serde(flatten)]
     event: &'a kubefwd_model::Event,
@@ -36,7 +35,6 @@ pub(crate) struct StreamedEvent<'a> {
     namespace: NamespaceId<'a>,
     /// The service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     service: Option<&'a ServiceName>,
     #[serde(flatten)]
     event: &'a kubefwd_model::Event,

@@ -32,7 +32,6 @@ pub(crate) struct MetricsSummary {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceMetrics<'a> {
     /// `service.namespace.context`
-    #[schema(value_type = String)]
     key: Key<'a>,
     #[serde(flatten)]
     id: ServiceId<'a>,

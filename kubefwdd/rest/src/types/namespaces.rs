@@ -73,6 +73,5 @@ pub(crate) struct AddedNamespace<'a> {
     #[serde(flatten)]
     pub(crate) id: NamespaceId<'a>,
     /// The keys of its services.
-    #[schema(value_type = Vec<String>)]
     pub(crate) services: Vec<Key<'a>>,
 }

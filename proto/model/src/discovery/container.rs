@@ -10,10 +10,9 @@ use crate::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Container {
     /// Its name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "api"))]
+    #[cfg_attr(feature = "openapi", schema(example = "api"))]
     pub name: Text,
     /// Its image.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub image: Text,
     /// Whether it is ready.
     #[cfg_attr(feature = "openapi", schema(example = true))]
@@ -23,19 +22,16 @@ pub struct Container {
     /// Restarts.
     pub restart_count: u32,
     /// Waiting, Running or Terminated.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Running"))]
+    #[cfg_attr(feature = "openapi", schema(example = "Running"))]
     pub state: Text,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub state_reason: Option<Text>,
     /// The same as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub state_message: Option<Text>,
     /// How it terminated last time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub last_state: Option<Text>,
     /// Its ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -52,12 +48,10 @@ pub struct Container {
 pub struct ContainerPort {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub name: Option<Text>,
     /// Its number.
     pub container_port: u32,
     /// TCP, UDP or SCTP.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub protocol: Text,
 }
 
@@ -68,18 +62,14 @@ pub struct ContainerPort {
 pub struct Resources {
     /// CPU request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub cpu_request: Option<Text>,
     /// CPU limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub cpu_limit: Option<Text>,
     /// Memory request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub memory_request: Option<Text>,
     /// Memory limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub memory_limit: Option<Text>,
 }

@@ -12,7 +12,6 @@ pub struct Contexts {
     /// In the order of the kubeconfig; sorted by name in REST.
     pub contexts: Vec<Context>,
     /// The current context; may be empty.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub current_context: Text,
 }
 
@@ -21,21 +20,17 @@ pub struct Contexts {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Context {
     /// Its name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: Text,
     /// Its cluster.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub cluster: Text,
     /// Its user.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub user: Text,
     /// Its own namespace.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Text,
     /// Whether it is the current one.
     pub active: bool,
     /// The address of its API server. REST leaves it out.
     #[serde(default, skip_serializing_if = "str::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, ignore))]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub server: Text,
 }

@@ -26,19 +26,15 @@ pub struct EndpointSubset {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EndpointAddress {
     /// Its address inside the cluster.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub ip: Text,
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub hostname: Option<Text>,
     /// Its node.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub node_name: Option<Text>,
     /// Its pod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub pod_name: Option<Text>,
 }
 
@@ -48,11 +44,9 @@ pub struct EndpointAddress {
 pub struct EndpointPort {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub name: Option<Text>,
     /// Its number.
     pub port: u32,
     /// TCP, UDP or SCTP.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub protocol: Text,
 }

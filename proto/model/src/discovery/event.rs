@@ -12,13 +12,10 @@ use crate::text::Text;
 pub struct Event {
     /// Normal or Warning.
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Text,
     /// A machine-readable code.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub reason: Text,
     /// What happened.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub message: Text,
     /// How often.
     pub count: u32,
@@ -29,14 +26,11 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_timestamp: Option<Time>,
     /// The reporting component.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub source: Text,
     /// What it applies to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub object_kind: Option<Text>,
     /// The object's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub object_name: Option<Text>,
 }

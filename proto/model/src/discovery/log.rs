@@ -10,7 +10,6 @@ use crate::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PodLog))]
 pub struct LogPart {
     /// The container.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub container_name: Text,
     /// Oldest first.
     pub logs: Vec<String>,

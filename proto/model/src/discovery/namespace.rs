@@ -9,9 +9,7 @@ use crate::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubeNamespace))]
 pub struct Namespace {
     /// Its name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: Text,
     /// Active or Terminating.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub status: Text,
 }

@@ -15,19 +15,14 @@ use crate::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubePod))]
 pub struct Pod<C> {
     /// Its name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: Text,
     /// Its namespace.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Text,
     /// Pending, Running, Succeeded, Failed or Unknown.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub phase: Text,
     /// As kubectl shows it.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub status: Text,
     /// Containers that are ready, of all.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub ready: Text,
     /// Container restarts.
     pub restarts: u32,
@@ -37,18 +32,15 @@ pub struct Pod<C> {
     pub created_at: Option<Time>,
     /// Its address inside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub ip: Option<Text>,
     /// Its node.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub node: Option<Text>,
     /// When it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: BTreeMap<Text, Text>,
     /// Its containers.
     pub containers: Vec<C>,
@@ -64,30 +56,24 @@ pub struct PodDetail {
     pub pod: Pod<Container>,
     /// Why it is in its phase.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub message: Option<Text>,
     /// The same as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub reason: Option<Text>,
     /// The address of its node.
     #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub host_ip: Option<Text>,
     /// Its annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub annotations: BTreeMap<Text, Text>,
     /// Its conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The names of its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub volumes: Vec<Text>,
     /// Its QoS class.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub qos_class: Option<Text>,
 }
 
@@ -97,17 +83,13 @@ pub struct PodDetail {
 pub struct Condition {
     /// Ready, Initialized, PodScheduled, ...
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Text,
     /// True, False or Unknown.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub status: Text,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub reason: Option<Text>,
     /// The same as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub message: Option<Text>,
 }

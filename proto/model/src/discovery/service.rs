@@ -12,24 +12,19 @@ use crate::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KubeService))]
 pub struct Service {
     /// Its name.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: Text,
     /// Its namespace.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub namespace: Text,
     /// ClusterIP, NodePort, LoadBalancer or ExternalName.
     #[serde(rename = "type")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Text,
     /// Its address inside the cluster; `None` for a headless one.
     #[serde(rename = "clusterIP")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub cluster_ip: Text,
     /// Its ports.
     pub ports: Vec<ServicePort>,
     /// Its pod selector.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub selector: BTreeMap<Text, Text>,
 }
 
@@ -40,14 +35,11 @@ pub struct Service {
 pub struct ServicePort {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub name: Option<Text>,
     /// Its number.
     pub port: u32,
     /// The number or name of the pod's port.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub target_port: Text,
     /// TCP, UDP or SCTP.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub protocol: Text,
 }
