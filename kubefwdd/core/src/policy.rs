@@ -89,6 +89,12 @@ pub enum Verb {
 }
 
 impl Actor {
+    /// Somebody of whom the kernel could not tell who they are.
+    #[must_use]
+    pub const fn unknown(via: Via) -> Self {
+        Self { user: None, via }
+    }
+
     /// The uid, where it is known.
     #[must_use]
     pub fn uid(&self) -> Option<Uid> {

@@ -6,6 +6,8 @@ use kubefwd_model::Time;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error::ApiError;
+
 /// A successful response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Envelope<T> {
@@ -18,6 +20,9 @@ pub(crate) struct Envelope<T> {
     /// Response metadata.
     pub(crate) meta: Meta,
 }
+
+/// What most handlers give.
+pub(crate) type Outcome<T> = Result<Envelope<T>, ApiError>;
 
 /// Response metadata.
 #[derive(Serialize, ToSchema)]
@@ -34,22 +39,30 @@ pub(crate) struct Meta {
 impl<T: Serialize> Envelope<T> {
     /// An answer that is not a list.
     pub(crate) fn new(data: T) -> Self {
-        Self {
-            success: true,
-            data,
-            error: (),
-            meta: Meta::now(None),
-        }
+        Self::with(data, Meta::now(None))
     }
 
-    /// An answer that is or holds a list of `count` things.
+    /// An answer that holds a list of `count` things.
     pub(crate) fn list(data: T, count: usize) -> Self {
+        Self::with(data, Meta::now(Some(count)))
+    }
+
+    fn with(data: T, meta: Meta) -> Self {
         Self {
             success: true,
             data,
             error: (),
-            meta: Meta::now(Some(count)),
+            meta,
         }
+    }
+}
+
+/// An answer that is a list.
+impl<T: Serialize> FromIterator<T> for Envelope<Vec<T>> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let items: Vec<T> = items.into_iter().collect();
+        let count = items.len();
+        Self::list(items, count)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What handlers take from a request, with every mistake answered in the envelope.
 
 use std::convert::Infallible;
-use std::ops::Deref;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -10,26 +10,34 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::StatusCode;
 use http::request::Parts;
 use kubefwd_core::policy::{Actor, Via};
+use kubefwd_telemetry::meters::Reading;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use tokio_util::sync::CancellationToken;
 
 use super::ApiState;
+use super::control::Control;
 use super::error::{ApiError, Code};
+use super::keys::{self, FoundService};
 
 /// The largest body of a request, bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The user who sent the request, as the guard found.
-pub(crate) struct Caller(pub(crate) Actor);
+/// What every handler needs: the daemon, and the user who sent the request.
+pub(crate) struct Call {
+    /// The daemon.
+    pub(crate) control: Arc<dyn Control>,
+    /// The user, as the guard found.
+    pub(crate) caller: Actor,
+    /// Cancelled when REST stops: streams end.
+    pub(crate) stop: CancellationToken,
+}
 
-/// A parameter of the path, decoded.
-pub(crate) struct Key(pub(crate) String);
-
-/// Parameters of the path, decoded.
-pub(crate) struct Keys<T>(pub(crate) T);
+/// Parameters of the path, decoded; usually it is one key.
+pub(crate) struct Key<T = String>(pub(crate) T);
 
 /// The query, in either spelling of its names.
 pub(crate) struct Query<T>(pub(crate) T);
@@ -37,44 +45,40 @@ pub(crate) struct Query<T>(pub(crate) T);
 /// A JSON body, in either spelling of its names.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl Deref for Caller {
-    type Target = Actor;
+// === impl Call ===
 
-    fn deref(&self) -> &Actor {
-        &self.0
+impl Call {
+    /// The service, or the pod of a headless one, that a key selects.
+    pub(crate) fn service(&self, key: &str) -> Result<FoundService, ApiError> {
+        keys::service(&self.control.view(), &self.caller, key)
+    }
+
+    /// The meters as they are now. Nothing can be counted while they are held.
+    pub(crate) fn meters(&self) -> Reading<'_> {
+        self.control.telemetry().meters.read(SystemTime::now())
     }
 }
 
-impl FromRequestParts<ApiState> for Caller {
+impl FromRequestParts<ApiState> for Call {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, Infallible> {
         // Without the guard nobody is known, and nobody may do anything.
-        let nobody = Actor {
-            user: None,
-            via: Via::TcpPeer,
-        };
-        Ok(Self(
-            parts.extensions.get::<Actor>().cloned().unwrap_or(nobody),
-        ))
+        let caller = parts.extensions.get::<Actor>().cloned();
+        Ok(Self {
+            control: api.control.clone(),
+            caller: caller.unwrap_or(Actor::unknown(Via::TcpPeer)),
+            stop: api.stop.clone(),
+        })
     }
 }
 
-impl FromRequestParts<ApiState> for Key {
+impl<T: DeserializeOwned + Send> FromRequestParts<ApiState> for Key<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
-        let Path(key) = Path::<String>::from_request_parts(parts, api).await?;
+        let Path(key) = Path::<T>::from_request_parts(parts, api).await?;
         Ok(Self(key))
-    }
-}
-
-impl<T: DeserializeOwned + Send> FromRequestParts<ApiState> for Keys<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
-        let Path(keys) = Path::<T>::from_request_parts(parts, api).await?;
-        Ok(Self(keys))
     }
 }
 

@@ -53,10 +53,8 @@ async fn admit(api: &ApiState, request: &mut Request) -> Result<(), ApiError> {
     is_not_foreign(request.headers(), local)?;
     is_json(request.method(), request.headers())?;
     let actor = match (&peer, is_public(request.uri().path())) {
-        (_, true) | (None, _) => Actor {
-            user: None,
-            via: Via::TcpPeer,
-        },
+        (_, true) => Actor::unknown(Via::TcpPeer),
+        (None, false) => return Err(ApiError::forbidden("the caller is unknown")),
         (Some(peer), false) => {
             let identity = api.identity.borrow().clone();
             let headers = request.headers();
@@ -65,9 +63,6 @@ async fn admit(api: &ApiState, request: &mut Request) -> Result<(), ApiError> {
             actor
         }
     };
-    if peer.is_none() && !is_public(request.uri().path()) {
-        return Err(ApiError::forbidden("the caller is unknown"));
-    }
     request.extensions_mut().insert(actor);
     Ok(())
 }

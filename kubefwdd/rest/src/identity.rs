@@ -199,18 +199,8 @@ pub(crate) async fn actor(
         Peer::Unix { uid: Some(uid) } => {
             return Ok(control.actor(*uid, Via::UnixSocket).await);
         }
-        Peer::Unix { uid: None } => {
-            return Ok(Actor {
-                user: None,
-                via: Via::UnixSocket,
-            });
-        }
-        Peer::Gone => {
-            return Ok(Actor {
-                user: None,
-                via: Via::TcpPeer,
-            });
-        }
+        Peer::Unix { uid: None } => return Ok(Actor::unknown(Via::UnixSocket)),
+        Peer::Gone => return Ok(Actor::unknown(Via::TcpPeer)),
         Peer::Tcp {
             peer,
             local,
@@ -235,10 +225,7 @@ pub(crate) async fn actor(
             let now = control.tcp_owner(peer, local).await;
             match now.filter(|_| now == accepted) {
                 Some(uid) => Ok(control.actor(uid, Via::TcpPeer).await),
-                None => Ok(Actor {
-                    user: None,
-                    via: Via::TcpPeer,
-                }),
+                None => Ok(Actor::unknown(Via::TcpPeer)),
             }
         }
     }

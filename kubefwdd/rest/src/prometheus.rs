@@ -9,14 +9,12 @@ mod writer;
 
 use std::fmt;
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap};
 use tokio::task::spawn_blocking;
 
-use super::ApiState;
 use super::error::ApiError;
-use super::extract::Caller;
+use super::extract::Call;
 use scrape::Scrape;
 
 /// The newer format, for those who ask for it.
@@ -25,15 +23,11 @@ const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The endpoint.
-pub(crate) async fn metrics(
-    State(api): State<ApiState>,
-    caller: Caller,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+pub(crate) async fn metrics(call: Call, headers: HeaderMap) -> Result<Response, ApiError> {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());
     let open = accepted.any(|value| value.contains("application/openmetrics-text"));
-    let scrape = Scrape::new(&api, &caller);
+    let scrape = Scrape::new(&call);
     // Thousands of series take a while: the runtime has other things to do.
     let written = spawn_blocking(move || {
         let text = scrape.encode()?;

@@ -57,11 +57,11 @@ pub(crate) fn router(
 pub(crate) fn guarded(routes: Router<ApiState>, api: ApiState) -> Router {
     let routed = routes
         .route("/", get(docs::root))
-        .route("/docs", get(docs::page))
-        .route("/docs/", get(docs::page))
-        .route("/docs/docs.js", get(docs::script))
-        .route("/docs/docs.css", get(docs::style))
-        .route("/docs/icon.svg", get(docs::icon))
+        .route("/docs", get(docs::PAGE))
+        .route("/docs/", get(docs::PAGE))
+        .route("/docs/docs.js", get(docs::SCRIPT))
+        .route("/docs/docs.css", get(docs::STYLE))
+        .route("/docs/icon.svg", get(docs::ICON))
         .route("/openapi.json", get(docs::json))
         .route("/openapi.yaml", get(docs::yaml))
         .route("/metrics", get(prometheus::metrics))

@@ -8,16 +8,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::stream::{self, StreamExt, unfold};
 use http::{HeaderMap, header};
 use kubefwd_telemetry::Telemetry;
 use kubefwd_telemetry::events::{Logged, Ring};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
@@ -27,20 +26,24 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Events read from the ring in one go.
 const BATCH: usize = 64;
 
-const CONNECTED: Bytes = Bytes::from_static(b": connected\n\n");
-const ALIVE: Bytes = Bytes::from_static(b": keepalive\n\n");
-const RESYNC: Bytes = Bytes::from_static(b"event: resync\ndata: {}\n\n");
-
-/// One event on the wire. JSON has no line breaks, so its data is one line.
-pub(crate) fn frame(id: u64, event: &str, data: &impl Serialize) -> Bytes {
-    format!("id: {id}\n{}", unnumbered(event, data)).into()
+/// One event that can be asked for again.
+pub(crate) fn numbered(id: u64, name: &str, data: &impl Serialize) -> Event {
+    with_data(Event::default().id(id.to_string()), name, data)
 }
 
 /// One event that cannot be asked for again.
-pub(crate) fn unnumbered(event: &str, data: &impl Serialize) -> String {
+pub(crate) fn unnumbered(name: &str, data: &impl Serialize) -> Event {
+    with_data(Event::default(), name, data)
+}
+
+fn with_data(event: Event, name: &str, data: &impl Serialize) -> Event {
     // Our types have text keys only, so they can always be written.
     let data = serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned());
-    format!("event: {event}\ndata: {data}\n\n")
+    event.event(name).data(data)
+}
+
+fn resync() -> Event {
+    Event::default().event("resync").data("{}")
 }
 
 /// The position after which a client wants to go on.
@@ -63,14 +66,12 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError
 }
 
 /// A response that lasts.
-pub(crate) fn respond(
-    stream: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
-) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache, no-store"),
-    ];
-    (headers, Body::from_stream(stream)).into_response()
+pub(crate) fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let connected = Event::default().comment("connected");
+    let events = stream::iter([connected]).chain(events);
+    let alive = KeepAlive::new().interval(KEEPALIVE).text("keepalive");
+    let response = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(alive);
+    ([(header::CACHE_CONTROL, "no-cache, no-store")], response).into_response()
 }
 
 /// Follows a ring from after `from`, or from now on, until the client leaves or `stop`. `encode` gives `None` for what
@@ -79,31 +80,24 @@ pub(crate) fn follow<T: Send + Sync + 'static>(
     telemetry: Arc<Telemetry>,
     ring: fn(&Telemetry) -> &Ring<T>,
     from: Option<u64>,
-    encode: impl Fn(&Logged<T>) -> Option<Bytes> + Send + Sync + 'static,
+    encode: impl Fn(&Logged<T>) -> Option<Event> + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> Response {
     let newest = ring(&telemetry).subscribe();
     let now = *newest.borrow();
     // An id from the future is one of an earlier daemon: what came since is not known.
     let foreign = from.is_some_and(|from| from > now);
-    let mut ready = VecDeque::from([CONNECTED]);
-    if foreign {
-        ready.push_back(RESYNC);
-    }
-    let position = from.filter(|_| !foreign).unwrap_or(now);
-    let quiet_until = Instant::now() + KEEPALIVE;
     let follower = Follower {
         telemetry,
         ring,
         newest,
-        position,
-        ready,
+        position: from.filter(|_| !foreign).unwrap_or(now),
+        ready: foreign.then(resync).into_iter().collect(),
         encode,
-        quiet_until,
         stop,
     };
     respond(unfold(follower, |mut follower| async move {
-        follower.next().await.map(|frame| (Ok(frame), follower))
+        follower.next().await.map(|event| (event, follower))
     }))
 }
 
@@ -113,21 +107,19 @@ struct Follower<T, E> {
     newest: watch::Receiver<u64>,
     /// The last event that was looked at.
     position: u64,
-    /// Frames of the batch that was read last.
-    ready: VecDeque<Bytes>,
+    /// What is left of the batch that was read last.
+    ready: VecDeque<Event>,
     encode: E,
-    quiet_until: Instant,
     stop: CancellationToken,
 }
 
 // === impl Follower ===
 
-impl<T, E: Fn(&Logged<T>) -> Option<Bytes>> Follower<T, E> {
-    async fn next(&mut self) -> Option<Bytes> {
+impl<T, E: Fn(&Logged<T>) -> Option<Event>> Follower<T, E> {
+    async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(frame) = self.ready.pop_front() {
-                self.quiet_until = Instant::now() + KEEPALIVE;
-                return Some(frame);
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
             }
             self.newest.borrow_and_update();
             if self.read() {
@@ -136,7 +128,6 @@ impl<T, E: Fn(&Logged<T>) -> Option<Bytes>> Follower<T, E> {
             tokio::select! {
                 () = self.stop.cancelled() => return None,
                 changed = self.newest.changed() => changed.ok()?,
-                () = sleep_until(self.quiet_until) => self.ready.push_back(ALIVE),
             }
         }
     }
@@ -145,7 +136,7 @@ impl<T, E: Fn(&Logged<T>) -> Option<Bytes>> Follower<T, E> {
     fn read(&mut self) -> bool {
         let read = (self.ring)(&self.telemetry).after(self.position, BATCH);
         if read.gap {
-            self.ready.push_back(RESYNC);
+            self.ready.push_back(resync());
         }
         self.position = match read.events.last() {
             Some(last) => last.id,

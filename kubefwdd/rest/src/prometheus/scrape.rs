@@ -14,8 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::writer::Writer;
-use crate::ApiState;
-use crate::extract::Caller;
+use crate::extract::Call;
 use crate::keys;
 
 /// Everything that one scrape shows.
@@ -45,10 +44,11 @@ pub(super) struct Used {
 // === impl Scrape ===
 
 impl Scrape {
-    pub(super) fn new(api: &ApiState, caller: &Caller) -> Self {
-        let (view, hosts) = (api.control.view(), api.control.hosts());
-        let telemetry = api.control.telemetry();
-        let info = api.control.info();
+    pub(super) fn new(call: &Call) -> Self {
+        let (control, caller) = (&call.control, &call.caller);
+        let (view, hosts) = (control.view(), control.hosts());
+        let telemetry = control.telemetry();
+        let info = control.info();
         let uptime = SystemTime::now()
             .duration_since(info.started_at)
             .unwrap_or_default();

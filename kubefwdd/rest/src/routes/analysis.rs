@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::State;
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::View;
 use kubefwd_model as model;
@@ -11,10 +10,9 @@ use kubefwd_model::{Finding, Health, ServiceStatus, duration};
 use kubefwd_telemetry::errors::{ErrorRecord, Holder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::ApiState;
 use crate::envelope::Envelope;
 use crate::error::ErrorResponses;
-use crate::extract::Caller;
+use crate::extract::Call;
 use crate::keys;
 use crate::types::analysis::{
     Analysis, AnalysisStats, Issue, Recommendation, Status, SuggestedAction, severity,
@@ -39,10 +37,10 @@ const PATH_SAFE: &AsciiSet = &NON_ALPHANUMERIC
 #[utoipa::path(get, path = "/api/v1/status", tag = "Analysis", responses(
     (status = 200, description = "The status", body = Envelope<Status>), ErrorResponses,
 ))]
-pub(crate) async fn status(State(api): State<ApiState>, caller: Caller) -> Envelope<Status> {
-    let findings = api.control.diagnose(&caller);
-    let counts = Summary::of(&*api.control, &caller).counts;
-    let by_status = ServiceCounts::of(keys::visible(&api.control.view(), &caller));
+pub(crate) async fn status(call: Call) -> Envelope<Status> {
+    let findings = call.control.diagnose(&call.caller);
+    let counts = Summary::of(&*call.control, &call.caller).counts;
+    let by_status = ServiceCounts::of(keys::visible(&call.control.view(), &call.caller));
     let high = findings.iter().filter(|finding| is_high(finding));
     let message = match high.clone().next() {
         Some(first) => format!(
@@ -54,10 +52,10 @@ pub(crate) async fn status(State(api): State<ApiState>, caller: Caller) -> Envel
         None => summary(&by_status),
     };
     Envelope::new(Status {
-        status: health_of(&api, &findings),
+        status: health_of(&call, &findings),
         message,
         counts,
-        uptime: duration::since(api.control.info().started_at),
+        uptime: duration::since(call.control.info().started_at),
     })
 }
 
@@ -82,16 +80,16 @@ fn summary(services: &ServiceCounts) -> String {
 #[utoipa::path(get, path = "/api/v1/analyze", tag = "Analysis", responses(
     (status = 200, description = "The analysis", body = Envelope<Analysis>), ErrorResponses,
 ))]
-pub(crate) async fn analyze(State(api): State<ApiState>, caller: Caller) -> Envelope<Analysis> {
-    let view = api.control.view();
-    let findings = api.control.diagnose(&caller);
-    let errors = &api.control.telemetry().errors;
-    let open = errors.open(MAX_ADVICE, |uid| caller.sees(uid));
+pub(crate) async fn analyze(call: Call) -> Envelope<Analysis> {
+    let view = call.control.view();
+    let findings = call.control.diagnose(&call.caller);
+    let errors = &call.control.telemetry().errors;
+    let open = errors.open(MAX_ADVICE, |uid| call.caller.sees(uid));
     let issues: Vec<Issue> = findings
         .iter()
         .filter_map(|finding| issue(finding, &open))
         .collect();
-    let by_status = ServiceCounts::of(keys::visible(&view, &caller));
+    let by_status = ServiceCounts::of(keys::visible(&view, &call.caller));
     let possible = by_status.total - by_status.unsupported;
     let affected = possible - by_status.active - by_status.partial;
     let summary = match (issues.len(), by_status.total) {
@@ -100,15 +98,15 @@ pub(crate) async fn analyze(State(api): State<ApiState>, caller: Caller) -> Enve
         (n, _) => format!("{n} findings; {affected} of {possible} services are not active"),
     };
     Envelope::new(Analysis {
-        status: health_of(&api, &findings),
+        status: health_of(&call, &findings),
         summary,
         issues,
         recommendations: recommendations(&findings),
-        suggested_actions: suggested_actions(&view, &caller),
+        suggested_actions: suggested_actions(&view, &call.caller),
         stats: AnalysisStats {
-            counts: Summary::of(&*api.control, &caller).counts,
+            counts: Summary::of(&*call.control, &call.caller).counts,
             errored_services: by_status.error,
-            uptime: duration::since(api.control.info().started_at),
+            uptime: duration::since(call.control.info().started_at),
         },
     })
 }
@@ -179,8 +177,8 @@ pub(super) fn advice(findings: &[Finding]) -> impl Iterator<Item = (&Finding, St
 }
 
 /// How well everything works for one caller: the daemon as a whole, and what they forward.
-pub(super) fn health_of(api: &ApiState, findings: &[Finding]) -> Health {
-    match api.control.health() {
+pub(super) fn health_of(call: &Call, findings: &[Finding]) -> Health {
+    match call.control.health() {
         Health::Unhealthy => Health::Unhealthy,
         _ if findings.iter().any(is_high) => Health::Degraded,
         _ => Health::Healthy,

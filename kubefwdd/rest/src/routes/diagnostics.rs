@@ -1,19 +1,15 @@
 //! What is wrong, since when, and how to fix it.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use kubefwd_core::policy::Actor;
 use kubefwd_model::{Time, duration};
 
 use super::Count;
 use super::analysis::{advice, health_of};
-use crate::ApiState;
 use crate::envelope::Envelope;
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Key, Query};
+use crate::extract::{Call, Key, Query};
 use crate::keys;
 use crate::types::diagnostics::{
     Diagnostics, ForwardDiag, HostsFile, Network, PortConflict, ServiceCounts, ServiceDiag,
@@ -34,20 +30,20 @@ const LOOPBACK: &str = if cfg!(target_os = "macos") {
 #[utoipa::path(get, path = "/api/v1/diagnostics", tag = "Diagnostics", responses(
     (status = 200, description = "The overview", body = Envelope<Diagnostics>), ErrorResponses,
 ))]
-pub(crate) async fn overview(State(api): State<ApiState>, caller: Caller) -> Envelope<Diagnostics> {
-    let network = network_of(&api, &caller);
-    let services = ServiceCounts::of(keys::visible(&api.control.view(), &caller));
-    let info = api.control.info();
-    let findings = api.control.diagnose(&caller);
+pub(crate) async fn overview(call: Call) -> Envelope<Diagnostics> {
+    let network = network_of(&call);
+    let services = ServiceCounts::of(keys::visible(&call.control.view(), &call.caller));
+    let info = call.control.info();
+    let findings = call.control.diagnose(&call.caller);
     let advice: BTreeSet<String> = advice(&findings).map(|(_, hint)| hint).collect();
     Envelope::new(Diagnostics {
-        status: health_of(&api, &findings),
+        status: health_of(&call, &findings),
         timestamp: Time::now(),
         uptime: duration::since(info.started_at),
         version: info.version,
         services,
         network,
-        errors: current(&api, &caller, MAX_ERRORS),
+        errors: current(&call, MAX_ERRORS),
         recommendations: advice.into_iter().collect(),
     })
 }
@@ -59,22 +55,16 @@ pub(crate) async fn overview(State(api): State<ApiState>, caller: Caller) -> Env
     get, path = "/api/v1/diagnostics/errors", tag = "Diagnostics", params(Count),
     responses((status = 200, description = "The errors", body = Envelope<Vec<ErrorDetail>>), ErrorResponses),
 )]
-pub(crate) async fn errors(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Query(count): Query<Count>,
-) -> Envelope<Vec<ErrorDetail>> {
-    let errors = current(&api, &caller, count.get());
-    let count = errors.len();
-    Envelope::list(errors, count)
+pub(crate) async fn errors(call: Call, Query(count): Query<Count>) -> Envelope<Vec<ErrorDetail>> {
+    current(&call, count.get()).into_iter().collect()
 }
 
 /// Addresses, ports and names
 #[utoipa::path(get, path = "/api/v1/diagnostics/network", tag = "Diagnostics", responses(
     (status = 200, description = "The network", body = Envelope<Network>), ErrorResponses,
 ))]
-pub(crate) async fn network(State(api): State<ApiState>, caller: Caller) -> Envelope<Network> {
-    Envelope::new(network_of(&api, &caller))
+pub(crate) async fn network(call: Call) -> Envelope<Network> {
+    Envelope::new(network_of(&call))
 }
 
 /// Inspect a service
@@ -83,16 +73,10 @@ pub(crate) async fn network(State(api): State<ApiState>, caller: Caller) -> Enve
     params(("key" = String, Path, description = "Key of the service", example = "api.shop.kind")),
     responses((status = 200, description = "The service", body = Envelope<ServiceDiag<'static>>), ErrorResponses),
 )]
-pub(crate) async fn service(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Response, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
-    let telemetry = api.control.telemetry();
-    let meters = telemetry.meters.read(SystemTime::now());
-    let service = ServiceDiag::new(&found.service, &meters, telemetry);
-    drop(meters);
+pub(crate) async fn service(call: Call, Key(key): Key) -> Result<Response, ApiError> {
+    let found = call.service(&key)?;
+    let telemetry = call.control.telemetry();
+    let service = ServiceDiag::new(&found.service, &call.meters(), telemetry);
     Ok(Envelope::new(service).into_response())
 }
 
@@ -102,39 +86,35 @@ pub(crate) async fn service(
     params(("key" = String, Path, description = "Key of the forward", example = "api.shop.kind.api-6f.80")),
     responses((status = 200, description = "The forward", body = Envelope<ForwardDiag<'static>>), ErrorResponses),
 )]
-pub(crate) async fn forward(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Response, ApiError> {
-    let found = keys::forward(&api.control.view(), &caller, &key)?;
-    let meters = api.control.telemetry().meters.read(SystemTime::now());
-    let forward = ForwardDiag::new(&found.service, found.forward(), &meters);
-    drop(meters);
+pub(crate) async fn forward(call: Call, Key(key): Key) -> Result<Response, ApiError> {
+    let found = keys::forward(&call.control.view(), &call.caller, &key)?;
+    let forward = ForwardDiag::new(&found.service, found.forward(), &call.meters());
     Ok(Envelope::new(forward).into_response())
 }
 
-fn current(api: &ApiState, caller: &Actor, limit: usize) -> Vec<ErrorDetail> {
-    let telemetry = api.control.telemetry();
-    let open = telemetry.errors.open(limit, |uid| caller.sees(uid));
+fn current(call: &Call, limit: usize) -> Vec<ErrorDetail> {
+    let telemetry = call.control.telemetry();
+    let open = telemetry.errors.open(limit, |uid| call.caller.sees(uid));
     let mut errors: Vec<ErrorDetail> = open.into_iter().map(ErrorDetail::from).collect();
-    let hosts = api.control.hosts();
+    let hosts = call.control.hosts();
     if let Some(message) = hosts.error {
-        let since = hosts.failing_since.unwrap_or(api.control.info().started_at);
+        let since = hosts
+            .failing_since
+            .unwrap_or(call.control.info().started_at);
         errors.insert(0, ErrorDetail::of_hosts_file(since, message));
         errors.truncate(limit);
     }
     errors
 }
 
-fn network_of(api: &ApiState, caller: &Actor) -> Network {
-    let ip_range = api.control.info().address_range.clone();
-    let view = api.control.view();
-    let hosts = api.control.hosts();
+fn network_of(call: &Call) -> Network {
+    let ip_range = call.control.info().address_range.clone();
+    let view = call.control.view();
+    let hosts = call.control.hosts();
     let (mut addresses, mut hostnames) = (Vec::new(), Vec::new());
     let mut foreign_conflicts = BTreeSet::new();
     let mut ports_in_use = 0;
-    for service in keys::visible(&view, caller) {
+    for service in keys::visible(&view, &call.caller) {
         addresses.extend(service.address);
         addresses.extend(service.forwards.iter().map(|forward| forward.address));
         let of_forwards = service.forwards.iter().map(|forward| &forward.hostnames);
@@ -149,11 +129,11 @@ fn network_of(api: &ApiState, caller: &Actor) -> Network {
     addresses.dedup();
     hostnames.sort_unstable();
     hostnames.dedup();
-    let open = api
+    let open = call
         .control
         .telemetry()
         .errors
-        .open(usize::MAX, |uid| caller.sees(uid));
+        .open(usize::MAX, |uid| call.caller.sees(uid));
     let port_conflicts: Vec<PortConflict> = open.iter().filter_map(PortConflict::new).collect();
     Network {
         loopback_interface: LOOPBACK,
@@ -162,7 +142,7 @@ fn network_of(api: &ApiState, caller: &Actor) -> Network {
         ports_in_use: ports_in_use - port_conflicts.len().min(ports_in_use),
         hostnames,
         hosts_file: HostsFile {
-            path: api.control.info().hosts_path.display().to_string(),
+            path: call.control.info().hosts_path.display().to_string(),
             entries: hosts.entries,
             last_written: hosts.last_written.map(Time::from),
             tampered: hosts.tampered,

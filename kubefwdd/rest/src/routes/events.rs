@@ -1,6 +1,5 @@
 //! Events as they happen.
 
-use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use kubefwd_model::EventKind;
@@ -8,9 +7,8 @@ use kubefwd_telemetry::events::Logged;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::ApiState;
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Query};
+use crate::extract::{Call, Query};
 use crate::sse;
 use crate::types::history::StreamedEvent;
 
@@ -38,23 +36,23 @@ pub(crate) struct Filter {
     ),
 )]
 pub(crate) async fn stream(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(filter): Query<Filter>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let from = sse::last_event_id(&headers)?;
-    let telemetry = api.control.telemetry().clone();
+    let telemetry = call.control.telemetry().clone();
     let encode = move |logged: &Logged| {
         let event = &logged.event;
-        let wanted = caller.sees(event.uid) && filter.kind.is_none_or(|kind| kind == event.kind);
-        wanted.then(|| sse::frame(logged.id, event.kind.as_str(), &StreamedEvent::from(event)))
+        let wanted =
+            call.caller.sees(event.uid) && filter.kind.is_none_or(|kind| kind == event.kind);
+        wanted.then(|| sse::numbered(logged.id, event.kind.as_str(), &StreamedEvent::from(event)))
     };
     Ok(sse::follow(
         telemetry,
         |telemetry| &telemetry.events,
         from,
         encode,
-        api.stop.clone(),
+        call.stop.clone(),
     ))
 }

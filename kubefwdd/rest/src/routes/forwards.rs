@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kubefwd_model as model;
 use kubefwd_model::entry::ForwardEntry;
@@ -12,10 +11,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use crate::ApiState;
 use crate::envelope::Envelope;
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Key, Query, text};
+use crate::extract::{Call, Key, Query, text};
 use crate::filter::{Page, ServiceFilter};
 use crate::types::forwards::{ForwardList, forward_entry};
 use crate::types::http::HttpTraffic;
@@ -47,22 +45,21 @@ pub(crate) struct ForwardFilter {
     (status = 200, description = "The forwards", body = Envelope<ForwardList>), ErrorResponses,
 ))]
 pub(crate) async fn list(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(place): Query<ServiceFilter>,
     Query(ForwardFilter { service, status }): Query<ForwardFilter>,
     Query(page): Query<Page>,
 ) -> Response {
-    let view = api.control.view();
-    let telemetry = api.control.telemetry().clone();
+    let view = call.control.view();
+    let telemetry = call.control.telemetry().clone();
     let is_meant = |key: &ServiceKey| {
         let named = service.as_deref();
         place.holds(key) && named.is_none_or(|name| key.service.as_str() == name)
     };
     let mut summary = Summary::default();
     let mut matching: Vec<(&Arc<model::Service>, usize)> = Vec::new();
-    let meters = telemetry.meters.read(SystemTime::now());
-    for service in keys::visible(&view, &caller).filter(|service| is_meant(&service.key)) {
+    let meters = call.meters();
+    for service in keys::visible(&view, &call.caller).filter(|service| is_meant(&service.key)) {
         let by_name = place.finds(service);
         let wanted = service.forwards.iter().enumerate().filter(|(_, forward)| {
             let in_state = status.is_none_or(|status| status == forward.status);
@@ -87,9 +84,11 @@ pub(crate) async fn list(
     };
     let shell = Envelope::list(shell, forwards.len());
     list::respond(&shell, forwards, move |(service, index), out| {
-        let meters = telemetry.meters.read(SystemTime::now());
-        let entry = forward_entry(service, &service.forwards[*index], &meters);
-        drop(meters);
+        let entry = forward_entry(
+            service,
+            &service.forwards[*index],
+            &telemetry.meters.read(SystemTime::now()),
+        );
         serde_json::to_writer(out, &entry)
     })
 }
@@ -103,15 +102,9 @@ pub(crate) async fn list(
 ), responses(
     (status = 200, description = "The forward", body = Envelope<ForwardEntry<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn get(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Response, ApiError> {
-    let found = keys::forward(&api.control.view(), &caller, &key)?;
-    let meters = api.control.telemetry().meters.read(SystemTime::now());
-    let entry = forward_entry(&found.service, found.forward(), &meters);
-    drop(meters);
+pub(crate) async fn get(call: Call, Key(key): Key) -> Result<Response, ApiError> {
+    let found = keys::forward(&call.control.view(), &call.caller, &key)?;
+    let entry = forward_entry(&found.service, found.forward(), &call.meters());
     Ok(Envelope::new(entry).into_response())
 }
 
@@ -124,13 +117,12 @@ pub(crate) async fn get(
     (status = 200, description = "The requests", body = Envelope<HttpTraffic<'static>>), ErrorResponses,
 ))]
 pub(crate) async fn http(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Key(key): Key,
     Query(count): Query<Count>,
 ) -> Result<Response, ApiError> {
-    let found = keys::forwards(&api.control.view(), &caller, &key)?;
-    let log = &api.control.telemetry().http;
+    let found = keys::forwards(&call.control.view(), &call.caller, &key)?;
+    let log = &call.control.telemetry().http;
     let traffic = match found.as_slice() {
         [one] => HttpTraffic::new(&one.service.key, one.forward(), log, count.get()),
         [first, ..] => {

@@ -1,6 +1,5 @@
 //! What happened.
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kubefwd_model::EventKind;
 use kubefwd_telemetry::{errors, reconnections};
@@ -8,11 +7,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use crate::ApiState;
-use crate::envelope::Envelope;
-use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Key, Number, Query};
-use crate::keys;
+use crate::envelope::{Envelope, Outcome};
+use crate::error::ErrorResponses;
+use crate::extract::{Call, Key, Number, Query};
 use crate::types::history::{ErrorRecord, Event, HistoryStats, Reconnection};
 
 /// Which events.
@@ -34,18 +31,14 @@ pub(crate) struct EventFilter {
 #[utoipa::path(get, path = "/api/v1/history/events", tag = "History", params(EventFilter), responses(
     (status = 200, description = "The events", body = Envelope<Vec<Event<'static>>>), ErrorResponses,
 ))]
-pub(crate) async fn events(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Query(filter): Query<EventFilter>,
-) -> Response {
-    let log = &api.control.telemetry().events;
+pub(crate) async fn events(call: Call, Query(filter): Query<EventFilter>) -> Response {
+    let log = &call.control.telemetry().events;
     let wanted = log.newest_where(filter.count.map_or(50, Number::get), |logged| {
-        caller.sees(logged.event.uid) && filter.kind.is_none_or(|kind| kind == logged.event.kind)
+        call.caller.sees(logged.event.uid)
+            && filter.kind.is_none_or(|kind| kind == logged.event.kind)
     });
-    let events: Vec<Event<'_>> = wanted.iter().map(|logged| Event::from(&**logged)).collect();
-    let count = events.len();
-    Envelope::list(events, count).into_response()
+    let events: Envelope<Vec<_>> = wanted.iter().map(|logged| Event::from(&**logged)).collect();
+    events.into_response()
 }
 
 /// Errors
@@ -54,19 +47,13 @@ pub(crate) async fn events(
 #[utoipa::path(get, path = "/api/v1/history/errors", tag = "History", params(Count), responses(
     (status = 200, description = "The errors", body = Envelope<Vec<ErrorRecord>>), ErrorResponses,
 ))]
-pub(crate) async fn errors(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Query(count): Query<Count>,
-) -> Envelope<Vec<ErrorRecord>> {
-    let found = api
+pub(crate) async fn errors(call: Call, Query(count): Query<Count>) -> Envelope<Vec<ErrorRecord>> {
+    let found = call
         .control
         .telemetry()
         .errors
-        .newest(count.get(), |uid| caller.sees(uid));
-    let errors: Vec<ErrorRecord> = found.into_iter().map(ErrorRecord::from).collect();
-    let count = errors.len();
-    Envelope::list(errors, count)
+        .newest(count.get(), |uid| call.caller.sees(uid));
+    found.into_iter().map(ErrorRecord::from).collect()
 }
 
 /// Reconnections
@@ -76,16 +63,15 @@ pub(crate) async fn errors(
     (status = 200, description = "The reconnections", body = Envelope<Vec<Reconnection>>), ErrorResponses,
 ))]
 pub(crate) async fn reconnections(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(count): Query<Count>,
 ) -> Envelope<Vec<Reconnection>> {
-    let found = api
+    let found = call
         .control
         .telemetry()
         .reconnections
-        .newest(count.get(), |uid| caller.sees(uid));
-    encode(found)
+        .newest(count.get(), |uid| call.caller.sees(uid));
+    found.into_iter().map(Reconnection::from).collect()
 }
 
 /// Reconnections of a service
@@ -99,37 +85,27 @@ pub(crate) async fn reconnections(
     ),
 )]
 pub(crate) async fn of_service(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Key(key): Key,
     Query(count): Query<Count>,
-) -> Result<Envelope<Vec<Reconnection>>, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
-    Ok(encode(
-        api.control
-            .telemetry()
-            .reconnections
-            .of(&found.service.key, count.get()),
-    ))
-}
-
-fn encode(found: Vec<reconnections::Reconnection>) -> Envelope<Vec<Reconnection>> {
-    let list: Vec<Reconnection> = found.into_iter().map(Reconnection::from).collect();
-    let count = list.len();
-    Envelope::list(list, count)
+) -> Outcome<Vec<Reconnection>> {
+    let found = call.service(&key)?;
+    let reconnections = &call.control.telemetry().reconnections;
+    let found = reconnections.of(&found.service.key, count.get());
+    Ok(found.into_iter().map(Reconnection::from).collect())
 }
 
 /// Retention
 #[utoipa::path(get, path = "/api/v1/history/stats", tag = "History", responses(
     (status = 200, description = "The numbers", body = Envelope<HistoryStats>), ErrorResponses,
 ))]
-pub(crate) async fn stats(State(api): State<ApiState>, caller: Caller) -> Envelope<HistoryStats> {
-    let telemetry = api.control.telemetry();
-    let sees = |uid| caller.sees(uid);
+pub(crate) async fn stats(call: Call) -> Envelope<HistoryStats> {
+    let telemetry = call.control.telemetry();
+    let sees = |uid| call.caller.sees(uid);
     Envelope::new(HistoryStats {
         total_events: telemetry
             .events
-            .count_where(|logged| caller.sees(logged.event.uid)),
+            .count_where(|logged| call.caller.sees(logged.event.uid)),
         total_errors: telemetry.errors.count(sees),
         total_reconnects: telemetry.reconnections.count(sees),
         max_events: telemetry.events.totals().1,

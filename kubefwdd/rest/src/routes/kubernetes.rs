@@ -1,6 +1,5 @@
 //! What the cluster has: asked of the caller's own worker, answered with the caller's own rights.
 
-use axum::extract::State;
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::View;
 use kubefwd_model::discovery::{self, Event};
@@ -10,11 +9,10 @@ use kubefwd_model::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::ApiState;
 use crate::control::EventQuery;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Outcome};
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Keys, Number, Query, text};
+use crate::extract::{Call, Key, Number, Query, text};
 use crate::types::kubernetes::{
     ContextList, Endpoints, KubeNamespaces, KubeServices, ListedNamespace, ListedService,
 };
@@ -76,11 +74,8 @@ pub(crate) struct EventFilter {
 #[utoipa::path(get, path = "/api/v1/kubernetes/contexts", tag = "Kubernetes Discovery", responses(
     (status = 200, description = "The contexts", body = Envelope<ContextList>), ErrorResponses,
 ))]
-pub(crate) async fn contexts(
-    State(api): State<ApiState>,
-    caller: Caller,
-) -> Result<Envelope<ContextList>, ApiError> {
-    let contexts = api.control.contexts(&caller).await?;
+pub(crate) async fn contexts(call: Call) -> Outcome<ContextList> {
+    let contexts = call.control.contexts(&call.caller).await?;
     let list = ContextList::from(contexts);
     let count = list.contexts.len();
     Ok(Envelope::list(list, count))
@@ -92,18 +87,20 @@ pub(crate) async fn contexts(
     responses((status = 200, description = "The namespaces", body = Envelope<KubeNamespaces>), ErrorResponses),
 )]
 pub(crate) async fn namespaces(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(query): Query<InContext>,
-) -> Result<Envelope<KubeNamespaces>, ApiError> {
+) -> Outcome<KubeNamespaces> {
     let context = context(query.context)?;
-    let found = api.control.namespaces(&caller, context.clone()).await?;
-    let context = resolved(&api, &caller, context).await;
-    let view = api.control.view();
+    let found = call
+        .control
+        .namespaces(&call.caller, context.clone())
+        .await?;
+    let context = resolved(&call, context).await;
+    let view = call.control.view();
     let mut namespaces: Vec<ListedNamespace> = found
         .into_iter()
         .map(|namespace| ListedNamespace {
-            forwarded: namespace_key(&caller, context.as_ref(), &namespace.name)
+            forwarded: namespace_key(&call.caller, context.as_ref(), &namespace.name)
                 .is_some_and(|key| view.namespaces.contains_key(&key)),
             namespace,
         })
@@ -119,11 +116,10 @@ pub(crate) async fn namespaces(
     responses((status = 200, description = "The services", body = Envelope<KubeServices>), ErrorResponses),
 )]
 pub(crate) async fn services(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(query): Query<InNamespace>,
-) -> Result<Envelope<KubeServices>, ApiError> {
-    let mut services = list(&api, &caller, query.context, &query.namespace, None).await?;
+) -> Outcome<KubeServices> {
+    let mut services = list(&call, query.context, &query.namespace, None).await?;
     services.sort_by(|a, b| a.service.name.cmp(&b.service.name));
     let count = services.len();
     Ok(Envelope::list(KubeServices { services }, count))
@@ -140,14 +136,13 @@ pub(crate) async fn services(
     responses((status = 200, description = "The service", body = Envelope<ListedService>), ErrorResponses),
 )]
 pub(crate) async fn service(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Keys((namespace, name)): Keys<(String, String)>,
+    call: Call,
+    Key((namespace, name)): Key<(String, String)>,
     Query(query): Query<InContext>,
-) -> Result<Envelope<ListedService>, ApiError> {
+) -> Outcome<ListedService> {
     ServiceName::parse(&name)?;
     let only = Some(name.clone());
-    let found = list(&api, &caller, query.context, &namespace, only).await?;
+    let found = list(&call, query.context, &namespace, only).await?;
     let mut found = found.into_iter();
     found
         .find(|found| *found.service.name == *name)
@@ -156,21 +151,20 @@ pub(crate) async fn service(
 }
 
 async fn list(
-    api: &ApiState,
-    caller: &Caller,
+    call: &Call,
     context: Option<String>,
     namespace: &str,
     name: Option<String>,
 ) -> Result<Vec<ListedService>, ApiError> {
     let (namespace, context) = (checked(namespace)?, self::context(context)?);
-    let services = api
+    let services = call
         .control
-        .services(caller, context.clone(), namespace, name);
+        .services(&call.caller, context.clone(), namespace, name);
     let found = services.await?;
-    let context = resolved(api, caller, context).await;
-    let view = api.control.view();
+    let context = resolved(call, context).await;
+    let view = call.control.view();
     let services = found.into_iter().map(|service| {
-        let key = forward_key(&view, caller, context.as_ref(), &service);
+        let key = forward_key(&view, &call.caller, context.as_ref(), &service);
         ListedService::new(service, key)
     });
     Ok(services.collect())
@@ -185,11 +179,10 @@ async fn list(
     responses((status = 200, description = "The events", body = Envelope<Vec<Event>>), ErrorResponses),
 )]
 pub(crate) async fn events(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Keys(namespace): Keys<String>,
+    call: Call,
+    Key(namespace): Key<String>,
     Query(filter): Query<EventFilter>,
-) -> Result<Envelope<Vec<Event>>, ApiError> {
+) -> Outcome<Vec<Event>> {
     let limit = filter.limit.map_or(50, Number::get);
     let is_word = |kind: &str| kind.len() <= 63 && kind.chars().all(|c| c.is_ascii_alphabetic());
     if let Some(kind) = filter
@@ -210,10 +203,9 @@ pub(crate) async fn events(
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
     let context = context(filter.context)?;
-    let mut events = api.control.events(&caller, context, query).await?;
+    let mut events = call.control.events(&call.caller, context, query).await?;
     events.truncate(limit);
-    let count = events.len();
-    Ok(Envelope::list(events, count))
+    Ok(events.into_iter().collect())
 }
 
 /// Endpoints of a service
@@ -227,16 +219,15 @@ pub(crate) async fn events(
     responses((status = 200, description = "The endpoints", body = Envelope<Endpoints>), ErrorResponses),
 )]
 pub(crate) async fn endpoints(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Keys((namespace, service)): Keys<(String, String)>,
+    call: Call,
+    Key((namespace, service)): Key<(String, String)>,
     Query(query): Query<InContext>,
-) -> Result<Envelope<Endpoints>, ApiError> {
+) -> Outcome<Endpoints> {
     ServiceName::parse(&service)?;
     let (checked, context) = (checked(&namespace)?, context(query.context)?);
-    let endpoints = api
+    let endpoints = call
         .control
-        .endpoints(&caller, context, checked, service.clone());
+        .endpoints(&call.caller, context, checked, service.clone());
     let subsets = endpoints.await?;
     Ok(Envelope::new(Endpoints {
         name: service,
@@ -260,15 +251,11 @@ pub(super) fn checked(namespace: &str) -> Result<String, ApiError> {
 }
 
 /// The context that is meant: the current one where none was named. `None` where that cannot be found out.
-pub(super) async fn resolved(
-    api: &ApiState,
-    caller: &Actor,
-    context: String,
-) -> Option<ContextName> {
+pub(super) async fn resolved(call: &Call, context: String) -> Option<ContextName> {
     if !context.is_empty() {
         return ContextName::parse(&context).ok();
     }
-    let contexts = api.control.contexts(caller).await.ok()?;
+    let contexts = call.control.contexts(&call.caller).await.ok()?;
     ContextName::parse(&contexts.current_context).ok()
 }
 

@@ -1,6 +1,5 @@
 //! The daemon's log.
 
-use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use kubefwd_core::policy::{self, Actor, Verb};
@@ -9,10 +8,9 @@ use kubefwd_telemetry::logs::LogLine;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::ApiState;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Outcome};
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Number, Query, text};
+use crate::extract::{Call, Number, Query, text};
 use crate::sse;
 use crate::types::logs::{Cleared, Log, LogLevel, LogList, SystemLogs};
 
@@ -81,16 +79,12 @@ fn matches(line: &LogLine, level: Option<LogLevel>, service: Option<&str>) -> bo
 #[utoipa::path(get, path = "/api/v1/logs", tag = "Logs", params(Filter), responses(
     (status = 200, description = "The lines", body = Envelope<LogList>), ErrorResponses,
 ))]
-pub(crate) async fn list(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Query(filter): Query<Filter>,
-) -> Envelope<LogList> {
+pub(crate) async fn list(call: Call, Query(filter): Query<Filter>) -> Envelope<LogList> {
     let wanted = |logged: &Logged<LogLine>| {
-        visible(&caller, &logged.event)
+        visible(&call.caller, &logged.event)
             && matches(&logged.event, filter.level, filter.service.as_deref())
     };
-    let lines = api
+    let lines = call
         .control
         .telemetry()
         .logs
@@ -116,25 +110,24 @@ pub(crate) async fn list(
     ),
 )]
 pub(crate) async fn stream(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(filter): Query<StreamFilter>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let from = sse::last_event_id(&headers)?;
-    let telemetry = api.control.telemetry().clone();
+    let telemetry = call.control.telemetry().clone();
     let encode = move |logged: &Logged<LogLine>| {
         let line = &logged.event;
         let wanted =
-            visible(&caller, line) && matches(line, filter.level, filter.service.as_deref());
-        wanted.then(|| sse::frame(logged.id, "log", &Log::from(line)))
+            visible(&call.caller, line) && matches(line, filter.level, filter.service.as_deref());
+        wanted.then(|| sse::numbered(logged.id, "log", &Log::from(line)))
     };
     Ok(sse::follow(
         telemetry,
         |telemetry| telemetry.logs.lines(),
         from,
         encode,
-        api.stop.clone(),
+        call.stop.clone(),
     ))
 }
 
@@ -146,15 +139,13 @@ pub(crate) async fn stream(
     params(SystemFilter),
     responses((status = 200, description = "The lines", body = Envelope<SystemLogs>), ErrorResponses),
 )]
-pub(crate) async fn system(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Query(filter): Query<SystemFilter>,
-) -> Envelope<SystemLogs> {
-    let ring = &api.control.telemetry().logs;
-    let cleared = ring.cleared_by(caller.uid());
+pub(crate) async fn system(call: Call, Query(filter): Query<SystemFilter>) -> Envelope<SystemLogs> {
+    let ring = &call.control.telemetry().logs;
+    let cleared = ring.cleared_by(call.caller.uid());
     let own = |logged: &Logged<LogLine>| {
-        logged.id > cleared && logged.event.service.is_none() && visible(&caller, &logged.event)
+        logged.id > cleared
+            && logged.event.service.is_none()
+            && visible(&call.caller, &logged.event)
     };
     let total_count = ring.lines().count_where(own);
     let lines = ring.newest(filter.count.map_or(100, Number::get), |logged| {
@@ -175,13 +166,10 @@ pub(crate) async fn system(
     delete, path = "/api/v1/logs/system", tag = "Logs",
     responses((status = 200, description = "Cleared", body = Envelope<Cleared>), ErrorResponses),
 )]
-pub(crate) async fn clear(
-    State(api): State<ApiState>,
-    caller: Caller,
-) -> Result<Envelope<Cleared>, ApiError> {
-    policy::authorize(&caller, Verb::Change, caller.uid())?;
-    if let Some(uid) = caller.uid() {
-        api.control.telemetry().logs.clear_for(uid);
+pub(crate) async fn clear(call: Call) -> Outcome<Cleared> {
+    policy::authorize(&call.caller, Verb::Change, call.caller.uid())?;
+    if let Some(uid) = call.caller.uid() {
+        call.control.telemetry().logs.clear_for(uid);
     }
     let message = "earlier lines are now hidden from you";
     Ok(Envelope::new(Cleared {

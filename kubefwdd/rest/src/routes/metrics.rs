@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use kubefwd_model as model;
 use kubefwd_model::duration as time;
@@ -11,10 +10,9 @@ use kubefwd_telemetry::history::{MINUTES_KEPT, SECONDS_KEPT};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::ApiState;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Outcome};
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Key, Number, Query, text};
+use crate::extract::{Call, Key, Number, Query, text};
 use crate::types::metrics::{MetricsHistory, MetricsSummary, Sample, ServiceMetrics};
 use crate::types::services::Summary;
 use crate::{keys, list};
@@ -95,12 +93,9 @@ fn seconds(name: &str, text: Option<&str>, usual: u64) -> Result<u64, ApiError> 
 #[utoipa::path(get, path = "/api/v1/metrics", tag = "Metrics", responses(
     (status = 200, description = "The sums", body = Envelope<MetricsSummary>), ErrorResponses,
 ))]
-pub(crate) async fn summary(
-    State(api): State<ApiState>,
-    caller: Caller,
-) -> Envelope<MetricsSummary> {
-    let sums = Summary::of(&*api.control, &caller);
-    let uptime = time::since(api.control.info().started_at);
+pub(crate) async fn summary(call: Call) -> Envelope<MetricsSummary> {
+    let sums = Summary::of(&*call.control, &call.caller);
+    let uptime = time::since(call.control.info().started_at);
     Envelope::new(MetricsSummary::new(sums, uptime))
 }
 
@@ -108,15 +103,13 @@ pub(crate) async fn summary(
 #[utoipa::path(get, path = "/api/v1/metrics/services", tag = "Metrics", responses(
     (status = 200, description = "By service", body = Envelope<Vec<ServiceMetrics<'static>>>), ErrorResponses,
 ))]
-pub(crate) async fn services(State(api): State<ApiState>, caller: Caller) -> Response {
-    let view = api.control.view();
-    let telemetry = api.control.telemetry().clone();
-    let services: Vec<Arc<model::Service>> = keys::visible(&view, &caller).cloned().collect();
+pub(crate) async fn services(call: Call) -> Response {
+    let view = call.control.view();
+    let telemetry = call.control.telemetry().clone();
+    let services: Vec<Arc<model::Service>> = keys::visible(&view, &call.caller).cloned().collect();
     let shell = Envelope::list([(); 0], services.len());
     list::respond(&shell, services, move |service, out| {
-        let meters = telemetry.meters.read(SystemTime::now());
-        let metrics = ServiceMetrics::new(service, &meters);
-        drop(meters);
+        let metrics = ServiceMetrics::new(service, &telemetry.meters.read(SystemTime::now()));
         serde_json::to_writer(out, &metrics)
     })
 }
@@ -129,15 +122,9 @@ pub(crate) async fn services(State(api): State<ApiState>, caller: Caller) -> Res
 ), responses(
     (status = 200, description = "The metrics", body = Envelope<ServiceMetrics<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn service(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Response, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
-    let meters = api.control.telemetry().meters.read(SystemTime::now());
-    let metrics = ServiceMetrics::with_history(&found.service, &meters);
-    drop(meters);
+pub(crate) async fn service(call: Call, Key(key): Key) -> Result<Response, ApiError> {
+    let found = call.service(&key)?;
+    let metrics = ServiceMetrics::with_history(&found.service, &call.meters());
     Ok(Envelope::new(metrics).into_response())
 }
 
@@ -150,16 +137,13 @@ pub(crate) async fn service(
     (status = 200, description = "The steps", body = Envelope<MetricsHistory>), ErrorResponses,
 ))]
 pub(crate) async fn history(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Key(key): Key,
     Query(window): Query<Window>,
-) -> Result<Envelope<MetricsHistory>, ApiError> {
+) -> Outcome<MetricsHistory> {
     let (step, steps) = window.steps()?;
-    let found = keys::service(&api.control.view(), &caller, &key)?;
-    let meters = api.control.telemetry().meters.read(SystemTime::now());
-    let buckets = meters.history(&found.service.key, step, steps);
-    drop(meters);
+    let found = call.service(&key)?;
+    let buckets = call.meters().history(&found.service.key, step, steps);
     let history: Vec<Sample> = buckets
         .into_iter()
         .map(|bucket| Sample::new(bucket, step))

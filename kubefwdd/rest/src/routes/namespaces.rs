@@ -1,16 +1,14 @@
 //! Namespaces.
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use kubefwd_model::Selection;
 use kubefwd_model::entry::NamespaceEntry;
 
-use crate::ApiState;
 use crate::control::NewNamespace;
-use crate::envelope::{Envelope, json};
+use crate::envelope::{Envelope, Outcome, json};
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Body, Caller, Key};
+use crate::extract::{Body, Call, Key};
 use crate::keys;
 use crate::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList};
 use crate::types::services::Removed;
@@ -22,12 +20,12 @@ use crate::wait::{self, Awaited};
 #[utoipa::path(get, path = "/api/v1/namespaces", tag = "Namespaces", responses(
     (status = 200, description = "The namespaces", body = Envelope<NamespaceList<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn list(State(api): State<ApiState>, caller: Caller) -> Response {
-    let view = api.control.view();
+pub(crate) async fn list(call: Call) -> Response {
+    let view = call.control.view();
     let namespaces: Vec<_> = view
         .namespaces
         .values()
-        .filter(|namespace| caller.sees(namespace.key.uid))
+        .filter(|namespace| call.caller.sees(namespace.key.uid))
         .map(|namespace| NamespaceEntry::new(namespace, &view.counts_of(&namespace.key)))
         .collect();
     let count = namespaces.len();
@@ -41,11 +39,7 @@ pub(crate) async fn list(State(api): State<ApiState>, caller: Caller) -> Respons
 #[utoipa::path(post, path = "/api/v1/namespaces", tag = "Namespaces", request_body = AddNamespace, responses(
     (status = 201, description = "Added", body = Envelope<AddedNamespace<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn add(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Body(body): Body<AddNamespace>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn add(call: Call, Body(body): Body<AddNamespace>) -> Result<Response, ApiError> {
     if body.namespace.is_empty() {
         return Err(ApiError::bad_request("namespace must not be empty"));
     }
@@ -59,9 +53,9 @@ pub(crate) async fn add(
             exclude: body.exclude.unwrap_or_default(),
         },
     };
-    let key = api.control.add_namespace(&caller, request).await?;
+    let key = call.control.add_namespace(&call.caller, request).await?;
     let target = Awaited::Namespace(key.clone());
-    let view = wait::until_active(api.control.watch(), &target, body.wait).await?;
+    let view = wait::until_active(call.control.watch(), &target, body.wait).await?;
     let added = AddedNamespace {
         key: key.to_string(),
         id: (&key).into(),
@@ -81,13 +75,9 @@ pub(crate) async fn add(
 ), responses(
     (status = 200, description = "The namespace", body = Envelope<NamespaceEntry<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn get(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Response, ApiError> {
-    let view = api.control.view();
-    let found = keys::namespace(&view, &caller, &key)?;
+pub(crate) async fn get(call: Call, Key(key): Key) -> Result<Response, ApiError> {
+    let view = call.control.view();
+    let found = keys::namespace(&view, &call.caller, &key)?;
     let sums = view.counts_of(&found.key);
     Ok(Envelope::new(NamespaceEntry::new(&found, &sums)).into_response())
 }
@@ -100,13 +90,9 @@ pub(crate) async fn get(
 ), responses(
     (status = 200, description = "Removed", body = Envelope<Removed>), ErrorResponses,
 ))]
-pub(crate) async fn remove(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Envelope<Removed>, ApiError> {
-    let found = keys::namespace(&api.control.view(), &caller, &key)?;
+pub(crate) async fn remove(call: Call, Key(key): Key) -> Outcome<Removed> {
+    let found = keys::namespace(&call.control.view(), &call.caller, &key)?;
     let key = &found.key;
-    api.control.remove_namespace(&caller, key).await?;
+    call.control.remove_namespace(&call.caller, key).await?;
     Ok(Envelope::new(Removed::new(key)))
 }

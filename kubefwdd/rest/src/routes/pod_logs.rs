@@ -1,34 +1,27 @@
 //! Logs of pods: read as a whole, or followed.
 
-use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
-use futures_util::stream::unfold;
+use futures_util::stream::{self, StreamExt, unfold};
 use jiff::Timestamp;
 use kubefwd_model::Failure;
 use kubefwd_model::discovery::LogPart;
 use kubefwd_model::text::clean;
 use serde::{Deserialize, Deserializer};
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
 use super::kubernetes::{checked, context};
 use super::pods::{label, pod_name};
-use crate::ApiState;
 use crate::control::{LogQuery, LogStream};
 use crate::envelope::Envelope;
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Keys, Number, Query, switch, text};
+use crate::extract::{Call, Key, Number, Query, switch, text};
 use crate::sse;
 use crate::types::pods::{PodLogLine, PodLogs};
 
-/// How often a quiet stream says that it is alive.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long the next part of a log may take.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest name of a container, bytes.
@@ -92,9 +85,8 @@ pub(crate) struct LogFilter {
     ),
 )]
 pub(crate) async fn logs(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Keys((namespace, pod)): Keys<(String, String)>,
+    call: Call,
+    Key((namespace, pod)): Key<(String, String)>,
     Query(filter): Query<LogFilter>,
 ) -> Result<Response, ApiError> {
     label(filter.container.as_deref())?;
@@ -110,7 +102,10 @@ pub(crate) async fn logs(
         timestamps: filter.timestamps,
         follow: filter.follow,
     };
-    let mut parts = api.control.logs(&caller, context.clone(), query).await?;
+    let mut parts = call
+        .control
+        .logs(&call.caller, context.clone(), query)
+        .await?;
     if !filter.follow {
         let log = read(parts).await?;
         let count = log.logs.len();
@@ -125,7 +120,8 @@ pub(crate) async fn logs(
     }
     // What cannot be followed is refused with a status; only then does the stream begin.
     let first = in_time(&mut parts).await?;
-    Ok(follow(first, parts, api.stop.clone()))
+    let parts = stream::iter(first.map(Ok)).chain(parts).boxed();
+    Ok(follow(parts, call.stop))
 }
 
 /// The whole log, as far as one response may hold it. What is beyond that is not asked for any further.
@@ -156,68 +152,33 @@ async fn in_time(parts: &mut LogStream) -> Result<Option<LogPart>, ApiError> {
     }
 }
 
-struct Following {
-    first: Option<LogPart>,
-    parts: LogStream,
-    quiet_until: Instant,
-    stop: CancellationToken,
-    over: bool,
-}
-
 /// The lines as they come. When the client leaves, the question to the worker is dropped, which ends it there.
-fn follow(first: Option<LogPart>, parts: LogStream, stop: CancellationToken) -> Response {
-    let quiet_until = Instant::now() + KEEPALIVE;
-    let following = Following {
-        first,
-        parts,
-        quiet_until,
-        stop,
-        over: false,
-    };
-    let connected = futures_util::stream::iter([Ok(Bytes::from_static(b": connected\n\n"))]);
-    let lines = unfold(following, |mut following| async move {
-        let frame = following.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(frame)), following))
+fn follow(parts: LogStream, stop: CancellationToken) -> Response {
+    let events = unfold(Some((parts, stop)), |following| async {
+        let (mut parts, stop) = following?;
+        let part = tokio::select! {
+            () = stop.cancelled() => return None,
+            part = parts.next() => part,
+        };
+        let goes_on = matches!(part, Some(Ok(_))).then_some((parts, stop));
+        Some((stream::iter(events_of(part)), goes_on))
     });
-    sse::respond(connected.chain(lines))
+    sse::respond(events.flatten())
 }
 
-// === impl Following ===
-
-impl Following {
-    async fn next(&mut self) -> Option<String> {
-        if let Some(first) = self.first.take() {
-            return Some(self.event(Some(Ok(first))));
+fn events_of(part: Option<Result<LogPart, Failure>>) -> Vec<Event> {
+    match part {
+        Some(Ok(part)) => {
+            // It is repeated for each line: a worker must not choose how long it is.
+            let container_name = &clean(&part.container_name, CONTAINER_NAME);
+            let lines = part.logs.iter().map(|line| PodLogLine {
+                container_name,
+                line,
+            });
+            lines.map(|line| sse::unnumbered("log", &line)).collect()
         }
-        if self.over {
-            return None;
-        }
-        tokio::select! {
-            () = self.stop.cancelled() => None,
-            () = sleep_until(self.quiet_until) => {
-                self.quiet_until = Instant::now() + KEEPALIVE;
-                Some(": keepalive\n\n".to_owned())
-            }
-            part = self.parts.next() => Some(self.event(part)),
-        }
-    }
-
-    fn event(&mut self, part: Option<Result<LogPart, Failure>>) -> String {
-        self.quiet_until = Instant::now() + KEEPALIVE;
-        self.over = !matches!(part, Some(Ok(_)));
-        match part {
-            Some(Ok(part)) => {
-                // It is repeated for each line: a worker must not choose how long it is.
-                let container_name = &clean(&part.container_name, CONTAINER_NAME);
-                let lines = part.logs.iter().map(|line| PodLogLine {
-                    container_name,
-                    line,
-                });
-                lines.map(|line| sse::unnumbered("log", &line)).collect()
-            }
-            Some(Err(failure)) => sse::unnumbered("error", &ApiError::from(failure).body),
-            None => "event: end\ndata: {}\n\n".to_owned(),
-        }
+        Some(Err(failure)) => vec![sse::unnumbered("error", &ApiError::from(failure).body)],
+        None => vec![Event::default().event("end").data("{}")],
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::View;
 use kubefwd_model as model;
@@ -12,11 +11,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::kubernetes::{InContext, checked, context, namespace_key, resolved};
-use crate::ApiState;
 use crate::control::PodQuery;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Outcome};
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Caller, Keys, Query, text};
+use crate::extract::{Call, Key, Query, text};
 use crate::types::pods::{Pod, PodDetail};
 
 #[derive(Deserialize, IntoParams)]
@@ -54,11 +52,10 @@ pub(crate) struct Filter {
     responses((status = 200, description = "The pods", body = Envelope<Vec<Pod>>), ErrorResponses),
 )]
 pub(crate) async fn list(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Keys(namespace): Keys<String>,
+    call: Call,
+    Key(namespace): Key<String>,
     Query(filter): Query<Filter>,
-) -> Result<Envelope<Vec<Pod>>, ApiError> {
+) -> Outcome<Vec<Pod>> {
     let context = context(filter.context)?;
     label(filter.service_name.as_deref())?;
     let mut selectors = filter.label_selector.iter().chain(&filter.field_selector);
@@ -73,18 +70,19 @@ pub(crate) async fn list(
         field_selector: filter.field_selector.unwrap_or_default(),
         service: filter.service_name.unwrap_or_default(),
     };
-    let mut found = api.control.pods(&caller, context.clone(), query).await?;
+    let mut found = call
+        .control
+        .pods(&call.caller, context.clone(), query)
+        .await?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    let context = resolved(&api, &caller, context).await;
-    let view = api.control.view();
-    let forwards = Forwards::new(&view, &caller, context.as_ref(), &namespace);
+    let context = resolved(&call, context).await;
+    let view = call.control.view();
+    let forwards = Forwards::new(&view, &call.caller, context.as_ref(), &namespace);
     let pod = |pod: discovery::Pod<_>| {
         let forward = forwards.to(&pod.name);
         Pod::new(pod, forward)
     };
-    let pods: Vec<Pod> = found.into_iter().map(pod).collect();
-    let count = pods.len();
-    Ok(Envelope::list(pods, count))
+    Ok(found.into_iter().map(pod).collect())
 }
 
 /// A pod
@@ -98,20 +96,21 @@ pub(crate) async fn list(
     responses((status = 200, description = "The pod", body = Envelope<PodDetail>), ErrorResponses),
 )]
 pub(crate) async fn get(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Keys((namespace, name)): Keys<(String, String)>,
+    call: Call,
+    Key((namespace, name)): Key<(String, String)>,
     Query(query): Query<InContext>,
-) -> Result<Envelope<PodDetail>, ApiError> {
+) -> Outcome<PodDetail> {
     let (checked, pod) = (checked(&namespace)?, pod_name(&name)?);
     let context = context(query.context)?;
-    let found = api.control.pod(&caller, context.clone(), checked, pod);
+    let found = call
+        .control
+        .pod(&call.caller, context.clone(), checked, pod);
     let pod = found
         .await?
         .ok_or_else(|| ApiError::not_found(format!("namespace {namespace} has no pod {name}")))?;
-    let context = resolved(&api, &caller, context).await;
-    let view = api.control.view();
-    let forward = Forwards::new(&view, &caller, context.as_ref(), &namespace).to(&name);
+    let context = resolved(&call, context).await;
+    let view = call.control.view();
+    let forward = Forwards::new(&view, &call.caller, context.as_ref(), &namespace).to(&name);
     let context = context
         .map(|context| context.to_string())
         .unwrap_or_default();

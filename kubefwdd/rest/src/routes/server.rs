@@ -16,7 +16,7 @@ use crate::ApiState;
 use crate::compat::{HealthData, HealthResponse};
 use crate::envelope::{Envelope, json};
 use crate::error::ErrorResponses;
-use crate::extract::Caller;
+use crate::extract::Call;
 use crate::types::server::InfoData;
 use crate::{keys, list};
 
@@ -36,13 +36,10 @@ pub(crate) struct HostnameList<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Hostname<'a> {
     /// The name.
-    #[schema(value_type = String)]
     hostname: &'a HostName,
     /// Its address.
-    #[schema(value_type = String)]
     ip: Ipv4Addr,
     /// The service.
-    #[schema(value_type = String)]
     service: &'a ServiceName,
     #[serde(flatten)]
     namespace: NamespaceId<'a>,
@@ -56,7 +53,6 @@ pub(crate) struct NameConflict<'a> {
     /// The name.
     hostname: &'a str,
     /// The service that needed it.
-    #[schema(value_type = String)]
     service: Key<'a>,
     /// Why it did not get it.
     reason: &'a str,
@@ -82,13 +78,16 @@ pub(crate) async fn health(State(api): State<ApiState>) -> Response {
 #[utoipa::path(get, path = "/api/info", tag = "Health & Info", responses(
     (status = 200, description = "The facts", body = Envelope<InfoData>), ErrorResponses,
 ))]
-pub(crate) async fn info(State(api): State<ApiState>, caller: Caller) -> Envelope<InfoData> {
-    let view = api.control.view();
-    let own = view.namespaces.keys().filter(|key| caller.sees(key.uid));
+pub(crate) async fn info(call: Call) -> Envelope<InfoData> {
+    let view = call.control.view();
+    let own = view
+        .namespaces
+        .keys()
+        .filter(|key| call.caller.sees(key.uid));
     let contexts: BTreeSet<String> = own.clone().map(|key| key.context.to_string()).collect();
     let namespaces: BTreeSet<String> = own.map(|key| key.namespace.to_string()).collect();
     Envelope::new(InfoData::new(
-        api.control.info(),
+        call.control.info(),
         namespaces.into_iter().collect(),
         contexts.into_iter().collect(),
     ))
@@ -100,11 +99,11 @@ pub(crate) async fn info(State(api): State<ApiState>, caller: Caller) -> Envelop
 #[utoipa::path(get, path = "/api/v1/hostnames", tag = "Names", responses(
     (status = 200, description = "The names", body = Envelope<HostnameList<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn hostnames(State(api): State<ApiState>, caller: Caller) -> Response {
-    let view = api.control.view();
+pub(crate) async fn hostnames(call: Call) -> Response {
+    let view = call.control.view();
     let mut names: Vec<(HostName, Ipv4Addr, &Arc<model::Service>)> = Vec::new();
     let mut conflicts = Vec::new();
-    for service in keys::visible(&view, &caller) {
+    for service in keys::visible(&view, &call.caller) {
         let own = service.address.map(|address| (address, &service.hostnames));
         let forwards = service.forwards.iter();
         let of_forwards = forwards.map(|forward| (forward.address, &forward.hostnames));

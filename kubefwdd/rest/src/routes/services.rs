@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use kubefwd_model as model;
@@ -13,11 +12,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use crate::ApiState;
 use crate::control::{NewService, Reconnect};
-use crate::envelope::{Envelope, json};
+use crate::envelope::{Envelope, Outcome, json};
 use crate::error::{ApiError, ErrorResponses};
-use crate::extract::{Body, Caller, Key, Query, switch};
+use crate::extract::{Body, Call, Key, Query, switch};
 use crate::filter::{Page, ServiceFilter};
 use crate::types::adding::{AddService, AddedService};
 use crate::types::http::{CaptureSet, HttpTraffic, ServiceHttp, SetCapture};
@@ -53,20 +51,19 @@ pub(crate) struct Force {
     (status = 200, description = "The services", body = Envelope<ServiceList>), ErrorResponses,
 ))]
 pub(crate) async fn list(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(place): Query<ServiceFilter>,
     Query(StatusFilter { status }): Query<StatusFilter>,
     Query(page): Query<Page>,
 ) -> Response {
-    let view = api.control.view();
+    let view = call.control.view();
     let in_state = |service: &model::Service| status.is_none_or(|status| status == service.status);
-    let matching: Vec<&Arc<model::Service>> = keys::visible(&view, &caller)
+    let matching: Vec<&Arc<model::Service>> = keys::visible(&view, &call.caller)
         .filter(|service| place.holds(&service.key) && in_state(service) && place.finds(service))
         .collect();
-    let telemetry = api.control.telemetry().clone();
+    let telemetry = call.control.telemetry().clone();
     let mut summary = Summary::default();
-    let meters = telemetry.meters.read(SystemTime::now());
+    let meters = call.meters();
     matching
         .iter()
         .for_each(|service| summary.add(service, &meters));
@@ -78,9 +75,7 @@ pub(crate) async fn list(
     };
     let shell = Envelope::list(shell, services.len());
     list::respond(&shell, services, move |service, out| {
-        let meters = telemetry.meters.read(SystemTime::now());
-        let entry = service_entry(service, &meters);
-        drop(meters);
+        let entry = service_entry(service, &telemetry.meters.read(SystemTime::now()));
         serde_json::to_writer(out, &entry)
     })
 }
@@ -91,11 +86,7 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/api/v1/services", tag = "Services", request_body = AddService, responses(
     (status = 201, description = "Added", body = Envelope<AddedService<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn add(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Body(body): Body<AddService>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn add(call: Call, Body(body): Body<AddService>) -> Result<Response, ApiError> {
     if body.namespace.is_empty() || body.service_name.is_empty() {
         return Err(ApiError::bad_request(
             "namespace and serviceName must not be empty",
@@ -112,9 +103,9 @@ pub(crate) async fn add(
             ..Default::default()
         },
     };
-    let key = api.control.add_service(&caller, request).await?;
+    let key = call.control.add_service(&call.caller, request).await?;
     let target = Awaited::Service(key.clone());
-    let view = wait::until_active(api.control.watch(), &target, body.wait).await?;
+    let view = wait::until_active(call.control.watch(), &target, body.wait).await?;
     let service = view.services.get(&key).map(|service| &**service);
     let added = AddedService::new(&key, service);
     Ok(json(StatusCode::CREATED, &Envelope::new(added)))
@@ -128,13 +119,9 @@ pub(crate) async fn add(
 ), responses(
     (status = 200, description = "The service", body = Envelope<ServiceEntry<'static>>), ErrorResponses,
 ))]
-pub(crate) async fn get(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Response, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
-    let meters = api.control.telemetry().meters.read(SystemTime::now());
+pub(crate) async fn get(call: Call, Key(key): Key) -> Result<Response, ApiError> {
+    let found = call.service(&key)?;
+    let meters = call.meters();
     let entry = match &found.pod {
         Some(pod) => pod_entry(&found.service, pod, &meters),
         None => service_entry(&found.service, &meters),
@@ -151,20 +138,16 @@ pub(crate) async fn get(
 ), responses(
     (status = 200, description = "Removed", body = Envelope<Removed>), ErrorResponses,
 ))]
-pub(crate) async fn remove(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Envelope<Removed>, ApiError> {
-    let found = match keys::service(&api.control.view(), &caller, &key) {
+pub(crate) async fn remove(call: Call, Key(key): Key) -> Outcome<Removed> {
+    let found = match keys::service(&call.control.view(), &call.caller, &key) {
         Ok(found) => found.service.key.clone(),
         // It may be asked for and not be there: then no snapshot has it.
-        Err(error) => match caller.uid() {
+        Err(error) => match call.caller.uid() {
             Some(uid) if error.status == StatusCode::NOT_FOUND => keys::service_key(uid, &key)?,
             _ => return Err(error),
         },
     };
-    api.control.remove_service(&caller, &found).await?;
+    call.control.remove_service(&call.caller, &found).await?;
     Ok(Envelope::new(Removed::new(&found)))
 }
 
@@ -176,14 +159,10 @@ pub(crate) async fn remove(
 ), responses(
     (status = 200, description = "Started", body = Envelope<Reconnected>), ErrorResponses,
 ))]
-pub(crate) async fn reconnect(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Key(key): Key,
-) -> Result<Envelope<Reconnected>, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
+pub(crate) async fn reconnect(call: Call, Key(key): Key) -> Outcome<Reconnected> {
+    let found = call.service(&key)?;
     let which = Reconnect::Service(&found.service.key);
-    reconnect_these(&api, &caller, which).await
+    reconnect_these(&call, which).await
 }
 
 /// Reconnect all services
@@ -193,24 +172,19 @@ pub(crate) async fn reconnect(
     (status = 200, description = "Started", body = Envelope<Reconnected>), ErrorResponses,
 ))]
 pub(crate) async fn reconnect_all(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Query(Force { force }): Query<Force>,
-) -> Result<Envelope<Reconnected>, ApiError> {
+) -> Outcome<Reconnected> {
     let which = if force {
         Reconnect::All
     } else {
         Reconnect::Failed
     };
-    reconnect_these(&api, &caller, which).await
+    reconnect_these(&call, which).await
 }
 
-async fn reconnect_these(
-    api: &ApiState,
-    caller: &Caller,
-    which: Reconnect<'_>,
-) -> Result<Envelope<Reconnected>, ApiError> {
-    let services = api.control.reconnect(caller, which).await?;
+async fn reconnect_these(call: &Call, which: Reconnect<'_>) -> Outcome<Reconnected> {
+    let services = call.control.reconnect(&call.caller, which).await?;
     let services: Vec<String> = services.iter().map(ToString::to_string).collect();
     Ok(Envelope::new(Reconnected {
         triggered: services.len(),
@@ -227,14 +201,13 @@ async fn reconnect_these(
     (status = 200, description = "Started", body = Envelope<Synced>), ErrorResponses,
 ))]
 pub(crate) async fn sync(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Key(key): Key,
     Query(Force { force }): Query<Force>,
-) -> Result<Envelope<Synced>, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
+) -> Outcome<Synced> {
+    let found = call.service(&key)?;
     let key = &found.service.key;
-    let synced = api.control.resync(&caller, key, force).await?;
+    let synced = call.control.resync(&call.caller, key, force).await?;
     let service = synced.to_string();
     Ok(Envelope::new(Synced { service, force }))
 }
@@ -248,14 +221,13 @@ pub(crate) async fn sync(
     (status = 200, description = "The requests", body = Envelope<ServiceHttp<'static>>), ErrorResponses,
 ))]
 pub(crate) async fn http(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Key(key): Key,
     Query(count): Query<Count>,
 ) -> Result<Response, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
+    let found = call.service(&key)?;
     let service = &found.service;
-    let log = &api.control.telemetry().http;
+    let log = &call.control.telemetry().http;
     let traffic = |forward| HttpTraffic::new(&service.key, forward, log, count.get());
     let forwards: Vec<HttpTraffic<'_>> = found.forwards().map(traffic).collect();
     let logged = forwards.iter().map(|traffic| traffic.logs.len()).sum();
@@ -277,14 +249,13 @@ pub(crate) async fn http(
     (status = 200, description = "The new setting", body = Envelope<CaptureSet>), ErrorResponses,
 ))]
 pub(crate) async fn set_capture(
-    State(api): State<ApiState>,
-    caller: Caller,
+    call: Call,
     Key(key): Key,
     Body(SetCapture { capture }): Body<SetCapture>,
-) -> Result<Envelope<CaptureSet>, ApiError> {
-    let found = keys::service(&api.control.view(), &caller, &key)?;
+) -> Outcome<CaptureSet> {
+    let found = call.service(&key)?;
     let key = &found.service.key;
-    let set = api.control.set_capture(&caller, key, capture).await?;
+    let set = call.control.set_capture(&call.caller, key, capture).await?;
     let service = set.to_string();
     Ok(Envelope::new(CaptureSet { service, capture }))
 }

@@ -23,7 +23,8 @@ fn start(
     stop: &CancellationToken,
 ) -> impl Stream<Item = String> + Unpin {
     let encode = |logged: &Logged<LogLine>| {
-        (logged.event.message != "hidden").then(|| frame(logged.id, "log", &logged.event.message))
+        (logged.event.message != "hidden")
+            .then(|| numbered(logged.id, "log", &logged.event.message))
     };
     let response = follow(
         telemetry.clone(),
