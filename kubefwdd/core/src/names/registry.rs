@@ -126,19 +126,12 @@ impl NameRegistry {
     ///
     /// Returns the names that moved.
     pub fn release(&mut self, unit: &UnitKey) -> Vec<NameChange> {
-        let Some((key, old)) = self.units.remove_entry(unit) else {
+        let Some(rank) = self.units.get(unit).map(|old| old.rank) else {
             return Vec::new();
         };
-        let mut changes = Changes::default();
-        for Candidate { name, dashed } in old.names {
-            let claim = Claim {
-                rank: old.rank,
-                dashed,
-                unit: Arc::clone(&key),
-            };
-            self.withdraw(&mut changes, &name, &claim);
-        }
-        changes.finish(self)
+        let changes = self.claim(unit, rank, Vec::new());
+        self.units.remove(unit);
+        changes
     }
 
     /// Replaces the rules and settles every name again: for a changed hosts file or configuration.

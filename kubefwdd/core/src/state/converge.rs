@@ -5,6 +5,7 @@
 //! at nothing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
@@ -12,10 +13,12 @@ use kubefwd_model::{ListenerId, PodName, ServiceKey, Uid, UnitKey, WorkerState};
 
 use super::State;
 use super::effect::Effect;
-use super::forwards::{DesiredUnits, Port, PortPhase, PortRef, Ports, ServiceRuntime, Unit};
+use super::forwards::{
+    DesiredPorts, DesiredUnits, Port, PortPhase, PortRef, Ports, ServiceRuntime, Unit,
+};
 
 use super::hosts_gate::Draining;
-use super::observed::{ObservedService, Protocol};
+use super::observed::{ObservedPort, ObservedService, Protocol};
 
 use super::spec::ServicePlan;
 use crate::names::{NameOptions, Rank, candidates};
@@ -73,41 +76,14 @@ impl State {
         let (Some(plan), Some(observed)) = (self.plan(key), self.observed_service(key)) else {
             return Vec::new();
         };
-        let mut skipped = Vec::new();
-        let mut taken = BTreeMap::new();
-        for port in &observed.ports {
-            if let Protocol::Other(protocol) = &port.protocol {
-                skipped.push(format!(
-                    "{}/{protocol}: Kubernetes forwards TCP only",
-                    port.port
-                ));
-                continue;
-            }
-            if !plan.ports.is_empty() && !plan.ports.contains(&port.port) {
-                continue;
-            }
-            let local = local_port(&plan, port.port);
-            if let Some(first) = taken.insert(local, port.port) {
-                skipped.push(format!(
-                    "{}/TCP: local port {local} is already used for port {first}; map it to another",
-                    port.port
-                ));
-                taken.insert(local, first);
-            }
-        }
-        let missing = plan
-            .ports
-            .iter()
-            .filter(|port| !observed.ports.iter().any(|p| p.port == **port));
-        skipped.extend(missing.map(|port| format!("{port}/TCP: the service has no such port")));
-        skipped
+        ports_of(&plan, observed).1
     }
 
     fn converge_unit(
         &mut self,
         key: &ServiceKey,
         pod: Option<PodName>,
-        mut wanted: BTreeMap<u16, (u16, String)>,
+        mut wanted: DesiredPorts,
         plan: &ServicePlan,
         now: SystemTime,
     ) {
@@ -302,14 +278,7 @@ fn desired_units(plan: &ServicePlan, observed: &ObservedService) -> DesiredUnits
     if observed.unsupported.is_some() {
         return desired;
     }
-    let mut ports = BTreeMap::new();
-    for port in &observed.ports {
-        let asked_for = plan.ports.is_empty() || plan.ports.contains(&port.port);
-        if port.protocol == Protocol::Tcp && asked_for {
-            let local = local_port(plan, port.port);
-            ports.entry(local).or_insert((port.port, port.name.clone()));
-        }
-    }
+    let (ports, _) = ports_of(plan, observed);
     if ports.is_empty() {
         return desired;
     }
@@ -321,10 +290,36 @@ fn desired_units(plan: &ServicePlan, observed: &ObservedService) -> DesiredUnits
     desired
 }
 
-fn local_port(plan: &ServicePlan, service_port: u16) -> u16 {
-    plan.options
-        .port_mappings
-        .get(&service_port)
-        .copied()
-        .unwrap_or(service_port)
+/// The ports of a service that are forwarded, by local port; and why others, that could be, are not.
+fn ports_of(plan: &ServicePlan, observed: &ObservedService) -> (DesiredPorts, Vec<String>) {
+    let mut ports = DesiredPorts::new();
+    let mut skipped = Vec::new();
+    for ObservedPort {
+        port,
+        name,
+        protocol,
+    } in &observed.ports
+    {
+        if let Protocol::Other(protocol) = protocol {
+            skipped.push(format!("{port}/{protocol}: Kubernetes forwards TCP only"));
+            continue;
+        }
+        if !plan.ports.is_empty() && !plan.ports.contains(port) {
+            continue;
+        }
+        let local = *plan.options.port_mappings.get(port).unwrap_or(port);
+        match ports.entry(local) {
+            Entry::Vacant(free) => {
+                free.insert((*port, name.clone()));
+            }
+            Entry::Occupied(first) => skipped.push(format!(
+                "{port}/TCP: local port {local} is already used for port {}; map it to another",
+                first.get().0
+            )),
+        }
+    }
+    let exists = |port: &u16| observed.ports.iter().any(|known| known.port == *port);
+    let missing = plan.ports.iter().filter(|port| !exists(port));
+    skipped.extend(missing.map(|port| format!("{port}/TCP: the service has no such port")));
+    (ports, skipped)
 }

@@ -62,23 +62,22 @@ impl Events<'_> {
 
     fn of_service(&mut self, old: Option<&Service>, new: Option<&Service>) {
         let key = self.key;
-        match (old, new) {
+        let (kind, message) = match (old, new) {
             (None, Some(new)) if new.status == ServiceStatus::Unsupported => {
                 let message = format!("{key} cannot be forwarded: {}", new.status_reason);
-                self.add(EventKind::ServiceAdded, None, message);
+                (EventKind::ServiceAdded, message)
             }
-            (None, Some(_)) => {
-                self.add(EventKind::ServiceAdded, None, format!("{key} is forwarded"));
-            }
+            (None, Some(_)) => (EventKind::ServiceAdded, format!("{key} is forwarded")),
             (Some(_), None) => {
                 let message = format!("{key} is no longer forwarded");
-                self.add(EventKind::ServiceRemoved, None, message);
+                (EventKind::ServiceRemoved, message)
             }
             (Some(old), Some(new)) if shape(old) != shape(new) => {
-                self.add(EventKind::ServiceUpdated, None, format!("{key} changed"));
+                (EventKind::ServiceUpdated, format!("{key} changed"))
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        self.add(kind, None, message);
     }
 
     fn of_forward_before(&mut self, before: &Forward, after: Option<&Forward>) {

@@ -69,8 +69,11 @@ pub(super) struct PortRef {
     pub(super) local_port: u16,
 }
 
-/// What a service should have, by pod: local port to service port and its name.
-pub(super) type DesiredUnits = BTreeMap<Option<PodName>, BTreeMap<u16, (u16, String)>>;
+/// What a unit should have: local port to service port and its name.
+pub(super) type DesiredPorts = BTreeMap<u16, (u16, String)>;
+
+/// What a service should have, by pod.
+pub(super) type DesiredUnits = BTreeMap<Option<PodName>, DesiredPorts>;
 
 // === impl Port ===
 

@@ -40,7 +40,12 @@ impl State {
                 found,
                 removed,
                 listed,
-            } => self.services_observed(&namespace, found, &removed, listed.as_ref()),
+            } => {
+                self.services_reported(&namespace, found, &removed);
+                if let Some(listed) = listed {
+                    self.services_listed(&namespace, &listed);
+                }
+            }
             Report::Bound { listener, result } => self.bound(listener, result, now),
             Report::Held {
                 uid,
@@ -74,22 +79,6 @@ impl State {
                     self.hosts_written(version);
                 }
             }
-        }
-    }
-
-    fn services_observed(
-        &mut self,
-        namespace: &NamespaceKey,
-        found: Vec<(ServiceName, ObservedService)>,
-        removed: &[ServiceName],
-        listed: Option<&BTreeSet<ServiceName>>,
-    ) {
-        if let Err(error) = self.services_reported(namespace, found, removed) {
-            let (uid, message) = (namespace.uid, format!("{namespace}: {error}"));
-            self.effects.push(Effect::Warn { uid, message });
-        }
-        if let Some(listed) = listed {
-            self.services_listed(namespace, listed);
         }
     }
 
@@ -168,22 +157,19 @@ impl State {
         }
     }
 
-    /// Services that a worker found, or found changed.
-    ///
-    /// # Errors
-    /// When there begin to be more than the user may have; those beyond the limit are ignored, which the namespace shows.
+    /// Services that a worker found, or found changed. Those beyond what the user may have are ignored, which the namespace
+    /// shows.
     fn services_reported(
         &mut self,
         namespace: &NamespaceKey,
         found: Vec<(ServiceName, ObservedService)>,
         removed: &[ServiceName],
-    ) -> Result<(), TooManyServices> {
+    ) {
         let limit = self.settings.max_services_per_user;
         let mut count = self.services_of(namespace.uid);
         let Some(observed) = self.observed.get_mut(namespace) else {
-            return Ok(());
+            return;
         };
-        let mut result = Ok(());
         for name in removed {
             if observed.services.remove(name).is_some() {
                 self.changed
@@ -200,7 +186,9 @@ impl State {
             if known.is_none() {
                 if count >= limit {
                     if !std::mem::replace(&mut observed.left_out, true) {
-                        result = Err(TooManyServices { limit });
+                        let message = format!("{namespace}: {}", too_many_services(limit));
+                        let uid = namespace.uid;
+                        self.effects.push(Effect::Warn { uid, message });
                     }
                     continue;
                 }
@@ -216,7 +204,6 @@ impl State {
         if !removed.is_empty() {
             self.make_room(namespace.uid);
         }
-        result
     }
 
     /// Services that were left out may have room now: their namespaces are listed again.
@@ -430,10 +417,8 @@ impl State {
 }
 
 /// A worker reported more services than one user may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "you have more than {limit} services, and some of this namespace are left out; select fewer, or have the administrator raise limits.services_per_user"
-)]
-pub(super) struct TooManyServices {
-    pub(super) limit: usize,
+pub(super) fn too_many_services(limit: usize) -> String {
+    format!(
+        "you have more than {limit} services, and some of this namespace are left out; select fewer, or have the administrator raise limits.services_per_user"
+    )
 }

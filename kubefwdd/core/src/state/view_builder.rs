@@ -14,7 +14,7 @@ use super::events::service_events;
 use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
 
 use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
-use super::reports::TooManyServices;
+use super::reports::too_many_services;
 
 impl State {
     /// Updates what readers see of what changed, and announces it.
@@ -131,9 +131,7 @@ impl State {
 
     fn notes(&self, observed: &ObservedNamespace) -> Vec<String> {
         let limit = self.settings.max_services_per_user;
-        let left_out = observed
-            .left_out
-            .then(|| TooManyServices { limit }.to_string());
+        let left_out = observed.left_out.then(|| too_many_services(limit));
         observed.notes.iter().cloned().chain(left_out).collect()
     }
 
