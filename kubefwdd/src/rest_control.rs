@@ -4,9 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use futures_util::stream::unfold;
 use kubefwd_core::policy::{Actor, Via};
 use kubefwd_core::state::{RemoveNamespaces, RemoveServices, View};
@@ -15,7 +13,7 @@ use kubefwd_model::discovery::{
     Contexts, EndpointSubset, Event, Namespace, Pod, PodDetail, Service,
 };
 use kubefwd_model::text::Text;
-use kubefwd_model::{Failure, Finding, Health, NamespaceKey, ServiceKey, Uid};
+use kubefwd_model::{Finding, Health, NamespaceKey, ServiceKey, Uid};
 use kubefwd_proto::convert::timestamp;
 use kubefwd_proto::worker::v1::{self as wire, query::Question};
 use kubefwd_rest::control::{
@@ -58,6 +56,7 @@ pub(crate) fn listen(address: SocketAddr, ports: &mut Listen) -> Result<TcpListe
     }
 }
 
+#[tonic::async_trait]
 impl kubefwd_rest::Control for Control {
     fn info(&self) -> &Info {
         self.info()
@@ -87,29 +86,25 @@ impl kubefwd_rest::Control for Control {
         self.diagnose(actor)
     }
 
-    fn tcp_owner(&self, peer: SocketAddr, local: SocketAddr) -> BoxFuture<'_, Option<Uid>> {
-        peer::tcp_owner(peer, local).boxed()
+    async fn tcp_owner(&self, peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
+        peer::tcp_owner(peer, local).await
     }
 
-    fn actor(&self, uid: Uid, via: Via) -> BoxFuture<'_, Actor> {
-        peer::actor(uid, via).boxed()
+    async fn actor(&self, uid: Uid, via: Via) -> Actor {
+        peer::actor(uid, via).await
     }
 
-    fn add_namespace<'a>(
-        &'a self,
-        actor: &'a Actor,
-        new: NewNamespace,
-    ) -> Answer<'a, NamespaceKey> {
+    async fn add_namespace(&self, actor: &Actor, new: NewNamespace) -> Answer<NamespaceKey> {
         let request = NamespaceRequest {
             access: access(new.context),
             namespace: new.namespace,
             selection: new.selection,
             ..Default::default()
         };
-        self.add_namespace(actor, request).boxed()
+        self.add_namespace(actor, request).await
     }
 
-    fn add_service<'a>(&'a self, actor: &'a Actor, new: NewService) -> Answer<'a, ServiceKey> {
+    async fn add_service(&self, actor: &Actor, new: NewService) -> Answer<ServiceKey> {
         let request = ServiceRequest {
             access: access(new.context),
             namespace: new.namespace,
@@ -119,26 +114,24 @@ impl kubefwd_rest::Control for Control {
             options: new.options,
             ..Default::default()
         };
-        self.add_service(actor, request).boxed()
+        self.add_service(actor, request).await
     }
 
-    fn remove_namespace<'a>(&'a self, actor: &'a Actor, key: &'a NamespaceKey) -> Answer<'a, ()> {
+    async fn remove_namespace(&self, actor: &Actor, key: &NamespaceKey) -> Answer<()> {
         let which = RemoveNamespaces::Named(key.to_string());
-        let removed = self.remove_namespaces(actor, Some(key.uid), which);
-        removed.map(|removed| removed.map(drop)).boxed()
+        self.remove_namespaces(actor, Some(key.uid), which)
+            .await
+            .map(drop)
     }
 
-    fn remove_service<'a>(&'a self, actor: &'a Actor, key: &'a ServiceKey) -> Answer<'a, ()> {
+    async fn remove_service(&self, actor: &Actor, key: &ServiceKey) -> Answer<()> {
         let which = RemoveServices::Named(key.to_string());
-        let removed = self.remove_services(actor, Some(key.uid), which);
-        removed.map(|removed| removed.map(drop)).boxed()
+        self.remove_services(actor, Some(key.uid), which)
+            .await
+            .map(drop)
     }
 
-    fn reconnect<'a>(
-        &'a self,
-        actor: &'a Actor,
-        which: Reconnect<'a>,
-    ) -> Answer<'a, Vec<ServiceKey>> {
+    async fn reconnect(&self, actor: &Actor, which: Reconnect<'_>) -> Answer<Vec<ServiceKey>> {
         let (owner, which) = match which {
             Reconnect::All => (None, control::Reconnect::All),
             Reconnect::Failed => (None, control::Reconnect::Failed),
@@ -147,30 +140,17 @@ impl kubefwd_rest::Control for Control {
                 (Some(key.uid), control::Reconnect::Keys(keys))
             }
         };
-        self.reconnect(actor, owner, which).boxed()
+        self.reconnect(actor, owner, which).await
     }
 
-    fn resync<'a>(
-        &'a self,
-        actor: &'a Actor,
-        key: &'a ServiceKey,
-        force: bool,
-    ) -> Answer<'a, ServiceKey> {
-        async move {
-            let text = key.to_string();
-            self.resync(actor, Some(key.uid), &text, force).await
-        }
-        .boxed()
+    async fn resync(&self, actor: &Actor, key: &ServiceKey, force: bool) -> Answer<ServiceKey> {
+        self.resync(actor, Some(key.uid), &key.to_string(), force)
+            .await
     }
 
-    fn set_capture<'a>(
-        &'a self,
-        actor: &'a Actor,
-        key: &'a ServiceKey,
-        on: bool,
-    ) -> Answer<'a, ServiceKey> {
-        let set = self.set_capture(actor, Some(key.uid), key.to_string(), on);
-        set.boxed()
+    async fn set_capture(&self, actor: &Actor, key: &ServiceKey, on: bool) -> Answer<ServiceKey> {
+        self.set_capture(actor, Some(key.uid), key.to_string(), on)
+            .await
     }
 
     fn release_freed_memory(&self) {
@@ -178,34 +158,35 @@ impl kubefwd_rest::Control for Control {
     }
 }
 
+#[tonic::async_trait]
 impl Cluster for Control {
-    fn contexts<'a>(&'a self, actor: &'a Actor) -> Answer<'a, Contexts> {
-        async move { self.contexts(actor, &ClusterAccess::default()).await }.boxed()
+    async fn contexts(&self, actor: &Actor) -> Answer<Contexts> {
+        self.contexts(actor, &ClusterAccess::default()).await
     }
 
-    fn namespaces<'a>(&'a self, actor: &'a Actor, context: String) -> Answer<'a, Vec<Namespace>> {
+    async fn namespaces(&self, actor: &Actor, context: String) -> Answer<Vec<Namespace>> {
         let question = Question::Namespaces(wire::ListNamespacesQuery {});
-        list(self, actor, context, question)
+        list(self, actor, context, question).await
     }
 
-    fn services<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn services(
+        &self,
+        actor: &Actor,
         context: String,
         namespace: String,
         name: Option<String>,
-    ) -> Answer<'a, Vec<Service>> {
+    ) -> Answer<Vec<Service>> {
         let name = name.unwrap_or_default();
         let question = Question::Services(wire::ListServicesQuery { namespace, name });
-        list(self, actor, context, question)
+        list(self, actor, context, question).await
     }
 
-    fn pods<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn pods(
+        &self,
+        actor: &Actor,
         context: String,
         query: PodQuery,
-    ) -> Answer<'a, Vec<Pod<Text>>> {
+    ) -> Answer<Vec<Pod<Text>>> {
         let question = Question::Pods(wire::ListPodsQuery {
             namespace: query.namespace,
             name: String::new(),
@@ -213,35 +194,26 @@ impl Cluster for Control {
             field_selector: query.field_selector,
             service: query.service,
         });
-        list(self, actor, context, question)
+        list(self, actor, context, question).await
     }
 
-    fn pod<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn pod(
+        &self,
+        actor: &Actor,
         context: String,
         namespace: String,
         name: String,
-    ) -> Answer<'a, Option<PodDetail>> {
+    ) -> Answer<Option<PodDetail>> {
         let question = Question::Pods(wire::ListPodsQuery {
             namespace,
             name: name.clone(),
             ..Default::default()
         });
-        let found = list(self, actor, context, question);
-        async move {
-            let mut found = found.await?.into_iter();
-            Ok(found.find(|found: &PodDetail| *found.pod.name == *name))
-        }
-        .boxed()
+        let found: Vec<PodDetail> = list(self, actor, context, question).await?;
+        Ok(found.into_iter().find(|found| *found.pod.name == *name))
     }
 
-    fn logs<'a>(
-        &'a self,
-        actor: &'a Actor,
-        context: String,
-        query: LogQuery,
-    ) -> Answer<'a, LogStream> {
+    async fn logs(&self, actor: &Actor, context: String, query: LogQuery) -> Answer<LogStream> {
         let question = Question::Logs(wire::PodLogsQuery {
             namespace: query.namespace,
             pod: query.pod,
@@ -252,56 +224,50 @@ impl Cluster for Control {
             timestamps: query.timestamps,
             follow: query.follow,
         });
-        async move {
-            let answers = self.ask(actor, &access(context), question).await?;
-            let parts = unfold(answers, |mut answers| async {
-                Some((answers.next().await?, answers))
-            });
-            Ok(parts.boxed())
-        }
-        .boxed()
+        let answers = self.ask(actor, &access(context), question).await?;
+        let parts = unfold(answers, |mut answers| async {
+            Some((answers.next().await?, answers))
+        });
+        Ok(parts.boxed())
     }
 
-    fn events<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn events(
+        &self,
+        actor: &Actor,
         context: String,
         query: EventQuery,
-    ) -> Answer<'a, Vec<Event>> {
+    ) -> Answer<Vec<Event>> {
         let question = Question::Events(wire::ListEventsQuery {
             namespace: query.namespace,
             kind: query.kind,
             name: query.name,
             limit: query.limit,
         });
-        list(self, actor, context, question)
+        list(self, actor, context, question).await
     }
 
-    fn endpoints<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn endpoints(
+        &self,
+        actor: &Actor,
         context: String,
         namespace: String,
         service: String,
-    ) -> Answer<'a, Vec<EndpointSubset>> {
+    ) -> Answer<Vec<EndpointSubset>> {
         let question = Question::Endpoints(wire::EndpointsQuery { namespace, service });
-        list(self, actor, context, question)
+        list(self, actor, context, question).await
     }
 }
 
 /// Asks the actor's worker for a list.
-fn list<'a, T: DeserializeOwned + Send + 'a>(
-    control: &'a Control,
-    actor: &'a Actor,
+async fn list<T: DeserializeOwned>(
+    control: &Control,
+    actor: &Actor,
     context: String,
     question: Question,
-) -> BoxFuture<'a, Result<Vec<T>, Failure>> {
-    async move {
-        let answers = control.ask(actor, &access(context), question).await?;
-        let parts: Vec<Vec<T>> = answers.all(ASK_TIMEOUT).await?;
-        Ok(parts.into_iter().flatten().collect())
-    }
-    .boxed()
+) -> Answer<Vec<T>> {
+    let answers = control.ask(actor, &access(context), question).await?;
+    let parts: Vec<Vec<T>> = answers.all(ASK_TIMEOUT).await?;
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// How to reach the cluster of a context: REST's callers send neither files nor an environment.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use kubefwd_model::entry::{Bytes, Rates};
+use kubefwd_model::entry::Bytes;
 use kubefwd_model::{Forward, ForwardStatus, Health, Time, duration};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -38,9 +38,9 @@ pub(crate) struct HealthData {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StartTimes {
     /// When the daemon started.
-    started_at: Time,
+    pub(crate) started_at: Time,
     /// The same under kubefwd's name.
-    start_time: Time,
+    pub(crate) start_time: Time,
 }
 
 /// Rates of everything together have names of their own.
@@ -48,9 +48,9 @@ pub(crate) struct StartTimes {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TotalRates {
     /// Bytes per second from pods, now.
-    total_rate_in: f64,
+    pub(crate) total_rate_in: f64,
     /// Bytes per second to pods, now.
-    total_rate_out: f64,
+    pub(crate) total_rate_out: f64,
 }
 
 /// The times of a forward as its metrics name them.
@@ -58,10 +58,10 @@ pub(crate) struct TotalRates {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MetricTimes {
     /// When it started listening.
-    connected_at: Time,
+    pub(crate) connected_at: Time,
     /// When bytes last moved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_activity_at: Option<Time>,
+    pub(crate) last_activity_at: Option<Time>,
 }
 
 /// A forward's connections, which kubefwd took for a single one.
@@ -95,7 +95,7 @@ pub(crate) struct Connection<'a> {
 pub(crate) struct NoService {
     /// Empty if the error concerns a whole namespace or worker.
     #[serde(skip_serializing_if = "Option::is_none")]
-    service_key: Option<&'static str>,
+    pub(crate) service_key: Option<&'static str>,
 }
 
 // === impl HealthResponse ===
@@ -105,33 +105,6 @@ impl From<HealthData> for HealthResponse {
         Self {
             wrapped: Envelope::new(bare.clone()),
             bare,
-        }
-    }
-}
-
-impl From<Time> for StartTimes {
-    fn from(time: Time) -> Self {
-        Self {
-            started_at: time,
-            start_time: time,
-        }
-    }
-}
-
-impl From<Rates> for TotalRates {
-    fn from(rates: Rates) -> Self {
-        Self {
-            total_rate_in: rates.rate_in,
-            total_rate_out: rates.rate_out,
-        }
-    }
-}
-
-impl From<&Forward> for MetricTimes {
-    fn from(forward: &Forward) -> Self {
-        Self {
-            connected_at: forward.started_at,
-            last_activity_at: forward.traffic.last_active,
         }
     }
 }
@@ -155,14 +128,6 @@ impl<'a> From<&'a Forward> for Connection<'a> {
             },
             last_activity: traffic.last_active,
             idle_duration: traffic.last_active.map(|time| duration::since(time.into())),
-        }
-    }
-}
-
-impl NoService {
-    pub(crate) fn unless(is_of_service: bool) -> Self {
-        Self {
-            service_key: (!is_of_service).then_some(""),
         }
     }
 }

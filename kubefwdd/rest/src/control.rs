@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use kubefwd_core::policy::{Actor, Via};
 use kubefwd_core::state::View;
@@ -19,12 +19,13 @@ use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 
 /// The result of a request.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+pub type Answer<T> = Result<T, Failure>;
 
 /// The lines of a log as they come; dropping it ends the request.
 pub type LogStream = BoxStream<'static, Result<LogPart, Failure>>;
 
 /// The daemon, as REST sees it. Whoever implements it decides what an actor may do.
+#[async_trait]
 pub trait Control: Cluster {
     /// Facts about the daemon.
     fn info(&self) -> &Info;
@@ -42,98 +43,68 @@ pub trait Control: Cluster {
     fn diagnose(&self, actor: &Actor) -> Vec<Finding>;
 
     /// The user who has the other end of a TCP connection now; `None` if nobody does.
-    fn tcp_owner(&self, peer: SocketAddr, local: SocketAddr) -> BoxFuture<'_, Option<Uid>>;
+    async fn tcp_owner(&self, peer: SocketAddr, local: SocketAddr) -> Option<Uid>;
     /// Looks up a user.
-    fn actor(&self, uid: Uid, via: Via) -> BoxFuture<'_, Actor>;
+    async fn actor(&self, uid: Uid, via: Via) -> Actor;
 
     /// Forwards a namespace.
-    fn add_namespace<'a>(
-        &'a self,
-        actor: &'a Actor,
-        namespace: NewNamespace,
-    ) -> Answer<'a, NamespaceKey>;
+    async fn add_namespace(&self, actor: &Actor, namespace: NewNamespace) -> Answer<NamespaceKey>;
     /// Forwards a service.
-    fn add_service<'a>(&'a self, actor: &'a Actor, service: NewService) -> Answer<'a, ServiceKey>;
+    async fn add_service(&self, actor: &Actor, service: NewService) -> Answer<ServiceKey>;
     /// Stops forwarding a namespace.
-    fn remove_namespace<'a>(&'a self, actor: &'a Actor, key: &'a NamespaceKey) -> Answer<'a, ()>;
+    async fn remove_namespace(&self, actor: &Actor, key: &NamespaceKey) -> Answer<()>;
     /// Stops forwarding a service.
-    fn remove_service<'a>(&'a self, actor: &'a Actor, key: &'a ServiceKey) -> Answer<'a, ()>;
+    async fn remove_service(&self, actor: &Actor, key: &ServiceKey) -> Answer<()>;
     /// Reopens the tunnels of services, and says of which.
-    fn reconnect<'a>(
-        &'a self,
-        actor: &'a Actor,
-        which: Reconnect<'a>,
-    ) -> Answer<'a, Vec<ServiceKey>>;
+    async fn reconnect(&self, actor: &Actor, which: Reconnect<'_>) -> Answer<Vec<ServiceKey>>;
     /// Reads the pods of a service again; with `force` its tunnels are reopened too.
-    fn resync<'a>(
-        &'a self,
-        actor: &'a Actor,
-        key: &'a ServiceKey,
-        force: bool,
-    ) -> Answer<'a, ServiceKey>;
+    async fn resync(&self, actor: &Actor, key: &ServiceKey, force: bool) -> Answer<ServiceKey>;
     /// Turns the capture of a service's requests on or off.
-    fn set_capture<'a>(
-        &'a self,
-        actor: &'a Actor,
-        key: &'a ServiceKey,
-        on: bool,
-    ) -> Answer<'a, ServiceKey>;
+    async fn set_capture(&self, actor: &Actor, key: &ServiceKey, on: bool) -> Answer<ServiceKey>;
 
     /// Gives freed memory back to the operating system, after something that took much of it.
     fn release_freed_memory(&self) {}
 }
 
 /// What a cluster has, read with the actor's own rights. An empty context is the current one.
+#[async_trait]
 pub trait Cluster: Send + Sync + 'static {
     /// The contexts of the actor's kubeconfig.
-    fn contexts<'a>(&'a self, actor: &'a Actor) -> Answer<'a, Contexts>;
+    async fn contexts(&self, actor: &Actor) -> Answer<Contexts>;
     /// The namespaces of a cluster.
-    fn namespaces<'a>(&'a self, actor: &'a Actor, context: String) -> Answer<'a, Vec<Namespace>>;
+    async fn namespaces(&self, actor: &Actor, context: String) -> Answer<Vec<Namespace>>;
     /// The services of a namespace, or the one with this name.
-    fn services<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn services(
+        &self,
+        actor: &Actor,
         context: String,
         namespace: String,
         name: Option<String>,
-    ) -> Answer<'a, Vec<Service>>;
+    ) -> Answer<Vec<Service>>;
     /// The pods of a namespace.
-    fn pods<'a>(
-        &'a self,
-        actor: &'a Actor,
-        context: String,
-        query: PodQuery,
-    ) -> Answer<'a, Vec<Pod<Text>>>;
+    async fn pods(&self, actor: &Actor, context: String, query: PodQuery)
+    -> Answer<Vec<Pod<Text>>>;
     /// A pod, if there is one with this name.
-    fn pod<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn pod(
+        &self,
+        actor: &Actor,
         context: String,
         namespace: String,
         name: String,
-    ) -> Answer<'a, Option<PodDetail>>;
+    ) -> Answer<Option<PodDetail>>;
     /// The log of a container.
-    fn logs<'a>(
-        &'a self,
-        actor: &'a Actor,
-        context: String,
-        query: LogQuery,
-    ) -> Answer<'a, LogStream>;
+    async fn logs(&self, actor: &Actor, context: String, query: LogQuery) -> Answer<LogStream>;
     /// The events of a namespace, newest first.
-    fn events<'a>(
-        &'a self,
-        actor: &'a Actor,
-        context: String,
-        query: EventQuery,
-    ) -> Answer<'a, Vec<Event>>;
+    async fn events(&self, actor: &Actor, context: String, query: EventQuery)
+    -> Answer<Vec<Event>>;
     /// The endpoints of a service.
-    fn endpoints<'a>(
-        &'a self,
-        actor: &'a Actor,
+    async fn endpoints(
+        &self,
+        actor: &Actor,
         context: String,
         namespace: String,
         service: String,
-    ) -> Answer<'a, Vec<EndpointSubset>>;
+    ) -> Answer<Vec<EndpointSubset>>;
 }
 
 /// A namespace to forward.

@@ -6,8 +6,6 @@ use kubefwd_model::Time;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::ApiError;
-
 /// A successful response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Envelope<T> {
@@ -20,9 +18,6 @@ pub(crate) struct Envelope<T> {
     /// Response metadata.
     pub(crate) meta: Meta,
 }
-
-/// What most handlers give.
-pub(crate) type Outcome<T> = Result<Envelope<T>, ApiError>;
 
 /// Response metadata.
 #[derive(Serialize, ToSchema)]

@@ -8,7 +8,7 @@ use kubefwd_model::{Failure, NameError, Reason};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use super::envelope::{Meta, json};
+use super::envelope::{Envelope, Meta, json};
 
 /// A refusal or failure.
 #[derive(Serialize, ToSchema)]
@@ -70,6 +70,9 @@ pub(crate) enum Code {
     /// An internal error of the daemon.
     InternalError,
 }
+
+/// What most handlers give.
+pub(crate) type Outcome<T> = Result<Envelope<T>, ApiError>;
 
 /// A refusal with its status.
 #[derive(Clone, Debug)]

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use async_trait::async_trait;
 use kubefwd_core::policy::{Actor, User, Via};
 use kubefwd_core::state::View;
 use kubefwd_core::status::{HostsStatus, Info};
@@ -29,11 +28,11 @@ pub(crate) struct Fake {
     views: watch::Sender<Arc<View>>,
 }
 
-fn refused<T: Send + 'static>(reason: Reason) -> Answer<'static, T> {
-    ready(Err(Failure::new(reason, "nothing here"))).boxed()
+fn refused<T>(reason: Reason) -> Answer<T> {
+    Err(Failure::new(reason, "nothing here"))
 }
 
-fn unreachable<T: Send + 'static>() -> Answer<'static, T> {
+fn unreachable<T>() -> Answer<T> {
     refused(Reason::ClusterUnreachable)
 }
 
@@ -55,6 +54,7 @@ impl Default for Fake {
     }
 }
 
+#[async_trait]
 impl Control for Fake {
     fn info(&self) -> &Info {
         &self.info
@@ -84,12 +84,12 @@ impl Control for Fake {
         Vec::new()
     }
 
-    fn tcp_owner(&self, _: SocketAddr, _: SocketAddr) -> BoxFuture<'_, Option<Uid>> {
-        ready(None).boxed()
+    async fn tcp_owner(&self, _: SocketAddr, _: SocketAddr) -> Option<Uid> {
+        None
     }
 
     /// Only root may do anything.
-    fn actor(&self, uid: Uid, via: Via) -> BoxFuture<'_, Actor> {
+    async fn actor(&self, uid: Uid, via: Via) -> Actor {
         let user = User {
             uid,
             gid: uid.get(),
@@ -97,91 +97,81 @@ impl Control for Fake {
             member: false,
         };
         let user = Some(user);
-        ready(Actor { user, via }).boxed()
+        Actor { user, via }
     }
 
-    fn add_namespace<'a>(&'a self, _: &'a Actor, _: NewNamespace) -> Answer<'a, NamespaceKey> {
+    async fn add_namespace(&self, _: &Actor, _: NewNamespace) -> Answer<NamespaceKey> {
         unreachable()
     }
 
-    fn add_service<'a>(&'a self, _: &'a Actor, _: NewService) -> Answer<'a, ServiceKey> {
+    async fn add_service(&self, _: &Actor, _: NewService) -> Answer<ServiceKey> {
         unreachable()
     }
 
-    fn remove_namespace<'a>(&'a self, _: &'a Actor, _: &'a NamespaceKey) -> Answer<'a, ()> {
+    async fn remove_namespace(&self, _: &Actor, _: &NamespaceKey) -> Answer<()> {
         refused(Reason::NotFound)
     }
 
-    fn remove_service<'a>(&'a self, _: &'a Actor, _: &'a ServiceKey) -> Answer<'a, ()> {
+    async fn remove_service(&self, _: &Actor, _: &ServiceKey) -> Answer<()> {
         refused(Reason::NotFound)
     }
 
-    fn reconnect<'a>(&'a self, _: &'a Actor, _: Reconnect<'a>) -> Answer<'a, Vec<ServiceKey>> {
-        ready(Ok(Vec::new())).boxed()
+    async fn reconnect(&self, _: &Actor, _: Reconnect<'_>) -> Answer<Vec<ServiceKey>> {
+        Ok(Vec::new())
     }
 
-    fn resync<'a>(&'a self, _: &'a Actor, _: &'a ServiceKey, _: bool) -> Answer<'a, ServiceKey> {
+    async fn resync(&self, _: &Actor, _: &ServiceKey, _: bool) -> Answer<ServiceKey> {
         refused(Reason::NotFound)
     }
 
-    fn set_capture<'a>(
-        &'a self,
-        _: &'a Actor,
-        _: &'a ServiceKey,
-        _: bool,
-    ) -> Answer<'a, ServiceKey> {
+    async fn set_capture(&self, _: &Actor, _: &ServiceKey, _: bool) -> Answer<ServiceKey> {
         refused(Reason::NotFound)
     }
 }
 
+#[async_trait]
 impl Cluster for Fake {
-    fn contexts<'a>(&'a self, _: &'a Actor) -> Answer<'a, Contexts> {
+    async fn contexts(&self, _: &Actor) -> Answer<Contexts> {
         unreachable()
     }
 
-    fn namespaces<'a>(&'a self, _: &'a Actor, _: String) -> Answer<'a, Vec<Namespace>> {
+    async fn namespaces(&self, _: &Actor, _: String) -> Answer<Vec<Namespace>> {
         unreachable()
     }
 
-    fn services<'a>(
-        &'a self,
-        _: &'a Actor,
+    async fn services(
+        &self,
+        _: &Actor,
         _: String,
         _: String,
         _: Option<String>,
-    ) -> Answer<'a, Vec<Service>> {
+    ) -> Answer<Vec<Service>> {
         unreachable()
     }
 
-    fn pods<'a>(&'a self, _: &'a Actor, _: String, _: PodQuery) -> Answer<'a, Vec<Pod<Text>>> {
+    async fn pods(&self, _: &Actor, _: String, _: PodQuery) -> Answer<Vec<Pod<Text>>> {
         unreachable()
     }
 
-    fn pod<'a>(
-        &'a self,
-        _: &'a Actor,
-        _: String,
-        _: String,
-        _: String,
-    ) -> Answer<'a, Option<PodDetail>> {
+    async fn pod(&self, _: &Actor, _: String, _: String, _: String) -> Answer<Option<PodDetail>> {
         unreachable()
     }
 
-    fn logs<'a>(&'a self, _: &'a Actor, _: String, _: LogQuery) -> Answer<'a, LogStream> {
+    async fn logs(&self, _: &Actor, _: String, _: LogQuery) -> Answer<LogStream> {
         unreachable()
     }
 
-    fn events<'a>(&'a self, _: &'a Actor, _: String, _: EventQuery) -> Answer<'a, Vec<Event>> {
+    async fn events(&self, _: &Actor, _: String, _: EventQuery) -> Answer<Vec<Event>> {
         unreachable()
     }
 
-    fn endpoints<'a>(
-        &'a self,
-        _: &'a Actor,
+    async fn endpoints(
+        &self,
+        _: &Actor,
         _: String,
         _: String,
         _: String,
-    ) -> Answer<'a, Vec<EndpointSubset>> {
+    ) -> Answer<Vec<EndpointSubset>> {
         unreachable()
     }
 }

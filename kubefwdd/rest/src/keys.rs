@@ -87,30 +87,27 @@ pub(crate) fn forwards(
 ) -> Result<Vec<FoundForward>, ApiError> {
     let mut found: Vec<FoundForward> = Vec::new();
     for service in visible(view, actor) {
-        for (index, forward) in service.forwards.iter().enumerate() {
-            if selects(key, service, forward) {
-                found.push(FoundForward {
-                    service: service.clone(),
-                    index,
-                });
-            }
-        }
+        let forwards = service.forwards.iter().enumerate();
+        let selected = forwards.filter(|(_, forward)| selects(key, service, forward));
+        found.extend(selected.map(|(index, _)| FoundForward {
+            service: service.clone(),
+            index,
+        }));
     }
     // A forward with exactly this key wins, whatever else the key may mean.
     if found.iter().any(|found| found.forward().key == key) {
         found.retain(|found| found.forward().key == key);
     }
-    let rank = |found: &FoundForward| {
+    found.sort_by_cached_key(|found| {
+        let forward = found.forward();
         let is_foreign = actor.uid() != Some(found.service.key.uid);
-        let is_indirect = !begins_with(&found.forward().key, key);
-        (is_foreign, is_indirect)
-    };
-    found.sort_by(|a, b| {
-        let by_key = || a.forward().key.cmp(&b.forward().key);
-        rank(a)
-            .cmp(&rank(b))
-            .then_with(by_key)
-            .then_with(|| port(a).cmp(&port(b)))
+        let is_indirect = !begins_with(&forward.key, key);
+        (
+            is_foreign,
+            is_indirect,
+            forward.key.clone(),
+            forward.local_port,
+        )
     });
     // Where root sees the same key of several users, one user's are selected.
     if let Some(uid) = found.first().map(|found| found.service.key.uid) {
@@ -269,10 +266,6 @@ fn is_pod_and_port(rest: &str, forward: &model::Forward) -> bool {
         &forward.pod
     };
     pod.strip_prefix('.') == Some(known) && port.parse() == Ok(forward.local_port)
-}
-
-fn port(found: &FoundForward) -> u16 {
-    found.forward().local_port
 }
 
 #[cfg(test)]

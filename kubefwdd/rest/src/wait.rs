@@ -1,6 +1,5 @@
 //! Waiting until what was added is active, for CI: the answer says that all is, or what is not and why.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::error::{ApiError, Code, ErrorBody, NotReady};
+use super::error::{ApiError, Code, NotReady};
 
 /// How long `true` waits.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
@@ -85,42 +84,27 @@ impl PartialSchema for Wait {
     }
 }
 
-impl ToSchema for Wait {
-    fn name() -> Cow<'static, str> {
-        "Wait".into()
-    }
-}
+impl ToSchema for Wait {}
 
 // === impl Awaited ===
 
 impl Awaited {
     fn is_known(&self, view: &View) -> bool {
+        use NamespaceStatus::{Connecting, Watching};
+        let status = |key: &NamespaceKey| view.namespaces.get(key).map(|found| found.status);
         match self {
             Self::Service(key) => match view.services.get(key) {
                 // Complete enough to be shown: it has its names, or it never will.
                 Some(service) => {
-                    !service.hostnames.is_empty()
-                        || service
-                            .forwards
-                            .iter()
-                            .any(|forward| !forward.hostnames.is_empty())
-                        || matches!(
-                            service.status,
-                            ServiceStatus::Error | ServiceStatus::Unsupported
-                        )
+                    let forwards = service.forwards.iter().map(|forward| &forward.hostnames);
+                    let mut hostnames = [&service.hostnames].into_iter().chain(forwards);
+                    let never = [ServiceStatus::Error, ServiceStatus::Unsupported];
+                    hostnames.any(|names| !names.is_empty()) || never.contains(&service.status)
                 }
                 // Removed in the meantime, or its namespace cannot be watched: it will not come.
-                None => !matches!(
-                    view.namespaces
-                        .get(&key.namespace_key())
-                        .map(|namespace| &namespace.status),
-                    Some(NamespaceStatus::Connecting | NamespaceStatus::Watching)
-                ),
+                None => !matches!(status(&key.namespace_key()), Some(Connecting | Watching)),
             },
-            Self::Namespace(key) => {
-                let state = view.namespaces.get(key).map(|namespace| &namespace.status);
-                !matches!(state, Some(NamespaceStatus::Connecting))
-            }
+            Self::Namespace(key) => status(key) != Some(Connecting),
         }
     }
 
@@ -131,54 +115,36 @@ impl Awaited {
             Self::Service(key) => {
                 let service = view.services.get(key);
                 if service.is_none() {
-                    missing.push(not_ready(
-                        key.to_string(),
-                        "pending",
-                        "the cluster has not shown it yet",
-                    ));
+                    let reason = "the cluster has not shown it yet";
+                    missing.push(not_ready(key, "pending", reason));
                 }
                 (key.namespace_key(), service.into_iter().collect())
             }
             Self::Namespace(key) => (key.clone(), view.services_of(key).collect()),
         };
-        match view
-            .namespaces
-            .get(&namespace)
-            .map(|namespace| (namespace.status, &namespace.failure))
-        {
-            None => missing.push(not_ready(
-                namespace.to_string(),
-                "removed",
-                "it was removed in the meantime",
-            )),
+        let found = view.namespaces.get(&namespace);
+        let problem = match found.map(|found| (found.status, &found.failure)) {
+            None => Some(("removed", "it was removed in the meantime")),
             Some((NamespaceStatus::Failed, failure)) => {
                 let why = failure.as_ref().map_or("", |failure| &failure.message);
-                missing.push(not_ready(namespace.to_string(), "error", why));
+                Some(("error", why))
             }
             Some((NamespaceStatus::Connecting, _)) => {
-                missing.push(not_ready(
-                    namespace.to_string(),
-                    "pending",
-                    "its services are not known yet",
-                ));
+                Some(("pending", "its services are not known yet"))
             }
-            Some((NamespaceStatus::Watching, _)) => {}
-        }
-        for service in own {
-            // A service that cannot be forwarded is not waited for, unless it is what was asked for.
-            let unsupported = service.status == ServiceStatus::Unsupported;
-            if service.status == ServiceStatus::Active
-                || (unsupported && matches!(self, Self::Namespace(_)))
-            {
-                continue;
-            }
+            Some((NamespaceStatus::Watching, _)) => None,
+        };
+        missing.extend(problem.map(|(status, why)| not_ready(&namespace, status, why)));
+        let awaited = own.into_iter().filter(|service| match service.status {
+            ServiceStatus::Active => false,
+            // One that cannot be forwarded is not waited for, unless it is what was asked for.
+            ServiceStatus::Unsupported => matches!(self, Self::Service(_)),
+            ServiceStatus::Error | ServiceStatus::Partial | ServiceStatus::Pending => true,
+        });
+        missing.extend(awaited.map(|service| {
             let status = service.status.as_str();
-            missing.push(not_ready(
-                service.key.to_string(),
-                status,
-                &service.status_reason,
-            ));
-        }
+            not_ready(&service.key, status, &service.status_reason)
+        }));
         missing
     }
 
@@ -246,23 +212,15 @@ pub(crate) async fn until_active(
         message.push_str(&format!("; and {} more", count - reasons.len()));
     }
     not_ready.truncate(MAX_NOT_READY);
-    let hint =
-        Some("it stays added and becomes active when it can; see GET /api/v1/analyze".to_owned());
-    let body = ErrorBody {
-        code: Code::Unavailable,
-        message,
-        hint,
-        not_ready,
-    };
-    Err(ApiError {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        body,
-    })
+    let mut refusal = ApiError::unavailable(message)
+        .hint("it stays added and becomes active when it can; see GET /api/v1/analyze");
+    refusal.body.not_ready = not_ready;
+    Err(refusal)
 }
 
-fn not_ready(key: String, status: &'static str, reason: &str) -> NotReady {
+fn not_ready(key: &impl ToString, status: &'static str, reason: &str) -> NotReady {
     NotReady {
-        key,
+        key: key.to_string(),
         status,
         reason: reason.to_owned(),
     }

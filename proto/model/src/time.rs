@@ -61,8 +61,6 @@ impl<'de> Deserialize<'de> for Time {
 
 #[cfg(feature = "openapi")]
 mod schema {
-    use std::borrow::Cow;
-
     use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
     use utoipa::openapi::{RefOr, Schema};
     use utoipa::{PartialSchema, ToSchema};
@@ -79,11 +77,7 @@ mod schema {
         }
     }
 
-    impl ToSchema for Time {
-        fn name() -> Cow<'static, str> {
-            "Time".into()
-        }
-    }
+    impl ToSchema for Time {}
 }
 
 #[cfg(test)]

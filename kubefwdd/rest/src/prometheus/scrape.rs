@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kubefwd_model as model;
-use kubefwd_model::Uid;
 use kubefwd_model::entry::Totals;
+use kubefwd_model::{FirstByte, Traffic, Uid};
 use kubefwd_telemetry::http::HttpSummary;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::writer::Writer;
+use super::writer::{Times, Writer};
 use crate::extract::Call;
 use crate::keys;
 
@@ -107,13 +110,13 @@ impl Scrape {
     }
 
     fn write(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
-        out.info("build", "The running version", [("version", self.version)])?;
-        out.gauge(
-            "uptime",
+        let version = Info::new([("version", self.version)]);
+        out.one("build", "The running version", None, version)?;
+        let (help, uptime) = (
             "Time since the daemon started",
-            Some(Unit::Seconds),
-            self.uptime,
-        )?;
+            ConstGauge::new(self.uptime),
+        );
+        out.one("uptime", help, Some(Unit::Seconds), uptime)?;
         let states = [
             (
                 "namespaces",
@@ -130,106 +133,76 @@ impl Scrape {
             ),
         ];
         for (name, help, label, counts) in states {
-            let samples = counts
+            let gauge = |count: &u64| ConstGauge::new(*count as f64);
+            let by_state = counts
                 .iter()
-                .map(|(value, count)| ([(label, *value)], *count as f64));
-            out.gauges(name, help, None, samples)?;
+                .map(|(value, n)| ([(label, *value)], gauge(n)));
+            out.family(name, help, None, by_state)?;
         }
-        out.gauge("errors", "Current errors", None, self.errors as f64)?;
+        let errors = ConstGauge::new(self.errors as f64);
+        out.one("errors", "Current errors", None, errors)?;
         let help = "Addresses in the daemon's block of the hosts file";
-        out.gauge("hosts_entries", help, None, self.hosts_entries as f64)?;
-        let help = "Hosts file writes";
-        out.counter("hosts_writes", help, self.hosts_writes)?;
-        let restarts = self
-            .restarts
-            .iter()
-            .map(|(uid, count)| ([("uid", uid.to_string())], *count));
-        out.counters("worker_restarts", "Worker restarts", None, restarts)?;
+        let entries = ConstGauge::new(self.hosts_entries as f64);
+        out.one("hosts_entries", help, None, entries)?;
+        let writes = ConstCounter::new(self.hosts_writes);
+        out.one("hosts_writes", "Hosts file writes", None, writes)?;
+        let restarts = self.restarts.iter();
+        let restarts = restarts.map(|(uid, n)| ([("uid", uid.to_string())], ConstCounter::new(*n)));
+        out.family("worker_restarts", "Worker restarts", None, restarts)?;
         self.write_services(out)?;
         self.write_forwards(out)
     }
 
     fn write_services(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
-        let received = self
-            .used
-            .iter()
-            .map(|used| (used.labels(), used.totals.bytes_in));
-        out.counters(
-            "service_received",
+        let moved = |bytes: fn(&Totals) -> u64| {
+            let used = self.used.iter();
+            used.map(move |used| (used.labels(), ConstCounter::new(bytes(&used.totals))))
+        };
+        let (help, received) = (
             "Bytes received from a service's pods",
-            Some(Unit::Bytes),
-            received,
-        )?;
-        let sent = self
-            .used
-            .iter()
-            .map(|used| (used.labels(), used.totals.bytes_out));
-        out.counters(
-            "service_sent",
-            "Bytes sent to a service's pods",
-            Some(Unit::Bytes),
-            sent,
-        )?;
+            moved(|t| t.bytes_in),
+        );
+        out.family("service_received", help, Some(Unit::Bytes), received)?;
+        let (help, sent) = ("Bytes sent to a service's pods", moved(|t| t.bytes_out));
+        out.family("service_sent", help, Some(Unit::Bytes), sent)?;
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let requests = self.used.iter().flat_map(|used| {
-            let counts = classes
-                .into_iter()
-                .zip(used.http.classes)
-                .filter(|(_, count)| *count > 0);
+            let counts = classes.into_iter().zip(used.http.classes);
+            let counts = counts.filter(|(_, count)| *count > 0);
             counts.map(|(class, count)| {
                 let [context, namespace, service] = used.labels();
-                (
-                    [context, namespace, service, ("class", class.to_owned())],
-                    count,
-                )
+                let labels = [context, namespace, service, ("class", class.to_owned())];
+                (labels, ConstCounter::new(count))
             })
         });
-        out.counters(
-            "http_requests",
-            "Captured HTTP requests by status class",
-            None,
-            requests,
-        )
+        let help = "Captured HTTP requests by status class";
+        out.family("http_requests", help, None, requests)
     }
 
     fn write_forwards(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
         let used = || {
             let each = self.used.iter().flat_map(|used| {
-                used.service
-                    .forwards
-                    .iter()
-                    .map(|forward| (used.forward_labels(forward), &forward.traffic))
+                let forwards = used.service.forwards.iter();
+                forwards.map(|forward| (used.forward_labels(forward), &forward.traffic))
             });
             each.filter(|(_, traffic)| traffic.opened > 0)
         };
-        let open = used().map(|(labels, traffic)| (labels, traffic.active as f64));
-        out.gauges("forward_connections", "Open connections", None, open)?;
-        let opened = used().map(|(labels, traffic)| (labels, traffic.opened));
-        out.counters(
-            "forward_connections_opened",
-            "Connections opened",
-            None,
-            opened,
-        )?;
-        let failed = used().map(|(labels, traffic)| (labels, traffic.failed));
-        out.counters(
-            "forward_connections_failed",
-            "Connections that failed",
-            None,
-            failed,
-        )?;
+        let counted = |count: fn(&Traffic) -> u64| {
+            used().map(move |(labels, traffic)| (labels, ConstCounter::new(count(traffic))))
+        };
+        let open = used().map(|(labels, t)| (labels, ConstGauge::new(t.active as f64)));
+        out.family("forward_connections", "Open connections", None, open)?;
+        let (name, opened) = ("forward_connections_opened", counted(|t| t.opened));
+        out.family(name, "Connections opened", None, opened)?;
+        let (name, failed) = ("forward_connections_failed", counted(|t| t.failed));
+        out.family(name, "Connections that failed", None, failed)?;
         let times = used().map(|(labels, traffic)| {
-            (
-                labels,
-                traffic.first_byte.sum_us as f64 / 1e6,
-                traffic.first_byte.count,
-            )
+            let FirstByte { sum_us, count } = traffic.first_byte;
+            let sum = sum_us as f64 / 1e6;
+            (labels, Times { sum, count })
         });
-        out.sums(
-            "forward_first_byte",
-            "Time from accepting a connection to its first byte",
-            times,
-        )
+        let help = "Time from accepting a connection to its first byte";
+        out.family("forward_first_byte", help, Some(Unit::Seconds), times)
     }
 }
 

@@ -2,99 +2,67 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Unit;
 
 /// Writes one metric after the other.
 pub(super) struct Writer<'a, 'b>(pub(super) &'a mut DescriptorEncoder<'b>);
 
+/// Times in seconds: a histogram without buckets of its own.
+pub(super) struct Times {
+    pub(super) sum: f64,
+    pub(super) count: u64,
+}
+
 // === impl Writer ===
 
 impl Writer<'_, '_> {
-    pub(super) fn info(
-        &mut self,
-        name: &str,
-        help: &str,
-        labels: impl EncodeLabelSet,
-    ) -> fmt::Result {
-        let mut metric = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Info)?;
-        metric.encode_info(&labels)
-    }
-
-    pub(super) fn gauge(
+    /// A metric without labels.
+    pub(super) fn one(
         &mut self,
         name: &str,
         help: &str,
         unit: Option<Unit>,
-        value: f64,
+        metric: impl EncodeMetric,
     ) -> fmt::Result {
-        let mut metric = self
-            .0
-            .encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-        metric.encode_gauge(&value)
+        let kind = metric.metric_type();
+        metric.encode(self.0.encode_descriptor(name, help, unit.as_ref(), kind)?)
     }
 
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut metric = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
-    }
-
-    pub(super) fn gauges<L: EncodeLabelSet>(
+    /// A metric for each set of labels.
+    pub(super) fn family<L: EncodeLabelSet, M: EncodeMetric + TypedMetric>(
         &mut self,
         name: &str,
         help: &str,
         unit: Option<Unit>,
-        samples: impl IntoIterator<Item = (L, f64)>,
+        metrics: impl IntoIterator<Item = (L, M)>,
     ) -> fmt::Result {
-        let mut metric = self
+        let mut family = self
             .0
-            .encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-        for (labels, value) in samples {
-            metric.encode_family(&labels)?.encode_gauge(&value)?;
+            .encode_descriptor(name, help, unit.as_ref(), M::TYPE)?;
+        for (labels, metric) in metrics {
+            metric.encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
+}
 
-    pub(super) fn counters<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<Unit>,
-        samples: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut metric =
-            self.0
-                .encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
-        for (labels, value) in samples {
-            metric
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
-        }
-        Ok(())
+// === impl Times ===
+
+impl TypedMetric for Times {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Times {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let all = [(f64::MAX, self.count)];
+        encoder.encode_histogram::<NoLabelSet>(self.sum, self.count, &all, None)
     }
 
-    /// Sums and counts of times in seconds, as a histogram without buckets of its own.
-    pub(super) fn sums<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (L, f64, u64)>,
-    ) -> fmt::Result {
-        let unit = Some(&Unit::Seconds);
-        let mut metric = self
-            .0
-            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
-        for (labels, sum, count) in samples {
-            let all = [(f64::MAX, count)];
-            metric
-                .encode_family(&labels)?
-                .encode_histogram::<NoLabelSet>(sum, count, &all, None)?;
-        }
-        Ok(())
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
     }
 }

@@ -15,10 +15,11 @@ use crate::envelope::Envelope;
 use crate::error::{ApiError, ErrorResponses};
 use crate::extract::{Call, Key, Query, text};
 use crate::filter::{Page, ServiceFilter};
+use crate::keys::{self, FoundForward};
+use crate::list;
 use crate::types::forwards::{ForwardList, forward_entry};
 use crate::types::http::HttpTraffic;
 use crate::types::services::Summary;
-use crate::{keys, list};
 
 /// By service and status.
 #[derive(Deserialize, IntoParams)]
@@ -123,15 +124,13 @@ pub(crate) async fn http(
 ) -> Result<Response, ApiError> {
     let found = keys::forwards(&call.control.view(), &call.caller, &key)?;
     let log = &call.control.telemetry().http;
-    let traffic = match found.as_slice() {
-        [one] => HttpTraffic::new(&one.service.key, one.forward(), log, count.get()),
-        [first, ..] => {
-            let forwards = found.iter().map(keys::FoundForward::forward);
-            let service = &first.service.key;
-            HttpTraffic::merged(&key, service, first.forward(), forwards, log, count.get())
-        }
-        [] => return Err(keys::no_forward(&key)),
+    let forwards: Vec<&model::Forward> = found.iter().map(FoundForward::forward).collect();
+    let (Some(found), Some((first, others))) = (found.first(), forwards.split_first()) else {
+        return Err(keys::no_forward(&key));
     };
+    let shown = if others.is_empty() { &first.key } else { &key };
+    let service = &found.service.key;
+    let traffic = HttpTraffic::new(shown, service, (first, others), log, count.get());
     let logged = traffic.logs.len();
     Ok(Envelope::list(traffic, logged).into_response())
 }

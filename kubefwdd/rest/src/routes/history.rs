@@ -7,8 +7,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use crate::envelope::{Envelope, Outcome};
-use crate::error::ErrorResponses;
+use crate::envelope::Envelope;
+use crate::error::{ErrorResponses, Outcome};
 use crate::extract::{Call, Key, Number, Query};
 use crate::types::history::{ErrorRecord, Event, HistoryStats, Reconnection};
 

@@ -2,7 +2,7 @@
 
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::View;
-use kubefwd_model::discovery::{self, Event};
+use kubefwd_model::discovery::{self, Contexts, Event};
 use kubefwd_model::{
     ContextName, NamespaceKey, NamespaceName, PodName, ServiceName, ServiceStatus,
 };
@@ -10,11 +10,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::control::EventQuery;
-use crate::envelope::{Envelope, Outcome};
-use crate::error::{ApiError, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Call, Key, Number, Query, text};
 use crate::types::kubernetes::{
-    ContextList, Endpoints, KubeNamespaces, KubeServices, ListedNamespace, ListedService,
+    Endpoints, KubeNamespaces, KubeServices, ListedNamespace, ListedService,
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -37,20 +37,12 @@ pub(crate) struct InNamespace {
         pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
     )]
     namespace: String,
-    /// A context of the caller's kubeconfig; default: the current one.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "minikube")]
-    context: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventFilter {
-    /// A context of the caller's kubeconfig; default: the current one.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "minikube")]
-    context: Option<String>,
     /// Only events about objects of this kind.
     #[serde(default, alias = "resource_kind", deserialize_with = "text")]
     #[param(example = "Pod", pattern = "^([A-Za-z]{1,63})?$")]
@@ -72,13 +64,17 @@ pub(crate) struct EventFilter {
 ///
 /// The contexts of the caller's kubeconfig.
 #[utoipa::path(get, path = "/api/v1/kubernetes/contexts", tag = "Kubernetes Discovery", responses(
-    (status = 200, description = "The contexts", body = Envelope<ContextList>), ErrorResponses,
+    (status = 200, description = "The contexts", body = Envelope<Contexts>), ErrorResponses,
 ))]
-pub(crate) async fn contexts(call: Call) -> Outcome<ContextList> {
-    let contexts = call.control.contexts(&call.caller).await?;
-    let list = ContextList::from(contexts);
-    let count = list.contexts.len();
-    Ok(Envelope::list(list, count))
+pub(crate) async fn contexts(call: Call) -> Outcome<Contexts> {
+    let mut found = call.control.contexts(&call.caller).await?;
+    found.contexts.sort_by(|a, b| a.name.cmp(&b.name));
+    for context in &mut found.contexts {
+        // The contract has no such field.
+        context.server = Default::default();
+    }
+    let count = found.contexts.len();
+    Ok(Envelope::list(found, count))
 }
 
 /// Namespaces of a cluster
@@ -112,14 +108,15 @@ pub(crate) async fn namespaces(
 
 /// Services of a cluster
 #[utoipa::path(
-    get, path = "/api/v1/kubernetes/services", tag = "Kubernetes Discovery", params(InNamespace),
+    get, path = "/api/v1/kubernetes/services", tag = "Kubernetes Discovery", params(InNamespace, InContext),
     responses((status = 200, description = "The services", body = Envelope<KubeServices>), ErrorResponses),
 )]
 pub(crate) async fn services(
     call: Call,
-    Query(query): Query<InNamespace>,
+    Query(InNamespace { namespace }): Query<InNamespace>,
+    Query(InContext { context }): Query<InContext>,
 ) -> Outcome<KubeServices> {
-    let mut services = list(&call, query.context, &query.namespace, None).await?;
+    let mut services = list(&call, context, &namespace, None).await?;
     services.sort_by(|a, b| a.service.name.cmp(&b.service.name));
     let count = services.len();
     Ok(Envelope::list(KubeServices { services }, count))
@@ -175,12 +172,13 @@ async fn list(
 /// Newest first.
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/events/{namespace}", tag = "Kubernetes Discovery",
-    params(("namespace" = String, Path, description = "The namespace", example = "default"), EventFilter),
+    params(("namespace" = String, Path, description = "The namespace", example = "default"), InContext, EventFilter),
     responses((status = 200, description = "The events", body = Envelope<Vec<Event>>), ErrorResponses),
 )]
 pub(crate) async fn events(
     call: Call,
     Key(namespace): Key<String>,
+    Query(place): Query<InContext>,
     Query(filter): Query<EventFilter>,
 ) -> Outcome<Vec<Event>> {
     let limit = filter.limit.map_or(50, Number::get);
@@ -202,7 +200,7 @@ pub(crate) async fn events(
         name: filter.resource_name.unwrap_or_default(),
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
-    let context = context(filter.context)?;
+    let context = context(place.context)?;
     let mut events = call.control.events(&call.caller, context, query).await?;
     events.truncate(limit);
     Ok(events.into_iter().collect())

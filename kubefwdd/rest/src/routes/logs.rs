@@ -8,8 +8,8 @@ use kubefwd_telemetry::logs::LogLine;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::envelope::{Envelope, Outcome};
-use crate::error::{ApiError, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Call, Number, Query, text};
 use crate::sse;
 use crate::types::logs::{Cleared, Log, LogLevel, LogList, SystemLogs};

@@ -10,8 +10,8 @@ use kubefwd_telemetry::history::{MINUTES_KEPT, SECONDS_KEPT};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::envelope::{Envelope, Outcome};
-use crate::error::{ApiError, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Call, Key, Number, Query, text};
 use crate::types::metrics::{MetricsHistory, MetricsSummary, Sample, ServiceMetrics};
 use crate::types::services::Summary;

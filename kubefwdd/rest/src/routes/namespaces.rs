@@ -6,8 +6,8 @@ use kubefwd_model::Selection;
 use kubefwd_model::entry::NamespaceEntry;
 
 use crate::control::NewNamespace;
-use crate::envelope::{Envelope, Outcome, json};
-use crate::error::{ApiError, ErrorResponses};
+use crate::envelope::{Envelope, json};
+use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Body, Call, Key};
 use crate::keys;
 use crate::types::namespaces::{AddNamespace, AddedNamespace, NamespaceList};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
-use super::kubernetes::{checked, context};
+use super::kubernetes::{InContext, checked, context};
 use super::pods::{label, pod_name};
 use crate::control::{LogQuery, LogStream};
 use crate::envelope::Envelope;
@@ -35,10 +35,6 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogFilter {
-    /// A context of the caller's kubeconfig; default: the current one.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "minikube")]
-    context: Option<String>,
     /// The container; default: the only or first one.
     #[serde(default, deserialize_with = "text")]
     #[param(example = "api", pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
@@ -74,7 +70,7 @@ pub(crate) struct LogFilter {
     params(
         ("namespace" = String, Path, description = "The namespace", example = "default"),
         ("pod" = String, Path, description = "The pod", example = "api-6f"),
-        LogFilter,
+        InContext, LogFilter,
     ),
     responses(
         (status = 200, description = "The lines", content(
@@ -87,10 +83,11 @@ pub(crate) struct LogFilter {
 pub(crate) async fn logs(
     call: Call,
     Key((namespace, pod)): Key<(String, String)>,
+    Query(place): Query<InContext>,
     Query(filter): Query<LogFilter>,
 ) -> Result<Response, ApiError> {
     label(filter.container.as_deref())?;
-    let context = context(filter.context)?;
+    let context = context(place.context)?;
     let tail = filter.tail_lines.map_or(100, Number::get);
     let query = LogQuery {
         namespace: checked(&namespace)?,

@@ -12,8 +12,8 @@ use utoipa::IntoParams;
 
 use super::kubernetes::{InContext, checked, context, namespace_key, resolved};
 use crate::control::PodQuery;
-use crate::envelope::{Envelope, Outcome};
-use crate::error::{ApiError, ErrorResponses};
+use crate::envelope::Envelope;
+use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Call, Key, Query, text};
 use crate::types::pods::{Pod, PodDetail};
 
@@ -21,10 +21,6 @@ use crate::types::pods::{Pod, PodDetail};
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
-    /// A context of the caller's kubeconfig; default: the current one.
-    #[serde(default, deserialize_with = "text")]
-    #[param(example = "minikube")]
-    context: Option<String>,
     /// Only pods matching this label selector.
     #[serde(default, alias = "label_selector", deserialize_with = "text")]
     #[param(
@@ -48,15 +44,16 @@ pub(crate) struct Filter {
 /// Pods of a namespace
 #[utoipa::path(
     get, path = "/api/v1/kubernetes/pods/{namespace}", tag = "Kubernetes Discovery",
-    params(("namespace" = String, Path, description = "The namespace", example = "default"), Filter),
+    params(("namespace" = String, Path, description = "The namespace", example = "default"), InContext, Filter),
     responses((status = 200, description = "The pods", body = Envelope<Vec<Pod>>), ErrorResponses),
 )]
 pub(crate) async fn list(
     call: Call,
     Key(namespace): Key<String>,
+    Query(place): Query<InContext>,
     Query(filter): Query<Filter>,
 ) -> Outcome<Vec<Pod>> {
-    let context = context(filter.context)?;
+    let context = context(place.context)?;
     label(filter.service_name.as_deref())?;
     let mut selectors = filter.label_selector.iter().chain(&filter.field_selector);
     if selectors.any(|selector| selector.contains(char::is_control)) {

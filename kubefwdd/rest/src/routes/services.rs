@@ -13,8 +13,8 @@ use utoipa::IntoParams;
 
 use super::Count;
 use crate::control::{NewService, Reconnect};
-use crate::envelope::{Envelope, Outcome, json};
-use crate::error::{ApiError, ErrorResponses};
+use crate::envelope::{Envelope, json};
+use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Body, Call, Key, Query, switch};
 use crate::filter::{Page, ServiceFilter};
 use crate::types::adding::{AddService, AddedService};
@@ -228,8 +228,11 @@ pub(crate) async fn http(
     let found = call.service(&key)?;
     let service = &found.service;
     let log = &call.control.telemetry().http;
-    let traffic = |forward| HttpTraffic::new(&service.key, forward, log, count.get());
-    let forwards: Vec<HttpTraffic<'_>> = found.forwards().map(traffic).collect();
+    let forwards = found.forwards().map(|forward| {
+        let only = (forward, &[][..]);
+        HttpTraffic::new(&forward.key, &service.key, only, log, count.get())
+    });
+    let forwards: Vec<HttpTraffic<'_>> = forwards.collect();
     let logged = forwards.iter().map(|traffic| traffic.logs.len()).sum();
     let answer = ServiceHttp {
         service_key: key,

@@ -1,6 +1,5 @@
 //! A service to forward, and what became of it.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
@@ -156,11 +155,7 @@ impl PartialSchema for Port {
     }
 }
 
-impl ToSchema for Port {
-    fn name() -> Cow<'static, str> {
-        "Port".into()
-    }
-}
+impl ToSchema for Port {}
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

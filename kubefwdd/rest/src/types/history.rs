@@ -131,7 +131,9 @@ impl From<errors::ErrorRecord> for ErrorRecord {
         let detail = ErrorDetail::from(record);
         Self {
             id,
-            no_service: NoService::unless(detail.service_key.is_some()),
+            no_service: NoService {
+                service_key: detail.service_key.is_none().then_some(""),
+            },
             detail,
             error_type,
             resolved: resolved_at.is_some(),

@@ -105,32 +105,15 @@ pub(crate) struct HttpLog {
 // === impl HttpTraffic ===
 
 impl<'a> HttpTraffic<'a> {
-    /// The `count` newest requests through a forward.
+    /// The `count` newest requests through forwards of one service, shown as one under `key`.
     pub(crate) fn new(
-        service: &ServiceKey,
-        forward: &'a model::Forward,
-        log: &recorded::HttpLog,
-        count: usize,
-    ) -> Self {
-        Self::merged(
-            &forward.key,
-            service,
-            forward,
-            [forward].into_iter(),
-            log,
-            count,
-        )
-    }
-
-    /// The `count` newest requests through several forwards of one service, shown as one under `key`.
-    pub(crate) fn merged(
         key: &'a str,
         service: &ServiceKey,
-        first: &'a model::Forward,
-        forwards: impl Iterator<Item = &'a model::Forward> + Clone,
+        (first, others): (&'a model::Forward, &[&'a model::Forward]),
         log: &recorded::HttpLog,
         count: usize,
     ) -> Self {
+        let forwards = [first].into_iter().chain(others.iter().copied());
         let newest = |forward| log.newest(service.uid, forward, count);
         let mut logs: Vec<recorded::Exchange> = forwards.clone().flat_map(newest).collect();
         logs.sort_by_key(|exchange| std::cmp::Reverse(exchange.time));

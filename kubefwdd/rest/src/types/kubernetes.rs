@@ -1,18 +1,8 @@
 //! Lists of what a cluster has, with what the daemon knows of it.
 
-use kubefwd_model::discovery::{Context, Contexts, EndpointSubset, Namespace, Service};
+use kubefwd_model::discovery::{EndpointSubset, Namespace, Service};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-/// The contexts of the caller's kubeconfig.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ContextList {
-    /// Sorted by name.
-    pub(crate) contexts: Vec<Context>,
-    /// The current context; may be empty.
-    pub(crate) current_context: String,
-}
 
 /// The namespaces of a cluster.
 #[derive(Serialize, ToSchema)]
@@ -59,21 +49,6 @@ pub(crate) struct Endpoints {
     pub(crate) namespace: String,
     /// Addresses grouped by ports.
     pub(crate) subsets: Vec<EndpointSubset>,
-}
-
-impl From<Contexts> for ContextList {
-    fn from(found: Contexts) -> Self {
-        let mut contexts = found.contexts;
-        contexts.sort_by(|a, b| a.name.cmp(&b.name));
-        for context in &mut contexts {
-            // The contract has no such field.
-            context.server = Default::default();
-        }
-        Self {
-            contexts,
-            current_context: found.current_context.into(),
-        }
-    }
 }
 
 // === impl ListedService ===

@@ -85,7 +85,10 @@ impl MetricsSummary {
     pub(crate) fn new(sums: Summary, uptime: String) -> Self {
         Self {
             counts: sums.counts,
-            rates: sums.rates.into(),
+            rates: TotalRates {
+                total_rate_in: sums.rates.rate_in,
+                total_rate_out: sums.rates.rate_out,
+            },
             uptime,
             last_updated: Time::now(),
         }
@@ -101,7 +104,10 @@ impl<'a> ServiceMetrics<'a> {
             route: forward.into(),
             traffic: forward.traffic,
             rates: meters.forward_rates(&service.key, forward),
-            times: forward.into(),
+            times: MetricTimes {
+                connected_at: forward.started_at,
+                last_activity_at: forward.traffic.last_active,
+            },
         });
         Self {
             key: (&service.key).into(),

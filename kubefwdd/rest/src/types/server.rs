@@ -49,7 +49,10 @@ impl InfoData {
         Self {
             version: info.version,
             uptime: duration::since(info.started_at),
-            started: Time::from(info.started_at).into(),
+            started: StartTimes {
+                started_at: info.started_at.into(),
+                start_time: info.started_at.into(),
+            },
             platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
             namespaces,
             contexts,

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::Text;
 
-/// Contexts of a kubeconfig: all, or those that fit one frame.
+// From a worker: all, or those that fit one frame, in the order of the kubeconfig.
+/// The contexts of the caller's kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ContextList))]
 pub struct Contexts {
-    /// In the order of the kubeconfig; sorted by name in REST.
+    /// Sorted by name.
     pub contexts: Vec<Context>,
     /// The current context; may be empty.
     pub current_context: Text,
