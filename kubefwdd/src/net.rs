@@ -9,6 +9,6 @@ mod port_owner;
 #[cfg(target_os = "linux")]
 pub(crate) mod proc_tcp;
 
-pub(crate) use fd_store::{FdStore, FdStoreTask, fd_store};
+pub(crate) use fd_store::FdStore;
 pub(crate) use listen::{Listen, close};
 pub(crate) use loopback::Loopback;

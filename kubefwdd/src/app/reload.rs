@@ -30,37 +30,19 @@ const LIVE: [&str; 8] = [
 
 /// What a reload needs.
 pub(super) struct Reload {
-    flags: Flags,
+    pub(super) flags: Flags,
     /// What the daemon was started with.
-    config: Config,
-    paths: Paths,
-    logs: Logs,
-    identification: Identification,
-    rules: watch::Sender<NameRules>,
-    store: StoreHandle,
+    pub(super) config: Config,
+    pub(super) paths: Paths,
+    pub(super) logs: Logs,
+    pub(super) identification: Identification,
+    pub(super) rules: watch::Sender<NameRules>,
+    pub(super) store: StoreHandle,
 }
 
 // === impl Reload ===
 
 impl Reload {
-    pub(super) fn new(
-        (config, paths, flags): (&Config, &Paths, &Flags),
-        logs: Logs,
-        identification: Identification,
-        rules: &watch::Sender<NameRules>,
-        store: &StoreHandle,
-    ) -> Self {
-        Self {
-            flags: flags.clone(),
-            config: config.clone(),
-            paths: paths.clone(),
-            logs,
-            identification,
-            rules: rules.clone(),
-            store: store.clone(),
-        }
-    }
-
     /// Reads the configuration and takes over what can be; problems are logged and shown in the status.
     pub(super) async fn run(&self) {
         notify::reloading();

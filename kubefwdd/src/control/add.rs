@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kubefwd_core::addresses::{Reservation, Target};
-use kubefwd_core::policy::Actor;
+use kubefwd_core::policy::{Actor, Verb};
 use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease};
 use kubefwd_model::{
     ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Reason,
@@ -88,7 +88,7 @@ impl Control {
         actor: &Actor,
         request: NamespaceRequest,
     ) -> Result<NamespaceKey, Failure> {
-        let uid = acting_for(actor, None)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
         let NamespaceRequest {
             access,
             namespace,
@@ -131,7 +131,7 @@ impl Control {
         actor: &Actor,
         request: ServiceRequest,
     ) -> Result<ServiceKey, Failure> {
-        let uid = acting_for(actor, None)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
         let ServiceRequest {
             access,
             namespace,
@@ -179,7 +179,7 @@ impl Control {
         key: &str,
         address: Ipv4Addr,
     ) -> Result<(), Failure> {
-        let uid = acting_for(actor, None)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
         let reservation = Reservation {
             owner: Some(uid),
             target: target(uid, key)?,
@@ -193,7 +193,7 @@ impl Control {
     /// # Errors
     /// When the caller may not, or there is none.
     pub(crate) async fn unreserve(&self, actor: &Actor, what: &str) -> Result<(), Failure> {
-        let uid = acting_for(actor, None)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
         let by_address = match what.parse::<Ipv4Addr>() {
             Ok(address) => self
                 .reservations(actor)?

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::Lease;
-use kubefwd_model::{Balance, Failure, HostName, Options, Reason, ServiceKey, Uid};
+use kubefwd_model::{Balance, Failure, HostName, NamespaceKey, Options, Reason, ServiceKey};
 use kubefwd_proto::common::v1::{self as common};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::environment;
@@ -16,51 +16,34 @@ use crate::control::{ClusterAccess, NamespaceRequest, ServiceRequest};
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     actor: Actor,
-    all_users: bool,
-    namespace: String,
-    context: String,
-    service: String,
+    wanted: pb::Filter,
 }
 
 // === impl Filter ===
 
 impl Filter {
-    pub(super) fn namespace(&self, key: &kubefwd_model::NamespaceKey) -> bool {
-        self.owner(key.uid)
-            && matches(&self.namespace, key.namespace.as_str())
-            && matches(&self.context, key.context.as_str())
+    pub(super) fn new(actor: Actor, wanted: Option<pb::Filter>) -> Self {
+        let wanted = wanted.unwrap_or_default();
+        Self { actor, wanted }
+    }
+
+    pub(super) fn namespace(&self, key: &NamespaceKey) -> bool {
+        let is_owner_wanted = match self.wanted.all_users {
+            true => self.actor.sees(key.uid),
+            false => self.actor.uid() == Some(key.uid),
+        };
+        is_owner_wanted
+            && matches(&self.wanted.namespace, key.namespace.as_str())
+            && matches(&self.wanted.context, key.context.as_str())
     }
 
     pub(super) fn service(&self, key: &ServiceKey) -> bool {
-        self.namespace(&key.namespace_key()) && matches(&self.service, key.service.as_str())
-    }
-
-    fn owner(&self, uid: Uid) -> bool {
-        match self.all_users {
-            true => self.actor.sees(uid),
-            false => self.actor.uid() == Some(uid),
-        }
+        self.namespace(&key.namespace_key()) && matches(&self.wanted.service, key.service.as_str())
     }
 }
 
 fn matches(wanted: &str, value: &str) -> bool {
     wanted.is_empty() || wanted == value
-}
-
-pub(super) fn filter(filter: Option<pb::Filter>, actor: &Actor) -> Filter {
-    let pb::Filter {
-        namespace,
-        context,
-        service,
-        all_users,
-    } = filter.unwrap_or_default();
-    Filter {
-        actor: actor.clone(),
-        all_users,
-        namespace,
-        context,
-        service,
-    }
 }
 
 pub(super) fn access(access: Option<pb::Access>) -> ClusterAccess {

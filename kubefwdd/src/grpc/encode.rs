@@ -16,10 +16,10 @@ use super::decode::Filter;
 use crate::control::Control;
 
 pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse {
-    let info = control.info();
-    let view = control.view();
+    let info = &control.info;
+    let view = control.store.view();
     let (health, message) = control.health();
-    let (rest_url, rest_error) = match control.rest() {
+    let (rest_url, rest_error) = match &control.rest {
         RestStatus::At(url) => (url.clone(), String::new()),
         RestStatus::Off => (String::new(), "disabled in the configuration".to_owned()),
         RestStatus::Failed(why) => (String::new(), why.clone()),
@@ -35,7 +35,7 @@ pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse 
         started_at: Some(timestamp(info.started_at)),
         health: pb::Health::from(health).into(),
         message,
-        counts: Some(control.counts(actor).into()),
+        counts: Some(view.counts(|uid| actor.sees(uid)).into()),
         workers: workers.collect(),
         hosts: Some(hosts_file(control)),
         rest_url,
@@ -143,9 +143,9 @@ pub(super) fn contexts(contexts: discovery::Contexts) -> pb::ListContextsRespons
 }
 
 pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
-    let view = control.view();
+    let view = control.store.view();
     let mut entries = Vec::new();
-    if let RestStatus::At(_) = control.rest() {
+    if let RestStatus::At(_) = &control.rest {
         entries.push(pb::HostsEntry {
             address: kubefwd_core::addresses::API_ADDRESS.to_string(),
             name: API_NAME.to_owned(),
@@ -183,9 +183,9 @@ fn hosts_file(control: &Control) -> pb::HostsFile {
         last_written,
         error,
         ..
-    } = control.hosts();
+    } = control.hosts.borrow().clone();
     pb::HostsFile {
-        path: control.info().hosts_path.display().to_string(),
+        path: control.info.hosts_path.display().to_string(),
         entries: u32::try_from(entries).unwrap_or(u32::MAX),
         writes,
         last_written: last_written.map(timestamp),
