@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use crate::persist::AtomicFile;
+use crate::persist;
 
 /// Why an address could not be added or removed.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ impl Loopback {
         // A crash or a full disk in the middle of a line would spoil the line that is appended next.
         let whole = whole_lines(&text);
         if whole.len() < text.len() {
-            AtomicFile::new(&journal).write(whole).map_err(failed)?;
+            persist::replace(&journal, whole).map_err(failed)?;
         }
         let left = still_there(whole);
         Ok(Self {
@@ -142,8 +142,7 @@ impl Loopback {
             .map(|address| format!("+{address}\n"))
             .collect();
         self.log = None;
-        AtomicFile::new(&self.journal)
-            .write(lines.as_bytes())
+        persist::replace(&self.journal, lines.as_bytes())
             .map_err(|source| journal_error(&self.journal, source))
     }
 
