@@ -15,7 +15,7 @@ use kubefwd_core::addresses::Reservation;
 use kubefwd_core::policy::{self, Actor, Denied, Verb};
 use kubefwd_core::state::{Command, Lease, Reply};
 use kubefwd_core::status::{HostsStatus, Info, RestStatus};
-use kubefwd_model::{Failure, Health, Reason, Uid, WorkerState};
+use kubefwd_model::{Failure, Health, Uid, WorkerState, failure};
 use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -31,7 +31,7 @@ pub(crate) struct Control {
     /// The owner of the state.
     pub store: StoreHandle,
     /// The users' workers.
-    pub workers: Workers,
+    pub workers: Arc<Workers>,
     /// The histories.
     pub telemetry: Arc<Telemetry>,
     /// What became of the hosts file.
@@ -130,10 +130,5 @@ fn acting_for(actor: &Actor, verb: Verb, other: Option<Uid>) -> Result<Uid, Fail
 }
 
 fn stopping(_: Stopping) -> Failure {
-    Failure::new(Reason::WorkerUnavailable, "the daemon is stopping").hint("try again in a moment")
-}
-
-/// A request that cannot be meant as it stands.
-fn invalid(message: impl Into<String>) -> Failure {
-    Failure::new(Reason::InvalidArgument, message)
+    failure!(WorkerUnavailable, "the daemon is stopping").hint("try again in a moment")
 }

@@ -144,7 +144,7 @@ fn workers(
     store: &StoreHandle,
     telemetry: &Arc<Telemetry>,
     stop: &Stop,
-) -> Result<Workers> {
+) -> Result<Arc<Workers>> {
     let settings = WorkerSettings {
         program: paths.worker.clone(),
         tuning: machine::tuning(config)?,

@@ -8,14 +8,14 @@ use kubefwd_core::addresses::{Reservation, Target};
 use kubefwd_core::policy::{Actor, Verb};
 use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease};
 use kubefwd_model::{
-    ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Reason,
-    Selection, ServiceKey, ServiceName, Uid,
+    ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Selection,
+    ServiceKey, ServiceName, Uid, failure,
 };
 use kubefwd_proto::environment;
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
 
 use super::ask::OFFLINE;
-use super::{Control, acting_for, invalid};
+use super::{Control, acting_for};
 use crate::workers::Deadline;
 
 /// A credential plugin may take a minute, and the cluster some seconds.
@@ -70,14 +70,6 @@ pub(crate) struct ServiceRequest {
     pub defer: bool,
 }
 
-/// What the cluster said.
-struct Checked {
-    context: ContextName,
-    namespace: NamespaceName,
-    /// The files that define the context.
-    kubeconfig: Vec<String>,
-}
-
 impl Control {
     /// Forwards a namespace from now on. Gives its key and the revision that has it.
     ///
@@ -104,15 +96,10 @@ impl Control {
             selection: Some(selection.clone().into()),
             ..Default::default()
         };
-        let checked = self.check(uid, &access, question).await?;
-        let key = NamespaceKey {
-            uid,
-            context: checked.context,
-            namespace: checked.namespace,
-        };
+        let (key, kubeconfig) = self.check(uid, &access, question).await?;
         let request = AddNamespace {
             key: key.clone(),
-            kubeconfig: checked.kubeconfig,
+            kubeconfig,
             selection,
             options,
             lease,
@@ -149,16 +136,11 @@ impl Control {
             offline: defer,
             ..Default::default()
         };
-        let checked = self.check(uid, &access, question).await?;
-        let namespace = NamespaceKey {
-            uid,
-            context: checked.context,
-            namespace: checked.namespace,
-        };
+        let (namespace, kubeconfig) = self.check(uid, &access, question).await?;
         let key = namespace.service(name);
         let request = AddService {
             key: key.clone(),
-            kubeconfig: checked.kubeconfig,
+            kubeconfig,
             ports,
             address,
             options,
@@ -210,13 +192,14 @@ impl Control {
         self.change(unreserve).await.map(drop)
     }
 
-    /// Asks the caller's worker whether this can be forwarded, before anything is wished.
+    /// Asks the caller's worker whether this can be forwarded, before anything is wished. Gives the namespace, and the files that
+    /// define its context.
     async fn check(
         &self,
         uid: Uid,
         access: &ClusterAccess,
         question: wire::CheckQuery,
-    ) -> Result<Checked, Failure> {
+    ) -> Result<(NamespaceKey, Vec<String>), Failure> {
         let (namespace, defer) = (question.namespace.clone(), question.offline);
         if !namespace.is_empty() {
             NamespaceName::parse(&namespace).map_err(bad_name)?;
@@ -225,9 +208,10 @@ impl Control {
             ContextName::parse(&access.context).map_err(bad_name)?;
         }
         if let Some(path) = access.kubeconfig.iter().find(|path| !path.starts_with('/')) {
-            return Err(invalid(format!(
+            return Err(failure!(
+                InvalidArgument,
                 "kubeconfig {path:?} is not an absolute path"
-            )));
+            ));
         }
         let question = Question::Check(question);
         let answers = self.ask_worker(uid, access, question).await?;
@@ -236,30 +220,27 @@ impl Control {
             false => answers.one(Deadline::Cluster(CHECK)).await?,
         };
         let Content::Check(check) = answer else {
-            return Err(Failure::new(
-                Reason::Internal,
-                "unexpected answer from the worker",
-            ));
+            return Err(failure!(Internal, "unexpected answer from the worker"));
         };
         if !check.missing_rights.is_empty() && !defer {
             let rights = check.missing_rights.join(", ");
-            let message = format!(
-                "context {} lacks permissions that forwarding needs: {rights}",
-                check.context
-            );
-            return Err(Failure::new(Reason::ForbiddenByCluster, message)
-                .hint("ask the cluster's administrator for a role that grants them"));
+            let context = check.context;
+            return Err(failure!(
+                ForbiddenByCluster,
+                "context {context} lacks permissions that forwarding needs: {rights}"
+            )
+            .hint("ask the cluster's administrator for a role that grants them"));
         }
-        let namespace = if namespace.is_empty() {
-            check.namespace
-        } else {
-            namespace
+        let namespace = match namespace.is_empty() {
+            true => check.namespace,
+            false => namespace,
         };
-        Ok(Checked {
+        let key = NamespaceKey {
+            uid,
             context: ContextName::parse(&check.context).map_err(bad_name)?,
             namespace: NamespaceName::parse(&namespace).map_err(bad_name)?,
-            kubeconfig: kubeconfig(check.kubeconfig)?,
-        })
+        };
+        Ok((key, kubeconfig(check.kubeconfig)?))
     }
 }
 
@@ -269,9 +250,9 @@ fn kubeconfig(files: Vec<String>) -> Result<Vec<String>, Failure> {
     const LONGEST: usize = 4096;
     let fits = |path: &String| path.starts_with('/') && path.len() <= LONGEST;
     if files.len() > MOST || !files.iter().all(fits) {
-        return Err(Failure::new(
-            Reason::Internal,
-            "the worker reported invalid kubeconfig paths",
+        return Err(failure!(
+            Internal,
+            "the worker reported invalid kubeconfig paths"
         ));
     }
     Ok(files)
@@ -293,8 +274,9 @@ fn check_selection(selection: &Selection) -> Result<(), Failure> {
     let globs = selection.include.iter().chain(&selection.exclude);
     for text in globs.chain([&selection.label_selector, &selection.field_selector]) {
         if text.len() > LONGEST || text.chars().any(char::is_control) {
-            return Err(invalid(
-                "a selector or glob is too long or contains control characters",
+            return Err(failure!(
+                InvalidArgument,
+                "a selector or glob is too long or contains control characters"
             ));
         }
     }
@@ -310,9 +292,10 @@ fn target(uid: Uid, key: &str) -> Result<Target, Failure> {
     let (Some(service), Some(namespace), Some(context)) =
         (parts.next(), parts.next(), parts.next())
     else {
-        return Err(invalid(format!(
+        return Err(failure!(
+            InvalidArgument,
             "{key:?} is neither a name nor service.namespace.context"
-        )));
+        ));
     };
     let key = ServiceKey {
         uid,
@@ -324,5 +307,5 @@ fn target(uid: Uid, key: &str) -> Result<Target, Failure> {
 }
 
 fn bad_name(error: NameError) -> Failure {
-    invalid(error.to_string())
+    failure!(InvalidArgument, "{error}")
 }

@@ -54,19 +54,19 @@ impl Control {
         access: &ClusterAccess,
         question: Question,
     ) -> Result<Answers, Failure> {
-        let ClusterAccess {
-            context,
-            kubeconfig,
-            environment,
-        } = access.clone();
+        let environment = access.environment.clone();
         let environment = environment.map(kubefwd_proto::environment::filter);
         if environment.is_some() {
             let received = Command::EnvironmentReceived { uid };
             let told = self.store.apply(received);
             told.await.map_err(super::stopping)?;
         }
-        self.workers
-            .ask(uid, environment, context, kubeconfig, question)
-            .await
+        let query = wire::Query {
+            context: access.context.clone(),
+            kubeconfig: access.kubeconfig.clone(),
+            question: Some(question),
+            ..Default::default()
+        };
+        self.workers.ask(uid, environment, query).await
     }
 }

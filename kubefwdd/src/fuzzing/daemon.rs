@@ -46,7 +46,7 @@ pub(super) fn run<F: Future>(future: F) -> F::Output {
 /// The daemon.
 pub(super) struct Daemon {
     pub(super) world: World,
-    pub(super) workers: Workers,
+    pub(super) workers: Arc<Workers>,
     pub(super) control: Arc<Control>,
 }
 

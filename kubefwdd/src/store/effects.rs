@@ -24,7 +24,7 @@ const BIND_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration
 /// What effects are executed with.
 pub(crate) struct Adapters {
     /// The users' workers.
-    pub workers: Workers,
+    pub workers: Arc<Workers>,
     /// What the hosts file is to have.
     pub hosts: watch::Sender<Wanted>,
     /// Where the state is saved.

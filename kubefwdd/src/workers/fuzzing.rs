@@ -17,7 +17,7 @@ use super::{User, WorkerSettings, Workers};
 use crate::store_handle::StoreHandle;
 
 /// A registry that starts no process.
-pub(crate) fn workers(store: StoreHandle, telemetry: Arc<Telemetry>) -> Workers {
+pub(crate) fn workers(store: StoreHandle, telemetry: Arc<Telemetry>) -> Arc<Workers> {
     let settings = WorkerSettings {
         program: "/nonexistent".into(),
         tuning: Default::default(),
@@ -37,9 +37,8 @@ impl Workers {
             questions: Questions::default(),
             start_error: watch::Sender::new(None),
         });
-        self.shared.users.lock().insert(uid, user.clone());
-        session::run(&self.shared, &user, socket, 1)
-            .await
-            .to_string()
+        self.users.lock().insert(uid, user.clone());
+        let Err(error) = session::run(self, &user, socket, 1).await;
+        error.to_string()
     }
 }
