@@ -3,8 +3,6 @@
 mod fd_store;
 mod listen;
 pub(crate) mod loopback;
-#[cfg(target_os = "linux")]
-pub(crate) mod netlink;
 mod port_owner;
 #[cfg(target_os = "linux")]
 pub(crate) mod proc_tcp;
