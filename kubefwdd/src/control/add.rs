@@ -81,31 +81,23 @@ impl Control {
         request: NamespaceRequest,
     ) -> Result<NamespaceKey, Failure> {
         let uid = acting_for(actor, Verb::Change, None)?;
-        let NamespaceRequest {
-            access,
-            namespace,
-            selection,
-            options,
-            lease,
-            defer,
-        } = request;
-        check_selection(&selection)?;
+        check_selection(&request.selection)?;
         let question = wire::CheckQuery {
-            namespace,
-            offline: defer,
-            selection: Some(selection.clone().into()),
+            namespace: request.namespace,
+            offline: request.defer,
+            selection: Some(request.selection.clone().into()),
             ..Default::default()
         };
-        let (key, kubeconfig) = self.check(uid, &access, question).await?;
-        let request = AddNamespace {
+        let (key, kubeconfig) = self.check(uid, &request.access, question).await?;
+        let add = AddNamespace {
             key: key.clone(),
             kubeconfig,
-            selection,
-            options,
-            lease,
-            environment: persistent(access.environment),
+            selection: request.selection,
+            options: request.options,
+            lease: request.lease,
+            environment: persistent(request.access.environment),
         };
-        self.change(Command::AddNamespace(request)).await?;
+        self.change(Command::AddNamespace(add)).await?;
         Ok(key)
     }
 
@@ -119,35 +111,25 @@ impl Control {
         request: ServiceRequest,
     ) -> Result<ServiceKey, Failure> {
         let uid = acting_for(actor, Verb::Change, None)?;
-        let ServiceRequest {
-            access,
-            namespace,
-            service,
-            ports,
-            address,
-            options,
-            lease,
-            defer,
-        } = request;
-        let name = ServiceName::parse(&service).map_err(bad_name)?;
+        let name = ServiceName::parse(&request.service).map_err(bad_name)?;
         let question = wire::CheckQuery {
-            namespace,
-            service,
-            offline: defer,
+            namespace: request.namespace,
+            service: request.service,
+            offline: request.defer,
             ..Default::default()
         };
-        let (namespace, kubeconfig) = self.check(uid, &access, question).await?;
+        let (namespace, kubeconfig) = self.check(uid, &request.access, question).await?;
         let key = namespace.service(name);
-        let request = AddService {
+        let add = AddService {
             key: key.clone(),
             kubeconfig,
-            ports,
-            address,
-            options,
-            lease,
-            environment: persistent(access.environment),
+            ports: request.ports,
+            address: request.address,
+            options: request.options,
+            lease: request.lease,
+            environment: persistent(request.access.environment),
         };
-        self.change(Command::AddService(request)).await?;
+        self.change(Command::AddService(add)).await?;
         Ok(key)
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct HostsFile {
 }
 
 /// What was in the file at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     /// The content; empty for a missing file.
     pub content: Vec<u8>,
@@ -86,8 +86,9 @@ pub(crate) enum Way {
 }
 
 /// A state of the file: another program's change makes it another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Identity {
+    #[default]
     Missing,
     File {
         device: u64,
@@ -142,11 +143,9 @@ impl HostsFile {
                 continue;
             };
             let identity = identity_of(&target).map_err(|source| self.read_error(source))?;
+            let content = wanted;
             return Ok(Updated {
-                now: Snapshot {
-                    content: wanted,
-                    identity,
-                },
+                now: Snapshot { content, identity },
                 way: Some(way),
             });
         }
@@ -225,13 +224,7 @@ impl HostsFile {
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok((
-                    Snapshot {
-                        content: Vec::new(),
-                        identity: Identity::Missing,
-                    },
-                    None,
-                ));
+                return Ok((Snapshot::default(), None));
             }
             Err(source) => return Err(self.read_error(source)),
         };
@@ -247,13 +240,8 @@ impl HostsFile {
         if u64::try_from(content.len()).is_ok_and(|length| length > SIZE_MAX) {
             return Err(HostsError::TooLarge(self.path.clone()));
         }
-        Ok((
-            Snapshot {
-                content,
-                identity: Identity::of(&metadata),
-            },
-            Some(metadata),
-        ))
+        let identity = Identity::of(&metadata);
+        Ok((Snapshot { content, identity }, Some(metadata)))
     }
 
     fn read_error(&self, source: io::Error) -> HostsError {
