@@ -10,7 +10,8 @@ const PREFIX: &str = ".kubefwd-";
 /// Letters and digits that follow the prefix of a temporary name.
 const RANDOM: usize = 6;
 
-/// Replaces the content of the file at `path`, which its owner alone can read as with every new temporary file, and returns when it is safe on disk.
+/// Replaces the content of the file at `path` and returns when it is safe on disk. As a temporary file it was made for its
+/// owner alone, and stays so.
 ///
 /// # Errors
 /// When the directory cannot be written; the old content is still there then.

@@ -156,11 +156,7 @@ impl kubefwd_rest::Control for Control {
         key: &'a ServiceKey,
         force: bool,
     ) -> Answer<'a, ServiceKey> {
-        async move {
-            let text = key.to_string();
-            self.resync(actor, Some(key.uid), &text, force).await
-        }
-        .boxed()
+        self.resync(actor, key, force).boxed()
     }
 
     fn set_capture<'a>(

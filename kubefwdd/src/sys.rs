@@ -194,7 +194,7 @@ pub(crate) fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, Own
         return Ok(Vec::new());
     }
     let adopt = |(descriptor, name)| {
-        // SAFETY: it is open, or could not have been marked to be closed on exec; the service manager gave it to this
+        // SAFETY: it is open, or it could not have been marked to be closed on exec, and the service manager gave it to this
         // process to own; the flag above lets nobody take it twice.
         (name, unsafe { OwnedFd::from_raw_fd(descriptor) })
     };

@@ -40,18 +40,12 @@ pub(crate) use session::Outgoing;
 /// them is killed.
 const QUEUE: usize = 65_536;
 
-/// How workers are made.
-#[derive(Clone, Debug)]
-pub(crate) struct WorkerSettings {
-    /// The program; absolute, owned by root.
-    pub program: PathBuf,
-    /// What each worker is told when it starts.
-    pub tuning: wire::Tuning,
-}
-
 /// The registry.
 pub(crate) struct Workers {
-    settings: WorkerSettings,
+    /// The program; absolute, owned by root.
+    program: PathBuf,
+    /// What each worker is told when it starts.
+    tuning: wire::Tuning,
     store: StoreHandle,
     telemetry: Arc<Telemetry>,
     stop: CancellationToken,
@@ -77,14 +71,15 @@ struct User {
 impl Workers {
     /// An empty registry. `stop` ends every worker; the tasks are tracked by `tasks`.
     pub(crate) fn new(
-        settings: WorkerSettings,
+        (program, tuning): (PathBuf, wire::Tuning),
         store: StoreHandle,
         telemetry: Arc<Telemetry>,
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
-            settings,
+            program,
+            tuning,
             store,
             telemetry,
             stop,

@@ -29,11 +29,10 @@ use crate::rest_control;
 use crate::storage;
 use crate::store::{Adapters, store};
 use crate::store_handle::StoreHandle;
-use crate::workers::{WorkerSettings, Workers};
+use crate::workers::Workers;
 
 impl App {
     pub(super) fn build(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Self> {
-        let state_dir = &paths.state_dir;
         let (lock, hosts_file) = prepare(&paths)?;
         let (servers, identification, listen, fd_store) = bind(config, &paths, flags)?;
         let rules = machine::name_rules(&paths.hosts, config.allowed_suffixes()?);
@@ -43,7 +42,7 @@ impl App {
         let workers = workers(config, &paths, &handle, &telemetry, &stop)?;
         let wanted = watch::Sender::new(own_entries(servers.rest.has_api_address()));
         let (hosts, hosts_status) = HostsActor::new(hosts_file, wanted.subscribe());
-        let (storage, writer, saving) = storage::storage(state_dir);
+        let (storage, writer, saving) = storage::storage(&paths.state_dir);
         let control = Control {
             store: handle.clone(),
             workers: workers.clone(),
@@ -56,9 +55,8 @@ impl App {
         };
         let rules = watch::Sender::new(rules);
         let reload = Reload {
+            started: (config.clone(), paths.clone()),
             flags: flags.clone(),
-            config: config.clone(),
-            paths: paths.clone(),
             logs,
             identification,
             rules: rules.clone(),
@@ -69,7 +67,7 @@ impl App {
             hosts: wanted,
             storage,
             telemetry,
-            loopback: machine::loopback(state_dir)?,
+            loopback: machine::loopback(&paths.state_dir)?,
             listen,
             fd_store,
         };
@@ -145,13 +143,10 @@ fn workers(
     telemetry: &Arc<Telemetry>,
     stop: &Stop,
 ) -> Result<Arc<Workers>> {
-    let settings = WorkerSettings {
-        program: paths.worker.clone(),
-        tuning: machine::tuning(config)?,
-    };
+    let program = (paths.worker.clone(), machine::tuning(config)?);
     let (stopped, tasks) = (stop.workers.clone(), stop.tasks.clone());
     let (store, telemetry) = (store.clone(), telemetry.clone());
-    Ok(Workers::new(settings, store, telemetry, stopped, tasks))
+    Ok(Workers::new(program, store, telemetry, stopped, tasks))
 }
 
 /// The state as it was saved.

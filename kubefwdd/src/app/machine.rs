@@ -144,8 +144,8 @@ pub(super) fn name_rules(hosts: &Path, allowed_suffixes: BTreeSet<HostName>) -> 
     }
 }
 
-/// Takes the lock of the one daemon that works with a state directory. A directory that cannot be written needs none: nobody
-/// changes anything in it.
+/// Takes the lock of the one daemon that works with a state directory. A directory that cannot be written needs none:
+/// nobody changes anything in it.
 ///
 /// # Errors
 /// When another daemon has it; the text names its process.

@@ -174,8 +174,8 @@ impl Control {
         self.change(unreserve).await.map(drop)
     }
 
-    /// Asks the caller's worker whether this can be forwarded, before anything is wished. Gives the namespace, and the files that
-    /// define its context.
+    /// Asks the caller's worker whether this can be forwarded, before anything is wished. Gives the namespace, and the files
+    /// that define its context.
     async fn check(
         &self,
         uid: Uid,

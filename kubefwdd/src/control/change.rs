@@ -80,17 +80,16 @@ impl Control {
     pub(crate) async fn resync(
         &self,
         actor: &Actor,
-        owner: Option<Uid>,
-        key: &str,
+        key: &ServiceKey,
         force: bool,
     ) -> Result<ServiceKey, Failure> {
-        let uid = acting_for(actor, Verb::Change, owner)?;
-        let services = self.services_of(uid, &Reconnect::Keys(vec![key.to_owned()]))?;
+        let uid = acting_for(actor, Verb::Change, Some(key.uid))?;
+        let services = self.services_of(uid, &Reconnect::Keys(vec![key.to_string()]))?;
         self.workers.resync(uid, &services);
         if force {
             self.reopen(uid, &services, true).await?;
         }
-        services.into_iter().next().ok_or_else(|| unknown(key))
+        Ok(key.clone())
     }
 
     /// Looks for requests in the bytes of a service, of the caller's or (root) of `owner`'s, or does not.

@@ -71,8 +71,8 @@ pub(super) fn events(
     let after = match request.limit {
         0 => request.after_id,
         limit => {
-            let kept = telemetry.events.newest(limit as usize);
-            let first = kept.first().map_or(0, |event| event.id - 1);
+            let kept = telemetry.events.newest_where(limit as usize, |_| true);
+            let first = kept.last().map_or(0, |event| event.id - 1);
             request.after_id.max(first)
         }
     };

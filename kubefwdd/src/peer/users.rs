@@ -22,10 +22,7 @@ pub(crate) enum LookupError {
 /// When there is no such user, or the database does not answer.
 pub(crate) fn account(uid: Uid) -> Result<User, LookupError> {
     let found = User::from_uid(nix::unistd::Uid::from_raw(uid.get()));
-    let found = found.map_err(|source| LookupError::Database {
-        what: format!("uid {uid}"),
-        source,
-    })?;
+    let found = found.map_err(unanswered(format!("uid {uid}")))?;
     found.ok_or(LookupError::NoUser(uid))
 }
 
@@ -35,11 +32,8 @@ pub(crate) fn account(uid: Uid) -> Result<User, LookupError> {
 /// # Errors
 /// When the database does not answer.
 pub(crate) fn groups(account: &User) -> Result<Vec<Gid>, LookupError> {
-    let failed = |source| LookupError::Database {
-        what: format!("groups of {}", account.name),
-        source,
-    };
-    let mut groups = groups::of(&account.name, account.gid).map_err(failed)?;
+    let found = groups::of(&account.name, account.gid);
+    let mut groups = found.map_err(unanswered(format!("groups of {}", account.name)))?;
     // The system may give any order; callers take the first for the effective group.
     groups.retain(|gid| *gid != account.gid);
     groups.insert(0, account.gid);
@@ -53,11 +47,12 @@ pub(crate) fn groups(account: &User) -> Result<Vec<Gid>, LookupError> {
 /// When the database does not answer.
 pub(crate) fn is_member(account: &User, group: &str) -> Result<bool, LookupError> {
     let found = groups::is_member(&account.name, account.gid, group);
-    let found = found.map_err(|source| LookupError::Database {
-        what: format!("group {group}"),
-        source,
-    })?;
+    let found = found.map_err(unanswered(format!("group {group}")))?;
     Ok(found.unwrap_or(false))
+}
+
+fn unanswered(what: String) -> impl FnOnce(Errno) -> LookupError {
+    |source| LookupError::Database { what, source }
 }
 
 #[cfg(test)]

@@ -13,15 +13,12 @@ use tokio_util::task::TaskTracker;
 
 use super::questions::Questions;
 use super::session;
-use super::{User, WorkerSettings, Workers};
+use super::{User, Workers};
 use crate::store_handle::StoreHandle;
 
 /// A registry that starts no process.
 pub(crate) fn workers(store: StoreHandle, telemetry: Arc<Telemetry>) -> Arc<Workers> {
-    let settings = WorkerSettings {
-        program: "/nonexistent".into(),
-        tuning: Default::default(),
-    };
+    let settings = ("/nonexistent".into(), Default::default());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     Workers::new(settings, store, telemetry, stop, tasks)
 }

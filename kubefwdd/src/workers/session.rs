@@ -73,7 +73,7 @@ pub(super) async fn run(
             .map_err(ChannelError::from)?;
     let welcome = to_worker::Frame::Welcome(wire::Welcome {
         protocol: PROTOCOL,
-        tuning: Some(workers.settings.tuning),
+        tuning: Some(workers.tuning),
     });
     for frame in [welcome, encode::environment(user.environment())] {
         let frame = Some(frame);

@@ -31,30 +31,21 @@ pub(super) async fn supervise(workers: Arc<Workers>, user: Arc<User>) {
         let started = Instant::now();
         let end = tokio::select! {
             end = run_once(&workers, &user) => end,
-            () = unused(&workers, &user) => End::Idle,
-            () = workers.stop.cancelled() => End::Stop,
+            () = unused(&workers, &user) => None,
+            () = workers.stop.cancelled() => None,
         };
         *user.queue.lock() = None;
-        let error = match end {
-            End::Died(error) => error,
-            End::Idle | End::Stop => {
-                user.questions.fail_all("it is being stopped");
-                let _ = workers
-                    .store
-                    .report(gone(uid, String::new(), false), None)
-                    .await;
-                return;
-            }
+        let Some(error) = end else {
+            user.questions.fail_all("it is being stopped");
+            let gone = gone(uid, String::new(), false);
+            let _ = workers.store.report(gone, None).await;
+            return;
         };
         tracing::warn!(uid = uid.get(), %error, backoff_ms = backoff.as_millis(), "worker exited; restarting it");
         user.questions.fail_all(&error);
         user.start_error.send_replace(Some(error.clone()));
-        if workers
-            .store
-            .report(gone(uid, error, true), None)
-            .await
-            .is_err()
-        {
+        let gone = gone(uid, error, true);
+        if workers.store.report(gone, None).await.is_err() {
             return;
         }
         if started.elapsed() > HEALTHY {
@@ -78,22 +69,17 @@ fn gone(uid: Uid, error: String, restarts: bool) -> Report {
     }
 }
 
-enum End {
-    Died(String),
-    Idle,
-    Stop,
-}
-
-/// One process from start to end. Dropping it (the daemon stops, nobody wants the worker) ends the process too.
-async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> End {
-    let spawned = spawn::spawn(&workers.settings.program, user.uid, &user.environment());
+/// One process from start to end: why it died, or `None` when the daemon is stopping. Dropping it (the daemon stops, nobody
+/// wants the worker) ends the process too.
+async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> Option<String> {
+    let spawned = spawn::spawn(&workers.program, user.uid, &user.environment());
     let spawn::Spawned {
         child,
         socket,
         user: name,
     } = match spawned {
         Ok(spawned) => spawned,
-        Err(error) => return End::Died(error.to_string()),
+        Err(error) => return Some(error.to_string()),
     };
     let (uid, pid) = (user.uid, child.id().unwrap_or_default());
     let mut process = Process {
@@ -107,11 +93,11 @@ async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> End {
         user: name,
     };
     if workers.store.report(started, None).await.is_err() {
-        return End::Stop;
+        return None;
     }
     let Err(error) = session::run(workers, user, socket, pid).await;
     let status = process.kill().await;
-    End::Died(match status {
+    Some(match status {
         Some(status) if !status.success() => format!("{error}; {status}"),
         _ => error.to_string(),
     })
@@ -121,16 +107,11 @@ async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> End {
 async fn unused(workers: &Workers, user: &User) {
     let mut wanted = user.wanted.subscribe();
     loop {
-        if *wanted.borrow_and_update() {
-            if wanted.changed().await.is_err() {
-                return;
-            }
-            continue;
-        }
-        match timeout(IDLE, wanted.changed()).await {
-            Ok(_) => {}
-            Err(_) if workers.forget(user) => return,
-            Err(_) => {}
+        // Its sender lives as long as `user`.
+        let _ = wanted.wait_for(|wanted| !wanted).await;
+        let is_idle = timeout(IDLE, wanted.changed()).await.is_err();
+        if is_idle && workers.forget(user) {
+            return;
         }
     }
 }

@@ -94,7 +94,8 @@ pub(crate) async fn list(
         .control
         .telemetry()
         .logs
-        .newest(filter.count.map_or(100, Number::get), wanted);
+        .lines()
+        .newest_where(filter.count.map_or(100, Number::get), wanted);
     let logs: Vec<Log> = lines
         .iter()
         .map(|logged| Log::from(&logged.event))
@@ -157,9 +158,11 @@ pub(crate) async fn system(
         logged.id > cleared && logged.event.service.is_none() && visible(&caller, &logged.event)
     };
     let total_count = ring.lines().count_where(own);
-    let lines = ring.newest(filter.count.map_or(100, Number::get), |logged| {
-        own(logged) && matches(&logged.event, filter.level, None)
-    });
+    let lines = ring
+        .lines()
+        .newest_where(filter.count.map_or(100, Number::get), |logged| {
+            own(logged) && matches(&logged.event, filter.level, None)
+        });
     let logs: Vec<Log> = lines
         .iter()
         .map(|logged| Log::from(&logged.event))
