@@ -11,12 +11,14 @@ mod shutdown;
 mod signals;
 mod socket;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kubefwd_core::names::NameRules;
 use kubefwd_core::status::HostsStatus;
+use nix::fcntl::Flock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,8 +27,7 @@ use crate::cli::Flags;
 use crate::config::Config;
 use crate::control::Control;
 use crate::grpc;
-use crate::hosts::{self, HostsActor, Wanted};
-use crate::net::{FdStore, FdStoreTask};
+use crate::hosts::{self, HostsActor};
 use crate::paths::Paths;
 use crate::storage::Writer;
 use crate::store::{Adapters, Store};
@@ -36,7 +37,7 @@ use reload::Reload;
 use shutdown::Running;
 use signals::{Asked, Signals};
 
-pub use machine::Logs;
+pub use machine::{Logs, init_log};
 
 /// Another daemon follows at once (`EX_TEMPFAIL` of sysexits.h): the exit status by which `kubefwdd cleanup` knows that
 /// names are to stay, and the service manager that it has to start one.
@@ -49,11 +50,6 @@ pub enum Ending {
     Stopped,
     /// Names and listeners are left to the next daemon.
     HandedOver,
-}
-
-/// Logs to standard error and into a ring; `filter` in the syntax of `EnvFilter`, `info` without one.
-pub fn init_log(filter: Option<&str>) -> Logs {
-    machine::init_log(filter)
 }
 
 /// Says that the configuration is good.
@@ -112,36 +108,34 @@ pub fn run(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<E
 
 /// Everything, built and not yet running.
 struct App {
+    parts: Parts,
+    reload: Reload,
+    paths: Paths,
+    /// Held as long as this daemon runs.
+    lock: Option<Flock<File>>,
+}
+
+/// What runs.
+struct Parts {
     store: Store,
     handle: StoreHandle,
     adapters: Adapters,
-    tasks: Tasks,
-    servers: Servers,
-    reload: Reload,
-    rules: watch::Sender<NameRules>,
+    hosts: HostsActor,
+    hosts_status: watch::Receiver<HostsStatus>,
+    writer: Writer,
     /// Why the state cannot be saved.
     saving: watch::Receiver<Option<String>>,
-    hosts_status: watch::Receiver<HostsStatus>,
+    control: Arc<Control>,
+    servers: Servers,
+    rules: watch::Sender<NameRules>,
     stop: Stop,
-    paths: Paths,
-    /// Held as long as this daemon runs.
-    lock: Option<machine::Lock>,
 }
 
-/// The tasks below the store.
-struct Tasks {
-    hosts: HostsActor,
-    writer: Writer,
-    fd_store: FdStore,
-    fd_store_task: FdStoreTask,
-}
-
-/// gRPC and REST.
+/// The servers' sockets, bound or taken over from the last daemon.
 struct Servers {
-    control: Control,
     control_socket: socket::Bound,
-    rest: kubefwd_rest::Server,
     rest_socket: socket::Bound,
+    rest: kubefwd_rest::Server,
 }
 
 /// What stops, in this order.
@@ -165,22 +159,20 @@ struct Stop {
 impl App {
     async fn run(self) -> Result<Ending> {
         let mut signals = Signals::new()?;
-        let (reload, paths, lock) = (self.reload, self.paths, self.lock);
-        let fd_store = self.tasks.fd_store.clone();
-        let running = Running::start(
-            (self.store, self.handle, self.adapters),
-            self.tasks,
-            self.servers,
-            (self.rules, self.saving, self.hosts_status),
-            self.stop,
-        )
-        .await?;
+        let Self {
+            parts,
+            reload,
+            paths,
+            lock,
+        } = self;
+        let can_hand_over = parts.adapters.fd_store.is_available();
+        let running = Running::start(parts).await?;
         notify::ready();
         tracing::info!(socket = %paths.socket.display(), hosts = %paths.hosts.display(), "kubefwdd is ready");
         let ending = loop {
             match signals.next().await {
                 Asked::Reload => reload.run().await,
-                Asked::HandOver if fd_store.is_available() => break Ending::HandedOver,
+                Asked::HandOver if can_hand_over => break Ending::HandedOver,
                 Asked::HandOver | Asked::Stop => break Ending::Stopped,
             }
         };

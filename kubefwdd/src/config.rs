@@ -129,21 +129,11 @@ pub struct Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("cannot read the configuration {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    #[error("cannot read the configuration {0}: {1}")]
+    Read(PathBuf, io::Error),
     /// It is not TOML, or a value has the wrong type.
-    #[error("the configuration {} is invalid: {error}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        error: Box<toml::de::Error>,
-    },
+    #[error("the configuration {0} is invalid: {1}")]
+    Syntax(PathBuf, Box<toml::de::Error>),
     /// A key that does not exist.
     #[error("the configuration {} has an unknown key {key:?}; did you mean {nearest:?}?", path.display())]
     UnknownKey {
@@ -177,12 +167,7 @@ impl Config {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !asked_for => String::new(),
-            Err(error) => {
-                return Err(ConfigError::Read {
-                    path: path.to_owned(),
-                    error,
-                });
-            }
+            Err(error) => return Err(ConfigError::Read(path.to_owned(), error)),
         };
         Self::parse(path, &text)
     }
@@ -192,10 +177,7 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let syntax = |error| ConfigError::Syntax {
-            path: path.to_owned(),
-            error: Box::new(error),
-        };
+        let syntax = |error| ConfigError::Syntax(path.to_owned(), Box::new(error));
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
         if let Some(key) = unknown_key(&table) {
             let nearest = nearest(&key);

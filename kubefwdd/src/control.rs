@@ -5,18 +5,17 @@
 
 mod add;
 mod ask;
-mod capture;
+mod change;
 mod diagnose;
-mod remove;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kubefwd_core::addresses::Reservation;
 use kubefwd_core::policy::{self, Actor, Denied, Verb};
-use kubefwd_core::state::{Command, Lease, Reply, View};
+use kubefwd_core::state::{Command, Lease, Reply};
 use kubefwd_core::status::{HostsStatus, Info, RestStatus};
-use kubefwd_model::{Counts, Failure, Health, Reason, Uid, WorkerState};
+use kubefwd_model::{Failure, Health, Uid, WorkerState, failure};
 use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -25,107 +24,43 @@ use crate::store_handle::{Stopping, StoreHandle};
 use crate::workers::Workers;
 
 pub(crate) use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
-pub(crate) use remove::Reconnect;
+pub(crate) use change::Reconnect;
 
-/// Everything that can be asked of the daemon. Cheap to clone.
-#[derive(Clone)]
+/// Everything that can be asked of the daemon, over its parts.
 pub(crate) struct Control {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    store: StoreHandle,
-    workers: Workers,
-    telemetry: Arc<Telemetry>,
-    hosts: watch::Receiver<HostsStatus>,
-    rest: RestStatus,
-    info: Info,
-    tasks: TaskTracker,
-    next_lease: AtomicU64,
+    /// The owner of the state.
+    pub store: StoreHandle,
+    /// The users' workers.
+    pub workers: Arc<Workers>,
+    /// The histories.
+    pub telemetry: Arc<Telemetry>,
+    /// What became of the hosts file.
+    pub hosts: watch::Receiver<HostsStatus>,
+    /// Where REST answers over TCP.
+    pub rest: RestStatus,
+    /// Facts about this daemon.
+    pub info: Info,
+    /// What goes on after a request.
+    pub tasks: TaskTracker,
+    /// How many clients had a lease so far.
+    pub leases: AtomicU64,
 }
 
 /// What was added for as long as its client is there; dropping it removes it.
 pub(crate) struct Attachment {
-    control: Control,
-    lease: Lease,
+    /// What to put into the requests that end with it.
+    pub lease: Lease,
+    store: StoreHandle,
+    tasks: TaskTracker,
 }
 
 // === impl Control ===
 
 impl Control {
-    /// Puts the layer over the daemon's parts.
-    pub(crate) fn new(
-        store: StoreHandle,
-        workers: Workers,
-        telemetry: Arc<Telemetry>,
-        hosts: watch::Receiver<HostsStatus>,
-        rest: RestStatus,
-        info: Info,
-        tasks: TaskTracker,
-    ) -> Self {
-        let next_lease = AtomicU64::new(1);
-        let shared = Shared {
-            store,
-            workers,
-            telemetry,
-            hosts,
-            rest,
-            info,
-            tasks,
-            next_lease,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
-    }
-
-    /// Facts about this daemon.
-    pub(crate) fn info(&self) -> &Info {
-        &self.shared.info
-    }
-
-    /// The histories.
-    pub(crate) fn telemetry(&self) -> &Arc<Telemetry> {
-        &self.shared.telemetry
-    }
-
-    /// The latest snapshot, of everybody's; show a caller only what [`Actor::sees`].
-    pub(crate) fn view(&self) -> Arc<View> {
-        self.shared.store.view()
-    }
-
-    /// Snapshots from now on.
-    pub(crate) fn watch(&self) -> watch::Receiver<Arc<View>> {
-        self.shared.store.watch()
-    }
-
-    /// The hosts file.
-    pub(crate) fn hosts(&self) -> HostsStatus {
-        self.shared.hosts.borrow().clone()
-    }
-
-    /// Where REST answers over TCP.
-    pub(crate) fn rest(&self) -> &RestStatus {
-        &self.shared.rest
-    }
-
-    /// Whether `actor` may do `verb` to what `owner` has.
-    ///
-    /// # Errors
-    /// Why not, and what to do about it.
-    pub(crate) fn authorize(
-        &self,
-        actor: &Actor,
-        verb: Verb,
-        owner: Option<Uid>,
-    ) -> Result<(), Failure> {
-        Ok(policy::authorize(actor, verb, owner)?)
-    }
-
     /// How well the daemon is, and one sentence about it that tells nothing of any user.
     pub(crate) fn health(&self) -> (Health, String) {
-        let view = self.view();
-        if let Some(error) = &self.shared.hosts.borrow().error {
+        let view = self.store.view();
+        if let Some(error) = &self.hosts.borrow().error {
             return (
                 Health::Unhealthy,
                 format!("cannot write the hosts file: {error}"),
@@ -150,51 +85,37 @@ impl Control {
         (Health::Healthy, "everything is forwarded".to_owned())
     }
 
-    /// Sums over what the caller sees.
-    pub(crate) fn counts(&self, actor: &Actor) -> Counts {
-        self.view().counts(|uid| actor.sees(uid))
-    }
-
     /// Every reservation that concerns the caller: the configuration's and their own (root: everybody's).
     ///
     /// # Errors
     /// When the caller may not.
     pub(crate) fn reservations(&self, actor: &Actor) -> Result<Vec<Reservation>, Failure> {
-        self.authorize(actor, Verb::Observe, None)?;
-        let mut reservations = self.view().reservations.to_vec();
+        policy::authorize(actor, Verb::Observe, None)?;
+        let mut reservations = self.store.view().reservations.to_vec();
         reservations.retain(|r| r.owner.is_none_or(|owner| actor.sees(owner)));
         Ok(reservations)
     }
 
     /// Begins something that ends with its client.
     pub(crate) fn attach(&self) -> Attachment {
-        let lease = Lease(self.shared.next_lease.fetch_add(1, Ordering::Relaxed));
         Attachment {
-            control: self.clone(),
-            lease,
+            lease: Lease(self.leases.fetch_add(1, Ordering::Relaxed) + 1),
+            store: self.store.clone(),
+            tasks: self.tasks.clone(),
         }
     }
 
     /// Applies a request that is allowed.
     async fn change(&self, command: Command) -> Result<Reply, Failure> {
-        let replied = self.shared.store.request(command).await;
+        let replied = self.store.request(command).await;
         replied.map_err(stopping)?.map_err(Failure::from)
-    }
-}
-
-// === impl Attachment ===
-
-impl Attachment {
-    /// What to put into the requests that end with it.
-    pub(crate) fn lease(&self) -> Lease {
-        self.lease
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        let (store, lease) = (self.control.shared.store.clone(), self.lease);
-        self.control.shared.tasks.spawn(async move {
+        let (store, lease) = (self.store.clone(), self.lease);
+        self.tasks.spawn(async move {
             // A daemon that is stopping keeps no leases.
             let _ = store.request(Command::EndLease(lease)).await;
         });
@@ -202,20 +123,12 @@ impl Drop for Attachment {
 }
 
 /// The uid to act for: the caller's own, or another's where the caller may.
-fn acting_for(actor: &Actor, other: Option<Uid>) -> Result<Uid, Failure> {
-    let own = actor.uid();
-    let Some(uid) = other.or(own) else {
-        return Err(Denied::Unknown { verb: Verb::Change }.into());
-    };
-    policy::authorize(actor, Verb::Change, Some(uid))?;
+fn acting_for(actor: &Actor, verb: Verb, other: Option<Uid>) -> Result<Uid, Failure> {
+    let uid = other.or(actor.uid()).ok_or(Denied::Unknown { verb })?;
+    policy::authorize(actor, verb, Some(uid))?;
     Ok(uid)
 }
 
 fn stopping(_: Stopping) -> Failure {
-    Failure::new(Reason::WorkerUnavailable, "the daemon is stopping").hint("try again in a moment")
-}
-
-/// A request that cannot be meant as it stands.
-fn invalid(message: impl Into<String>) -> Failure {
-    Failure::new(Reason::InvalidArgument, message)
+    failure!(WorkerUnavailable, "the daemon is stopping").hint("try again in a moment")
 }

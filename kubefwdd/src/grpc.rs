@@ -10,6 +10,7 @@ mod streams;
 
 use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kubefwd_core::policy::{Actor, Via};
@@ -33,7 +34,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// The service; one for all connections.
 #[derive(Clone)]
 pub(crate) struct ControlServer {
-    control: Control,
+    control: Arc<Control>,
     stop: CancellationToken,
 }
 
@@ -43,7 +44,7 @@ pub(crate) struct ControlServer {
 /// When the socket cannot be used.
 pub(crate) async fn serve(
     socket: StdUnixListener,
-    control: Control,
+    control: Arc<Control>,
     stop: CancellationToken,
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;

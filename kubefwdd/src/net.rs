@@ -3,12 +3,10 @@
 mod fd_store;
 mod listen;
 pub(crate) mod loopback;
-#[cfg(target_os = "linux")]
-pub(crate) mod netlink;
 mod port_owner;
 #[cfg(target_os = "linux")]
 pub(crate) mod proc_tcp;
 
-pub(crate) use fd_store::{FdStore, FdStoreTask, fd_store};
+pub(crate) use fd_store::FdStore;
 pub(crate) use listen::{Listen, close};
 pub(crate) use loopback::Loopback;

@@ -16,7 +16,7 @@ use kubefwd_core::policy::{Actor, GROUP, User, Via};
 use kubefwd_model::Uid;
 use tokio::task::spawn_blocking;
 
-pub(crate) use users::{Account, LookupError, account, groups, is_member};
+pub(crate) use users::{LookupError, account, groups, is_member};
 
 /// The uid of the process behind a TCP connection from this machine: `peer` is its address,
 /// `local` ours. `None` where the kernel has no open socket of a process for it.
@@ -50,7 +50,7 @@ fn user(uid: Uid) -> User {
             });
             User {
                 uid,
-                gid: account.gid,
+                gid: account.gid.as_raw(),
                 name: Some(account.name),
                 member,
             }

@@ -1,59 +1,30 @@
 //! Replacing a file as a whole: after a crash at any moment it has its old content or its new one. A crash before the
 //! rename leaves the new content behind under a temporary name; [`remove_leftovers`] is for the next start.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How temporary names begin.
 const PREFIX: &str = ".kubefwd-";
 /// Letters and digits that follow the prefix of a temporary name.
 const RANDOM: usize = 6;
 
-/// A file that is only ever replaced.
-#[derive(Debug, Clone)]
-pub(crate) struct AtomicFile {
-    path: PathBuf,
-    mode: u32,
-}
-
-impl AtomicFile {
-    /// The file at `path`, readable by its owner alone.
-    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            mode: 0o600,
-        }
-    }
-
-    /// The permission bits that the file gets with each [`Self::write`], whatever the umask is.
-    #[must_use]
-    pub(crate) fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Replaces the content and returns when it is safe on disk.
-    ///
-    /// # Errors
-    /// When the directory cannot be written; the old content is still there then.
-    pub(crate) fn write(&self, content: &[u8]) -> io::Result<()> {
-        let directory = directory_of(&self.path);
-        let mut temporary = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .rand_bytes(RANDOM)
-            .tempfile_in(directory)?;
-        temporary.write_all(content)?;
-        temporary
-            .as_file()
-            .set_permissions(Permissions::from_mode(self.mode))?;
-        temporary.as_file().sync_all()?;
-        temporary
-            .persist(&self.path)
-            .map_err(|failed| failed.error)?;
-        sync_directory(directory)
-    }
+/// Replaces the content of the file at `path` and returns when it is safe on disk. As a temporary file it was made for its
+/// owner alone, and stays so.
+///
+/// # Errors
+/// When the directory cannot be written; the old content is still there then.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = directory_of(path);
+    let mut temporary = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .rand_bytes(RANDOM)
+        .tempfile_in(directory)?;
+    temporary.write_all(content)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|failed| failed.error)?;
+    sync_directory(directory)
 }
 
 /// Removes what writers that were killed left in a directory of the daemon's own. Nobody may be writing there.
@@ -116,11 +87,10 @@ mod tests {
     fn replaces_content_and_mode_and_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let file = AtomicFile::new(&path).mode(0o640);
-        file.write(b"one, and long").unwrap();
-        file.write(b"two").unwrap();
+        std::fs::write(&path, b"one, and long").unwrap();
+        replace(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
@@ -147,7 +117,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("occupied");
         std::fs::create_dir(&path).unwrap();
-        assert!(AtomicFile::new(&path).write(b"x").is_err());
+        assert!(replace(&path, b"x").is_err());
         assert!(path.is_dir());
         assert_eq!(
             std::fs::read_dir(directory.path()).unwrap().count(),

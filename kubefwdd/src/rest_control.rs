@@ -50,7 +50,7 @@ pub(crate) fn listen(address: SocketAddr, ports: &mut Listen) -> Result<TcpListe
     match address {
         SocketAddr::V4(v4) => ports
             .tcp(*v4.ip(), v4.port())
-            .map_err(|error| error.to_string()),
+            .map_err(|failure| failure.message),
         SocketAddr::V6(_) => TcpListener::bind(address)
             .map_err(|error| format!("cannot listen on {address}: {error}")),
     }
@@ -59,23 +59,23 @@ pub(crate) fn listen(address: SocketAddr, ports: &mut Listen) -> Result<TcpListe
 #[tonic::async_trait]
 impl kubefwd_rest::Control for Control {
     fn info(&self) -> &Info {
-        self.info()
+        &self.info
     }
 
     fn telemetry(&self) -> &Arc<Telemetry> {
-        self.telemetry()
+        &self.telemetry
     }
 
     fn view(&self) -> Arc<View> {
-        self.view()
+        self.store.view()
     }
 
     fn watch(&self) -> watch::Receiver<Arc<View>> {
-        self.watch()
+        self.store.watch()
     }
 
     fn hosts(&self) -> HostsStatus {
-        self.hosts()
+        self.hosts.borrow().clone()
     }
 
     fn health(&self) -> Health {
@@ -144,8 +144,7 @@ impl kubefwd_rest::Control for Control {
     }
 
     async fn resync(&self, actor: &Actor, key: &ServiceKey, force: bool) -> Answer<ServiceKey> {
-        self.resync(actor, Some(key.uid), &key.to_string(), force)
-            .await
+        self.resync(actor, key, force).await
     }
 
     async fn set_capture(&self, actor: &Actor, key: &ServiceKey, on: bool) -> Answer<ServiceKey> {

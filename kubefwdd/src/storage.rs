@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
-use crate::persist::AtomicFile;
+use crate::persist;
 
 /// The version this daemon writes.
 const VERSION: u32 = 1;
@@ -202,7 +202,7 @@ impl Writer {
 }
 
 fn write(path: &Path, saved: Saved) -> io::Result<()> {
-    AtomicFile::new(path).mode(0o600).write(&text(saved)?)
+    persist::replace(path, &text(saved)?)
 }
 
 /// What [`parse`] reads.

@@ -190,29 +190,15 @@ pub(crate) fn copy_labels(old: &File, new: &File) -> io::Result<()> {
 /// When a descriptor that was announced is none.
 #[cfg(not(target_os = "macos"))]
 pub(crate) fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, OwnedFd)>> {
-    /// `SD_LISTEN_FDS_START`.
-    const FIRST: RawFd = 3;
-    /// More than the names of descriptors that fit into one variable.
-    const MOST: RawFd = 1 << 16;
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let is_for_us = variable("LISTEN_PID") == std::process::id().to_string();
-    let count: RawFd = variable("LISTEN_FDS").parse().unwrap_or(0);
-    if !is_for_us || !(1..=MOST).contains(&count) || SOCKETS_TAKEN.swap(true, Ordering::SeqCst) {
+    if SOCKETS_TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
-    let names = variable("LISTEN_FDNAMES");
-    let names = names
-        .split(':')
-        .map(str::to_owned)
-        .chain(std::iter::repeat(String::new()));
-    let adopt = |(descriptor, name): (RawFd, String)| {
-        // SAFETY: a system call on a number; one that is not a descriptor is refused.
-        Errno::result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-        // SAFETY: it is open, and the service manager gave it to this process to own; the flag above lets nobody take
-        // it twice.
-        Ok((name, unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    let adopt = |(descriptor, name)| {
+        // SAFETY: it is open, or it could not have been marked to be closed on exec, and the service manager gave it to this
+        // process to own; the flag above lets nobody take it twice.
+        (name, unsafe { OwnedFd::from_raw_fd(descriptor) })
     };
-    (FIRST..FIRST + count).zip(names).map(adopt).collect()
+    Ok(sd_notify::listen_fds_with_names()?.map(adopt).collect())
 }
 
 /// As above, for macOS: launchd is asked for each of `names`, the keys under `Sockets` in the property list.

@@ -21,9 +21,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use kubefwd_core::policy::GROUP;
 use kubefwd_core::state::Desired;
-use kubefwd_model::{Failure, ListenerId, PodName, Reason, ServiceKey, Uid};
-use kubefwd_proto::worker::v1::{self as wire, query::Question};
+use kubefwd_model::{Failure, ListenerId, PodName, ServiceKey, Uid, failure};
+use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
 use kubefwd_telemetry::Telemetry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -39,23 +40,12 @@ pub(crate) use session::Outgoing;
 /// them is killed.
 const QUEUE: usize = 65_536;
 
-/// How workers are made.
-#[derive(Clone, Debug)]
-pub(crate) struct WorkerSettings {
-    /// The program; absolute, owned by root.
-    pub program: PathBuf,
-    /// What each worker is told when it starts.
-    pub tuning: wire::Tuning,
-}
-
-/// The registry. Cheap to clone.
-#[derive(Clone)]
+/// The registry.
 pub(crate) struct Workers {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    settings: WorkerSettings,
+    /// The program; absolute, owned by root.
+    program: PathBuf,
+    /// What each worker is told when it starts.
+    tuning: wire::Tuning,
     store: StoreHandle,
     telemetry: Arc<Telemetry>,
     stop: CancellationToken,
@@ -81,28 +71,25 @@ struct User {
 impl Workers {
     /// An empty registry. `stop` ends every worker; the tasks are tracked by `tasks`.
     pub(crate) fn new(
-        settings: WorkerSettings,
+        (program, tuning): (PathBuf, wire::Tuning),
         store: StoreHandle,
         telemetry: Arc<Telemetry>,
         stop: CancellationToken,
         tasks: TaskTracker,
-    ) -> Self {
-        let users = Mutex::default();
-        let shared = Shared {
-            settings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            program,
+            tuning,
             store,
             telemetry,
             stop,
             tasks,
-            users,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+            users: Mutex::default(),
+        })
     }
 
     /// Runs a worker for this user until [`Workers::stop`].
-    pub(crate) fn start(&self, uid: Uid, environment: BTreeMap<String, String>) {
+    pub(crate) fn start(self: &Arc<Self>, uid: Uid, environment: BTreeMap<String, String>) {
         let user = self.user(uid, environment);
         user.wanted.send_replace(true);
     }
@@ -115,19 +102,14 @@ impl Workers {
     }
 
     /// A client of this user sent its environment, the latest and the only one with secrets.
-    pub(crate) fn set_environment(&self, uid: Uid, environment: BTreeMap<String, String>) {
+    fn set_environment(self: &Arc<Self>, uid: Uid, environment: BTreeMap<String, String>) {
         let Some(user) = self.existing(uid) else {
             self.user(uid, environment);
             return;
         };
-        let changed = {
-            let mut current = user.environment.lock();
-            let changed = *current != environment;
-            current.clone_from(&environment);
-            changed
-        };
-        if changed {
-            user.send(encode::environment(environment).into());
+        let before = std::mem::replace(&mut *user.environment.lock(), environment.clone());
+        if before != environment {
+            user.send(encode::environment(environment), None);
         }
     }
 
@@ -142,71 +124,78 @@ impl Workers {
         service_port: u16,
     ) {
         if let Some(user) = self.existing(uid) {
-            let frame = encode::grant(listener, service, pod, service_port);
-            user.send(Outgoing {
-                frame,
-                socket: Some(socket.clone()),
+            let frame = Frame::Grant(wire::Grant {
+                listener: listener.0,
+                service: Some(encode::service_ref(service)),
+                pod: pod.map(String::from).unwrap_or_default(),
+                service_port: service_port.into(),
             });
+            user.send(frame, Some(socket.clone()));
         }
     }
 
     /// Takes a listener from the user's worker.
     pub(crate) fn revoke(&self, uid: Uid, listener: ListenerId) {
-        self.send_frame(uid, encode::revoke(listener));
+        let listener = listener.0;
+        self.send(uid, Frame::Revoke(wire::Revoke { listener }));
     }
 
     /// Tells the user's worker who may connect to its user's ports.
     pub(crate) fn limit_access(&self, uid: Uid, limited: bool) {
-        self.send_frame(uid, encode::access(limited));
+        let group = GROUP.to_owned();
+        self.send(uid, Frame::Access(wire::Access { limited, group }));
     }
 
     /// Sends the user's worker its desired state.
     pub(crate) fn send_desired(&self, uid: Uid, desired: Desired) {
-        self.send_frame(uid, encode::desired(uid, desired));
+        self.send(uid, Frame::Desired(encode::desired(uid, desired)));
     }
 
     /// Closes the tunnels of these services so that they are reopened.
     pub(crate) fn reconnect(&self, uid: Uid, services: &[ServiceKey], resync: bool) {
-        self.send_frame(uid, encode::reconnect(services, resync));
+        let services = services.iter().map(encode::service_ref).collect();
+        self.send(uid, Frame::Reconnect(wire::Reconnect { services, resync }));
     }
 
     /// Lists the cluster again for these services.
     pub(crate) fn resync(&self, uid: Uid, services: &[ServiceKey]) {
-        self.send_frame(uid, encode::resync(services));
+        let services = services.iter().map(encode::service_ref).collect();
+        self.send(uid, Frame::Resync(wire::Resync { services }));
     }
 
-    /// Asks the user's worker; starts one where there is none.
+    /// Asks the user's worker; starts one where there is none. The query gets its id here.
     ///
     /// # Errors
     /// When there is no worker to be had, with the reason.
     pub(crate) async fn ask(
-        &self,
+        self: &Arc<Self>,
         uid: Uid,
         environment: Option<BTreeMap<String, String>>,
-        context: String,
-        kubeconfig: Vec<String>,
-        question: Question,
+        query: wire::Query,
     ) -> Result<Answers, Failure> {
         if let Some(environment) = environment {
             self.set_environment(uid, environment);
         }
         let user = self.user(uid, BTreeMap::new());
-        user.ask(context, kubeconfig, question).await
+        let (id, answers) = user.questions.open(user.clone())?;
+        user.running().await?;
+        user.send(Frame::Query(wire::Query { id, ..query }), None);
+        Ok(answers)
     }
 
-    fn send_frame(&self, uid: Uid, frame: wire::ToWorker) {
+    fn send(&self, uid: Uid, frame: Frame) {
         if let Some(user) = self.existing(uid) {
-            user.send(frame.into());
+            user.send(frame, None);
         }
     }
 
     fn existing(&self, uid: Uid) -> Option<Arc<User>> {
-        self.shared.users.lock().get(&uid).cloned()
+        self.users.lock().get(&uid).cloned()
     }
 
     /// The user's entry; a new one gets its task.
-    fn user(&self, uid: Uid, environment: BTreeMap<String, String>) -> Arc<User> {
-        let mut users = self.shared.users.lock();
+    fn user(self: &Arc<Self>, uid: Uid, environment: BTreeMap<String, String>) -> Arc<User> {
+        let mut users = self.users.lock();
         if let Some(user) = users.get(&uid) {
             return user.clone();
         }
@@ -219,16 +208,11 @@ impl Workers {
             start_error: watch::Sender::new(None),
         });
         users.insert(uid, user.clone());
-        self.shared
-            .tasks
-            .spawn(supervise::supervise(self.shared.clone(), user.clone()));
+        self.tasks
+            .spawn(supervise::supervise(self.clone(), user.clone()));
         user
     }
-}
 
-// === impl Shared ===
-
-impl Shared {
     /// Takes an idle user out of the registry, unless somebody wants it again.
     fn forget(&self, user: &User) -> bool {
         let mut users = self.users.lock();
@@ -248,31 +232,13 @@ impl User {
     }
 
     /// Queues a frame for the running session; without one it is dropped, since a new session is told everything.
-    fn send(&self, outgoing: Outgoing) {
+    fn send(&self, frame: Frame, socket: Option<Arc<TcpListener>>) {
         let mut queue = self.queue.lock();
         let Some(sender) = queue.as_ref() else { return };
-        if sender.try_send(outgoing).is_err() {
+        if sender.try_send(Outgoing { frame, socket }).is_err() {
             // The session notices that its queue is gone and kills a worker that does not read.
             *queue = None;
         }
-    }
-
-    async fn ask(
-        self: &Arc<Self>,
-        context: String,
-        kubeconfig: Vec<String>,
-        question: Question,
-    ) -> Result<Answers, Failure> {
-        let (id, answers) = self.questions.open(self.clone())?;
-        let query = wire::Query {
-            id,
-            context,
-            kubeconfig,
-            question: Some(question),
-        };
-        self.running().await?;
-        self.send(encode::query(query).into());
-        Ok(answers)
     }
 
     /// Waits until the worker runs.
@@ -283,17 +249,15 @@ impl User {
                 return Ok(());
             }
             if let Some(error) = start_error.borrow_and_update().clone() {
-                return Err(Failure::new(
-                    Reason::WorkerUnavailable,
-                    format!("cannot start the worker of uid {}: {error}", self.uid),
-                )
-                .hint("see the kubefwdd log: journalctl -u kubefwdd"));
+                let uid = self.uid;
+                let failure = failure!(
+                    WorkerUnavailable,
+                    "cannot start the worker of uid {uid}: {error}"
+                );
+                return Err(failure.hint("see the kubefwdd log: journalctl -u kubefwdd"));
             }
             if start_error.changed().await.is_err() {
-                return Err(Failure::new(
-                    Reason::WorkerUnavailable,
-                    "the daemon is stopping",
-                ));
+                return Err(failure!(WorkerUnavailable, "the daemon is stopping"));
             }
         }
     }

@@ -43,21 +43,15 @@ mod system {
 
     use std::io;
     use std::net::{IpAddr, SocketAddr};
-    use std::os::fd::AsRawFd;
 
     use nix::errno::Errno;
-    use nix::sys::socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv,
-        send, socket,
-    };
+    use nix::sys::socket::{AddressFamily, SockProtocol};
 
     use super::Peer;
+    use crate::netlink::{self, HEADER};
 
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
-    const NLM_F_REQUEST: u16 = 1;
     const IPPROTO_TCP: u8 = 6;
-    const HEADER: usize = 16;
-    const REQUEST: usize = HEADER + 56;
     /// `TCP_ESTABLISHED`.
     const ESTABLISHED: u8 = 1;
     /// `idiag_state` in `struct inet_diag_msg`.
@@ -102,39 +96,23 @@ mod system {
     }
 
     fn find(ours: SocketAddr, theirs: SocketAddr) -> io::Result<Option<Found>> {
-        parse(&ask(ours, theirs)?)
+        let request = request(theirs, ours);
+        let diagnostics = SockProtocol::NetlinkSockDiag;
+        match netlink::ask(diagnostics, SOCK_DIAG_BY_FAMILY, 0, &request) {
+            Ok(answer) => parse(&answer).map(Some),
+            // No such socket is an answer; no such module is not.
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
-    fn ask(ours: SocketAddr, theirs: SocketAddr) -> Result<Vec<u8>, Errno> {
-        let netlink = socket(
-            AddressFamily::Netlink,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkSockDiag,
-        )?;
-        // Connected to the kernel: nobody else's messages are taken for its answer.
-        connect(netlink.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        send(
-            netlink.as_raw_fd(),
-            &request(theirs, ours),
-            MsgFlags::empty(),
-        )?;
-        let mut answer = [0; 1024];
-        let length = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-        Ok(answer[..length].to_vec())
-    }
-
-    fn request(source: SocketAddr, destination: SocketAddr) -> [u8; REQUEST] {
-        let mut out = [0; REQUEST];
-        out[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
-        out[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-        out[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
-        let family = if source.is_ipv4() {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
+    /// `struct inet_diag_req_v2`.
+    fn request(source: SocketAddr, destination: SocketAddr) -> [u8; 56] {
+        let family = match source.is_ipv4() {
+            true => AddressFamily::Inet,
+            false => AddressFamily::Inet6,
         };
-        let body = &mut out[HEADER..];
+        let mut body = [0; 56];
         body[0] = family as u8;
         body[1] = IPPROTO_TCP;
         body[4..8].fill(0xff);
@@ -143,7 +121,7 @@ mod system {
         put_address(&mut body[12..28], source.ip());
         put_address(&mut body[28..44], destination.ip());
         body[48..56].fill(0xff);
-        out
+        body
     }
 
     fn put_address(into: &mut [u8], address: IpAddr) {
@@ -153,27 +131,17 @@ mod system {
         }
     }
 
-    fn parse(answer: &[u8]) -> io::Result<Option<Found>> {
+    fn parse(answer: &[u8]) -> io::Result<Found> {
         let malformed = || io::Error::from(io::ErrorKind::InvalidData);
         let field = |at: usize| -> io::Result<u32> {
-            let bytes = answer.get(at..at + 4).ok_or_else(malformed)?;
-            Ok(u32::from_ne_bytes(
-                bytes.try_into().map_err(|_| malformed())?,
-            ))
+            let bytes = answer.get(at..).and_then(|rest| rest.first_chunk());
+            Ok(u32::from_ne_bytes(*bytes.ok_or_else(malformed)?))
         };
-        let kind = answer.get(4..6).ok_or_else(malformed)?;
-        if u16::from_ne_bytes([kind[0], kind[1]]) != SOCK_DIAG_BY_FAMILY {
-            // No such socket is an answer; no such module is not.
-            return match Errno::from_raw(-field(HEADER)?.cast_signed()) {
-                Errno::ENOENT => Ok(None),
-                errno => Err(errno.into()),
-            };
-        }
-        Ok(Some(Found {
+        Ok(Found {
             state: *answer.get(STATE).ok_or_else(malformed)?,
             uid: field(UID)?,
             inode: field(INODE)?,
-        }))
+        })
     }
 
     #[cfg(test)]
@@ -182,8 +150,7 @@ mod system {
 
         #[test]
         fn a_short_answer_is_no_owner() {
-            let mut answer = [1; HEADER + 71];
-            answer[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+            let answer = [1; HEADER + 71];
             for length in 0..answer.len() {
                 assert!(parse(&answer[..length]).is_err());
             }

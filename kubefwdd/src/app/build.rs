@@ -1,7 +1,8 @@
 //! Building the daemon: everything that can fail does so here, before anything runs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -12,134 +13,123 @@ use kubefwd_core::state::{Command, State, Topic};
 use kubefwd_core::status::{Info, RestStatus};
 use kubefwd_model::HostName;
 use kubefwd_telemetry::Telemetry;
+use nix::fcntl::Flock;
 use tokio::sync::watch;
 
 use super::activation::Inherited;
-use super::{App, Logs, Reload, Servers, Stop, Tasks, machine, socket};
+use super::{App, Logs, Parts, Reload, Servers, Stop, machine, socket};
 use crate::cli::Flags;
 use crate::config::Config;
 use crate::control::Control;
 use crate::hosts::{HostsActor, HostsFile, Wanted};
-use crate::net::{self, FdStore, FdStoreTask, Listen};
+use crate::net::{FdStore, Listen};
 use crate::paths::Paths;
 use crate::persist;
 use crate::rest_control;
 use crate::storage;
 use crate::store::{Adapters, store};
 use crate::store_handle::StoreHandle;
-use crate::workers::{WorkerSettings, Workers};
-
-/// The sockets of this daemon, bound or taken over from the last one.
-struct Sockets {
-    control: socket::Bound,
-    rest_unix: socket::Bound,
-    rest: kubefwd_rest::Server,
-    identification: kubefwd_rest::Identification,
-    listen: Listen,
-    fd_store: FdStore,
-    fd_store_task: FdStoreTask,
-}
+use crate::workers::Workers;
 
 impl App {
     pub(super) fn build(config: &Config, paths: Paths, flags: &Flags, logs: Logs) -> Result<Self> {
-        let state_dir = &paths.state_dir;
         let (lock, hosts_file) = prepare(&paths)?;
-        let sockets = Sockets::bind(config, &paths, flags)?;
+        let (servers, identification, listen, fd_store) = bind(config, &paths, flags)?;
         let rules = machine::name_rules(&paths.hosts, config.allowed_suffixes()?);
         let stop = Stop::default();
         let telemetry = Arc::new(Telemetry::new(logs.ring.clone()));
         let (store, handle) = store(restore(config, &paths, &rules)?);
         let workers = workers(config, &paths, &handle, &telemetry, &stop)?;
-        let wanted = watch::Sender::new(own_entries(sockets.rest.has_api_address()));
+        let wanted = watch::Sender::new(own_entries(servers.rest.has_api_address()));
         let (hosts, hosts_status) = HostsActor::new(hosts_file, wanted.subscribe());
-        let (storage, writer, saving) = storage::storage(state_dir);
-        let control = Control::new(
-            handle.clone(),
-            workers.clone(),
-            telemetry.clone(),
-            hosts_status.clone(),
-            sockets.rest.status().clone(),
-            info(config, &paths),
-            stop.tasks.clone(),
-        );
+        let (storage, writer, saving) = storage::storage(&paths.state_dir);
+        let control = Control {
+            store: handle.clone(),
+            workers: workers.clone(),
+            telemetry: telemetry.clone(),
+            hosts: hosts_status.clone(),
+            rest: servers.rest.status().clone(),
+            info: info(config, &paths),
+            tasks: stop.tasks.clone(),
+            leases: AtomicU64::default(),
+        };
         let rules = watch::Sender::new(rules);
-        let identity = sockets.identification;
-        let reload = Reload::new((config, &paths, flags), logs, identity, &rules, &handle);
+        let reload = Reload {
+            started: (config.clone(), paths.clone()),
+            flags: flags.clone(),
+            logs,
+            identification,
+            rules: rules.clone(),
+            store: handle.clone(),
+        };
         let adapters = Adapters {
             workers,
             hosts: wanted,
             storage,
             telemetry,
-            loopback: machine::loopback(state_dir)?,
-            listen: sockets.listen,
-            fd_store: sockets.fd_store.clone(),
+            loopback: machine::loopback(&paths.state_dir)?,
+            listen,
+            fd_store,
         };
-        Ok(Self {
+        let parts = Parts {
             store,
             handle,
             adapters,
-            tasks: Tasks {
-                hosts,
-                writer,
-                fd_store: sockets.fd_store,
-                fd_store_task: sockets.fd_store_task,
-            },
-            servers: Servers {
-                control,
-                control_socket: sockets.control,
-                rest: sockets.rest,
-                rest_socket: sockets.rest_unix,
-            },
-            reload,
-            rules,
-            saving,
+            hosts,
             hosts_status,
+            writer,
+            saving,
+            control: Arc::new(control),
+            servers,
+            rules,
             stop,
+        };
+        Ok(Self {
+            parts,
+            reload,
             paths,
             lock,
         })
     }
 }
 
-// === impl Sockets ===
-
-impl Sockets {
-    fn bind(config: &Config, paths: &Paths, flags: &Flags) -> Result<Self> {
-        let mut inherited = Inherited::take()?;
-        let control = socket::Bound::new(&paths.socket, &mut inherited)?;
-        let rest_unix = socket::Bound::new(&paths.rest_socket, &mut inherited)?;
-        inherited.close_strangers();
-        let mut listen = Listen::with(inherited.ports);
-        let (fd_store, fd_store_task) = net::fd_store(listen.kept());
-        let mut settings = rest_control::settings(&config.rest);
-        settings.listen = flags.rest_listen.as_deref().unwrap_or(settings.listen);
-        let open = |address| rest_control::listen(address, &mut listen);
-        let (rest, identification) = kubefwd_rest::Server::new(settings, open)?;
-        if let Some((address, socket)) = rest.tcp() {
-            fd_store.keep(address, &Arc::new(socket));
-        }
-        if let RestStatus::Failed(why) = rest.status() {
-            let socket = paths.rest_socket.display();
-            tracing::warn!("REST is served on {socket} only: {why}");
-        }
-        Ok(Self {
-            control,
-            rest_unix,
-            rest,
-            identification,
-            listen,
-            fd_store,
-            fd_store_task,
-        })
+/// Binds the sockets of this daemon, or takes them over from the last one.
+fn bind(
+    config: &Config,
+    paths: &Paths,
+    flags: &Flags,
+) -> Result<(Servers, kubefwd_rest::Identification, Listen, FdStore)> {
+    let mut inherited = Inherited::take()?;
+    let control_socket = socket::Bound::new(&paths.socket, &mut inherited)?;
+    let rest_socket = socket::Bound::new(&paths.rest_socket, &mut inherited)?;
+    inherited.close_strangers();
+    let mut listen = Listen::with(inherited.ports);
+    let fd_store = FdStore::new(listen.kept());
+    let mut settings = rest_control::settings(&config.rest);
+    settings.listen = flags.rest_listen.as_deref().unwrap_or(settings.listen);
+    let open = |address| rest_control::listen(address, &mut listen);
+    let (rest, identification) = kubefwd_rest::Server::new(settings, open)?;
+    if let Some((address, socket)) = rest.tcp() {
+        fd_store.keep(address, &Arc::new(socket));
     }
+    if let RestStatus::Failed(why) = rest.status() {
+        let socket = paths.rest_socket.display();
+        tracing::warn!("REST is served on {socket} only: {why}");
+    }
+    let servers = Servers {
+        control_socket,
+        rest_socket,
+        rest,
+    };
+    Ok((servers, identification, listen, fd_store))
 }
 
 /// Makes sure that no other daemon runs, and removes what a killed one may have left half-written.
-fn prepare(paths: &Paths) -> Result<(Option<machine::Lock>, HostsFile)> {
+fn prepare(paths: &Paths) -> Result<(Option<Flock<File>>, HostsFile)> {
     let state_dir = &paths.state_dir;
     fs::create_dir_all(state_dir)
         .with_context(|| format!("cannot create {}", state_dir.display()))?;
-    let lock = machine::Lock::take(state_dir)?;
+    let lock = machine::lock(state_dir)?;
     persist::remove_leftovers(state_dir);
     let hosts_file = HostsFile::new(&paths.hosts);
     hosts_file.remove_leftovers();
@@ -152,14 +142,11 @@ fn workers(
     store: &StoreHandle,
     telemetry: &Arc<Telemetry>,
     stop: &Stop,
-) -> Result<Workers> {
-    let settings = WorkerSettings {
-        program: paths.worker.clone(),
-        tuning: machine::tuning(config)?,
-    };
+) -> Result<Arc<Workers>> {
+    let program = (paths.worker.clone(), machine::tuning(config)?);
     let (stopped, tasks) = (stop.workers.clone(), stop.tasks.clone());
     let (store, telemetry) = (store.clone(), telemetry.clone());
-    Ok(Workers::new(settings, store, telemetry, stopped, tasks))
+    Ok(Workers::new(program, store, telemetry, stopped, tasks))
 }
 
 /// The state as it was saved.

@@ -34,8 +34,8 @@ pub struct Logs {
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
-/// Logs to standard error and to the ring.
-pub(super) fn init_log(filter: Option<&str>) -> Logs {
+/// Logs to standard error and into a ring; `filter` in the syntax of `EnvFilter`, `info` without one.
+pub fn init_log(filter: Option<&str>) -> Logs {
     let (ring, layer) = kubefwd_telemetry::log_ring();
     let wanted = filter.unwrap_or(DEFAULT_LOG);
     let parsed = EnvFilter::try_new(wanted);
@@ -144,62 +144,54 @@ pub(super) fn name_rules(hosts: &Path, allowed_suffixes: BTreeSet<HostName>) -> 
     }
 }
 
-/// Held by the one daemon that works with a state directory.
-pub(super) struct Lock {
-    _file: Flock<File>,
-}
-
-// === impl Lock ===
-
-impl Lock {
-    /// Takes the lock. A directory that cannot be written needs none: nobody changes anything in it.
-    ///
-    /// # Errors
-    /// When another daemon has it; the text names its process.
-    pub(super) fn take(state_dir: &Path) -> Result<Option<Self>> {
-        let path = state_dir.join("lock");
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                tracing::warn!("{} is read-only", state_dir.display());
-                return Ok(None);
-            }
-            // No room for another file.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(None),
-            Err(error) => {
-                return Err(error).with_context(|| {
-                    format!(
-                        "cannot open {}; run kubefwdd as root, or set --state-dir",
-                        path.display()
-                    )
-                });
-            }
-        };
-        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => file,
-            Err((mut file, _)) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                bail!(
-                    "another kubefwdd (pid {}) is using {}: stop it first, e.g. `systemctl stop kubefwdd`",
-                    holder.trim(),
-                    state_dir.display()
-                );
-            }
-        };
-        // The lock is what counts; the number is for people.
-        let noted = file
-            .set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        if let Err(error) = noted {
-            tracing::warn!(path = %path.display(), %error, "the lock does not name this process");
+/// Takes the lock of the one daemon that works with a state directory. A directory that cannot be written needs none:
+/// nobody changes anything in it.
+///
+/// # Errors
+/// When another daemon has it; the text names its process.
+pub(super) fn lock(state_dir: &Path) -> Result<Option<Flock<File>>> {
+    let path = state_dir.join("lock");
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            tracing::warn!("{} is read-only", state_dir.display());
+            return Ok(None);
         }
-        Ok(Some(Self { _file: file }))
+        // No room for another file.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| {
+                format!(
+                    "cannot open {}; run kubefwdd as root, or set --state-dir",
+                    path.display()
+                )
+            });
+        }
+    };
+    let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => file,
+        Err((mut file, _)) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            bail!(
+                "another kubefwdd (pid {}) is using {}: stop it first, e.g. `systemctl stop kubefwdd`",
+                holder.trim(),
+                state_dir.display()
+            );
+        }
+    };
+    // The lock is what counts; the number is for people.
+    let noted = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = noted {
+        tracing::warn!(path = %path.display(), %error, "the lock does not name this process");
     }
+    Ok(Some(file))
 }

@@ -30,46 +30,27 @@ const LIVE: [&str; 8] = [
 
 /// What a reload needs.
 pub(super) struct Reload {
-    flags: Flags,
+    pub(super) flags: Flags,
     /// What the daemon was started with.
-    config: Config,
-    paths: Paths,
-    logs: Logs,
-    identification: Identification,
-    rules: watch::Sender<NameRules>,
-    store: StoreHandle,
+    pub(super) started: (Config, Paths),
+    pub(super) logs: Logs,
+    pub(super) identification: Identification,
+    pub(super) rules: watch::Sender<NameRules>,
+    pub(super) store: StoreHandle,
 }
 
 // === impl Reload ===
 
 impl Reload {
-    pub(super) fn new(
-        (config, paths, flags): (&Config, &Paths, &Flags),
-        logs: Logs,
-        identification: Identification,
-        rules: &watch::Sender<NameRules>,
-        store: &StoreHandle,
-    ) -> Self {
-        Self {
-            flags: flags.clone(),
-            config: config.clone(),
-            paths: paths.clone(),
-            logs,
-            identification,
-            rules: rules.clone(),
-            store: store.clone(),
-        }
-    }
-
     /// Reads the configuration and takes over what can be; problems are logged and shown in the status.
     pub(super) async fn run(&self) {
         notify::reloading();
+        let path = self.started.1.config.display();
         let warnings = match self.apply().await {
             Ok(unchanged) if unchanged.is_empty() => Vec::new(),
             Ok(unchanged) => vec![format!(
-                "{} in {} changed, which needs a restart: `sudo systemctl restart kubefwdd`",
-                unchanged.join(", "),
-                self.paths.config.display()
+                "{} in {path} changed, which needs a restart: `sudo systemctl restart kubefwdd`",
+                unchanged.join(", ")
             )],
             Err(error) => vec![format!(
                 "the changed configuration is invalid, and the old one stays in force: {error:#}"
@@ -79,7 +60,7 @@ impl Reload {
             tracing::warn!("{warning}");
         }
         if warnings.is_empty() {
-            tracing::info!(path = %self.paths.config.display(), "configuration reloaded");
+            tracing::info!(%path, "configuration reloaded");
         }
         let topic = Topic::Configuration;
         let told = self.store.apply(Command::SetWarnings { topic, warnings });
@@ -103,12 +84,12 @@ impl Reload {
             .send_modify(|rules| rules.allowed_suffixes = suffixes);
         let changed = Command::SetSettings(Box::new(settings));
         self.store.request(changed).await??;
-        Ok(changed_keys((&self.config, &self.paths), (&config, &paths)))
+        Ok(changed_keys(&self.started, &(config, paths)))
     }
 }
 
-fn changed_keys(old: (&Config, &Paths), new: (&Config, &Paths)) -> Vec<&'static str> {
-    let (old, new) = (fixed(old.0, old.1), fixed(new.0, new.1));
+fn changed_keys(old: &(Config, Paths), new: &(Config, Paths)) -> Vec<&'static str> {
+    let (old, new) = (fixed(&old.0, &old.1), fixed(&new.0, &new.1));
     let pairs = old.into_iter().zip(new);
     pairs
         .filter(|((_, old), (_, new))| old != new)
@@ -180,8 +161,8 @@ mod tests {
             ),
         );
         assert_eq!(new.1.socket, Path::new("/x"));
-        let changed = changed_keys((&old.0, &old.1), (&new.0, &new.1));
+        let changed = changed_keys(&old, &new);
         assert_eq!(changed, ["socket", "addresses.range"]);
-        assert!(changed_keys((&old.0, &old.1), (&old.0, &old.1)).is_empty());
+        assert!(changed_keys(&old, &old).is_empty());
     }
 }

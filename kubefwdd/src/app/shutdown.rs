@@ -1,17 +1,15 @@
 //! The daemon while it runs, and how it stops: servers first, then names, listeners, workers.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use kubefwd_core::hosts_block::HostsEntries;
-use kubefwd_core::names::NameRules;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::{Adapters, Ending, Servers, Stop, Store, StoreHandle, Tasks, Wanted};
-use super::{HostsStatus, follow, grpc, notify, socket};
+use super::{Ending, Parts, Stop, follow, grpc, notify, socket};
+use crate::hosts::Wanted;
 use crate::net;
 use crate::store::Stopped;
 
@@ -37,26 +35,25 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts everything; returns once the names that were known at start are in the hosts file and the servers accept.
-    pub(super) async fn start(
-        (store, handle, adapters): (Store, StoreHandle, Adapters),
-        tasks: Tasks,
-        servers: Servers,
-        (rules, saving, hosts_status): (
-            watch::Sender<NameRules>,
-            watch::Receiver<Option<String>>,
-            watch::Receiver<HostsStatus>,
-        ),
-        stop: Stop,
-    ) -> Result<Self> {
+    pub(super) async fn start(parts: Parts) -> Result<Self> {
+        let Parts {
+            store,
+            handle,
+            adapters,
+            servers,
+            hosts_status,
+            stop,
+            ..
+        } = parts;
         let wanted = adapters.hosts.clone();
         let observe = kubefwd_telemetry::observe(
             adapters.telemetry.clone(),
             handle.watch(),
             stop.store.clone(),
         );
-        let hosts = tokio::spawn(tasks.hosts.run(stop.hosts.clone()));
-        let writer = tokio::spawn(tasks.writer.run());
-        let fd_store = tokio::spawn(tasks.fd_store_task.run(stop.fd_store.clone()));
+        let hosts = tokio::spawn(parts.hosts.run(stop.hosts.clone()));
+        let writer = tokio::spawn(parts.writer.run());
+        let fd_store = tokio::spawn(adapters.fd_store.clone().run(stop.fd_store.clone()));
         let watchdog = notify::Watchdog::from_environment();
         let alive = watchdog.clone();
         let store = tokio::spawn(store.run(adapters, stop.store.clone(), move || {
@@ -67,21 +64,20 @@ impl Running {
         spawned.spawn(follow::follow_hosts(
             status,
             handle.clone(),
-            rules.subscribe(),
+            parts.rules.subscribe(),
         ));
-        spawned.spawn(follow::follow_saving(saving, handle.clone()));
+        spawned.spawn(follow::follow_saving(parts.saving, handle.clone()));
         spawned.spawn(observe);
         spawned.spawn(watchdog.keep_asking(handle.clone(), stop.store.clone()));
         follow::first_names_are_written(hosts_status, &wanted).await;
 
-        let control = servers.control;
         let sockets = [servers.control_socket, servers.rest_socket];
         let [control_socket, rest_socket] = &sockets;
         let (control_socket, rest_socket) = (control_socket.listener()?, rest_socket.listener()?);
-        let grpc = grpc::serve(control_socket, control.clone(), stop.servers.clone());
+        let grpc = grpc::serve(control_socket, parts.control.clone(), stop.servers.clone());
         let rest = servers
             .rest
-            .serve(rest_socket, Arc::new(control), stop.servers.clone());
+            .serve(rest_socket, parts.control, stop.servers.clone());
         spawned.spawn(notify::keep_status(handle.watch(), stop.store.clone()));
         Ok(Self {
             grpc: tokio::spawn(grpc),

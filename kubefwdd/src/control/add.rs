@@ -5,17 +5,17 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kubefwd_core::addresses::{Reservation, Target};
-use kubefwd_core::policy::Actor;
+use kubefwd_core::policy::{Actor, Verb};
 use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease};
 use kubefwd_model::{
-    ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Reason,
-    Selection, ServiceKey, ServiceName, Uid,
+    ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Selection,
+    ServiceKey, ServiceName, Uid, failure,
 };
 use kubefwd_proto::environment;
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
 
 use super::ask::OFFLINE;
-use super::{Control, acting_for, invalid};
+use super::{Control, acting_for};
 use crate::workers::Deadline;
 
 /// A credential plugin may take a minute, and the cluster some seconds.
@@ -70,14 +70,6 @@ pub(crate) struct ServiceRequest {
     pub defer: bool,
 }
 
-/// What the cluster said.
-struct Checked {
-    context: ContextName,
-    namespace: NamespaceName,
-    /// The files that define the context.
-    kubeconfig: Vec<String>,
-}
-
 impl Control {
     /// Forwards a namespace from now on. Gives its key and the revision that has it.
     ///
@@ -88,37 +80,24 @@ impl Control {
         actor: &Actor,
         request: NamespaceRequest,
     ) -> Result<NamespaceKey, Failure> {
-        let uid = acting_for(actor, None)?;
-        let NamespaceRequest {
-            access,
-            namespace,
-            selection,
-            options,
-            lease,
-            defer,
-        } = request;
-        check_selection(&selection)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
+        check_selection(&request.selection)?;
         let question = wire::CheckQuery {
-            namespace,
-            offline: defer,
-            selection: Some(selection.clone().into()),
+            namespace: request.namespace,
+            offline: request.defer,
+            selection: Some(request.selection.clone().into()),
             ..Default::default()
         };
-        let checked = self.check(uid, &access, question).await?;
-        let key = NamespaceKey {
-            uid,
-            context: checked.context,
-            namespace: checked.namespace,
-        };
-        let request = AddNamespace {
+        let (key, kubeconfig) = self.check(uid, &request.access, question).await?;
+        let add = AddNamespace {
             key: key.clone(),
-            kubeconfig: checked.kubeconfig,
-            selection,
-            options,
-            lease,
-            environment: persistent(access.environment),
+            kubeconfig,
+            selection: request.selection,
+            options: request.options,
+            lease: request.lease,
+            environment: persistent(request.access.environment),
         };
-        self.change(Command::AddNamespace(request)).await?;
+        self.change(Command::AddNamespace(add)).await?;
         Ok(key)
     }
 
@@ -131,41 +110,26 @@ impl Control {
         actor: &Actor,
         request: ServiceRequest,
     ) -> Result<ServiceKey, Failure> {
-        let uid = acting_for(actor, None)?;
-        let ServiceRequest {
-            access,
-            namespace,
-            service,
-            ports,
-            address,
-            options,
-            lease,
-            defer,
-        } = request;
-        let name = ServiceName::parse(&service).map_err(bad_name)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
+        let name = ServiceName::parse(&request.service).map_err(bad_name)?;
         let question = wire::CheckQuery {
-            namespace,
-            service,
-            offline: defer,
+            namespace: request.namespace,
+            service: request.service,
+            offline: request.defer,
             ..Default::default()
         };
-        let checked = self.check(uid, &access, question).await?;
-        let namespace = NamespaceKey {
-            uid,
-            context: checked.context,
-            namespace: checked.namespace,
-        };
+        let (namespace, kubeconfig) = self.check(uid, &request.access, question).await?;
         let key = namespace.service(name);
-        let request = AddService {
+        let add = AddService {
             key: key.clone(),
-            kubeconfig: checked.kubeconfig,
-            ports,
-            address,
-            options,
-            lease,
-            environment: persistent(access.environment),
+            kubeconfig,
+            ports: request.ports,
+            address: request.address,
+            options: request.options,
+            lease: request.lease,
+            environment: persistent(request.access.environment),
         };
-        self.change(Command::AddService(request)).await?;
+        self.change(Command::AddService(add)).await?;
         Ok(key)
     }
 
@@ -179,7 +143,7 @@ impl Control {
         key: &str,
         address: Ipv4Addr,
     ) -> Result<(), Failure> {
-        let uid = acting_for(actor, None)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
         let reservation = Reservation {
             owner: Some(uid),
             target: target(uid, key)?,
@@ -193,7 +157,7 @@ impl Control {
     /// # Errors
     /// When the caller may not, or there is none.
     pub(crate) async fn unreserve(&self, actor: &Actor, what: &str) -> Result<(), Failure> {
-        let uid = acting_for(actor, None)?;
+        let uid = acting_for(actor, Verb::Change, None)?;
         let by_address = match what.parse::<Ipv4Addr>() {
             Ok(address) => self
                 .reservations(actor)?
@@ -210,13 +174,14 @@ impl Control {
         self.change(unreserve).await.map(drop)
     }
 
-    /// Asks the caller's worker whether this can be forwarded, before anything is wished.
+    /// Asks the caller's worker whether this can be forwarded, before anything is wished. Gives the namespace, and the files
+    /// that define its context.
     async fn check(
         &self,
         uid: Uid,
         access: &ClusterAccess,
         question: wire::CheckQuery,
-    ) -> Result<Checked, Failure> {
+    ) -> Result<(NamespaceKey, Vec<String>), Failure> {
         let (namespace, defer) = (question.namespace.clone(), question.offline);
         if !namespace.is_empty() {
             NamespaceName::parse(&namespace).map_err(bad_name)?;
@@ -225,9 +190,10 @@ impl Control {
             ContextName::parse(&access.context).map_err(bad_name)?;
         }
         if let Some(path) = access.kubeconfig.iter().find(|path| !path.starts_with('/')) {
-            return Err(invalid(format!(
+            return Err(failure!(
+                InvalidArgument,
                 "kubeconfig {path:?} is not an absolute path"
-            )));
+            ));
         }
         let question = Question::Check(question);
         let answers = self.ask_worker(uid, access, question).await?;
@@ -236,30 +202,27 @@ impl Control {
             false => answers.one(Deadline::Cluster(CHECK)).await?,
         };
         let Content::Check(check) = answer else {
-            return Err(Failure::new(
-                Reason::Internal,
-                "unexpected answer from the worker",
-            ));
+            return Err(failure!(Internal, "unexpected answer from the worker"));
         };
         if !check.missing_rights.is_empty() && !defer {
             let rights = check.missing_rights.join(", ");
-            let message = format!(
-                "context {} lacks permissions that forwarding needs: {rights}",
-                check.context
-            );
-            return Err(Failure::new(Reason::ForbiddenByCluster, message)
-                .hint("ask the cluster's administrator for a role that grants them"));
+            let context = check.context;
+            return Err(failure!(
+                ForbiddenByCluster,
+                "context {context} lacks permissions that forwarding needs: {rights}"
+            )
+            .hint("ask the cluster's administrator for a role that grants them"));
         }
-        let namespace = if namespace.is_empty() {
-            check.namespace
-        } else {
-            namespace
+        let namespace = match namespace.is_empty() {
+            true => check.namespace,
+            false => namespace,
         };
-        Ok(Checked {
+        let key = NamespaceKey {
+            uid,
             context: ContextName::parse(&check.context).map_err(bad_name)?,
             namespace: NamespaceName::parse(&namespace).map_err(bad_name)?,
-            kubeconfig: kubeconfig(check.kubeconfig)?,
-        })
+        };
+        Ok((key, kubeconfig(check.kubeconfig)?))
     }
 }
 
@@ -269,9 +232,9 @@ fn kubeconfig(files: Vec<String>) -> Result<Vec<String>, Failure> {
     const LONGEST: usize = 4096;
     let fits = |path: &String| path.starts_with('/') && path.len() <= LONGEST;
     if files.len() > MOST || !files.iter().all(fits) {
-        return Err(Failure::new(
-            Reason::Internal,
-            "the worker reported invalid kubeconfig paths",
+        return Err(failure!(
+            Internal,
+            "the worker reported invalid kubeconfig paths"
         ));
     }
     Ok(files)
@@ -293,8 +256,9 @@ fn check_selection(selection: &Selection) -> Result<(), Failure> {
     let globs = selection.include.iter().chain(&selection.exclude);
     for text in globs.chain([&selection.label_selector, &selection.field_selector]) {
         if text.len() > LONGEST || text.chars().any(char::is_control) {
-            return Err(invalid(
-                "a selector or glob is too long or contains control characters",
+            return Err(failure!(
+                InvalidArgument,
+                "a selector or glob is too long or contains control characters"
             ));
         }
     }
@@ -310,9 +274,10 @@ fn target(uid: Uid, key: &str) -> Result<Target, Failure> {
     let (Some(service), Some(namespace), Some(context)) =
         (parts.next(), parts.next(), parts.next())
     else {
-        return Err(invalid(format!(
+        return Err(failure!(
+            InvalidArgument,
             "{key:?} is neither a name nor service.namespace.context"
-        )));
+        ));
     };
     let key = ServiceKey {
         uid,
@@ -324,5 +289,5 @@ fn target(uid: Uid, key: &str) -> Result<Target, Failure> {
 }
 
 fn bad_name(error: NameError) -> Failure {
-    invalid(error.to_string())
+    failure!(InvalidArgument, "{error}")
 }

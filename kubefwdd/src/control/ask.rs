@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use kubefwd_core::policy::{Actor, Denied, Verb};
+use kubefwd_core::policy::{Actor, Verb};
 use kubefwd_core::state::Command;
 use kubefwd_model::discovery::Contexts;
 use kubefwd_model::{Failure, Uid};
 use kubefwd_proto::worker::v1::{self as wire, query::Question};
 
-use super::{ClusterAccess, Control};
+use super::{ClusterAccess, Control, acting_for};
 use crate::workers::{Answers, Deadline};
 
 /// Reading a kubeconfig takes no time, but a worker may have to be started first.
@@ -25,11 +25,7 @@ impl Control {
         access: &ClusterAccess,
         question: Question,
     ) -> Result<Answers, Failure> {
-        let Some(uid) = actor.uid() else {
-            let verb = Verb::AskCluster;
-            return Err(Denied::Unknown { verb }.into());
-        };
-        self.authorize(actor, Verb::AskCluster, Some(uid))?;
+        let uid = acting_for(actor, Verb::AskCluster, None)?;
         self.ask_worker(uid, access, question).await
     }
 
@@ -58,20 +54,19 @@ impl Control {
         access: &ClusterAccess,
         question: Question,
     ) -> Result<Answers, Failure> {
-        let ClusterAccess {
-            context,
-            kubeconfig,
-            environment,
-        } = access.clone();
+        let environment = access.environment.clone();
         let environment = environment.map(kubefwd_proto::environment::filter);
         if environment.is_some() {
             let received = Command::EnvironmentReceived { uid };
-            let told = self.shared.store.apply(received);
+            let told = self.store.apply(received);
             told.await.map_err(super::stopping)?;
         }
-        self.shared
-            .workers
-            .ask(uid, environment, context, kubeconfig, question)
-            .await
+        let query = wire::Query {
+            context: access.context.clone(),
+            kubeconfig: access.kubeconfig.clone(),
+            question: Some(question),
+            ..Default::default()
+        };
+        self.workers.ask(uid, environment, query).await
     }
 }

@@ -19,7 +19,7 @@ impl Control {
     /// Checks the daemon, the hosts file, REST, and the caller's forwards.
     pub(crate) fn diagnose(&self, actor: &Actor) -> Vec<Finding> {
         let mut findings = self.daemon_findings();
-        let view = self.view();
+        let view = self.store.view();
         let workers = view.workers.values();
         for worker in workers.filter(|view| actor.sees(view.worker.uid)) {
             worker_findings(worker, &mut findings);
@@ -41,7 +41,7 @@ impl Control {
         }
         let holder = Holder::Namespace(namespace.key.clone());
         for note in &namespace.notes {
-            let since = self.telemetry().notes.since(&holder, note);
+            let since = self.telemetry.notes.since(&holder, note);
             findings.push(Finding::new(Severity::Note, &subject, note).since(since));
         }
     }
@@ -66,7 +66,7 @@ impl Control {
             }
         }
         let holder = Holder::Service(service.key.clone());
-        let since = |refused: &RefusedName| self.telemetry().notes.since(&holder, &note(refused));
+        let since = |refused: &RefusedName| self.telemetry.notes.since(&holder, &note(refused));
         findings.extend(refused_names(service, since));
     }
 }

@@ -1,6 +1,7 @@
 //! A daemon without sockets, processes and files, for two users.
 
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
@@ -45,8 +46,8 @@ pub(super) fn run<F: Future>(future: F) -> F::Output {
 /// The daemon.
 pub(super) struct Daemon {
     pub(super) world: World,
-    pub(super) workers: Workers,
-    pub(super) control: Control,
+    pub(super) workers: Arc<Workers>,
+    pub(super) control: Arc<Control>,
 }
 
 impl Daemon {
@@ -56,7 +57,6 @@ impl Daemon {
         let telemetry = Arc::new(Telemetry::default());
         let workers = workers::workers(owner.clone(), telemetry.clone());
         let (_, hosts) = watch::channel(HostsStatus::default());
-        let rest = RestStatus::Off;
         let info = Info {
             version: "0.0.0",
             started_at: SystemTime::UNIX_EPOCH,
@@ -66,15 +66,16 @@ impl Daemon {
             hosts_path: "/etc/hosts".into(),
             address_range: "127.0.0.0/8".to_owned(),
         };
-        let control = Control::new(
-            owner,
-            workers.clone(),
+        let control = Arc::new(Control {
+            store: owner,
+            workers: workers.clone(),
             telemetry,
             hosts,
-            rest,
+            rest: RestStatus::Off,
             info,
-            TaskTracker::new(),
-        );
+            tasks: TaskTracker::new(),
+            leases: AtomicU64::default(),
+        });
         Self {
             world,
             workers,

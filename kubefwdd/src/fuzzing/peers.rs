@@ -1,7 +1,6 @@
 //! Peers: workers, clients of the control socket, clients of REST.
 
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 
 use kubefwd_model::Uid;
 use kubefwd_proto::channel::{Accepts, channel as frames};
@@ -123,11 +122,8 @@ pub fn rest(bytes: &[u8]) {
     let (answer, sent) = split_first(bytes);
     run(async {
         let mut daemon = Daemon::new(None);
-        let connection = kubefwd_rest::fuzzing::connection(
-            Arc::new(daemon.control.clone()),
-            over & TCP != 0,
-            sent,
-        );
+        let connection =
+            kubefwd_rest::fuzzing::connection(daemon.control.clone(), over & TCP != 0, sent);
         with_worker(&mut daemon, Uid::ROOT, answer, connection).await;
         daemon.world.end();
     });

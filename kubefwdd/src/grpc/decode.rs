@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::Lease;
-use kubefwd_model::{Balance, Failure, HostName, Options, Reason, ServiceKey, Uid};
+use kubefwd_model::{Balance, Failure, HostName, NamespaceKey, Options, ServiceKey, failure};
 use kubefwd_proto::common::v1::{self as common};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::environment;
@@ -16,51 +16,34 @@ use crate::control::{ClusterAccess, NamespaceRequest, ServiceRequest};
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     actor: Actor,
-    all_users: bool,
-    namespace: String,
-    context: String,
-    service: String,
+    wanted: pb::Filter,
 }
 
 // === impl Filter ===
 
 impl Filter {
-    pub(super) fn namespace(&self, key: &kubefwd_model::NamespaceKey) -> bool {
-        self.owner(key.uid)
-            && matches(&self.namespace, key.namespace.as_str())
-            && matches(&self.context, key.context.as_str())
+    pub(super) fn new(actor: Actor, wanted: Option<pb::Filter>) -> Self {
+        let wanted = wanted.unwrap_or_default();
+        Self { actor, wanted }
+    }
+
+    pub(super) fn namespace(&self, key: &NamespaceKey) -> bool {
+        let is_owner_wanted = match self.wanted.all_users {
+            true => self.actor.sees(key.uid),
+            false => self.actor.uid() == Some(key.uid),
+        };
+        is_owner_wanted
+            && matches(&self.wanted.namespace, key.namespace.as_str())
+            && matches(&self.wanted.context, key.context.as_str())
     }
 
     pub(super) fn service(&self, key: &ServiceKey) -> bool {
-        self.namespace(&key.namespace_key()) && matches(&self.service, key.service.as_str())
-    }
-
-    fn owner(&self, uid: Uid) -> bool {
-        match self.all_users {
-            true => self.actor.sees(uid),
-            false => self.actor.uid() == Some(uid),
-        }
+        self.namespace(&key.namespace_key()) && matches(&self.wanted.service, key.service.as_str())
     }
 }
 
 fn matches(wanted: &str, value: &str) -> bool {
     wanted.is_empty() || wanted == value
-}
-
-pub(super) fn filter(filter: Option<pb::Filter>, actor: &Actor) -> Filter {
-    let pb::Filter {
-        namespace,
-        context,
-        service,
-        all_users,
-    } = filter.unwrap_or_default();
-    Filter {
-        actor: actor.clone(),
-        all_users,
-        namespace,
-        context,
-        service,
-    }
 }
 
 pub(super) fn access(access: Option<pb::Access>) -> ClusterAccess {
@@ -118,10 +101,8 @@ pub(super) fn address(text: &str) -> Result<Option<Ipv4Addr>, Failure> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        invalid(
-            format!("{text:?} is not a valid IPv4 address"),
-            "use a form such as 127.3.3.3",
-        )
+        failure!(InvalidArgument, "{text:?} is not a valid IPv4 address")
+            .hint("use a form such as 127.3.3.3")
     })
 }
 
@@ -135,7 +116,10 @@ fn options(wanted: pb::Options) -> Result<Options, Failure> {
     let port_mappings = mappings.map(|mapping| Ok((port(mapping.from)?, port(mapping.to)?)));
     let domain = match wanted.domain.as_str() {
         "" => None,
-        domain => Some(HostName::parse(domain).map_err(|error| invalid(error.to_string(), ""))?),
+        domain => {
+            let name = HostName::parse(domain);
+            Some(name.map_err(|error| failure!(InvalidArgument, "{error}"))?)
+        }
     };
     Ok(Options {
         port_mappings: port_mappings.collect::<Result<_, Failure>>()?,
@@ -145,17 +129,8 @@ fn options(wanted: pb::Options) -> Result<Options, Failure> {
 }
 
 fn port(number: u32) -> Result<u16, Failure> {
-    u16::try_from(number)
-        .ok()
-        .filter(|port| *port != 0)
-        .ok_or_else(|| {
-            invalid(
-                format!("{number} is not a valid port"),
-                "ports are 1 to 65535",
-            )
-        })
-}
-
-fn invalid(message: String, hint: &str) -> Failure {
-    Failure::new(Reason::InvalidArgument, message).hint(hint)
+    let valid = u16::try_from(number).ok().filter(|port| *port != 0);
+    valid.ok_or_else(|| {
+        failure!(InvalidArgument, "{number} is not a valid port").hint("ports are 1 to 65535")
+    })
 }

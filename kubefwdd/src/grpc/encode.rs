@@ -1,5 +1,7 @@
 //! From the control layer's views to the wire.
 
+use std::collections::BTreeSet;
+
 use kubefwd_core::addresses::Reservation;
 use kubefwd_core::names::API_NAME;
 use kubefwd_core::policy::Actor;
@@ -7,8 +9,7 @@ use kubefwd_core::state::{Changes, View};
 use kubefwd_core::status::HostsStatus;
 use kubefwd_core::status::RestStatus;
 use kubefwd_model as model;
-use kubefwd_model::Uid;
-use kubefwd_model::discovery;
+use kubefwd_model::{ServiceKey, Uid, discovery};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::timestamp;
 
@@ -16,10 +17,10 @@ use super::decode::Filter;
 use crate::control::Control;
 
 pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse {
-    let info = control.info();
-    let view = control.view();
+    let info = &control.info;
+    let view = control.store.view();
     let (health, message) = control.health();
-    let (rest_url, rest_error) = match control.rest() {
+    let (rest_url, rest_error) = match &control.rest {
         RestStatus::At(url) => (url.clone(), String::new()),
         RestStatus::Off => (String::new(), "disabled in the configuration".to_owned()),
         RestStatus::Failed(why) => (String::new(), why.clone()),
@@ -35,7 +36,7 @@ pub(super) fn status(control: &Control, actor: &Actor) -> pb::GetStatusResponse 
         started_at: Some(timestamp(info.started_at)),
         health: pb::Health::from(health).into(),
         message,
-        counts: Some(control.counts(actor).into()),
+        counts: Some(view.counts(|uid| actor.sees(uid)).into()),
         workers: workers.collect(),
         hosts: Some(hosts_file(control)),
         rest_url,
@@ -60,42 +61,29 @@ pub(super) fn listing(view: &View, filter: &Filter) -> pb::ListResponse {
 }
 
 /// What changed for this filter; `None` when nothing did. The sums of a namespace change with its services.
-pub(super) fn changes(changes: Changes, filter: &Filter, view: &View) -> Option<pb::Changes> {
-    let services: Vec<_> = changes
-        .services
-        .iter()
-        .filter(|s| filter.service(&s.key))
-        .collect();
-    let removed: Vec<_> = changes
-        .removed_services
-        .iter()
-        .filter(|k| filter.service(k))
-        .collect();
-    let touched = services.iter().map(|s| s.key.namespace_key());
-    let touched = touched.chain(removed.iter().map(|key| key.namespace_key()));
-    let touched = touched.chain(changes.namespaces.iter().map(|n| n.key.clone()));
-    let touched: std::collections::BTreeSet<_> =
-        touched.filter(|key| filter.namespace(key)).collect();
-    let removed_namespaces: Vec<_> = changes
+pub(super) fn changes(mut changes: Changes, filter: &Filter, view: &View) -> Option<pb::Changes> {
+    changes.services.retain(|s| filter.service(&s.key));
+    changes.removed_services.retain(|key| filter.service(key));
+    changes
         .removed_namespaces
-        .iter()
-        .filter(|key| filter.namespace(key))
-        .collect();
-    if touched.is_empty() && removed_namespaces.is_empty() {
+        .retain(|key| filter.namespace(key));
+    let services = changes.services.iter().map(|s| s.key.namespace_key());
+    let removed = changes.removed_services.iter();
+    let touched = services.chain(removed.map(ServiceKey::namespace_key));
+    let touched = touched.chain(changes.namespaces.iter().map(|n| n.key.clone()));
+    let touched: BTreeSet<_> = touched.filter(|key| filter.namespace(key)).collect();
+    if touched.is_empty() && changes.removed_namespaces.is_empty() {
         return None;
     }
     let namespaces = touched.iter().filter_map(|key| view.namespaces.get(key));
+    let services = changes.services.iter();
+    let removed_namespaces = changes.removed_namespaces.iter();
+    let removed_services = changes.removed_services.iter();
     Some(pb::Changes {
         namespaces: namespaces.map(|n| namespace(n, view)).collect(),
-        services: services.into_iter().map(|s| service(s, view)).collect(),
-        removed_namespaces: removed_namespaces
-            .into_iter()
-            .map(|key| object(key, key.uid))
-            .collect(),
-        removed_services: removed
-            .into_iter()
-            .map(|key| object(key, key.uid))
-            .collect(),
+        services: services.map(|s| service(s, view)).collect(),
+        removed_namespaces: removed_namespaces.map(|key| object(key, key.uid)).collect(),
+        removed_services: removed_services.map(|key| object(key, key.uid)).collect(),
     })
 }
 
@@ -143,9 +131,9 @@ pub(super) fn contexts(contexts: discovery::Contexts) -> pb::ListContextsRespons
 }
 
 pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
-    let view = control.view();
+    let view = control.store.view();
     let mut entries = Vec::new();
-    if let RestStatus::At(_) = control.rest() {
+    if let RestStatus::At(_) = &control.rest {
         entries.push(pb::HostsEntry {
             address: kubefwd_core::addresses::API_ADDRESS.to_string(),
             name: API_NAME.to_owned(),
@@ -154,20 +142,16 @@ pub(super) fn hosts(control: &Control, actor: &Actor) -> pb::GetHostsResponse {
         });
     }
     for service in view.services.values().filter(|s| actor.sees(s.key.uid)) {
-        let mut seen = std::collections::BTreeSet::new();
-        for forward in &service.forwards {
-            for name in forward
-                .hostnames
-                .iter()
-                .filter(|name| seen.insert(name.as_str()))
-            {
-                entries.push(pb::HostsEntry {
-                    address: forward.address.to_string(),
-                    name: name.to_string(),
-                    service_key: service.key.to_string(),
-                    uid: service.key.uid.get(),
-                });
-            }
+        let mut seen = BTreeSet::new();
+        let forwards = service.forwards.iter();
+        let named = forwards.flat_map(|f| f.hostnames.iter().map(|name| (f.address, name)));
+        for (address, name) in named.filter(|(_, name)| seen.insert(name.as_str())) {
+            entries.push(pb::HostsEntry {
+                address: address.to_string(),
+                name: name.to_string(),
+                service_key: service.key.to_string(),
+                uid: service.key.uid.get(),
+            });
         }
     }
     pb::GetHostsResponse {
@@ -183,9 +167,9 @@ fn hosts_file(control: &Control) -> pb::HostsFile {
         last_written,
         error,
         ..
-    } = control.hosts();
+    } = control.hosts.borrow().clone();
     pb::HostsFile {
-        path: control.info().hosts_path.display().to_string(),
+        path: control.info.hosts_path.display().to_string(),
         entries: u32::try_from(entries).unwrap_or(u32::MAX),
         writes,
         last_written: last_written.map(timestamp),

@@ -62,8 +62,8 @@ pub(crate) async fn call(
         }
         _ => {
             if let Ok(request) = pb::ListRequest::decode(message) {
-                let filter = decode::filter(request.filter, actor);
-                let listing = encode::listing(&control.view(), &filter);
+                let filter = decode::Filter::new(actor.clone(), request.filter);
+                let listing = encode::listing(&control.store.view(), &filter);
                 assert!(listing.encoded_len() < 64 * 1024 * 1024);
             }
         }

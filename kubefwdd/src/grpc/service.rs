@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 
-use futures_util::Stream;
-use kubefwd_core::policy::{Actor, Verb};
+use futures_util::{Stream, StreamExt};
+use kubefwd_core::policy::{self, Actor, Verb};
 use kubefwd_core::state::{Lease, RemoveNamespaces, RemoveServices};
 use kubefwd_model::{NamespaceKey, ServiceKey, Uid};
 use kubefwd_proto::control::v1::{self as pb, control_server::Control as Calls};
@@ -22,8 +22,7 @@ impl ControlServer {
     /// Who asks, if they may look at what is theirs.
     async fn observer<T: Sync>(&self, request: &Request<T>) -> Result<Actor, Status> {
         let actor = actor(request).await?;
-        let allowed = self.control.authorize(&actor, Verb::Observe, None);
-        allowed.map_err(to_status)?;
+        allowed(&actor, Verb::Observe, None)?;
         Ok(actor)
     }
 
@@ -49,8 +48,17 @@ impl ControlServer {
         added.map_err(to_status)
     }
 
+    /// A stream that ends with the daemon.
+    fn streamed<T>(
+        &self,
+        stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> Response<Streamed<T>> {
+        let stop = self.stop.clone().cancelled_owned();
+        Response::new(Box::pin(stream.take_until(stop)))
+    }
+
     fn revision(&self) -> u64 {
-        self.control.view().revision
+        self.control.store.view().revision
     }
 }
 
@@ -60,7 +68,7 @@ impl Calls for ControlServer {
         &self,
         _: Request<pb::GetVersionRequest>,
     ) -> Reply<pb::GetVersionResponse> {
-        let version = self.control.info().version.to_owned();
+        let version = self.control.info.version.to_owned();
         let api_level = kubefwd_proto::control::API_LEVEL;
         Ok(Response::new(pb::GetVersionResponse { version, api_level }))
     }
@@ -161,8 +169,8 @@ impl Calls for ControlServer {
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
         let actor = self.observer(&request).await?;
-        let filter = decode::filter(request.into_inner().filter, &actor);
-        let listing = encode::listing(&self.control.view(), &filter);
+        let filter = decode::Filter::new(actor, request.into_inner().filter);
+        let listing = encode::listing(&self.control.store.view(), &filter);
         Ok(Response::new(listing))
     }
 
@@ -170,20 +178,17 @@ impl Calls for ControlServer {
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
         let actor = self.observer(&request).await?;
-        let filter = decode::filter(request.into_inner().filter, &actor);
-        let stream = streams::watch(self.control.watch(), filter, self.stop.clone());
-        Ok(Response::new(Box::pin(stream)))
+        let filter = decode::Filter::new(actor, request.into_inner().filter);
+        Ok(self.streamed(streams::watch(self.control.store.watch(), filter)))
     }
 
     type AttachStream = Streamed<pb::AttachResponse>;
 
     async fn attach(&self, request: Request<pb::AttachRequest>) -> Reply<Self::AttachStream> {
         let actor = actor(&request).await?;
-        self.control
-            .authorize(&actor, Verb::Change, actor.uid())
-            .map_err(to_status)?;
+        allowed(&actor, Verb::Change, actor.uid())?;
         let attachment = self.control.attach();
-        let lease = Some(attachment.lease());
+        let lease = Some(attachment.lease);
         let pb::AttachRequest {
             namespaces,
             services,
@@ -197,8 +202,7 @@ impl Calls for ControlServer {
             let key = self.forward_service(&actor, request, lease).await?;
             response.service_keys.push(key.to_string());
         }
-        let stream = streams::attach(response, attachment, self.stop.clone());
-        Ok(Response::new(Box::pin(stream)))
+        Ok(self.streamed(streams::attach(response, attachment)))
     }
 
     async fn reconnect(
@@ -238,9 +242,9 @@ impl Calls for ControlServer {
 
     async fn events(&self, request: Request<pb::EventsRequest>) -> Reply<Self::EventsStream> {
         let actor = self.observer(&request).await?;
-        let telemetry = self.control.telemetry().clone();
-        let stream = streams::events(telemetry, request.into_inner(), actor, self.stop.clone());
-        Ok(Response::new(Box::pin(stream)))
+        let telemetry = self.control.telemetry.clone();
+        let stream = streams::events(telemetry, request.into_inner(), actor);
+        Ok(self.streamed(stream))
     }
 
     async fn get_hosts(
@@ -285,7 +289,7 @@ impl Calls for ControlServer {
     ) -> Reply<pb::ListReservationsResponse> {
         let actor = actor(&request).await?;
         let reservations = self.control.reservations(&actor).map_err(to_status)?;
-        let view = self.control.view();
+        let view = self.control.store.view();
         let reservations = reservations.into_iter();
         let reservations = reservations
             .map(|r| encode::reservation(r, &view))
@@ -300,6 +304,10 @@ impl Calls for ControlServer {
             findings: findings.collect(),
         }))
     }
+}
+
+fn allowed(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Status> {
+    policy::authorize(actor, verb, owner).map_err(|denied| to_status(denied.into()))
 }
 
 fn texts(keys: &[impl ToString]) -> Vec<String> {

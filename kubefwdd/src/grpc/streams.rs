@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use kubefwd_core::policy::Actor;
 use kubefwd_core::state::{View, changes};
-use kubefwd_proto::control::v1 as pb;
+use kubefwd_proto::control::v1::{self as pb, watch_response::Update};
 use kubefwd_telemetry::Telemetry;
+use kubefwd_telemetry::events::Logged;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::decode::Filter;
@@ -22,48 +22,25 @@ const BATCH: usize = 256;
 pub(super) fn watch(
     views: watch::Receiver<Arc<View>>,
     filter: Filter,
-    stop: CancellationToken,
 ) -> impl Stream<Item = Result<pb::WatchResponse, Status>> {
-    struct Watching {
-        views: watch::Receiver<Arc<View>>,
-        last: Option<Arc<View>>,
-        filter: Filter,
-        stop: CancellationToken,
-    }
-    let watching = Watching {
-        views,
-        last: None,
-        filter,
-        stop,
-    };
-    stream::unfold(watching, |mut watching| async move {
-        let Some(mut last) = watching.last.take() else {
-            let view = watching.views.borrow_and_update().clone();
-            let update =
-                pb::watch_response::Update::Snapshot(encode::listing(&view, &watching.filter));
-            let response = pb::WatchResponse {
-                revision: view.revision,
-                update: Some(update),
-            };
-            watching.last = Some(view);
-            return Some((Ok(response), watching));
-        };
+    let watching = (views, filter, None::<Arc<View>>);
+    stream::unfold(watching, |(mut views, filter, mut last)| async move {
         loop {
-            tokio::select! {
-                changed = watching.views.changed() => changed.ok()?,
-                () = watching.stop.cancelled() => return None,
+            if last.is_some() {
+                views.changed().await.ok()?;
             }
-            let view = watching.views.borrow_and_update().clone();
-            let changes = encode::changes(changes(&last, &view), &watching.filter, &view);
-            last = view;
-            if let Some(changes) = changes {
-                let update = pb::watch_response::Update::Changes(changes);
-                let response = pb::WatchResponse {
-                    revision: last.revision,
-                    update: Some(update),
-                };
-                watching.last = Some(last);
-                return Some((Ok(response), watching));
+            let view = views.borrow_and_update().clone();
+            let update = match last {
+                None => Some(Update::Snapshot(encode::listing(&view, &filter))),
+                Some(last) => {
+                    encode::changes(changes(&last, &view), &filter, &view).map(Update::Changes)
+                }
+            };
+            let revision = view.revision;
+            last = Some(view);
+            if update.is_some() {
+                let response = pb::WatchResponse { revision, update };
+                return Some((Ok(response), (views, filter, last)));
             }
         }
     })
@@ -73,19 +50,15 @@ pub(super) fn watch(
 pub(super) fn attach(
     response: pb::AttachResponse,
     attachment: Attachment,
-    stop: CancellationToken,
 ) -> impl Stream<Item = Result<pb::AttachResponse, Status>> {
-    stream::unfold(
-        (Some(response), attachment, stop),
-        |(response, attachment, stop)| async move {
-            if let Some(response) = response {
-                return Some((Ok(response), (None, attachment, stop)));
-            }
+    let state = (Some(response), attachment);
+    stream::unfold(state, |(response, attachment)| async move {
+        match response {
+            Some(response) => Some((Ok(response), (None, attachment))),
             // Dropped with the stream when the client goes; what was attached goes with it.
-            stop.cancelled().await;
-            None
-        },
-    )
+            None => std::future::pending().await,
+        }
+    })
 }
 
 /// Events that are kept and, when asked to follow, those to come.
@@ -93,14 +66,13 @@ pub(super) fn events(
     telemetry: Arc<Telemetry>,
     request: pb::EventsRequest,
     actor: Actor,
-    stop: CancellationToken,
 ) -> impl Stream<Item = Result<pb::EventsResponse, Status>> {
     let newest = telemetry.events.subscribe();
     let after = match request.limit {
         0 => request.after_id,
         limit => {
-            let kept = telemetry.events.newest(limit as usize);
-            let first = kept.first().map_or(0, |event| event.id - 1);
+            let kept = telemetry.events.newest_where(limit as usize, |_| true);
+            let first = kept.last().map_or(0, |event| event.id - 1);
             request.after_id.max(first)
         }
     };
@@ -108,15 +80,14 @@ pub(super) fn events(
         telemetry,
         newest,
         after,
-        ready: Vec::new().into_iter(),
         follow: request.follow,
         actor,
-        stop,
     };
-    stream::unfold(reader, |mut reader| async move {
-        let response = reader.next().await?;
-        Some((Ok(response), reader))
-    })
+    let batches = stream::unfold(reader, |mut reader| async move {
+        let batch = reader.next().await?;
+        Some((stream::iter(batch), reader))
+    });
+    batches.flatten().map(Ok)
 }
 
 /// Reads the event log for one caller.
@@ -124,48 +95,36 @@ struct EventReader {
     telemetry: Arc<Telemetry>,
     newest: watch::Receiver<u64>,
     after: u64,
-    ready: std::vec::IntoIter<pb::EventsResponse>,
     follow: bool,
     actor: Actor,
-    stop: CancellationToken,
 }
 
 impl EventReader {
-    async fn next(&mut self) -> Option<pb::EventsResponse> {
+    /// What the caller sees of the next events, as soon as there are any.
+    async fn next(&mut self) -> Option<Vec<pb::EventsResponse>> {
         loop {
-            if let Some(response) = self.ready.next() {
-                return Some(response);
-            }
             self.newest.borrow_and_update();
-            if self.read() {
-                continue;
+            let read = self.telemetry.events.after(self.after, BATCH);
+            if let Some(last) = read.events.last() {
+                // From the beginning of the log there is nothing to miss.
+                let gap = read.gap && self.after != 0;
+                self.after = last.id;
+                return Some(self.seen(&read.events, gap));
             }
             if !self.follow {
                 return None;
             }
-            tokio::select! {
-                changed = self.newest.changed() => changed.ok()?,
-                () = self.stop.cancelled() => return None,
-            }
+            self.newest.changed().await.ok()?;
         }
     }
 
-    /// Reads the next events, those of others too; false where there are none.
-    fn read(&mut self) -> bool {
-        let read = self.telemetry.events.after(self.after, BATCH);
-        let Some(last) = read.events.last() else {
-            return false;
-        };
-        // From the beginning of the log there is nothing to miss.
-        let mut gap = read.gap && self.after != 0;
-        self.after = last.id;
-        let events = read.events.iter();
+    fn seen(&self, events: &[Arc<Logged>], mut gap: bool) -> Vec<pb::EventsResponse> {
+        let events = events.iter();
         let seen = events.filter(|logged| self.actor.sees(logged.event.uid));
         let responses = seen.map(|logged| pb::EventsResponse {
             gap: std::mem::take(&mut gap),
             event: Some(pb::Event::new(logged.id, &logged.event)),
         });
-        self.ready = responses.collect::<Vec<_>>().into_iter();
-        true
+        responses.collect()
     }
 }

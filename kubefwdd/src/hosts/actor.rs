@@ -151,14 +151,14 @@ impl HostsActor {
         let update = move || {
             let updated = file.update(|content| hosts_block::render(content, &wanted.entries));
             drop(wanted);
+            let updated = updated.map(|Updated { now, way }| (foreign_names(&now), now, way));
             if is_burst {
                 sys::release_freed_memory();
             }
             updated
         };
         match spawn_blocking(update).await {
-            Ok(Ok(Updated { now, way })) => {
-                let foreign_names = self.foreign_names(&now).await;
+            Ok(Ok((foreign_names, now, way))) => {
                 self.seen = Some(now);
                 self.retry.succeeded();
                 self.status.send_modify(|status| {
@@ -188,12 +188,12 @@ impl HostsActor {
             return;
         }
         let file = self.file.clone();
-        let now = match spawn_blocking(move || file.read()).await {
-            Ok(Ok(now)) => now,
+        let read = move || file.read().map(|now| (foreign_names(&now), now));
+        let (foreign_names, now) = match spawn_blocking(read).await {
+            Ok(Ok(read)) => read,
             Ok(Err(error)) => return self.failed(&error.to_string()),
             Err(panic) => return self.failed(&format!("the hosts file was not read: {panic}")),
         };
-        let foreign_names = self.foreign_names(&now).await;
         let is_right = !self.is_asked || {
             let wanted = self.wanted.borrow();
             let is_current = wanted.revision == self.status.borrow().revision;
@@ -223,17 +223,6 @@ impl HostsActor {
         tracing::warn!(%path, ?wait, "another program changed our lines in the hosts file; restoring them");
     }
 
-    /// The foreign names in the file; the same allocation where they are the same.
-    async fn foreign_names(&self, now: &Snapshot) -> Arc<BTreeSet<HostName>> {
-        let before = Arc::clone(&self.status.borrow().foreign_names);
-        let content = now.content.clone();
-        let found = spawn_blocking(move || hosts_block::foreign_names(&content)).await;
-        match found {
-            Ok(found) if found != *before => Arc::new(found),
-            _ => before,
-        }
-    }
-
     fn failed(&mut self, error: &str) {
         // Nothing can be said about the file until it was read again.
         self.seen = None;
@@ -250,6 +239,10 @@ impl HostsActor {
             is_new
         });
     }
+}
+
+fn foreign_names(now: &Snapshot) -> Arc<BTreeSet<HostName>> {
+    Arc::new(hosts_block::foreign_names(&now.content))
 }
 
 /// When to try again what did not last.

@@ -25,54 +25,30 @@ const TEMPORARY: &str = ".kubefwd-hosts-";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostsError {
     /// Opening or reading failed.
-    #[error("cannot read the hosts file {path}: {source}; check that it exists and is readable")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error("cannot read the hosts file {0}: {1}; check that it exists and is readable")]
+    Read(PathBuf, #[source] io::Error),
     /// Too large to be a hosts file.
-    #[error("the hosts file {path} is larger than 64 MiB: point hosts_file at the right file")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("the hosts file {0} is larger than 64 MiB: point hosts_file at the right file")]
+    TooLarge(PathBuf),
     /// A directory, a device, …
-    #[error("the hosts file {path} is not a regular file: point hosts_file at the right file")]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("the hosts file {0} is not a regular file: point hosts_file at the right file")]
+    NotAFile(PathBuf),
     /// Neither the file nor its directory can be written.
     #[error(
-        "the hosts file {path} is read-only ({source}): names do not resolve until it can be \
+        "the hosts file {0} is read-only ({1}): names do not resolve until it can be \
          written; mount it writable, remove its immutable flag (`chattr -i`), or let \
          hosts_file name a file that resolvers read"
     )]
-    ReadOnly {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    ReadOnly(PathBuf, #[source] io::Error),
     /// Writing failed otherwise.
-    #[error("cannot write the hosts file {path}: {source}; its content is unchanged")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error("cannot write the hosts file {0}: {1}; its content is unchanged")]
+    Write(PathBuf, #[source] io::Error),
     /// Another program kept changing it.
     #[error(
-        "the hosts file {path} was changed by another program each of {ATTEMPTS} times we were \
+        "the hosts file {0} was changed by another program each of {ATTEMPTS} times we were \
          about to replace it: find out which program writes it"
     )]
-    Contended {
-        /// The file.
-        path: PathBuf,
-    },
+    Contended(PathBuf),
 }
 
 /// The hosts file of this machine, by path.
@@ -82,7 +58,7 @@ pub(crate) struct HostsFile {
 }
 
 /// What was in the file at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     /// The content; empty for a missing file.
     pub content: Vec<u8>,
@@ -110,8 +86,9 @@ pub(crate) enum Way {
 }
 
 /// A state of the file: another program's change makes it another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Identity {
+    #[default]
     Missing,
     File {
         device: u64,
@@ -166,17 +143,13 @@ impl HostsFile {
                 continue;
             };
             let identity = identity_of(&target).map_err(|source| self.read_error(source))?;
+            let content = wanted;
             return Ok(Updated {
-                now: Snapshot {
-                    content: wanted,
-                    identity,
-                },
+                now: Snapshot { content, identity },
                 way: Some(way),
             });
         }
-        Err(HostsError::Contended {
-            path: self.path.clone(),
-        })
+        Err(HostsError::Contended(self.path.clone()))
     }
 
     /// Removes new files that a daemon which was killed left beside the hosts file. No daemon may be writing it.
@@ -251,21 +224,13 @@ impl HostsFile {
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok((
-                    Snapshot {
-                        content: Vec::new(),
-                        identity: Identity::Missing,
-                    },
-                    None,
-                ));
+                return Ok((Snapshot::default(), None));
             }
             Err(source) => return Err(self.read_error(source)),
         };
         let metadata = file.metadata().map_err(|source| self.read_error(source))?;
         if !metadata.is_file() {
-            return Err(HostsError::NotAFile {
-                path: self.path.clone(),
-            });
+            return Err(HostsError::NotAFile(self.path.clone()));
         }
         let mut content = Vec::new();
         let read = Read::by_ref(&mut file)
@@ -273,33 +238,23 @@ impl HostsFile {
             .read_to_end(&mut content);
         read.map_err(|source| self.read_error(source))?;
         if u64::try_from(content.len()).is_ok_and(|length| length > SIZE_MAX) {
-            return Err(HostsError::TooLarge {
-                path: self.path.clone(),
-            });
+            return Err(HostsError::TooLarge(self.path.clone()));
         }
-        Ok((
-            Snapshot {
-                content,
-                identity: Identity::of(&metadata),
-            },
-            Some(metadata),
-        ))
+        let identity = Identity::of(&metadata);
+        Ok((Snapshot { content, identity }, Some(metadata)))
     }
 
     fn read_error(&self, source: io::Error) -> HostsError {
-        HostsError::Read {
-            path: self.path.clone(),
-            source,
-        }
+        HostsError::Read(self.path.clone(), source)
     }
 
     fn write_error(&self, source: io::Error) -> HostsError {
         let path = self.path.clone();
         match source.kind() {
             ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-                HostsError::ReadOnly { path, source }
+                HostsError::ReadOnly(path, source)
             }
-            _ => HostsError::Write { path, source },
+            _ => HostsError::Write(path, source),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Listeners that outlive this process: the service manager keeps a descriptor of each, and the next daemon gets them.
 //!
-//! store --latest change per address--> [`FdStoreTask`] --FDSTORE, FDSTOREREMOVE--> service manager
+//! store --latest change per address--> [`FdStore::run`] --FDSTORE, FDSTOREREMOVE--> service manager
 //!
 //! A connection that is made while no daemon runs waits in the listener's queue and is not refused (sd_notify(3),
 //! systemd.service(5) under `FileDescriptorStoreMax=`).
@@ -27,11 +27,6 @@ pub(crate) struct FdStore {
     shared: Option<Arc<Shared>>,
 }
 
-/// The task that tells the service manager.
-pub(crate) struct FdStoreTask {
-    shared: Option<Arc<Shared>>,
-}
-
 #[derive(Default)]
 struct Shared {
     inner: Mutex<Inner>,
@@ -54,29 +49,24 @@ struct Change {
     store: Option<Arc<TcpListener>>,
 }
 
-/// Makes both ends; `inherited` says what the service manager has already.
-pub(crate) fn fd_store(
-    inherited: impl IntoIterator<Item = SocketAddrV4>,
-) -> (FdStore, FdStoreTask) {
-    let shared = std::env::var_os("NOTIFY_SOCKET").map(|_| {
-        let inner = Inner {
-            kept: inherited.into_iter().collect(),
-            ..Inner::default()
-        };
-        Arc::new(Shared {
-            inner: Mutex::new(inner),
-            changed: Notify::new(),
-        })
-    });
-    let task = FdStoreTask {
-        shared: shared.clone(),
-    };
-    (FdStore { shared }, task)
-}
-
 // === impl FdStore ===
 
 impl FdStore {
+    /// `inherited` says what the service manager has already.
+    pub(crate) fn new(inherited: impl IntoIterator<Item = SocketAddrV4>) -> Self {
+        let shared = std::env::var_os("NOTIFY_SOCKET").map(|_| {
+            let inner = Inner {
+                kept: inherited.into_iter().collect(),
+                ..Inner::default()
+            };
+            Arc::new(Shared {
+                inner: Mutex::new(inner),
+                changed: Notify::new(),
+            })
+        });
+        Self { shared }
+    }
+
     /// Whether anything can be kept at all.
     pub(crate) fn is_available(&self) -> bool {
         self.shared.is_some()
@@ -116,12 +106,8 @@ impl FdStore {
         drop(inner);
         shared.changed.notify_one();
     }
-}
 
-// === impl FdStoreTask ===
-
-impl FdStoreTask {
-    /// Tells until `stop`, and then what is left to tell.
+    /// Tells the service manager until `stop`, and then what is left to tell.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Some(shared) = self.shared else { return };
         loop {

@@ -1,86 +1,20 @@
 //! Listening on a port of a service's address.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::AsRawFd;
 
+use kubefwd_model::{Failure, failure};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt,
     shutdown, socket, sockopt,
 };
 
-use super::port_owner::{self, PortOwner};
+use super::port_owner;
 
 /// How many connections wait while a worker restarts. The system caps it (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
-
-/// Why a port cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BindError {
-    /// Somebody listens there.
-    #[error(
-        "port {} of {} is taken by {}", address.port(), address.ip(), taker(owner.as_ref(), *address)
-    )]
-    InUse {
-        /// What was to be bound.
-        address: SocketAddrV4,
-        /// Who has it, where that can be told.
-        owner: Option<PortOwner>,
-    },
-    /// The machine does not have the address.
-    #[error(
-        "{} is not an address of this machine", address.ip()
-    )]
-    NotLocal {
-        /// What was to be bound.
-        address: SocketAddrV4,
-    },
-    /// Not allowed.
-    #[error("cannot listen on {address}: permission denied")]
-    Denied {
-        /// What was to be bound.
-        address: SocketAddrV4,
-    },
-    /// Out of descriptors.
-    #[error("cannot listen on {address}: too many open files")]
-    TooManyFiles {
-        /// What was to be bound.
-        address: SocketAddrV4,
-    },
-    /// Anything else.
-    #[error("cannot listen on {address}: {source}")]
-    Other {
-        /// What was to be bound.
-        address: SocketAddrV4,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-// === impl BindError ===
-
-impl BindError {
-    /// What to do about it; empty where nothing is known to help.
-    pub(crate) fn hint(&self) -> String {
-        match self {
-            Self::InUse { address, .. } => format!(
-                "stop that program, or map the service to another port (--port-map {}:OTHER)",
-                address.port()
-            ),
-            Self::NotLocal { .. } => {
-                "kubefwdd adds it to the loopback interface: check that the interface is up"
-                    .to_owned()
-            }
-            Self::Denied { .. } => "run kubefwdd as root or with CAP_NET_BIND_SERVICE".to_owned(),
-            Self::TooManyFiles { .. } => {
-                "raise the limit (LimitNOFILE of the service, or `ulimit -n`)".to_owned()
-            }
-            Self::Other { .. } => String::new(),
-        }
-    }
-}
 
 /// How ports are listened on.
 #[derive(Debug, Default)]
@@ -114,7 +48,7 @@ impl Listen {
     ///
     /// # Errors
     /// When it cannot be had; where another program has the port, the error says which.
-    pub(crate) fn tcp(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, BindError> {
+    pub(crate) fn tcp(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, Failure> {
         let address = SocketAddrV4::new(address, port);
         if let Some(kept) = self.kept.remove(&address) {
             return Ok(kept);
@@ -162,29 +96,33 @@ fn open(address: SocketAddrV4) -> Result<TcpListener, Errno> {
     Ok(listener)
 }
 
-fn explain(address: SocketAddrV4, errno: Errno) -> BindError {
+/// Why a port cannot be had, and what to do about it.
+fn explain(address: SocketAddrV4, errno: Errno) -> Failure {
+    let (ip, port) = (address.ip(), address.port());
     match errno {
         Errno::EADDRINUSE => {
-            let owner = port_owner::find(*address.ip(), address.port());
-            BindError::InUse { address, owner }
+            let taker = port_owner::find(*ip, port).unwrap_or_else(|| {
+                format!("another program (`sudo lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which)")
+            });
+            failure!(PortUnavailable, "port {port} of {ip} is taken by {taker}").hint(format!(
+                "stop that program, or map the service to another port (--port-map {port}:OTHER)"
+            ))
         }
-        Errno::EADDRNOTAVAIL => BindError::NotLocal { address },
-        Errno::EACCES | Errno::EPERM => BindError::Denied { address },
-        Errno::EMFILE | Errno::ENFILE => BindError::TooManyFiles { address },
-        errno => BindError::Other {
-            address,
-            source: errno.into(),
-        },
-    }
-}
-
-/// Who has the port, or how to find out.
-fn taker(owner: Option<&PortOwner>, address: SocketAddrV4) -> String {
-    match owner {
-        Some(owner) => owner.to_string(),
-        None => {
-            let port = address.port();
-            format!("another program (`sudo lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which)")
+        Errno::EADDRNOTAVAIL => failure!(PortUnavailable, "{ip} is not an address of this machine")
+            .hint("kubefwdd adds it to the loopback interface: check that the interface is up"),
+        Errno::EACCES | Errno::EPERM => failure!(
+            PortUnavailable,
+            "cannot listen on {address}: permission denied"
+        )
+        .hint("run kubefwd as root or with CAP_NET_BIND_SERVICE"),
+        Errno::EMFILE | Errno::ENFILE => failure!(
+            PortUnavailable,
+            "cannot listen on {address}: too many open files"
+        )
+        .hint("raise the limit (LimitNOFILE of the service, or `ulimit -n`)"),
+        errno => {
+            let error = std::io::Error::from(errno);
+            failure!(PortUnavailable, "cannot listen on {address}: {error}")
         }
     }
 }
@@ -199,7 +137,7 @@ mod tests {
             .tcp(Ipv4Addr::new(127, 200, 0, 1), 0)
             .unwrap();
         let blocked = listener.accept().unwrap_err();
-        assert_eq!(blocked.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(blocked.kind(), std::io::ErrorKind::WouldBlock);
         std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         listener.accept().unwrap();
@@ -213,23 +151,16 @@ mod tests {
                 continue;
             };
             let port = holder.local_addr().unwrap().port();
-            let error = Listen::default()
+            let failure = Listen::default()
                 .tcp(Ipv4Addr::new(127, 200, 0, 1), port)
                 .unwrap_err();
-            let BindError::InUse {
-                owner: Some(owner), ..
-            } = &error
-            else {
-                panic!("{error}");
-            };
-            assert_eq!(owner.pid, Some(std::process::id()));
-            assert_eq!(owner.address, holder.local_addr().unwrap());
-            let text = error.to_string();
-            assert!(
-                text.contains(&format!("(pid {})", std::process::id())),
-                "{text}"
+            let wanted = format!(
+                "(pid {}), which listens on {}",
+                std::process::id(),
+                holder.local_addr().unwrap()
             );
-            assert!(error.hint().contains("--port-map"), "{}", error.hint());
+            assert!(failure.message.contains(&wanted), "{failure}");
+            assert!(failure.hint.contains("--port-map"), "{failure}");
         }
     }
 
@@ -256,16 +187,19 @@ mod tests {
         let mut listen = Listen::with(vec![before]);
         assert_eq!(listen.close_kept(), [SocketAddrV4::new(address, port)]);
         let refused = std::net::TcpStream::connect((address, port)).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         listen.tcp(address, port).unwrap();
         drop(elsewhere);
     }
 
     #[test]
     fn a_foreign_address_is_not_local() {
-        let error = Listen::default()
+        let failure = Listen::default()
             .tcp(Ipv4Addr::new(192, 0, 2, 1), 0)
             .unwrap_err();
-        assert!(matches!(error, BindError::NotLocal { .. }), "{error}");
+        assert_eq!(
+            failure.message,
+            "192.0.2.1 is not an address of this machine"
+        );
     }
 }

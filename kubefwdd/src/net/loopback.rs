@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use crate::persist::AtomicFile;
+use crate::persist;
 
 /// Why an address could not be added or removed.
 #[derive(Debug, thiserror::Error)]
@@ -27,27 +27,18 @@ pub(crate) enum LoopbackError {
          root, or CAP_NET_ADMIN, for addresses outside 127.0.0.0/8"
     )]
     Add {
-        /// The address.
         address: Ipv4Addr,
-        /// What the system said.
         source: io::Error,
     },
     /// The system refused.
     #[error("cannot remove {address} from the loopback interface: {source}")]
     Remove {
-        /// The address.
         address: Ipv4Addr,
-        /// What the system said.
         source: io::Error,
     },
     /// The journal cannot be read or written; nothing is added without it.
     #[error("cannot use {path}, the journal of added addresses: {source}; check the directory")]
-    Journal {
-        /// The journal.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Journal { path: PathBuf, source: io::Error },
 }
 
 /// The aliases that this daemon added.
@@ -69,15 +60,23 @@ impl Loopback {
     /// When the journal cannot be read.
     pub(crate) fn open(path: impl Into<PathBuf>) -> Result<Self, LoopbackError> {
         let journal = path.into();
-        let left = read(&journal)?;
-        let loopback = Self {
+        let failed = |source| journal_error(&journal, source);
+        let text = match std::fs::read(&journal) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            text => text.map_err(failed)?,
+        };
+        // A crash or a full disk in the middle of a line would spoil the line that is appended next.
+        let whole = whole_lines(&text);
+        if whole.len() < text.len() {
+            persist::replace(&journal, whole).map_err(failed)?;
+        }
+        let left = still_there(whole);
+        Ok(Self {
             journal,
             log: None,
             added: left.clone(),
             unclaimed: left,
-        };
-        loopback.drop_half_line()?;
-        Ok(loopback)
+        })
     }
 
     /// Takes back what an earlier run left behind and nobody has asked for since. An address that cannot be removed stays
@@ -143,50 +142,30 @@ impl Loopback {
             .map(|address| format!("+{address}\n"))
             .collect();
         self.log = None;
-        AtomicFile::new(&self.journal)
-            .write(lines.as_bytes())
-            .map_err(|source| self.journal_error(source))
-    }
-
-    /// A crash or a full disk in the middle of a line would spoil the line that is appended next.
-    fn drop_half_line(&self) -> Result<(), LoopbackError> {
-        let text = match std::fs::read(&self.journal) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            text => text.map_err(|source| self.journal_error(source))?,
-        };
-        if text.last().is_none_or(|last| *last == b'\n') {
-            return Ok(());
-        }
-        AtomicFile::new(&self.journal)
-            .write(whole_lines(&text))
-            .map_err(|source| self.journal_error(source))
+        persist::replace(&self.journal, lines.as_bytes())
+            .map_err(|source| journal_error(&self.journal, source))
     }
 
     fn note(&mut self, sign: char, address: Ipv4Addr) -> Result<(), LoopbackError> {
         let log = match &mut self.log {
             Some(log) => log,
             None => {
-                let opened = OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(&self.journal);
-                self.log
-                    .insert(opened.map_err(|source| LoopbackError::Journal {
-                        path: self.journal.clone(),
-                        source,
-                    })?)
+                let mut append = OpenOptions::new();
+                let opened = append.append(true).create(true).open(&self.journal);
+                let opened = opened.map_err(|source| journal_error(&self.journal, source))?;
+                self.log.insert(opened)
             }
         };
         // Not synced: a crash of this process keeps it, a crash of the machine needs it no more.
         let written = log.write_all(format!("{sign}{address}\n").as_bytes());
-        written.map_err(|source| self.journal_error(source))
+        written.map_err(|source| journal_error(&self.journal, source))
     }
+}
 
-    fn journal_error(&self, source: io::Error) -> LoopbackError {
-        LoopbackError::Journal {
-            path: self.journal.clone(),
-            source,
-        }
+fn journal_error(journal: &Path, source: io::Error) -> LoopbackError {
+    LoopbackError::Journal {
+        path: journal.to_owned(),
+        source,
     }
 }
 
@@ -203,23 +182,8 @@ fn is_local(address: Ipv4Addr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// What the journal says is still there. Half a line, from a crash while writing, is skipped: its
-/// address was not added yet.
-fn read(journal: &Path) -> Result<BTreeSet<Ipv4Addr>, LoopbackError> {
-    let text = match std::fs::read(journal) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(source) => {
-            return Err(LoopbackError::Journal {
-                path: journal.to_owned(),
-                source,
-            });
-        }
-    };
-    Ok(still_there(&text))
-}
-
-/// What the lines of a journal say is still there.
+/// What the lines of a journal say is still there. Half a line, from a crash while writing, is skipped: its address was not
+/// added yet.
 fn still_there(text: &[u8]) -> BTreeSet<Ipv4Addr> {
     let mut added = BTreeSet::new();
     for line in String::from_utf8_lossy(text).split_inclusive('\n') {
@@ -250,14 +214,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("aliases");
         std::fs::write(&path, "+10.0.0.1\n+10.0.0.2\nrubbish\n-10.0.0.1\n+10.0.0.").unwrap();
-        assert_eq!(
-            read(&path).unwrap(),
-            BTreeSet::from([Ipv4Addr::new(10, 0, 0, 2)])
-        );
-        assert_eq!(
-            read(&directory.path().join("none")).unwrap(),
-            BTreeSet::new()
-        );
+        let added = |path: &Path| Loopback::open(path).unwrap().added;
+        assert_eq!(added(&path), BTreeSet::from([Ipv4Addr::new(10, 0, 0, 2)]));
+        assert_eq!(added(&directory.path().join("none")), BTreeSet::new());
     }
 
     #[test]
@@ -268,7 +227,7 @@ mod tests {
         let mut loopback = Loopback::open(&path).unwrap();
         loopback.note('+', Ipv4Addr::new(10, 0, 0, 2)).unwrap();
         assert_eq!(
-            read(&path).unwrap(),
+            Loopback::open(&path).unwrap().added,
             BTreeSet::from([Ipv4Addr::new(10, 0, 0, 2)])
         );
     }

@@ -1,53 +1,26 @@
 //! Who listens on a port that we wanted.
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
-/// The listener that is in the way, as far as it can be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PortOwner {
-    /// The address and port that it listens on.
-    pub address: SocketAddr,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// The name of its program.
-    pub program: Option<String>,
-}
-
-impl fmt::Display for PortOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.program, self.pid) {
-            (Some(program), Some(pid)) => write!(
-                f,
-                "{program} (pid {pid}), which listens on {}",
-                self.address
-            ),
-            (None, Some(pid)) => write!(f, "pid {pid}, which listens on {}", self.address),
-            _ => write!(
-                f,
-                "a listener on {} whose process is not visible here",
-                self.address
-            ),
-        }
-    }
-}
-
-/// Finds the listener that keeps `address:port`.
+/// The listener that keeps `address:port`, as far as it can be told.
 #[cfg(target_os = "linux")]
-pub(super) fn find(address: Ipv4Addr, port: u16) -> Option<PortOwner> {
+pub(super) fn find(address: Ipv4Addr, port: u16) -> Option<String> {
     let rows = super::proc_tcp::rows();
     let holders = rows.iter().filter(|row| row.holds(address, port));
     // A listener on the very address says more than one on all addresses.
     let row = holders.min_by_key(|row| row.local.ip().is_unspecified())?;
-    let pid = process_of(row.inode);
-    let program = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+    let local = row.local;
+    let Some(pid) = process_of(row.inode) else {
+        return Some(format!(
+            "a listener on {local} whose process is not visible here"
+        ));
+    };
+    let Ok(program) = std::fs::read_to_string(format!("/proc/{pid}/comm")) else {
+        return Some(format!("pid {pid}, which listens on {local}"));
+    };
     // A program may name itself with anything.
-    let program = program.map(|name| name.trim_end().replace(char::is_control, "?"));
-    Some(PortOwner {
-        address: row.local,
-        pid,
-        program,
-    })
+    let program = program.trim_end().replace(char::is_control, "?");
+    Some(format!("{program} (pid {pid}), which listens on {local}"))
 }
 
 /// The first process that has the socket.
@@ -70,6 +43,6 @@ fn process_of(inode: u64) -> Option<u32> {
 
 /// macOS tells this only through interfaces without a stable form; the error names the command.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn find(_address: Ipv4Addr, _port: u16) -> Option<PortOwner> {
+pub(super) fn find(_address: Ipv4Addr, _port: u16) -> Option<String> {
     None
 }

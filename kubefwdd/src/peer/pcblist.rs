@@ -21,32 +21,21 @@ const ESTABLISHED: u32 = 4;
 const IPV4: u8 = 1;
 const IPV6: u8 = 2;
 
-/// What is known of one connection so far.
-#[derive(Default)]
-struct Connection {
-    is_wanted: bool,
-    uid: Option<Uid>,
-}
-
 /// The uid of the socket whose own address is `peer` and whose other end is `local`, if it is
 /// established.
 pub(super) fn owner(list: &[u8], peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
-    let mut connection = Connection::default();
+    // What is known of one connection so far.
+    let (mut is_wanted, mut uid) = (false, None);
     let mut rest = list.get(HEADER..)?;
     while let Some((record, kind)) = record(rest) {
         match kind {
             KIND_ADDRESSES => {
-                let is_wanted = addresses(record) == Some((peer, local));
-                connection = Connection {
-                    is_wanted,
-                    uid: None,
-                };
+                is_wanted = addresses(record) == Some((peer, local));
+                uid = None;
             }
-            KIND_SOCKET => connection.uid = u32_at(record, 64).map(Uid::new),
-            KIND_TCP if connection.is_wanted => {
-                return connection
-                    .uid
-                    .filter(|_| u32_at(record, 36) == Some(ESTABLISHED));
+            KIND_SOCKET => uid = u32_at(record, 64).map(Uid::new),
+            KIND_TCP if is_wanted => {
+                return uid.filter(|_| u32_at(record, 36) == Some(ESTABLISHED));
             }
             _ => {}
         }

@@ -1,26 +1,9 @@
 //! The user database.
 
-use std::path::PathBuf;
-
 use kubefwd_model::Uid;
 use kubefwd_os::groups;
 use nix::errno::Errno;
 use nix::unistd::{Gid, User};
-
-/// What the user database says of a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
-    /// The user's number.
-    pub uid: Uid,
-    /// The user's primary group.
-    pub gid: u32,
-    /// The login name.
-    pub name: String,
-    /// The home directory.
-    pub home: PathBuf,
-    /// The login shell.
-    pub shell: PathBuf,
-}
 
 /// Why nothing could be found out.
 #[derive(Debug, thiserror::Error)]
@@ -30,33 +13,17 @@ pub(crate) enum LookupError {
     NoUser(Uid),
     /// The database did not answer.
     #[error("cannot look up {what} in the user database: {source}; is its service running?")]
-    Database {
-        /// A user or a group.
-        what: String,
-        /// What the system said.
-        source: Errno,
-    },
+    Database { what: String, source: Errno },
 }
 
 /// Looks a user up. May wait for a directory server.
 ///
 /// # Errors
 /// When there is no such user, or the database does not answer.
-pub(crate) fn account(uid: Uid) -> Result<Account, LookupError> {
+pub(crate) fn account(uid: Uid) -> Result<User, LookupError> {
     let found = User::from_uid(nix::unistd::Uid::from_raw(uid.get()));
-    let found = found.map_err(|source| LookupError::Database {
-        what: format!("uid {uid}"),
-        source,
-    })?;
-    let user = found.ok_or(LookupError::NoUser(uid))?;
-    let (name, home, shell) = (user.name, user.dir, user.shell);
-    Ok(Account {
-        uid,
-        gid: user.gid.as_raw(),
-        name,
-        home,
-        shell,
-    })
+    let found = found.map_err(unanswered(format!("uid {uid}")))?;
+    found.ok_or(LookupError::NoUser(uid))
 }
 
 /// All groups of a user as the database has them now, the primary one first. May wait for a
@@ -64,14 +31,9 @@ pub(crate) fn account(uid: Uid) -> Result<Account, LookupError> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(crate) fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
-    let failed = |source| LookupError::Database {
-        what: format!("groups of {}", account.name),
-        source,
-    };
-    let primary = Gid::from_raw(account.gid);
-    let found = groups::of(&account.name, primary).map_err(failed)?;
-    let mut groups: Vec<u32> = found.into_iter().map(Gid::as_raw).collect();
+pub(crate) fn groups(account: &User) -> Result<Vec<Gid>, LookupError> {
+    let found = groups::of(&account.name, account.gid);
+    let mut groups = found.map_err(unanswered(format!("groups of {}", account.name)))?;
     // The system may give any order; callers take the first for the effective group.
     groups.retain(|gid| *gid != account.gid);
     groups.insert(0, account.gid);
@@ -83,14 +45,14 @@ pub(crate) fn groups(account: &Account) -> Result<Vec<u32>, LookupError> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(crate) fn is_member(account: &Account, group: &str) -> Result<bool, LookupError> {
-    let primary = Gid::from_raw(account.gid);
-    let found = groups::is_member(&account.name, primary, group);
-    let found = found.map_err(|source| LookupError::Database {
-        what: format!("group {group}"),
-        source,
-    })?;
+pub(crate) fn is_member(account: &User, group: &str) -> Result<bool, LookupError> {
+    let found = groups::is_member(&account.name, account.gid, group);
+    let found = found.map_err(unanswered(format!("group {group}")))?;
     Ok(found.unwrap_or(false))
+}
+
+fn unanswered(what: String) -> impl FnOnce(Errno) -> LookupError {
+    |source| LookupError::Database { what, source }
 }
 
 #[cfg(test)]
@@ -101,12 +63,10 @@ mod tests {
     #[test]
     fn root_is_in_its_own_group() {
         let root = account(0.into()).unwrap();
-        assert_eq!(
-            (root.uid, root.gid, root.name.as_str()),
-            (Uid::ROOT, 0, "root")
-        );
-        assert_eq!(groups(&root).unwrap()[0], 0);
-        let group = Group::from_gid(Gid::from_raw(0)).unwrap().unwrap();
+        let wheel = Gid::from_raw(0);
+        assert_eq!((root.gid, root.name.as_str()), (wheel, "root"));
+        assert_eq!(groups(&root).unwrap()[0], wheel);
+        let group = Group::from_gid(wheel).unwrap().unwrap();
         assert!(is_member(&root, &group.name).unwrap());
         assert!(!is_member(&root, "no-such-group-here").unwrap());
     }

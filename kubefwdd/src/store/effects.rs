@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kubefwd_core::state::{Command, Effect, Reply, Report, State, View};
-use kubefwd_model::{Failure, HostName, ListenerId, Reason};
+use kubefwd_model::{Failure, HostName, ListenerId, failure};
 use kubefwd_telemetry::Telemetry;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ const BIND_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration
 /// What effects are executed with.
 pub(crate) struct Adapters {
     /// The users' workers.
-    pub workers: Workers,
+    pub workers: Arc<Workers>,
     /// What the hosts file is to have.
     pub hosts: watch::Sender<Wanted>,
     /// Where the state is saved.
@@ -146,12 +146,10 @@ impl EffectRunner {
     }
 
     fn listen(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, Failure> {
-        let unavailable = |error: String| Failure::new(Reason::PortUnavailable, error);
         if let Err(error) = self.adapters.loopback.ensure(address) {
-            return Err(unavailable(error.to_string()).hint("see `kubefwdctl doctor`"));
+            return Err(failure!(PortUnavailable, "{error}").hint("see `kubefwdctl doctor`"));
         }
-        let listening = self.adapters.listen.tcp(address, port);
-        listening.map_err(|error| unavailable(error.to_string()).hint(error.hint()))
+        self.adapters.listen.tcp(address, port)
     }
 
     /// Ends a listener, also for the worker and the service manager, who have descriptors of it.

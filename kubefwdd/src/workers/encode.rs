@@ -2,73 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use kubefwd_core::policy::GROUP;
 use kubefwd_core::state::{Desired, NamespaceSpec};
-use kubefwd_model::{ListenerId, NamespaceKey, PodName, ServiceKey, Uid};
+use kubefwd_model::{NamespaceKey, ServiceKey, Uid};
 use kubefwd_proto::common::v1 as common;
 use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
 
-pub(super) fn welcome(tuning: wire::Tuning) -> wire::ToWorker {
-    let protocol = kubefwd_proto::worker::PROTOCOL;
-    frame(Frame::Welcome(wire::Welcome {
-        protocol,
-        tuning: Some(tuning),
-    }))
-}
-
-pub(super) fn environment(variables: BTreeMap<String, String>) -> wire::ToWorker {
+pub(super) fn environment(variables: BTreeMap<String, String>) -> Frame {
     let variables = variables.into_iter().collect();
-    frame(Frame::Environment(wire::Environment { variables }))
+    Frame::Environment(wire::Environment { variables })
 }
 
-pub(super) fn shutdown() -> wire::ToWorker {
-    frame(Frame::Shutdown(wire::Shutdown {}))
-}
-
-pub(super) fn query(query: wire::Query) -> wire::ToWorker {
-    frame(Frame::Query(query))
-}
-
-pub(super) fn cancel_query(id: u64) -> wire::ToWorker {
-    frame(Frame::CancelQuery(wire::CancelQuery { id }))
-}
-
-pub(super) fn access(limited: bool) -> wire::ToWorker {
-    let group = GROUP.to_owned();
-    frame(Frame::Access(wire::Access { limited, group }))
-}
-
-pub(super) fn revoke(listener: ListenerId) -> wire::ToWorker {
-    frame(Frame::Revoke(wire::Revoke {
-        listener: listener.0,
-    }))
-}
-
-pub(super) fn grant(
-    listener: ListenerId,
-    service: &ServiceKey,
-    pod: Option<PodName>,
-    service_port: u16,
-) -> wire::ToWorker {
-    frame(Frame::Grant(wire::Grant {
-        listener: listener.0,
-        service: Some(service_ref(service)),
-        pod: pod.map(String::from).unwrap_or_default(),
-        service_port: service_port.into(),
-    }))
-}
-
-pub(super) fn reconnect(services: &[ServiceKey], resync: bool) -> wire::ToWorker {
-    let services = services.iter().map(service_ref).collect();
-    frame(Frame::Reconnect(wire::Reconnect { services, resync }))
-}
-
-pub(super) fn resync(services: &[ServiceKey]) -> wire::ToWorker {
-    let services = services.iter().map(service_ref).collect();
-    frame(Frame::Resync(wire::Resync { services }))
-}
-
-pub(super) fn desired(uid: Uid, desired: Desired) -> wire::ToWorker {
+pub(super) fn desired(uid: Uid, desired: Desired) -> wire::Desired {
     let Desired {
         contexts,
         generations,
@@ -89,8 +33,9 @@ pub(super) fn desired(uid: Uid, desired: Desired) -> wire::ToWorker {
             name: name.into(),
         }
     });
-    let contexts = contexts.collect();
-    frame(Frame::Desired(wire::Desired { contexts }))
+    wire::Desired {
+        contexts: contexts.collect(),
+    }
 }
 
 fn desired_namespace(
@@ -115,14 +60,10 @@ fn desired_namespace(
     }
 }
 
-fn service_ref(key: &ServiceKey) -> wire::ServiceRef {
+pub(super) fn service_ref(key: &ServiceKey) -> wire::ServiceRef {
     wire::ServiceRef {
         context: key.context.to_string(),
         namespace: key.namespace.to_string(),
         service: key.service.to_string(),
     }
-}
-
-fn frame(frame: Frame) -> wire::ToWorker {
-    wire::ToWorker { frame: Some(frame) }
 }

@@ -13,15 +13,12 @@ use tokio_util::task::TaskTracker;
 
 use super::questions::Questions;
 use super::session;
-use super::{User, WorkerSettings, Workers};
+use super::{User, Workers};
 use crate::store_handle::StoreHandle;
 
 /// A registry that starts no process.
-pub(crate) fn workers(store: StoreHandle, telemetry: Arc<Telemetry>) -> Workers {
-    let settings = WorkerSettings {
-        program: "/nonexistent".into(),
-        tuning: Default::default(),
-    };
+pub(crate) fn workers(store: StoreHandle, telemetry: Arc<Telemetry>) -> Arc<Workers> {
+    let settings = ("/nonexistent".into(), Default::default());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     Workers::new(settings, store, telemetry, stop, tasks)
 }
@@ -37,9 +34,8 @@ impl Workers {
             questions: Questions::default(),
             start_error: watch::Sender::new(None),
         });
-        self.shared.users.lock().insert(uid, user.clone());
-        session::run(&self.shared, &user, socket, 1)
-            .await
-            .to_string()
+        self.users.lock().insert(uid, user.clone());
+        let Err(error) = session::run(self, &user, socket, 1).await;
+        error.to_string()
     }
 }

@@ -4,18 +4,18 @@
 //! ends an answer: any other end is a failure, and the worker is told to stop.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kubefwd_model::text::clean;
-use kubefwd_model::{Failure, Reason};
-use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content};
+use kubefwd_model::{Failure, Reason, failure};
+use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, to_worker::Frame};
 use parking_lot::Mutex;
 use prost::Message as _;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{User, decode, encode, limits};
+use super::{User, decode, limits};
 
 /// The open questions of one worker.
 pub(super) struct Questions {
@@ -27,21 +27,15 @@ pub(super) struct Questions {
 #[derive(Default)]
 struct Open {
     next: u64,
-    askers: HashMap<u64, Asker>,
-}
-
-struct Asker {
-    answers: mpsc::Sender<Waiting>,
-    /// Why nothing more comes, when it was not the last frame that ended the answer.
-    broken_off: Arc<OnceLock<Failure>>,
+    askers: HashMap<u64, mpsc::Sender<Waiting>>,
 }
 
 /// A frame that its asker has not taken yet.
 struct Waiting {
     answer: Result<Content, Failure>,
     last: bool,
-    /// Its share of `limits::ANSWERS_KIB`.
-    permit: OwnedSemaphorePermit,
+    /// Its share of `limits::ANSWERS_KIB`; `None` for a failure of the daemon's own, which ends the answer.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The answers to one question, as they come. Dropping it cancels the question.
@@ -49,7 +43,6 @@ pub(crate) struct Answers {
     id: u64,
     user: Arc<User>,
     answers: mpsc::Receiver<Waiting>,
-    broken_off: Arc<OnceLock<Failure>>,
     ended: bool,
 }
 
@@ -77,30 +70,23 @@ impl Questions {
     pub(super) fn open(&self, user: Arc<User>) -> Result<(u64, Answers), Failure> {
         let mut open = self.open.lock();
         if open.askers.len() >= limits::QUESTIONS {
-            let message = format!(
-                "{} queries to the cluster are already pending",
-                limits::QUESTIONS
-            );
-            return Err(Failure::new(Reason::LimitExceeded, message).hint("try again in a moment"));
+            let most = limits::QUESTIONS;
+            return Err(failure!(
+                LimitExceeded,
+                "{most} queries to the cluster are already pending"
+            )
+            .hint("try again in a moment"));
         }
         open.next += 1;
         let id = open.next;
-        // The permits bound it: a frame takes at least one.
-        let (sender, answers) = mpsc::channel(limits::ANSWERS_KIB);
-        let broken_off = Arc::new(OnceLock::new());
-        open.askers.insert(
-            id,
-            Asker {
-                answers: sender,
-                broken_off: broken_off.clone(),
-            },
-        );
+        // A frame takes at least one permit, and what breaks an answer off takes none.
+        let (sender, answers) = mpsc::channel(limits::ANSWERS_KIB + 1);
+        open.askers.insert(id, sender);
         drop(open);
         let answers = Answers {
             id,
             user,
             answers,
-            broken_off,
             ended: false,
         };
         Ok((id, answers))
@@ -119,24 +105,22 @@ impl Questions {
         };
         let kib = answer.encoded_len().div_ceil(1024).max(1);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let permit = self.room.clone().try_acquire_many_owned(kib);
-        let passed = permit.is_ok_and(|permit| {
-            let answer = match answer.answer {
-                Some(Content::Failure(failure)) => Err(decode::failure(failure)),
-                Some(content) => Ok(content),
-                None => Err(unexpected("it is empty")),
-            };
-            let waiting = Waiting {
-                answer,
-                last,
-                permit,
-            };
-            asker.answers.try_send(waiting).is_ok()
+        let permit = self.room.clone().try_acquire_many_owned(kib).ok();
+        let passed = permit.is_some();
+        let last = last || !passed;
+        let answer = match answer.answer {
+            _ if !passed => Err(no_room()),
+            Some(Content::Failure(failure)) => Err(decode::failure(failure)),
+            Some(content) => Ok(content),
+            None => Err(unexpected("it is empty")),
+        };
+        // It has room, and an asker who is gone has closed the question.
+        let _ = asker.try_send(Waiting {
+            answer,
+            last,
+            permit,
         });
-        if !passed {
-            asker.broken_off.get_or_init(no_room);
-        }
-        if last || !passed {
+        if last {
             open.askers.remove(&id);
         }
         passed
@@ -145,10 +129,14 @@ impl Questions {
     /// The worker ended: every open question fails.
     pub(super) fn fail_all(&self, why: &str) {
         for (_, asker) in self.open.lock().askers.drain() {
-            asker.broken_off.get_or_init(|| {
-                let message = format!("the worker exited during the query: {why}");
-                Failure::new(Reason::WorkerUnavailable, message)
-                    .hint("it is being restarted; try again in a moment")
+            let failure = failure!(
+                WorkerUnavailable,
+                "the worker exited during the query: {why}"
+            );
+            let _ = asker.try_send(Waiting {
+                answer: Err(failure.hint("it is being restarted; try again in a moment")),
+                last: true,
+                permit: None,
             });
         }
     }
@@ -165,7 +153,7 @@ impl User {
     pub(super) fn answer(&self, answer: wire::Answer) {
         let id = answer.id;
         if !self.questions.pass(answer) {
-            self.send(encode::cancel_query(id).into());
+            self.send(cancel(id), None);
         }
     }
 }
@@ -179,11 +167,10 @@ impl Answers {
     /// When the worker fails or ends, does not answer in time, or has more to say.
     pub(crate) async fn one(mut self, deadline: Deadline) -> Result<Content, Failure> {
         let waiting = self.in_time(deadline).await?;
-        if waiting.last {
-            Ok(waiting.answer?)
-        } else {
-            waiting.answer?;
-            Err(unexpected("it has several parts"))
+        let content = waiting.answer?;
+        match waiting.last {
+            true => Ok(content),
+            false => Err(unexpected("it has several parts")),
         }
     }
 
@@ -226,17 +213,14 @@ impl Answers {
         let received = self.answers.recv().await;
         let last = |waiting: &Waiting| waiting.last || waiting.answer.is_err();
         self.ended = received.as_ref().is_none_or(last);
-        received.ok_or_else(|| {
-            let why = self.broken_off.get().cloned();
-            why.unwrap_or_else(|| unexpected("it has no end"))
-        })
+        received.ok_or_else(|| unexpected("it has no end"))
     }
 }
 
 impl Drop for Answers {
     fn drop(&mut self) {
         if self.user.questions.close(self.id) {
-            self.user.send(encode::cancel_query(self.id).into());
+            self.user.send(cancel(self.id), None);
         }
     }
 }
@@ -262,6 +246,10 @@ impl Deadline {
     }
 }
 
+fn cancel(id: u64) -> Frame {
+    Frame::CancelQuery(wire::CancelQuery { id })
+}
+
 fn part<T: DeserializeOwned>(content: Content) -> Result<T, Failure> {
     let Content::Json(json) = content else {
         return Err(unexpected("it is not JSON"));
@@ -276,12 +264,12 @@ fn unexpected(why: &str) -> Failure {
 }
 
 fn no_room() -> Failure {
-    let message = format!(
-        "more than {} MiB of answers from the cluster are waiting to be read",
-        limits::ANSWERS_KIB / 1024
-    );
-    Failure::new(Reason::LimitExceeded, message)
-        .hint("ask for less at a time, for example with a selector")
+    let mib = limits::ANSWERS_KIB / 1024;
+    failure!(
+        LimitExceeded,
+        "more than {mib} MiB of answers from the cluster are waiting to be read"
+    )
+    .hint("ask for less at a time, for example with a selector")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One run of one worker: the two directions of its channel.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -12,12 +13,13 @@ use kubefwd_core::state::Report;
 use kubefwd_model::text::clean;
 use kubefwd_model::{ListenerId, NamespaceKey, ServiceName, Uid};
 use kubefwd_proto::channel::{Accepts, ChannelError, Receiver, Sender, channel};
-use kubefwd_proto::worker::v1::{self as wire, from_worker::Frame};
+use kubefwd_proto::worker::PROTOCOL;
+use kubefwd_proto::worker::v1::{self as wire, from_worker::Frame, to_worker};
 use prost::Message as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::limits::{self, FrameBudget, LineBudget};
-use super::{QUEUE, Shared, User, decode, encode};
+use super::{QUEUE, User, Workers, decode, encode};
 use crate::store_handle::Stopping;
 
 /// A new worker that says nothing for so long is killed.
@@ -25,17 +27,8 @@ const HELLO: Duration = Duration::from_secs(10);
 
 /// A frame, and the listener that travels with it.
 pub(crate) struct Outgoing {
-    pub(super) frame: wire::ToWorker,
+    pub(super) frame: to_worker::Frame,
     pub(super) socket: Option<Arc<TcpListener>>,
-}
-
-impl From<wire::ToWorker> for Outgoing {
-    fn from(frame: wire::ToWorker) -> Self {
-        Self {
-            frame,
-            socket: None,
-        }
-    }
 }
 
 /// Why a session ended.
@@ -70,32 +63,22 @@ impl From<ChannelError> for SessionError {
 
 /// Speaks with a worker until it ends or breaks the protocol.
 pub(super) async fn run(
-    shared: &Shared,
+    workers: &Workers,
     user: &Arc<User>,
     socket: UnixStream,
     pid: u32,
-) -> SessionError {
-    match converse(shared, user, socket, pid).await {
-        Ok(never) => match never {},
-        Err(error) => error,
-    }
-}
-
-async fn converse(
-    shared: &Shared,
-    user: &Arc<User>,
-    socket: UnixStream,
-    pid: u32,
-) -> Result<std::convert::Infallible, SessionError> {
+) -> Result<Infallible, SessionError> {
     let (mut sender, mut receiver) =
         channel::<wire::ToWorker, wire::FromWorker>(socket, Accepts::Frames)
             .map_err(ChannelError::from)?;
-    sender
-        .send(&encode::welcome(shared.settings.tuning), None)
-        .await?;
-    sender
-        .send(&encode::environment(user.environment()), None)
-        .await?;
+    let welcome = to_worker::Frame::Welcome(wire::Welcome {
+        protocol: PROTOCOL,
+        tuning: Some(workers.tuning),
+    });
+    for frame in [welcome, encode::environment(user.environment())] {
+        let frame = Some(frame);
+        sender.send(&wire::ToWorker { frame }, None).await?;
+    }
     hello(&mut receiver, pid).await?;
 
     let (queue, outgoing) = mpsc::channel(QUEUE);
@@ -103,16 +86,15 @@ async fn converse(
     user.start_error.send_replace(None);
     let uid = user.uid;
     let ready = Report::WorkerReady { uid };
-    shared.store.report(ready, None).await?;
+    workers.store.report(ready, None).await?;
 
     let mut reader = Reader {
-        shared,
+        workers,
         user,
         budget: FrameBudget::new(Instant::now()),
         lines: LineBudget::new(Instant::now()),
         listings: BTreeMap::new(),
         waiting: Arc::new(Semaphore::new(limits::REPORTS_KIB)),
-        permit: None,
         warned: false,
     };
     tokio::select! {
@@ -129,11 +111,10 @@ async fn hello(receiver: &mut Receiver<wire::FromWorker>, pid: u32) -> Result<()
     let Some(Frame::Hello(hello)) = first.frame else {
         return Err(SessionError::NoHello);
     };
-    let ours = kubefwd_proto::worker::PROTOCOL;
-    if hello.protocol != ours {
+    if hello.protocol != PROTOCOL {
         return Err(SessionError::Protocol {
             theirs: hello.protocol,
-            ours,
+            ours: PROTOCOL,
         });
     }
     tracing::debug!(
@@ -149,10 +130,9 @@ async fn write(
     mut outgoing: mpsc::Receiver<Outgoing>,
 ) -> SessionError {
     while let Some(Outgoing { frame, socket }) = outgoing.recv().await {
-        if let Err(error) = sender
-            .send(&frame, socket.as_ref().map(|s| s.as_fd()))
-            .await
-        {
+        let frame = wire::ToWorker { frame: Some(frame) };
+        let socket = socket.as_ref().map(|socket| socket.as_fd());
+        if let Err(error) = sender.send(&frame, socket).await {
             return error.into();
         }
     }
@@ -161,7 +141,7 @@ async fn write(
 }
 
 struct Reader<'a> {
-    shared: &'a Shared,
+    workers: &'a Workers,
     user: &'a Arc<User>,
     budget: FrameBudget,
     lines: LineBudget,
@@ -169,8 +149,6 @@ struct Reader<'a> {
     listings: BTreeMap<NamespaceKey, BTreeSet<ServiceName>>,
     /// KiB of reports that may still wait for the store.
     waiting: Arc<Semaphore>,
-    /// What the present frame takes of them.
-    permit: Option<OwnedSemaphorePermit>,
     warned: bool,
 }
 
@@ -178,7 +156,7 @@ impl Reader<'_> {
     async fn read(
         &mut self,
         receiver: &mut Receiver<wire::FromWorker>,
-    ) -> Result<std::convert::Infallible, SessionError> {
+    ) -> Result<Infallible, SessionError> {
         loop {
             let (frame, _) = receiver.receive().await?.ok_or(SessionError::Closed)?;
             if let Some(pause) = self.budget.take(Instant::now()) {
@@ -189,104 +167,83 @@ impl Reader<'_> {
             let kib = frame.encoded_len().div_ceil(1024).max(1);
             let kib = u32::try_from(kib.min(limits::REPORTS_KIB)).unwrap_or(u32::MAX);
             // The semaphore is never closed.
-            self.permit = self.waiting.clone().acquire_many_owned(kib).await.ok();
-            if let Some(frame) = frame.frame {
-                self.handle(frame).await?;
+            let permit = self.waiting.clone().acquire_many_owned(kib).await.ok();
+            if let Some(frame) = frame.frame
+                && let Some(report) = self.handle(frame)?
+            {
+                // The permit is held until the report is applied.
+                self.workers.store.report(report, permit).await?;
             }
         }
     }
 
-    /// Passes a report on; the frame keeps its permit until the report is applied.
-    async fn report(&mut self, report: Report) -> Result<(), Stopping> {
-        let permit = self.permit.take();
-        self.shared.store.report(report, permit).await
-    }
-
-    async fn handle(&mut self, frame: Frame) -> Result<(), SessionError> {
+    /// What the owner of the state is to know of a frame, if anything.
+    fn handle(&mut self, frame: Frame) -> Result<Option<Report>, SessionError> {
         let uid = self.user.uid;
+        let telemetry = &self.workers.telemetry;
         match frame {
-            Frame::Hello(_) => self.warn("it sent a second hello"),
-            Frame::Namespace(report) => self.namespace(&report).await?,
-            Frame::Services(report) => self.services(report).await?,
+            Frame::Namespace(report) => return Ok(self.namespace(&report)),
+            Frame::Services(report) => return self.services(report),
             Frame::Held(held) => {
-                let error = Some(clean(&held.error, limits::TEXT)).filter(|e| !e.is_empty());
-                let listener = ListenerId(held.listener);
-                self.report(Report::Held {
+                return Ok(Some(Report::Held {
                     uid,
-                    listener,
-                    error,
-                })
-                .await?;
+                    listener: ListenerId(held.listener),
+                    error: Some(clean(&held.error, limits::TEXT)).filter(|e| !e.is_empty()),
+                }));
             }
             Frame::Forward(report) => {
-                let listener = ListenerId(report.listener);
-                let report = decode::forward(&report);
-                self.report(Report::Forward {
+                return Ok(Some(Report::Forward {
                     uid,
-                    listener,
-                    report,
-                })
-                .await?;
+                    listener: ListenerId(report.listener),
+                    report: decode::forward(&report),
+                }));
             }
             Frame::Traffic(report) => {
-                let traffic: Vec<_> = report
-                    .traffic
-                    .iter()
-                    .map(|traffic| (ListenerId(traffic.listener), decode::traffic(traffic)))
-                    .collect();
-                self.report(Report::Traffic { uid, traffic }).await?;
+                let traffic = report.traffic.iter();
+                let traffic = traffic.map(|t| (ListenerId(t.listener), decode::traffic(t)));
+                let traffic = traffic.collect();
+                return Ok(Some(Report::Traffic { uid, traffic }));
             }
             Frame::Refused(refused) => {
-                self.report(Report::PeerDenied {
+                return Ok(Some(Report::PeerDenied {
                     uid,
                     listener: ListenerId(refused.listener),
                     peer: refused.uid.map(Uid::new),
                     count: refused.count,
                     at: Instant::now(),
-                })
-                .await?;
+                }));
             }
+            Frame::Hello(_) => self.warn("it sent a second hello"),
             Frame::Answer(answer) => self.user.answer(answer),
             Frame::Log(log) => self.log(&log),
-            Frame::Http(report) => self
-                .shared
-                .telemetry
-                .http
-                .reported(uid, decode::http(report)),
+            Frame::Http(report) => telemetry.http.reported(uid, decode::http(report)),
             Frame::Reconnected(report) => {
                 if let Some(reconnection) = decode::reconnection(uid, report) {
-                    self.shared.telemetry.reconnections.record(reconnection);
+                    telemetry.reconnections.record(reconnection);
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    async fn namespace(&mut self, report: &wire::NamespaceReport) -> Result<(), Stopping> {
-        match decode::namespace_key(self.user.uid, &report.context, &report.namespace) {
-            Ok(key) => {
-                self.report(Report::Namespace {
-                    key,
-                    sequence: report.sequence,
-                    phase: decode::phase(report),
-                    notes: decode::notes(report),
-                })
-                .await
-            }
-            Err(error) => {
-                self.warn(&error.to_string());
-                Ok(())
-            }
-        }
+    /// The namespace that a report is about.
+    fn key(&mut self, context: &str, namespace: &str) -> Option<NamespaceKey> {
+        let key = decode::namespace_key(self.user.uid, context, namespace);
+        key.map_err(|error| self.warn(&error.to_string())).ok()
     }
 
-    async fn services(&mut self, report: wire::ServicesReport) -> Result<(), SessionError> {
-        let key = match decode::namespace_key(self.user.uid, &report.context, &report.namespace) {
-            Ok(key) => key,
-            Err(error) => {
-                self.warn(&error.to_string());
-                return Ok(());
-            }
+    fn namespace(&mut self, report: &wire::NamespaceReport) -> Option<Report> {
+        Some(Report::Namespace {
+            key: self.key(&report.context, &report.namespace)?,
+            sequence: report.sequence,
+            phase: decode::phase(report),
+            notes: decode::notes(report),
+        })
+    }
+
+    fn services(&mut self, report: wire::ServicesReport) -> Result<Option<Report>, SessionError> {
+        let Some(key) = self.key(&report.context, &report.namespace) else {
+            return Ok(None);
         };
         let mut found = Vec::with_capacity(report.services.len());
         for service in report.services {
@@ -295,39 +252,27 @@ impl Reader<'_> {
                 Err(error) => self.warn(&error.to_string()),
             }
         }
-        let removed: Vec<_> = report
-            .removed
-            .iter()
-            .filter_map(|name| ServiceName::parse(name).ok())
-            .collect();
+        let removed = report.removed.iter();
+        let removed = removed.filter_map(|name| ServiceName::parse(name).ok());
         if report.first
             && (self.listings.len() < limits::LISTINGS || self.listings.contains_key(&key))
         {
             self.listings.insert(key.clone(), BTreeSet::new());
         }
-        let listed = match self.listings.get_mut(&key) {
-            None => None,
-            Some(listing) => {
-                listing.extend(found.iter().map(|(name, _)| name.clone()));
-                let listed: usize = self.listings.values().map(BTreeSet::len).sum();
-                if listed > limits::LISTED {
-                    return Err(SessionError::EndlessListing);
-                }
-                if report.complete {
-                    self.listings.remove(&key)
-                } else {
-                    None
-                }
-            }
-        };
-        self.report(Report::Services {
+        if let Some(listing) = self.listings.get_mut(&key) {
+            listing.extend(found.iter().map(|(name, _)| name.clone()));
+        }
+        let listed: usize = self.listings.values().map(BTreeSet::len).sum();
+        if listed > limits::LISTED {
+            return Err(SessionError::EndlessListing);
+        }
+        let listed = report.complete.then(|| self.listings.remove(&key));
+        Ok(Some(Report::Services {
+            removed: removed.collect(),
+            listed: listed.flatten(),
             namespace: key,
             found,
-            removed,
-            listed,
-        })
-        .await?;
-        Ok(())
+        }))
     }
 
     fn log(&mut self, log: &wire::Log) {

@@ -11,10 +11,10 @@ use std::process::Stdio;
 
 use kubefwd_model::Uid;
 use kubefwd_proto::environment;
-use nix::unistd::{self as unix, Gid, geteuid};
+use nix::unistd::{self as unix, geteuid};
 use tokio::process::{Child, Command};
 
-use crate::peer::{self, Account, LookupError};
+use crate::peer::{self, LookupError};
 use crate::sys::{self, Identity};
 
 /// Where a user's programs are looked for when no client said otherwise.
@@ -95,23 +95,22 @@ pub(super) fn spawn(
     })
 }
 
-fn identity(user: &Account) -> Result<Identity, SpawnError> {
-    let groups = peer::groups(user)?.into_iter().map(Gid::from_raw).collect();
+fn identity(user: &unix::User) -> Result<Identity, SpawnError> {
     Ok(Identity {
-        uid: unix::Uid::from_raw(user.uid.get()),
-        gid: Gid::from_raw(user.gid),
-        groups,
+        uid: user.uid,
+        gid: user.gid,
+        groups: peer::groups(user)?,
     })
 }
 
-fn home(user: &Account) -> Result<CString, SpawnError> {
+fn home(user: &unix::User) -> Result<CString, SpawnError> {
     use std::os::unix::ffi::OsStrExt;
-    CString::new(user.home.as_os_str().as_bytes()).map_err(|_| SpawnError::Home(user.name.clone()))
+    CString::new(user.dir.as_os_str().as_bytes()).map_err(|_| SpawnError::Home(user.name.clone()))
 }
 
 /// What the worker's plugins see: who the user is, from the user database, and what the user's client sent.
 fn worker_environment(
-    user: &Account,
+    user: &unix::User,
     sent: &BTreeMap<String, String>,
 ) -> BTreeMap<String, std::ffi::OsString> {
     let mut variables: BTreeMap<String, std::ffi::OsString> = environment::filter(sent.clone())
@@ -123,7 +122,7 @@ fn worker_environment(
         .or_insert_with(|| DEFAULT_PATH.into());
     variables
         .entry("HOME".into())
-        .or_insert_with(|| user.home.clone().into());
+        .or_insert_with(|| user.dir.clone().into());
     variables.insert("USER".into(), user.name.clone().into());
     variables.insert("LOGNAME".into(), user.name.clone().into());
     variables.insert("SHELL".into(), user.shell.clone().into());
@@ -150,7 +149,7 @@ mod tests {
         assert!(!environment.contains_key("LD_PRELOAD"));
         assert_eq!(environment["AWS_PROFILE"], "dev");
         assert_eq!(environment["USER"], *user.name);
-        assert_eq!(environment["HOME"], *user.home.as_os_str());
+        assert_eq!(environment["HOME"], *user.dir.as_os_str());
         assert_eq!(environment["PATH"], DEFAULT_PATH);
     }
 }

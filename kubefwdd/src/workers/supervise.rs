@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use kubefwd_core::state::Report;
 use kubefwd_model::Uid;
+use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
 use rand::RngExt as _;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Shared, User, encode, session, spawn};
+use super::{User, Workers, session, spawn};
 
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -23,37 +24,28 @@ const IDLE: Duration = Duration::from_secs(60);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs until the daemon stops, or until nobody wants this worker.
-pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
+pub(super) async fn supervise(workers: Arc<Workers>, user: Arc<User>) {
     let uid = user.uid;
     let mut backoff = MIN_BACKOFF;
     loop {
         let started = Instant::now();
         let end = tokio::select! {
-            end = run_once(&shared, &user) => end,
-            () = unused(&shared, &user) => End::Idle,
-            () = shared.stop.cancelled() => End::Stop,
+            end = run_once(&workers, &user) => end,
+            () = unused(&workers, &user) => None,
+            () = workers.stop.cancelled() => None,
         };
         *user.queue.lock() = None;
-        let error = match end {
-            End::Died(error) => error,
-            End::Idle | End::Stop => {
-                user.questions.fail_all("it is being stopped");
-                let _ = shared
-                    .store
-                    .report(gone(uid, String::new(), false), None)
-                    .await;
-                return;
-            }
+        let Some(error) = end else {
+            user.questions.fail_all("it is being stopped");
+            let gone = gone(uid, String::new(), false);
+            let _ = workers.store.report(gone, None).await;
+            return;
         };
         tracing::warn!(uid = uid.get(), %error, backoff_ms = backoff.as_millis(), "worker exited; restarting it");
         user.questions.fail_all(&error);
         user.start_error.send_replace(Some(error.clone()));
-        if shared
-            .store
-            .report(gone(uid, error, true), None)
-            .await
-            .is_err()
-        {
+        let gone = gone(uid, error, true);
+        if workers.store.report(gone, None).await.is_err() {
             return;
         }
         if started.elapsed() > HEALTHY {
@@ -62,7 +54,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, user: Arc<User>) {
         let jittered = backoff.mul_f64(rand::rng().random_range(0.8..1.2));
         tokio::select! {
             () = sleep(jittered) => {}
-            () = shared.stop.cancelled() => {}
+            () = workers.stop.cancelled() => {}
         }
         backoff = (backoff * 2).min(MAX_BACKOFF);
         user.start_error.send_replace(None);
@@ -77,27 +69,22 @@ fn gone(uid: Uid, error: String, restarts: bool) -> Report {
     }
 }
 
-enum End {
-    Died(String),
-    Idle,
-    Stop,
-}
-
-/// One process from start to end. Dropping it (the daemon stops, nobody wants the worker) ends the process too.
-async fn run_once(shared: &Arc<Shared>, user: &Arc<User>) -> End {
-    let spawned = spawn::spawn(&shared.settings.program, user.uid, &user.environment());
+/// One process from start to end: why it died, or `None` when the daemon is stopping. Dropping it (the daemon stops, nobody
+/// wants the worker) ends the process too.
+async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> Option<String> {
+    let spawned = spawn::spawn(&workers.program, user.uid, &user.environment());
     let spawn::Spawned {
         child,
         socket,
         user: name,
     } = match spawned {
         Ok(spawned) => spawned,
-        Err(error) => return End::Died(error.to_string()),
+        Err(error) => return Some(error.to_string()),
     };
     let (uid, pid) = (user.uid, child.id().unwrap_or_default());
     let mut process = Process {
         child: Some(child),
-        shared: shared.clone(),
+        workers: workers.clone(),
         user: user.clone(),
     };
     let started = Report::WorkerStarted {
@@ -105,31 +92,26 @@ async fn run_once(shared: &Arc<Shared>, user: &Arc<User>) -> End {
         pid,
         user: name,
     };
-    if shared.store.report(started, None).await.is_err() {
-        return End::Stop;
+    if workers.store.report(started, None).await.is_err() {
+        return None;
     }
-    let error = session::run(shared, user, socket, pid).await;
+    let Err(error) = session::run(workers, user, socket, pid).await;
     let status = process.kill().await;
-    End::Died(match status {
+    Some(match status {
         Some(status) if !status.success() => format!("{error}; {status}"),
         _ => error.to_string(),
     })
 }
 
 /// Ends when the worker was wanted for questions only, and none was open for a while.
-async fn unused(shared: &Shared, user: &User) {
+async fn unused(workers: &Workers, user: &User) {
     let mut wanted = user.wanted.subscribe();
     loop {
-        if *wanted.borrow_and_update() {
-            if wanted.changed().await.is_err() {
-                return;
-            }
-            continue;
-        }
-        match timeout(IDLE, wanted.changed()).await {
-            Ok(_) => {}
-            Err(_) if shared.forget(user) => return,
-            Err(_) => {}
+        // Its sender lives as long as `user`.
+        let _ = wanted.wait_for(|wanted| !wanted).await;
+        let is_idle = timeout(IDLE, wanted.changed()).await.is_err();
+        if is_idle && workers.forget(user) {
+            return;
         }
     }
 }
@@ -137,7 +119,7 @@ async fn unused(shared: &Shared, user: &User) {
 /// A running worker. However its supervision ends, the process is told to go, then killed.
 struct Process {
     child: Option<Child>,
-    shared: Arc<Shared>,
+    workers: Arc<Workers>,
     user: Arc<User>,
 }
 
@@ -161,8 +143,8 @@ impl Drop for Process {
         let Some(mut child) = self.child.take() else {
             return;
         };
-        self.user.send(encode::shutdown().into());
-        self.shared.tasks.spawn(async move {
+        self.user.send(Frame::Shutdown(wire::Shutdown {}), None);
+        self.workers.tasks.spawn(async move {
             if timeout(SHUTDOWN_TIMEOUT, child.wait()).await.is_err() {
                 let _ = child.start_kill();
                 let _ = child.wait().await;

@@ -87,26 +87,12 @@ impl History {
             }
         };
         if step.is_multiple_of(60) {
-            for chunk in self
-                .minutes
-                .iter()
-                .flatten()
-                .filter(|chunk| now / 3_600 < chunk.id + 24)
-            {
-                for (n, (bytes_in, bytes_out)) in (0..).zip(chunk.cells) {
-                    put((chunk.id * 60 + n) * 60, bytes_in, bytes_out);
-                }
+            for (minute, bytes_in, bytes_out) in cells(&self.minutes, now / 3_600) {
+                put(minute * 60, bytes_in, bytes_out);
             }
         } else {
-            for chunk in self
-                .seconds
-                .iter()
-                .flatten()
-                .filter(|chunk| now / 60 < chunk.id + 60)
-            {
-                for (n, (bytes_in, bytes_out)) in (0..).zip(chunk.cells) {
-                    put(chunk.id * 60 + n, bytes_in.into(), bytes_out.into());
-                }
+            for (second, bytes_in, bytes_out) in cells(&self.seconds, now / 60) {
+                put(second, bytes_in, bytes_out);
             }
         }
         buckets
@@ -132,6 +118,18 @@ fn current<N: Copy + Default>(slot: &mut Option<Box<Chunk<N>>>, id: u64) -> &mut
             cells: [(N::default(), N::default()); 60],
         })
     })
+}
+
+/// The cells of the chunks that are not too old, each with its number.
+fn cells<N: Copy + Into<u64>>(
+    chunks: &[Option<Box<Chunk<N>>>],
+    now: u64,
+) -> impl Iterator<Item = (u64, u64, u64)> {
+    let kept = chunks.len() as u64;
+    let chunks = chunks.iter().flatten();
+    let chunks = chunks.filter(move |chunk| now < chunk.id + kept);
+    let numbered = chunks.flat_map(|chunk| (chunk.id * 60..).zip(chunk.cells));
+    numbered.map(|(n, (bytes_in, bytes_out))| (n, bytes_in.into(), bytes_out.into()))
 }
 
 fn index(n: u64, size: u64) -> usize {

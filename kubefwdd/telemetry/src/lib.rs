@@ -106,8 +106,7 @@ impl Telemetry {
         let changes = changes(old, new);
         for key in &changes.removed_services {
             let holder = Holder::Service(key.clone());
-            self.settle(&holder, Vec::new(), now);
-            self.notes.settle(&holder, [], now);
+            self.settle(&holder, Vec::new(), [], now);
             self.meters.forget(key);
             if let Some(gone) = old.services.get(key) {
                 self.http.forwards_changed(key.uid, &gone.forwards, &[]);
@@ -115,9 +114,8 @@ impl Telemetry {
         }
         for service in &changes.services {
             let holder = Holder::Service(service.key.clone());
-            self.settle(&holder, errors::of_service(service), now);
             let notes = service.refused_names.iter().map(note);
-            self.notes.settle(&holder, notes, now);
+            self.settle(&holder, errors::of_service(service), notes, now);
             self.meters.sample(service, now);
             let before = old.services.get(&service.key);
             let before = before
@@ -128,31 +126,34 @@ impl Telemetry {
         }
         for key in &changes.removed_namespaces {
             let holder = Holder::Namespace(key.clone());
-            self.settle(&holder, Vec::new(), now);
-            self.notes.settle(&holder, [], now);
+            self.settle(&holder, Vec::new(), [], now);
         }
         for namespace in &changes.namespaces {
             let holder = Holder::Namespace(namespace.key.clone());
-            self.settle(&holder, errors::of_namespace(namespace), now);
-            self.notes
-                .settle(&holder, namespace.notes.iter().cloned(), now);
+            let notes = namespace.notes.iter().cloned();
+            self.settle(&holder, errors::of_namespace(namespace), notes, now);
         }
-        for uid in old
-            .workers
-            .keys()
-            .filter(|uid| !new.workers.contains_key(uid))
-        {
-            self.settle(&Holder::Worker(*uid), Vec::new(), now);
+        let workers = old.workers.keys();
+        for uid in workers.filter(|uid| !new.workers.contains_key(uid)) {
+            self.settle(&Holder::Worker(*uid), Vec::new(), [], now);
         }
         for (uid, worker) in &new.workers {
             if old.workers.get(uid) != Some(worker) {
-                self.settle(&Holder::Worker(*uid), errors::of_worker(worker), now);
+                let found = errors::of_worker(worker);
+                self.settle(&Holder::Worker(*uid), found, [], now);
             }
         }
     }
 
-    /// Keeps the errors that an object shows now, and logs those that are new or over.
-    fn settle(&self, holder: &Holder, found: Vec<Found>, now: SystemTime) {
+    /// Keeps the errors and notes that an object shows now, and logs errors that are new or over.
+    fn settle(
+        &self,
+        holder: &Holder,
+        found: Vec<Found>,
+        notes: impl IntoIterator<Item = String>,
+        now: SystemTime,
+    ) {
+        self.notes.settle(holder, notes, now);
         let (uid, key) = (holder.uid(), holder.to_string());
         let settled = self.errors.settle(holder, found, now);
         for message in settled.began {

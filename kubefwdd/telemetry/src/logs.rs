@@ -15,7 +15,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::events::{Logged, Ring};
+use super::events::Ring;
 
 /// Lines kept.
 const LINES: usize = 5_000;
@@ -82,15 +82,6 @@ impl LogRing {
     pub fn cleared_by(&self, uid: Option<Uid>) -> u64 {
         let cleared = self.cleared.lock();
         uid.and_then(|uid| cleared.get(&uid).copied()).unwrap_or(0)
-    }
-
-    /// The newest lines that `wanted` lets through, newest first.
-    pub fn newest(
-        &self,
-        limit: usize,
-        wanted: impl Fn(&Logged<LogLine>) -> bool,
-    ) -> Vec<Arc<Logged<LogLine>>> {
-        self.lines.newest_where(limit, wanted)
     }
 }
 
@@ -173,7 +164,7 @@ mod tests {
                 "it"
             );
         });
-        let lines = ring.newest(10, |_| true);
+        let lines = ring.lines.newest_where(10, |_| true);
         assert_eq!(lines.len(), 1);
         let line = &lines[0].event;
         assert_eq!(
@@ -198,7 +189,7 @@ mod tests {
         });
         let seen = |uid| {
             let cleared = ring.cleared_by(Some(uid));
-            ring.newest(10, |line| line.id > cleared).len()
+            ring.lines.newest_where(10, |line| line.id > cleared).len()
         };
         assert_eq!((seen(7.into()), seen(8.into())), (1, 2));
     }

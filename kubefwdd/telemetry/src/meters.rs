@@ -78,17 +78,8 @@ impl Meters {
         inner.prune(second);
         let meter = inner.services.entry(service.key.clone()).or_default();
         let before = meter.totals();
-        let gone: Vec<Place> = meter
-            .forwards
-            .keys()
-            .filter(|place| {
-                !service
-                    .forwards
-                    .iter()
-                    .any(|forward| self::place(forward) == **place)
-            })
-            .copied()
-            .collect();
+        let is_gone = |at: &Place| !service.forwards.iter().any(|forward| place(forward) == *at);
+        let gone: Vec<Place> = meter.forwards.keys().copied().filter(is_gone).collect();
         for place in gone {
             meter.retire(place);
         }

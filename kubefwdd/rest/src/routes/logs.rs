@@ -88,7 +88,8 @@ pub(crate) async fn list(call: Call, Query(filter): Query<Filter>) -> Envelope<L
         .control
         .telemetry()
         .logs
-        .newest(filter.count.map_or(100, Number::get), wanted);
+        .lines()
+        .newest_where(filter.count.map_or(100, Number::get), wanted);
     let logs: Vec<Log> = lines
         .iter()
         .map(|logged| Log::from(&logged.event))
@@ -148,9 +149,11 @@ pub(crate) async fn system(call: Call, Query(filter): Query<SystemFilter>) -> En
             && visible(&call.caller, &logged.event)
     };
     let total_count = ring.lines().count_where(own);
-    let lines = ring.newest(filter.count.map_or(100, Number::get), |logged| {
-        own(logged) && matches(&logged.event, filter.level, None)
-    });
+    let lines = ring
+        .lines()
+        .newest_where(filter.count.map_or(100, Number::get), |logged| {
+            own(logged) && matches(&logged.event, filter.level, None)
+        });
     let logs: Vec<Log> = lines
         .iter()
         .map(|logged| Log::from(&logged.event))

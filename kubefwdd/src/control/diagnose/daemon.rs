@@ -9,7 +9,7 @@ impl Control {
     pub(super) fn daemon_findings(&self) -> Vec<Finding> {
         let mut findings = self.hosts_findings();
         findings.push(self.rest_finding());
-        let view = self.view();
+        let view = self.store.view();
         let warnings = view.warnings.iter();
         findings.extend(warnings.map(|text| Finding::new(Severity::Warning, "daemon", text)));
         if !view.namespaces.is_empty() {
@@ -29,8 +29,8 @@ impl Control {
 
     fn hosts_findings(&self) -> Vec<Finding> {
         const SUBJECT: &str = "hosts file";
-        let hosts = self.hosts();
-        let path = self.info().hosts_path.display();
+        let hosts = self.hosts.borrow();
+        let path = self.info.hosts_path.display();
         let mut findings = vec![match &hosts.error {
             Some(error) => Finding::new(Severity::Error, SUBJECT, error)
                 .hint(format!(
@@ -58,7 +58,7 @@ impl Control {
 
     fn rest_finding(&self) -> Finding {
         const SUBJECT: &str = "REST";
-        match self.rest() {
+        match &self.rest {
             RestStatus::At(url) => Finding::new(Severity::Ok, SUBJECT, format!("serving at {url}")),
             RestStatus::Off => {
                 let message = "is disabled; the unix socket still serves it";

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use kubefwd_os::netlink;
+use nix::errno::Errno;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::SockProtocol;
-
-use crate::net::netlink::Netlink;
 
 /// `struct rtattr`'s length with an IPv4 address.
 const ATTRIBUTE: u16 = 8;
@@ -23,17 +23,17 @@ pub(super) fn add(address: Ipv4Addr) -> io::Result<()> {
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     match ask(libc::RTM_NEWADDR, flags, address) {
         // Someone was faster; what counts is that it is there.
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        result => result,
+        Err(Errno::EEXIST) => Ok(()),
+        result => Ok(result?),
     }
 }
 
 /// Removes an address.
 pub(super) fn remove(address: Ipv4Addr) -> io::Result<()> {
-    ask(libc::RTM_DELADDR, 0, address)
+    Ok(ask(libc::RTM_DELADDR, 0, address)?)
 }
 
-fn ask(kind: u16, flags: i32, address: Ipv4Addr) -> io::Result<()> {
+fn ask(kind: u16, flags: i32, address: Ipv4Addr) -> nix::Result<()> {
     let index = if_nametoindex(INTERFACE)?;
     let mut payload = Vec::with_capacity(24);
     // struct ifaddrmsg: family, prefix length, flags, scope, interface.
@@ -45,6 +45,6 @@ fn ask(kind: u16, flags: i32, address: Ipv4Addr) -> io::Result<()> {
         payload.extend(attribute.to_ne_bytes());
         payload.extend(address.octets());
     }
-    let netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
-    netlink.ask(kind, flags, &payload)
+    let flags = flags | libc::NLM_F_ACK;
+    netlink::ask(SockProtocol::NetlinkRoute, kind, flags, &payload).map(drop)
 }

@@ -2,7 +2,6 @@
 
 use kubefwd_model::Uid;
 use kubefwd_model::discovery::{LogPart, Namespace};
-use kubefwd_proto::worker::v1::to_worker::Frame;
 use tokio::sync::watch;
 
 use super::super::Outgoing;
@@ -44,8 +43,8 @@ fn mebibyte(id: u64) -> wire::Answer {
 /// The questions that the worker is told to cancel.
 fn cancelled(told: &mut mpsc::Receiver<Outgoing>) -> Vec<u64> {
     let told = std::iter::from_fn(|| told.try_recv().ok());
-    told.filter_map(|outgoing| match outgoing.frame.frame {
-        Some(Frame::CancelQuery(cancel)) => Some(cancel.id),
+    told.filter_map(|outgoing| match outgoing.frame {
+        Frame::CancelQuery(cancel) => Some(cancel.id),
         _ => None,
     })
     .collect()

@@ -1,8 +1,10 @@
-//! Removing, and opening tunnels anew.
+//! Changing what is forwarded: removing, opening tunnels anew, looking for requests.
 
-use kubefwd_core::policy::Actor;
+use kubefwd_core::policy::{Actor, Verb};
 use kubefwd_core::state::{Command, RemoveNamespaces, RemoveServices, Reply};
-use kubefwd_model::{Failure, ForwardStatus, NamespaceKey, Reason, ServiceKey, ServiceStatus, Uid};
+use kubefwd_model::{
+    Failure, ForwardStatus, NamespaceKey, Service, ServiceKey, ServiceStatus, Uid, failure,
+};
 
 use super::{Control, acting_for};
 
@@ -28,7 +30,7 @@ impl Control {
         owner: Option<Uid>,
         which: RemoveNamespaces,
     ) -> Result<Vec<NamespaceKey>, Failure> {
-        let uid = acting_for(actor, owner)?;
+        let uid = acting_for(actor, Verb::Change, owner)?;
         match self
             .change(Command::RemoveNamespaces { uid, which })
             .await?
@@ -48,7 +50,7 @@ impl Control {
         owner: Option<Uid>,
         which: RemoveServices,
     ) -> Result<Vec<ServiceKey>, Failure> {
-        let uid = acting_for(actor, owner)?;
+        let uid = acting_for(actor, Verb::Change, owner)?;
         match self.change(Command::RemoveServices { uid, which }).await? {
             Reply::Services(removed) => Ok(removed),
             _ => Ok(Vec::new()),
@@ -65,7 +67,7 @@ impl Control {
         owner: Option<Uid>,
         which: Reconnect,
     ) -> Result<Vec<ServiceKey>, Failure> {
-        let uid = acting_for(actor, owner)?;
+        let uid = acting_for(actor, Verb::Change, owner)?;
         let services = self.services_of(uid, &which)?;
         self.reopen(uid, &services, false).await?;
         Ok(services)
@@ -78,64 +80,78 @@ impl Control {
     pub(crate) async fn resync(
         &self,
         actor: &Actor,
-        owner: Option<Uid>,
-        key: &str,
+        key: &ServiceKey,
         force: bool,
     ) -> Result<ServiceKey, Failure> {
-        let uid = acting_for(actor, owner)?;
-        let services = self.services_of(uid, &Reconnect::Keys(vec![key.to_owned()]))?;
-        self.shared.workers.resync(uid, &services);
+        let uid = acting_for(actor, Verb::Change, Some(key.uid))?;
+        let services = self.services_of(uid, &Reconnect::Keys(vec![key.to_string()]))?;
+        self.workers.resync(uid, &services);
         if force {
             self.reopen(uid, &services, true).await?;
         }
-        services.into_iter().next().ok_or_else(|| unknown(key))
+        Ok(key.clone())
+    }
+
+    /// Looks for requests in the bytes of a service, of the caller's or (root) of `owner`'s, or does not.
+    ///
+    /// # Errors
+    /// When the caller may not, or there is no such service.
+    pub(crate) async fn set_capture(
+        &self,
+        actor: &Actor,
+        owner: Option<Uid>,
+        key: String,
+        on: bool,
+    ) -> Result<ServiceKey, Failure> {
+        let uid = acting_for(actor, Verb::Change, owner)?;
+        let service = key.clone();
+        let set = Command::SetCapture { uid, service, on };
+        match self.change(set).await? {
+            Reply::Services(services) if services.len() == 1 => Ok(services[0].clone()),
+            _ => Err(failure!(ServiceNotFound, "no service {key:?}")),
+        }
     }
 
     async fn reopen(&self, uid: Uid, services: &[ServiceKey], resync: bool) -> Result<(), Failure> {
-        self.shared.workers.reconnect(uid, services, resync);
+        self.workers.reconnect(uid, services, resync);
         // Ports that could not be listened on are part of what is tried again.
-        let retried = self.shared.store.apply(Command::RetryFailedPorts);
+        let retried = self.store.apply(Command::RetryFailedPorts);
         retried.await.map_err(super::stopping)
     }
 
     fn services_of(&self, uid: Uid, which: &Reconnect) -> Result<Vec<ServiceKey>, Failure> {
-        let view = self.view();
+        let view = self.store.view();
         let own = view
             .services
             .values()
             .filter(|service| service.key.uid == uid);
-        let failed = |state: &ForwardStatus| matches!(state, ForwardStatus::Error);
-        Ok(match which {
-            Reconnect::All => own.map(|service| service.key.clone()).collect(),
-            Reconnect::Failed => own
-                .filter(|service| {
-                    service.status == ServiceStatus::Error
-                        || service
-                            .forwards
-                            .iter()
-                            .any(|forward| failed(&forward.status))
-                })
-                .map(|service| service.key.clone())
-                .collect(),
+        match which {
+            Reconnect::All => Ok(own.map(|service| service.key.clone()).collect()),
+            Reconnect::Failed => {
+                let failed = own.filter(|service| has_failed(service));
+                Ok(failed.map(|service| service.key.clone()).collect())
+            }
             Reconnect::Keys(keys) => {
-                let mut found = Vec::new();
-                for key in keys {
+                let named = |key: &String| {
                     let service = own.clone().find(|service| {
                         service.key.to_string() == *key
                             || service.forwards.iter().any(|forward| forward.key == *key)
                     });
-                    found.push(service.ok_or_else(|| unknown(key))?.key.clone());
-                }
-                found
+                    Ok(service.ok_or_else(|| unknown(key))?.key.clone())
+                };
+                keys.iter().map(named).collect()
             }
-        })
+        }
     }
 }
 
+fn has_failed(service: &Service) -> bool {
+    let mut forwards = service.forwards.iter();
+    service.status == ServiceStatus::Error
+        || forwards.any(|forward| forward.status == ForwardStatus::Error)
+}
+
 fn unknown(key: &str) -> Failure {
-    Failure::new(
-        Reason::NotFound,
-        format!("no service or forward has the key {key:?}"),
-    )
-    .hint("see `kubefwdctl svc ls` and `kubefwdctl fwd ls`")
+    failure!(NotFound, "no service or forward has the key {key:?}")
+        .hint("see `kubefwdctl svc ls` and `kubefwdctl fwd ls`")
 }
