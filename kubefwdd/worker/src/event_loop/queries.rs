@@ -8,9 +8,7 @@ use kubefwd_model::failure;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::{Answer, Query};
-use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::cluster::Clusters;
 use crate::discovery;
@@ -19,14 +17,13 @@ use crate::outbox::{Closed, Outbox};
 /// Queries running at once; each may hold a connection to the cluster.
 const MAX_RUNNING: usize = 32;
 
+/// The queries that are being answered; dropping it cancels them.
 pub(super) struct Queries {
     clusters: Arc<Clusters>,
     outbox: Outbox,
     tasks: TaskTracker,
-    running: Running,
+    running: HashMap<u64, AbortOnDropHandle<()>>,
 }
-
-type Running = Arc<Mutex<HashMap<u64, CancellationToken>>>;
 
 impl Queries {
     pub(super) fn new(clusters: Arc<Clusters>, outbox: Outbox, tasks: TaskTracker) -> Self {
@@ -34,40 +31,29 @@ impl Queries {
             clusters,
             outbox,
             tasks,
-            running: Running::default(),
+            running: HashMap::new(),
         }
     }
 
-    /// Starts answering; returns a refusal if too many queries are running.
-    pub(super) fn ask(&self, query: Query) -> Option<Frame> {
+    /// Starts answering; returns a refusal if too many queries are running, or this one is.
+    pub(super) fn ask(&mut self, query: Query) -> Option<Frame> {
         let id = query.id;
-        let Some(entry) = Entry::new(&self.running, id) else {
+        self.running.retain(|_, query| !query.is_finished());
+        if self.running.len() >= MAX_RUNNING || self.running.contains_key(&id) {
             return Some(refusal(id));
-        };
+        }
         let (clusters, outbox) = (self.clusters.clone(), self.outbox.clone());
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = entry.cancelled.cancelled() => {}
-                // A daemon that is gone needs no answer.
-                _ = answer(clusters, query, &outbox) => {}
-            }
+        let task = self.tasks.spawn(async move {
+            // A daemon that is gone needs no answer.
+            let _ = answer(clusters, query, &outbox).await;
         });
+        self.running.insert(id, AbortOnDropHandle::new(task));
         None
     }
 
     /// Nobody waits for the answer.
-    pub(super) fn cancel(&self, id: u64) {
-        if let Some(query) = self.running.lock().get(&id) {
-            query.cancel();
-        }
-    }
-}
-
-impl Drop for Queries {
-    fn drop(&mut self) {
-        for query in self.running.lock().values() {
-            query.cancel();
-        }
+    pub(super) fn cancel(&mut self, id: u64) {
+        self.running.remove(&id);
     }
 }
 
@@ -90,35 +76,4 @@ fn refusal(id: u64) -> Frame {
         last: true,
         answer: Some(Content::Failure(failure.into())),
     })
-}
-
-/// A running query.
-struct Entry {
-    id: u64,
-    running: Running,
-    cancelled: CancellationToken,
-}
-
-impl Entry {
-    /// `None` if too many are running, or this one is.
-    fn new(running: &Running, id: u64) -> Option<Self> {
-        let mut all = running.lock();
-        if all.len() >= MAX_RUNNING || all.contains_key(&id) {
-            return None;
-        }
-        let cancelled = CancellationToken::new();
-        all.insert(id, cancelled.clone());
-        drop(all);
-        Some(Self {
-            id,
-            running: running.clone(),
-            cancelled,
-        })
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.running.lock().remove(&self.id);
-    }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn serve(
     active: Arc<ActiveForwards>,
     outbox: Outbox,
 ) {
-    while let Some((forward, local)) = accepted.next().await {
+    while let Some((forward, local)) = accepted.recv().await {
         let (admission, active, outbox) = (admission.clone(), active.clone(), outbox.clone());
         tasks.spawn(async move {
             if !admission.admits(forward.listener, &local).await {
