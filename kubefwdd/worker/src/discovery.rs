@@ -79,7 +79,7 @@ async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Resu
 
 /// Gets the credentials first, so that the time a plugin takes does not count against the API server.
 async fn log_in(cluster: &Cluster) -> Result<(), Failure> {
-    let source = &cluster.api_server().credentials;
+    let source = &cluster.api_server.credentials;
     source.credentials(None).await.map(drop)
 }
 

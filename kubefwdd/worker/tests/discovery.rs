@@ -427,7 +427,7 @@ async fn trouble_of_the_api_server_is_explained() {
     }
     let known = asker.clusters.get("", &asker.kubeconfig()).await.unwrap();
     cluster.stop_api_server().await;
-    let error = known.client().apiserver_version().await.unwrap_err();
+    let error = known.client.apiserver_version().await.unwrap_err();
     let failure = classify(&error);
     assert_eq!(failure.reason, Reason::ClusterUnreachable, "{failure}");
 }

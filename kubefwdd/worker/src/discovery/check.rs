@@ -47,10 +47,10 @@ pub(super) async fn check(
     answers: &AnswerSender,
 ) -> Result<(), Stop> {
     let mut answer = CheckAnswer {
-        context: cluster.context().name.clone(),
-        namespace: cluster.context().namespace.clone(),
+        context: cluster.context.name.clone(),
+        namespace: cluster.context.namespace.clone(),
         missing_rights: Vec::new(),
-        kubeconfig: paths(&cluster.context().files)?,
+        kubeconfig: paths(&cluster.context.files)?,
     };
     if !question.namespace.is_empty() {
         valid_name("namespace", &question.namespace)?;
@@ -107,7 +107,7 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
     if selection.label_selector.is_empty() && selection.field_selector.is_empty() {
         return Ok(());
     }
-    let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let list = ListParams::default()
         .labels(&selection.label_selector)
         .fields(&selection.field_selector)
@@ -120,7 +120,7 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
 }
 
 fn too_slow(cluster: &Cluster) -> Failure {
-    let server = cluster.context().cluster.server.as_deref();
+    let server = cluster.context.cluster.server.as_deref();
     failure!(
         ClusterUnreachable,
         "the API server {} did not answer within {} s",
@@ -143,12 +143,12 @@ where
 }
 
 async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<(), Failure> {
-    let context = &cluster.context().name;
+    let context = &cluster.context.name;
     let missing = failure!(
         NamespaceNotFound,
         "namespace {name:?} does not exist in context {context:?}"
     );
-    exists::<Namespace>(Api::all(cluster.client().clone()), name, missing).await
+    exists::<Namespace>(Api::all(cluster.client.clone()), name, missing).await
 }
 
 async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), Failure> {
@@ -156,7 +156,7 @@ async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), 
     if name.is_empty() {
         return Ok(());
     }
-    let api: Api<Service> = Api::namespaced(cluster.client().clone(), namespace);
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
     let missing = failure!(
         ServiceNotFound,
         "service {name:?} does not exist in namespace {namespace:?}"
@@ -216,7 +216,7 @@ async fn may(cluster: &Cluster, namespace: &str, (verb, resource): Right) -> boo
         },
         ..SelfSubjectAccessReview::default()
     };
-    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client().clone());
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
     match ask(api.create(&PostParams::default(), &review)).await {
         Ok(answer) => answer.status.is_none_or(|status| status.allowed),
         Err(failure) => {

@@ -51,7 +51,7 @@ async fn from_slices(
     cluster: &Cluster,
     question: &EndpointsQuery,
 ) -> Result<Vec<EndpointSubset>, Failure> {
-    let api: Api<EndpointSlice> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<EndpointSlice> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let params = ListParams::default().labels(&format!("{SERVICE_LABEL}={}", question.service));
     let mut pages = Pages::new(api, params);
     let mut subsets = Vec::new();
@@ -65,7 +65,7 @@ async fn from_endpoints(
     cluster: &Cluster,
     question: &EndpointsQuery,
 ) -> Result<Vec<EndpointSubset>, Failure> {
-    let api: Api<Endpoints> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Endpoints> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let endpoints = ask(api.get(&question.service)).await?;
     let addresses =
         |list: Option<Vec<CoreAddress>>| list.into_iter().flatten().map(address).collect();
@@ -85,7 +85,7 @@ async fn from_endpoints(
 
 /// A service that does not exist has no slice either.
 async fn service_exists(cluster: &Cluster, question: &EndpointsQuery) -> Result<(), Failure> {
-    let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &question.namespace);
     match ask(api.get_metadata(&question.service)).await {
         Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
         _ => Ok(()),

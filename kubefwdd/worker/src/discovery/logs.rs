@@ -31,7 +31,7 @@ pub(super) async fn logs(
     valid_name("namespace", &question.namespace)?;
     valid_name("pod", &question.pod)?;
     log_in(cluster).await?;
-    let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let container = match question.container.as_str() {
         "" => default_container(&api, &question.pod).await?,
         named => {

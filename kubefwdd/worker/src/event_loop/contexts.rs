@@ -214,7 +214,7 @@ impl Contexts {
         let context_tunnels = self.context_tunnels(&name);
         settings.transport = context_tunnels.transport();
         settings.reopened = Some(self.forward_reopened(id));
-        context_tunnels.set(Some(Tunnels::new(cluster.api_server().clone(), settings)));
+        context_tunnels.set(Some(Tunnels::new(cluster.api_server.clone(), settings)));
         for namespace in namespaces {
             let routes = self.routes(&name, &namespace);
             if let Some(context) = self.contexts.get_mut(&name) {
@@ -430,7 +430,7 @@ impl Context {
         };
         let namespace = Namespace {
             spec: spec.clone(),
-            client: cluster.client().clone(),
+            client: cluster.client.clone(),
             routes: routes.clone(),
             retry: self.retry.clone(),
             request_failed: self.request_failed.clone(),
