@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use kubefwd_model::{Failure, failure};
+use kubefwd_model::{Failure, Reason, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::{Answer, Query};
@@ -93,6 +93,14 @@ async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Fai
             LIMIT.as_secs()
         )
         .hint("it may be overloaded; try again")),
+    }
+}
+
+/// Many users may use a namespace and not see the object: it is not missing because they may not ask.
+fn unless_forbidden<T>(answer: Result<T, Failure>) -> Result<(), Failure> {
+    match answer {
+        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
+        _ => Ok(()),
     }
 }
 

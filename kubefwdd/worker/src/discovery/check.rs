@@ -10,13 +10,13 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use kubefwd_model::{Failure, Reason, failure};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{CheckAnswer, CheckQuery};
 use tokio::time::timeout;
 
 use super::sender::{AnswerSender, Stop};
-use super::{ask, log_in, valid_name};
+use super::{ask, log_in, unless_forbidden, valid_name};
 use crate::auth::suggest::nearest;
 use crate::cluster::Cluster;
 use crate::index::filter::Filter;
@@ -112,11 +112,8 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
         .labels(&selection.label_selector)
         .fields(&selection.field_selector)
         .limit(1);
-    match ask(api.list_metadata(&list)).await {
-        // Missing rights are reported with the others.
-        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
-        _ => Ok(()),
-    }
+    // Missing rights are reported with the others.
+    unless_forbidden(ask(api.list_metadata(&list)).await)
 }
 
 fn too_slow(cluster: &Cluster) -> Failure {
@@ -130,16 +127,24 @@ fn too_slow(cluster: &Cluster) -> Failure {
     .hint("is the network up? is a VPN needed?")
 }
 
-/// Many users may use a namespace and not see the object: only a 404 says that it is not there.
+/// Fails if the object does not exist, and suggests what was probably meant, if the objects may be listed.
 async fn exists<K>(api: Api<K>, name: &str, missing: Failure) -> Result<(), Failure>
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     match ask(api.get_metadata(name)).await {
-        Err(failure) if failure.reason == missing.reason => Err(suggest(missing, name, api).await),
-        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
-        _ => Ok(()),
+        Err(failure) if failure.reason == missing.reason => {}
+        answer => return unless_forbidden(answer),
     }
+    let listed = ask(api.list_metadata(&ListParams::default().limit(SUGGESTED_FROM))).await;
+    let listed = listed.map(|list| list.items).unwrap_or_default();
+    let names = listed
+        .iter()
+        .flat_map(|object| object.metadata.name.as_deref());
+    Err(missing.hint(match nearest(name, names) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => "is this the right context?".to_owned(),
+    }))
 }
 
 async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<(), Failure> {
@@ -162,22 +167,6 @@ async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), 
         "service {name:?} does not exist in namespace {namespace:?}"
     );
     exists(api, name, missing).await
-}
-
-/// Suggests what was probably meant, if the objects may be listed.
-async fn suggest<K>(failure: Failure, name: &str, api: Api<K>) -> Failure
-where
-    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    let listed = ask(api.list_metadata(&ListParams::default().limit(SUGGESTED_FROM))).await;
-    let listed = listed.map(|list| list.items).unwrap_or_default();
-    let names = listed
-        .iter()
-        .filter_map(|object| object.metadata.name.as_deref());
-    match nearest(name, names) {
-        Some(near) => failure.hint(format!("did you mean {near:?}?")),
-        None => failure.hint("is this the right context?"),
-    }
 }
 
 async fn missing_rights(cluster: &Cluster, namespace: &str) -> Vec<String> {

@@ -97,23 +97,21 @@ async fn send(
 }
 
 /// Makes lines of bytes and parts of lines.
+#[derive(Default)]
 struct Cutter {
-    container: String,
+    /// The lines since the last part.
+    part: LogPart,
+    /// What they take as JSON, bytes.
+    size: usize,
     line: Vec<u8>,
     was_cut: bool,
-    lines: Vec<String>,
-    size: usize,
 }
 
 impl Cutter {
     fn new(container: String) -> Self {
-        Self {
-            container,
-            line: Vec::new(),
-            was_cut: false,
-            lines: Vec::new(),
-            size: 0,
-        }
+        let mut cutter = Self::default();
+        cutter.part.container_name = container.into();
+        cutter
     }
 
     /// Takes a piece of one line, with its end if it has come; gives a part that is full.
@@ -134,14 +132,13 @@ impl Cutter {
 
     /// What has come so far, if anything.
     fn flush(&mut self) -> Option<LogPart> {
-        if self.lines.is_empty() {
+        if self.part.logs.is_empty() {
             return None;
         }
         self.size = 0;
         Some(LogPart {
-            container_name: self.container.as_str().into(),
-            logs: std::mem::take(&mut self.lines),
-            truncated: false,
+            logs: std::mem::take(&mut self.part.logs),
+            ..self.part.clone()
         })
     }
 
@@ -150,9 +147,8 @@ impl Cutter {
             self.end_line();
         }
         LogPart {
-            container_name: self.container.into(),
-            logs: self.lines,
             truncated,
+            ..self.part
         }
     }
 
@@ -166,7 +162,7 @@ impl Cutter {
         }
         self.line.clear();
         self.size += json_length(&text);
-        self.lines.push(text);
+        self.part.logs.push(text);
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,18 +36,9 @@ pub(super) trait Decode: DeserializeOwned + Clone + Send + 'static {
 /// A page of a list.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
-    pub(super) metadata: PageMetadata,
+    pub(super) metadata: ListMeta,
     /// `null` where a server has nothing to list.
     pub(super) items: Option<Vec<T>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PageMetadata {
-    #[serde(default)]
-    pub(super) resource_version: String,
-    #[serde(default, rename = "continue")]
-    pub(super) continue_token: String,
 }
 
 #[derive(Clone, Deserialize)]
