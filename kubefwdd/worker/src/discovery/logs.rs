@@ -212,22 +212,16 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::discovery::tests::collected;
 
     async fn sent(log: &[u8], follow: bool) -> Vec<Answer> {
-        let (sender, mut receiver) = mpsc::channel(4);
+        let (sender, receiver) = mpsc::channel(4);
         let sender = AnswerSender::new(1, sender);
         let cutter = Cutter::new("c".to_owned());
-        let collecting = async {
-            let mut answers = Vec::new();
-            while let Some(answer) = receiver.recv().await {
-                answers.push(answer);
-            }
-            answers
-        };
         let sending = async move {
             assert!(send(log, cutter, follow, &sender).await.is_ok());
         };
-        let (answers, ()) = tokio::join!(collecting, sending);
+        let (answers, ()) = tokio::join!(collected(receiver), sending);
         answers
     }
 

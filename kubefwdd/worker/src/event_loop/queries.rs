@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use kubefwd_model::failure;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::from_worker::Frame;
@@ -12,7 +11,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::cluster::Clusters;
 use crate::discovery;
-use crate::outbox::{Closed, Outbox};
+use crate::outbox::Outbox;
 
 /// Queries running at once; each may hold a connection to the cluster.
 const MAX_RUNNING: usize = 32;
@@ -42,11 +41,9 @@ impl Queries {
         if self.running.len() >= MAX_RUNNING || self.running.contains_key(&id) {
             return Some(refusal(id));
         }
-        let (clusters, outbox) = (self.clusters.clone(), self.outbox.clone());
-        let task = self.tasks.spawn(async move {
-            // A daemon that is gone needs no answer.
-            let _ = answer(clusters, query, &outbox).await;
-        });
+        let (clusters, frames) = (self.clusters.clone(), self.outbox.0.clone());
+        let task = async move { discovery::answer(&clusters, query, frames).await };
+        let task = self.tasks.spawn(task);
         self.running.insert(id, AbortOnDropHandle::new(task));
         None
     }
@@ -55,14 +52,6 @@ impl Queries {
     pub(super) fn cancel(&mut self, id: u64) {
         self.running.remove(&id);
     }
-}
-
-async fn answer(clusters: Arc<Clusters>, query: Query, outbox: &Outbox) -> Result<(), Closed> {
-    let mut answers = discovery::answer(clusters, query);
-    while let Some(answer) = answers.next().await {
-        outbox.send(Frame::Answer(answer)).await?;
-    }
-    Ok(())
 }
 
 fn refusal(id: u64) -> Frame {
