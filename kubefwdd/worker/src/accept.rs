@@ -1,7 +1,7 @@
 //! One thread that accepts for every listener: an idle listener costs its descriptor and an entry in a table.
 //!
-//! Accepted sockets go through a bounded queue. While it is full nothing is accepted, and new connections wait in
-//! the kernel's backlog instead of this process's memory.
+//! Accepted sockets go through a bounded queue. While it is full the thread waits, and new connections stay in the
+//! kernel's backlog instead of this process's memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -17,10 +17,6 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use stall::Stall;
-
-mod stall;
-
 /// Accepted connections that wait for a task.
 const QUEUE: usize = 256;
 /// Connections that one listener may hand over before the others get their turn.
@@ -35,16 +31,12 @@ pub(crate) struct Acceptor<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The accepted connections.
-pub(crate) struct Accepted<T> {
-    queue: mpsc::Receiver<(T, TcpStream)>,
-    shared: Arc<Shared<T>>,
-}
+/// The accepted connections; they end once the [`Acceptor`] is gone.
+pub(crate) type Accepted<T> = mpsc::Receiver<(T, TcpStream)>;
 
 struct Shared<T> {
     listeners: Mutex<HashMap<usize, Arc<Entry<T>>>>,
     waker: Waker,
-    stall: Stall,
     stop: AtomicBool,
 }
 
@@ -63,23 +55,18 @@ pub(crate) fn start<T: Clone + Send + Sync + 'static>() -> io::Result<(Acceptor<
     let shared = Arc::new(Shared {
         listeners: Mutex::new(HashMap::new()),
         waker: Waker::new(poll.registry(), WAKE)?,
-        stall: Stall::default(),
         stop: AtomicBool::new(false),
     });
-    let (sender, queue) = mpsc::channel(QUEUE);
+    let (queue, accepted) = mpsc::channel(QUEUE);
     let thread = Thread {
         poll,
         shared: shared.clone(),
-        queue: sender,
+        queue,
         ready: VecDeque::new(),
     };
     std::thread::Builder::new()
         .name("accept".to_owned())
         .spawn(move || thread.run())?;
-    let accepted = Accepted {
-        queue,
-        shared: shared.clone(),
-    };
     Ok((Acceptor { registry, shared }, accepted))
 }
 
@@ -126,7 +113,9 @@ impl<T> Acceptor<T> {
 impl<T> Drop for Acceptor<T> {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        self.shared.wake();
+        if let Err(error) = self.shared.waker.wake() {
+            tracing::error!(%error, "cannot wake the thread that accepts connections");
+        }
     }
 }
 
@@ -136,29 +125,6 @@ fn token(id: u64) -> io::Result<Token> {
         .filter(|id| *id != WAKE.0)
         .map(Token)
         .ok_or_else(|| io::Error::other("the listener's number is too large"))
-}
-
-// === impl Accepted ===
-
-impl<T> Accepted<T> {
-    /// The next connection; `None` once the [`Acceptor`] is gone.
-    pub(crate) async fn next(&mut self) -> Option<(T, TcpStream)> {
-        let next = self.queue.recv().await;
-        if self.shared.stall.end() {
-            self.shared.wake();
-        }
-        next
-    }
-}
-
-// === impl Shared ===
-
-impl<T> Shared<T> {
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "cannot wake the thread that accepts connections");
-        }
-    }
 }
 
 // === the thread ===
@@ -177,8 +143,6 @@ enum Turn {
     Done,
     /// More may be waiting.
     More,
-    /// The queue is full: the reader wakes us.
-    Full,
     /// Out of descriptors or memory.
     Starved,
     /// The queue's reader is gone.
@@ -207,13 +171,18 @@ impl<T: Clone> Thread<T> {
             wait = match self.accept_ready() {
                 Turn::Closed => return,
                 Turn::Starved => Some(STARVED),
-                Turn::Done | Turn::More | Turn::Full => None,
+                Turn::More => Some(Duration::ZERO),
+                Turn::Done => None,
             };
         }
     }
 
+    /// Gives each listener that is ready its turn.
     fn accept_ready(&mut self) -> Turn {
-        while let Some(token) = self.ready.pop_front() {
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else {
+                break;
+            };
             let entry = self.shared.listeners.lock().get(&token).cloned();
             let Some(entry) = entry else {
                 continue;
@@ -221,25 +190,29 @@ impl<T: Clone> Thread<T> {
             match self.accept(&entry) {
                 Turn::Done => {}
                 Turn::More => self.ready.push_back(token),
-                turn @ (Turn::Full | Turn::Starved) => {
+                Turn::Starved => {
                     self.ready.push_front(token);
-                    return turn;
+                    return Turn::Starved;
                 }
                 Turn::Closed => return Turn::Closed,
             }
         }
-        Turn::Done
+        if self.ready.is_empty() {
+            Turn::Done
+        } else {
+            Turn::More
+        }
     }
 
     fn accept(&self, entry: &Entry<T>) -> Turn {
         for _ in 0..TURN {
-            // Reserve a place in the queue first: an accepted connection cannot be put back.
-            let room = match self.room() {
-                Ok(room) => room,
-                Err(turn) => return turn,
-            };
             match entry.listener.accept() {
-                Ok((stream, _)) => room.send((entry.owner.clone(), stream.into())),
+                Ok((stream, _)) => {
+                    let accepted = (entry.owner.clone(), stream.into());
+                    if self.queue.blocking_send(accepted).is_err() {
+                        return Turn::Closed;
+                    }
+                }
                 Err(error) => match error.kind() {
                     // Nothing is waiting; or the daemon has closed the listener, and is about to revoke it.
                     io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => return Turn::Done,
@@ -253,15 +226,6 @@ impl<T: Clone> Thread<T> {
             }
         }
         Turn::More
-    }
-
-    fn room(&self) -> Result<mpsc::Permit<'_, (T, TcpStream)>, Turn> {
-        use mpsc::error::TrySendError;
-        let reserved = self.shared.stall.reserve(|| self.queue.try_reserve());
-        reserved.map_err(|error| match error {
-            TrySendError::Closed(()) => Turn::Closed,
-            TrySendError::Full(()) => Turn::Full,
-        })
     }
 }
 

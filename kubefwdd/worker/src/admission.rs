@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kubefwd_os::{groups, peer};
@@ -29,8 +28,8 @@ const MAX_ENTRIES: usize = 256;
 /// The rule, and the connections that it refused.
 #[derive(Default)]
 pub(crate) struct Admission {
-    is_limited: AtomicBool,
-    group: Mutex<String>,
+    /// The group that may connect; `None` if everyone may.
+    group: Mutex<Option<String>>,
     refused: Mutex<HashMap<(u64, Option<u32>), u64>>,
     nonempty: Notify,
 }
@@ -38,37 +37,24 @@ pub(crate) struct Admission {
 impl Admission {
     /// Sets the rule for new connections.
     pub(crate) fn set(&self, limited: bool, group: String) {
-        *self.group.lock() = group;
-        self.is_limited.store(limited, Ordering::Release);
+        *self.group.lock() = limited.then_some(group);
     }
 
     /// Whether a connection is allowed; one that is not is counted.
     pub(crate) async fn admits(&self, listener: u64, local: &TcpStream) -> bool {
-        if !self.is_limited.load(Ordering::Acquire) {
+        let Some(group) = self.group.lock().clone() else {
             return true;
-        }
+        };
         let owner = owner(local);
         let is_let_in = match owner {
             None => false,
             Some(uid) if uid == 0 || uid == getuid().as_raw() => true,
-            Some(uid) => self.is_member(uid).await,
+            Some(uid) => looked_up(uid, group).await,
         };
         if !is_let_in {
             self.count(listener, owner);
         }
         is_let_in
-    }
-
-    /// Looked up each time, so that joining and leaving the group take effect at once. The database may be slow.
-    async fn is_member(&self, uid: u32) -> bool {
-        let group = self.group.lock().clone();
-        let answer = spawn_blocking(move || is_member(uid, &group)).await;
-        answer.is_ok_and(|answer| {
-            answer.unwrap_or_else(|error| {
-                tracing::warn!(uid, %error, "cannot look up group membership, assuming none");
-                false
-            })
-        })
     }
 
     fn count(&self, listener: u64, owner: Option<u32>) {
@@ -99,6 +85,17 @@ pub(crate) async fn report(admission: Arc<Admission>, outbox: Outbox) -> Result<
         }
         sleep(REPORT_INTERVAL).await;
     }
+}
+
+/// Looked up each time, so that joining and leaving the group take effect at once. The database may be slow.
+async fn looked_up(uid: u32, group: String) -> bool {
+    let answer = spawn_blocking(move || is_member(uid, &group)).await;
+    answer.is_ok_and(|answer| {
+        answer.unwrap_or_else(|error| {
+            tracing::warn!(uid, %error, "cannot look up group membership, assuming none");
+            false
+        })
+    })
 }
 
 fn is_member(uid: u32, group: &str) -> nix::Result<bool> {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, ready};
+use futures_util::future::{BoxFuture, Either, Ready, Shared, ready};
 use jiff::SignedDuration;
 use kubefwd_model::{Failure, failure};
 use parking_lot::Mutex;
@@ -37,7 +37,8 @@ const FRESH: SignedDuration = SignedDuration::from_secs(10);
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
 
-type Fetch = Shared<BoxFuture<'static, Result<Credentials, Failure>>>;
+type Fetched = Result<Credentials, Failure>;
+type Fetch = Shared<BoxFuture<'static, Fetched>>;
 
 /// The credentials of one kubeconfig context.
 #[derive(Clone)]
@@ -96,8 +97,8 @@ impl ContextCredentials {
         state.cached = cached.map(|cached| Arc::new(cached.fetched_earlier(by)));
     }
 
-    /// Credentials or a failure at once, or the fetch to wait for.
-    fn next(&self, rejected: Option<u64>) -> Next {
+    /// Credentials or a failure at once, or those of a fetch.
+    fn next(&self, rejected: Option<u64>) -> Either<Ready<Fetched>, Fetch> {
         let now = Moment::now();
         let mut state = self.inner.state.lock();
         let cached = state.cached.clone();
@@ -113,22 +114,22 @@ impl ContextCredentials {
             {
                 drop(self.start_fetch(&mut state, false));
             }
-            return Next::Now(Ok(cached.credentials.clone()));
+            return Either::Left(ready(Ok(cached.credentials.clone())));
         }
         if let Some(fetch) = &state.fetch {
-            return Next::Wait(fetch.clone());
+            return Either::Right(fetch.clone());
         }
         if let Some(failure) = state.recent_failure(now) {
-            return Next::Now(Err(failure.clone()));
+            return Either::Left(ready(Err(failure.clone())));
         }
         if let Some(cached) = cached
             && is_refused
             && cached.after_refusal
             && !cached.fresh_until.has_passed(now)
         {
-            return Next::Now(Err(self.inner.sources.refused(&cached)));
+            return Either::Left(ready(Err(self.inner.sources.refused(&cached))));
         }
-        Next::Wait(self.start_fetch(&mut state, is_refused))
+        Either::Right(self.start_fetch(&mut state, is_refused))
     }
 
     /// Starts a fetch that continues even if nobody waits for it any longer.
@@ -151,18 +152,9 @@ fn finished<T>(what: &str, joined: Result<Result<T, Failure>, JoinError>) -> Res
     joined.unwrap_or_else(|error| Err(failure!(Internal, "{what} was interrupted: {error}")))
 }
 
-/// What a caller gets.
-enum Next {
-    Now(Result<Credentials, Failure>),
-    Wait(Fetch),
-}
-
 impl CredentialSource for ContextCredentials {
     fn credentials(&self, rejected: Option<u64>) -> BoxFuture<'_, Result<Credentials, Failure>> {
-        match self.next(rejected) {
-            Next::Now(result) => ready(result).boxed(),
-            Next::Wait(fetch) => fetch.boxed(),
-        }
+        self.next(rejected).boxed()
     }
 }
 

@@ -24,7 +24,6 @@ pub use classify::{classify, classify_status};
 
 mod bounded;
 mod classify;
-mod connect;
 mod proxy;
 mod transport;
 
@@ -33,11 +32,14 @@ const REMEMBERED: usize = 64;
 
 /// One cluster, as one context reaches it.
 pub struct Cluster {
-    context: Context,
-    api_server: Arc<ApiServer>,
+    /// The context that reaches it.
+    pub context: Context,
+    /// What tunnels connect to.
+    pub api_server: Arc<ApiServer>,
+    /// The Kubernetes client. It does not repeat failed requests, except once after a 401 with new credentials.
+    pub client: kube::Client,
     credentials: ContextCredentials,
     transport: Transport,
-    client: kube::Client,
 }
 
 impl Cluster {
@@ -57,7 +59,7 @@ impl Cluster {
             credentials: Arc::new(credentials.clone()),
         });
         let transport = Transport::new(api_server.clone());
-        let client = kube::Client::new(transport.clone(), context.namespace.clone());
+        let client = transport.client(&context.namespace);
         Ok(Self {
             context,
             api_server,
@@ -65,21 +67,6 @@ impl Cluster {
             transport,
             client,
         })
-    }
-
-    /// The context that reaches it.
-    pub fn context(&self) -> &Context {
-        &self.context
-    }
-
-    /// What tunnels connect to.
-    pub fn api_server(&self) -> &Arc<ApiServer> {
-        &self.api_server
-    }
-
-    /// The Kubernetes client. It does not repeat failed requests, except once after a 401 with new credentials.
-    pub fn client(&self) -> &kube::Client {
-        &self.client
     }
 
     /// Retries credentials that failed a moment ago: the user may have logged in.

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::io;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// Tasks that may run before sockets are polled again. A busy tunnel runs again and again, and others
@@ -16,21 +16,20 @@ const EVENT_INTERVAL: u32 = 2;
 
 /// The thread; dropping this value stops it and everything that runs on it.
 pub(crate) struct DataPlane {
-    runtime: Handle,
     _stop: oneshot::Sender<()>,
 }
 
 impl DataPlane {
-    /// Starts the thread.
+    /// Starts the thread, and on it a task with all that it spawns.
     ///
     /// # Errors
     /// When the system has no descriptors or threads left.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(task: impl Future<Output = ()> + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .build()?;
-        let handle = runtime.handle().clone();
+        runtime.spawn(task);
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new()
             .name("data-plane".to_owned())
@@ -39,15 +38,7 @@ impl DataPlane {
                 let _dropped = runtime.block_on(stopped);
                 runtime.shutdown_background();
             })?;
-        Ok(Self {
-            runtime: handle,
-            _stop: stop,
-        })
-    }
-
-    /// Runs a task, and all that it spawns, on the thread.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(task);
+        Ok(Self { _stop: stop })
     }
 }
 
@@ -57,17 +48,17 @@ mod tests {
 
     #[tokio::test]
     async fn what_tasks_start_stays_on_the_thread_and_ends_with_it() {
-        let data_plane = DataPlane::start().unwrap();
         let (sender, receiver) = oneshot::channel();
         let (alive, gone) = oneshot::channel::<()>();
-        data_plane.spawn(async move {
+        let data_plane = DataPlane::start(async move {
             tokio::spawn(async move {
                 let name = std::thread::current().name().map(str::to_owned);
                 sender.send(name).unwrap();
                 let _alive = alive;
                 std::future::pending::<()>().await;
             });
-        });
+        })
+        .unwrap();
         assert_eq!(receiver.await.unwrap().as_deref(), Some("data-plane"));
         drop(data_plane);
         assert!(gone.await.is_err());

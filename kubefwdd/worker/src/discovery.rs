@@ -1,19 +1,17 @@
 //! Queries about a cluster that the daemon passes on from the user, answered with the user's own credentials.
 //!
-//! [`answer`] turns one [`Query`] into a stream of [`Answer`]s with its id. The last one is marked; none is larger than the
-//! channel takes. Dropping the stream ends the work on it.
+//! [`answer`] sends frames with answers to one [`Query`], with its id. The last one is marked; none is larger than the
+//! channel takes.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, stream};
-use kubefwd_model::{Failure, failure};
+use kubefwd_model::{Failure, Reason, failure};
+use kubefwd_proto::worker::v1::Query;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::query::Question;
-use kubefwd_proto::worker::v1::{Answer, Query};
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::{Cluster, Clusters, classify};
 use sender::{AnswerSender, Stop};
@@ -28,29 +26,16 @@ mod pod_status;
 mod pods;
 mod sender;
 
-/// Answers that wait to be sent: work on a question pauses while its asker does not read.
-const WAITING: usize = 4;
 /// For one request to the API server.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Answers a question. Needs a tokio runtime; must not be called while it shuts down.
-///
-/// A failure is an answer too. The stream ends after the answer that says `last`.
-pub fn answer(clusters: Arc<Clusters>, query: Query) -> impl Stream<Item = Answer> + Send + Unpin {
-    let (sender, mut receiver) = mpsc::channel(WAITING);
-    let work = tokio::spawn(async move {
-        let answers = AnswerSender::new(query.id, sender);
-        if let Err(Stop::Failed(failure)) = work(&clusters, query, &answers).await {
-            // Fails only if nobody is listening.
-            let _ = answers.send(Content::Failure(failure.into()), true).await;
-        }
-    });
-    let work = AbortOnDropHandle::new(work);
-    stream::poll_fn(move |cx| {
-        // Ends with the stream.
-        let _ = &work;
-        receiver.poll_recv(cx)
-    })
+/// Answers a question; pauses while there is no room for frames. A failure is an answer too.
+pub async fn answer(clusters: &Clusters, query: Query, frames: mpsc::Sender<Frame>) {
+    let answers = AnswerSender::new(query.id, frames);
+    if let Err(Stop::Failed(failure)) = work(clusters, query, &answers).await {
+        // Fails only if nobody is listening.
+        let _ = answers.send(Content::Failure(failure.into()), true).await;
+    }
 }
 
 async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Result<(), Stop> {
@@ -79,7 +64,7 @@ async fn work(clusters: &Clusters, query: Query, answers: &AnswerSender) -> Resu
 
 /// Gets the credentials first, so that the time a plugin takes does not count against the API server.
 async fn log_in(cluster: &Cluster) -> Result<(), Failure> {
-    let source = &cluster.api_server().credentials;
+    let source = &cluster.api_server.credentials;
     source.credentials(None).await.map(drop)
 }
 
@@ -93,6 +78,14 @@ async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Fai
             LIMIT.as_secs()
         )
         .hint("it may be overloaded; try again")),
+    }
+}
+
+/// Many users may use a namespace and not see the object: it is not missing because they may not ask.
+fn unless_forbidden<T>(answer: Result<T, Failure>) -> Result<(), Failure> {
+    match answer {
+        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
+        _ => Ok(()),
     }
 }
 

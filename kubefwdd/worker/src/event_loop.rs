@@ -108,14 +108,14 @@ pub(crate) async fn run(mut orders: Receiver<ToWorker>, outbox: Outbox) -> Resul
     let tasks = TaskTracker::new();
     let active = Arc::new(ActiveForwards::default());
     let admission = Arc::new(Admission::default());
-    let data_plane = DataPlane::start().map_err(RunError::Accept)?;
-    data_plane.spawn(active::serve(
+    let serving = active::serve(
         accepted,
         tasks.clone(),
         admission.clone(),
         active.clone(),
         outbox.clone(),
-    ));
+    );
+    let _data_plane = DataPlane::start(serving).map_err(RunError::Accept)?;
     tokio::spawn(active::report(active.clone(), outbox.clone()));
     tokio::spawn(admission::report(admission.clone(), outbox.clone()));
     tokio::spawn(host::watch(sender.clone()));

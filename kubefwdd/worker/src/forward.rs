@@ -156,7 +156,7 @@ impl Forward {
             };
         };
         let used = self.counters.values().opened > 0;
-        let transport = self.route.transport().filter(|_| used);
+        let transport = self.route.tunnels.transport().filter(|_| used);
         ForwardReport {
             listener: self.listener,
             phase: match failure {

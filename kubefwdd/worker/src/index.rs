@@ -80,7 +80,7 @@ impl NamespaceIndex {
         Self {
             filter,
             services: HashMap::new(),
-            listed: Membership::NONE,
+            listed: Membership::empty(),
             backing: Backing::Slices(Slices::default()),
             dirty: BTreeSet::new(),
             reported: HashMap::new(),
@@ -100,7 +100,7 @@ impl NamespaceIndex {
                 for service in services {
                     self.apply_service(covers, service);
                 }
-                self.listed = self.listed.with(covers);
+                self.listed |= covers;
             }
             Change::Applied(service) => self.apply_service(covers, service),
             Change::Deleted(name) => self.leave(&name, covers),
@@ -214,11 +214,11 @@ impl NamespaceIndex {
     }
 
     fn apply_service(&mut self, covers: Membership, service: Service) {
-        let member = self.filter.membership(&service.name).and(covers);
+        let member = self.filter.membership(&service.name) & covers;
         let before = self.services.get(&service.name);
-        let before = before.map_or(Membership::NONE, |entry| entry.membership);
-        let membership = before.without(covers).with(member);
-        if membership.is_none() {
+        let before = before.map_or(Membership::empty(), |entry| entry.membership);
+        let membership = (before - covers) | member;
+        if membership.is_empty() {
             self.leave(&service.name, covers);
             return;
         }
@@ -239,8 +239,8 @@ impl NamespaceIndex {
             return;
         };
         self.dirty.insert(name.clone());
-        entry.membership = entry.membership.without(covers);
-        if entry.membership.is_none() {
+        entry.membership -= covers;
+        if entry.membership.is_empty() {
             self.services.remove(name);
             if let Backing::Pods(pods) = &mut self.backing {
                 pods.service_deleted(name);

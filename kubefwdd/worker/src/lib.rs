@@ -17,6 +17,5 @@ mod forward;
 pub mod fuzzing;
 mod index;
 mod outbox;
-mod sync;
 pub mod sys;
 mod watch;

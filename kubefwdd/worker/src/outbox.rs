@@ -13,7 +13,7 @@ const CAPACITY: usize = 256;
 
 /// The sending end of the queue. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Outbox(mpsc::Sender<Frame>);
+pub(crate) struct Outbox(pub(crate) mpsc::Sender<Frame>);
 
 /// The frames that wait to be sent.
 pub(crate) struct Outgoing(mpsc::Receiver<Frame>);

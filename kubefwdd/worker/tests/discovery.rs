@@ -6,11 +6,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use kubefwd_model::discovery::{EndpointSubset, LogPart, Namespace, Pod, PodDetail, Service};
 use kubefwd_model::text::Text;
 use kubefwd_model::{Failure, Reason};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::from_worker::Frame;
 use kubefwd_proto::worker::v1::query::Question;
 use kubefwd_proto::worker::v1::{
     Answer, CheckAnswer, CheckQuery, EndpointsQuery, ListNamespacesQuery, ListPodsQuery,
@@ -24,6 +25,8 @@ use kubefwd_worker::cluster::{Clusters, classify};
 use kubefwd_worker::discovery::answer;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 const VIEWER: &str = "system:serviceaccount:demo:viewer";
 
@@ -55,7 +58,19 @@ impl Asker {
             kubeconfig: self.kubeconfig(),
             question: Some(question),
         };
-        answer(self.clusters.clone(), query)
+        let (sender, mut receiver) = mpsc::channel(4);
+        let clusters = self.clusters.clone();
+        let work = tokio::spawn(async move { answer(&clusters, query, sender).await });
+        let work = AbortOnDropHandle::new(work);
+        let frames = stream::poll_fn(move |cx| {
+            // Ends with the stream.
+            let _ = &work;
+            receiver.poll_recv(cx)
+        });
+        frames.map(|frame| match frame {
+            Frame::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        })
     }
 
     /// All answers; a failure must be the last and is the result.
@@ -427,7 +442,7 @@ async fn trouble_of_the_api_server_is_explained() {
     }
     let known = asker.clusters.get("", &asker.kubeconfig()).await.unwrap();
     cluster.stop_api_server().await;
-    let error = known.client().apiserver_version().await.unwrap_err();
+    let error = known.client.apiserver_version().await.unwrap_err();
     let failure = classify(&error);
     assert_eq!(failure.reason, Reason::ClusterUnreachable, "{failure}");
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
@@ -35,6 +36,13 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// A connected byte stream.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Connection for Box<dyn Io> {
+    fn connected(&self) -> Connected {
+        // Proxies only tunnel: requests are written as to the origin.
+        Connected::new()
+    }
+}
 
 /// Why there is no connection to an API server.
 #[derive(Debug, Error)]

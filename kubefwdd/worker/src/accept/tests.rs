@@ -20,7 +20,7 @@ async fn connections_come_with_what_their_listener_is_for() {
     acceptor.add(2, db, "db").unwrap();
     for (address, wanted) in [(db_address, "db"), (web_address, "web"), (db_address, "db")] {
         let client = TcpStream::connect(address).unwrap();
-        let (owner, stream) = accepted.next().await.unwrap();
+        let (owner, stream) = accepted.recv().await.unwrap();
         assert_eq!(owner, wanted);
         assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
     }
@@ -37,7 +37,7 @@ async fn a_full_queue_leaves_connections_in_the_backlog_and_loses_none() {
         .collect();
     let mut seen = BTreeSet::new();
     for _ in 0..count {
-        let (_, stream) = accepted.next().await.unwrap();
+        let (_, stream) = accepted.recv().await.unwrap();
         seen.insert(stream.peer_addr().unwrap());
     }
     let all: BTreeSet<_> = clients.iter().map(|c| c.local_addr().unwrap()).collect();
@@ -56,12 +56,12 @@ async fn what_was_removed_is_not_accepted_from() {
     acceptor.remove(1);
     let _ignored = TcpStream::connect(first_address).unwrap();
     let _taken = TcpStream::connect(second_address).unwrap();
-    assert_eq!(accepted.next().await.unwrap().0, 2);
+    assert_eq!(accepted.recv().await.unwrap().0, 2);
 }
 
 #[tokio::test]
 async fn the_queue_ends_with_the_acceptor() {
     let (acceptor, mut accepted) = start::<()>().unwrap();
     drop(acceptor);
-    assert!(accepted.next().await.is_none());
+    assert!(accepted.recv().await.is_none());
 }

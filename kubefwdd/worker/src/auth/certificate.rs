@@ -85,9 +85,7 @@ fn parse_time(tag: u8, text: &str) -> Option<Timestamp> {
     if digits.len() != 14 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let part = |from: usize| digits.get(from..from + 2)?.parse::<i8>().ok();
-    let year = digits.get(..4)?.parse().ok()?;
-    let time = DateTime::new(year, part(4)?, part(6)?, part(8)?, part(10)?, part(12)?, 0).ok()?;
+    let time = DateTime::strptime("%Y%m%d%H%M%S", digits).ok()?;
     Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 

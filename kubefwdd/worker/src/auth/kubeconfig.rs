@@ -26,16 +26,8 @@ pub struct Merged {
     config: Kubeconfig,
     /// The files that were read, in order.
     files: Vec<PathBuf>,
-    /// The file that each object was taken from, by kind and name: the index of the first one that has it.
-    origins: BTreeMap<(Kind, String), usize>,
-}
-
-/// What a kubeconfig names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Context,
-    Cluster,
-    User,
+    /// What each of them says.
+    contents: Vec<Kubeconfig>,
 }
 
 /// One context with the cluster and the user that it names.
@@ -136,25 +128,25 @@ impl Merged {
         Ok(Context {
             name: name.to_owned(),
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
-            files: self.origins_of(name, &context.cluster, &user_name),
+            files: self.files_of(name, &context.cluster, &user_name),
             user_name,
             cluster: cluster.clone(),
             user,
         })
     }
 
-    fn origins_of(&self, context: &str, cluster: &str, user: &str) -> Vec<PathBuf> {
-        let origin = |(kind, name): (Kind, &str)| self.origins.get(&(kind, name.to_owned()));
-        let named = [
-            (Kind::Context, context),
-            (Kind::Cluster, cluster),
-            (Kind::User, user),
-        ];
-        let places: BTreeSet<usize> = named.into_iter().filter_map(origin).copied().collect();
-        let files = places.into_iter();
-        files
-            .filter_map(|place| self.files.get(place).cloned())
-            .collect()
+    /// Where kube takes them from when it merges: the first files that have them.
+    fn files_of(&self, context: &str, cluster: &str, user: &str) -> Vec<PathBuf> {
+        let has_context = |c: &Kubeconfig| c.contexts.iter().any(|named| named.name == context);
+        let has_cluster = |c: &Kubeconfig| c.clusters.iter().any(|named| named.name == cluster);
+        let has_user = |c: &Kubeconfig| c.auth_infos.iter().any(|named| named.name == user);
+        let places = BTreeSet::from([
+            self.contents.iter().position(has_context),
+            self.contents.iter().position(has_cluster),
+            self.contents.iter().position(has_user),
+        ]);
+        let files = places.into_iter().flatten();
+        files.map(|place| self.files[place].clone()).collect()
     }
 
     fn cluster(&self, name: &str) -> Option<&Cluster> {
@@ -256,8 +248,7 @@ fn paths(explicit: &[String], environment: &Environment) -> Result<Vec<PathBuf>,
 
 fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
     let mut merged = Kubeconfig::default();
-    let mut files = Vec::new();
-    let mut origins = BTreeMap::new();
+    let (mut files, mut contents) = (Vec::new(), Vec::new());
     for path in paths {
         let mut next = match Kubeconfig::read_from(path) {
             Ok(config) => config,
@@ -270,25 +261,11 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
         };
         // An empty name sets nothing, also where an earlier file has it.
         next.current_context = next.current_context.filter(|name| !name.is_empty());
-        let contexts = next
-            .contexts
-            .iter()
-            .map(|named| (Kind::Context, &named.name));
-        let clusters = next
-            .clusters
-            .iter()
-            .map(|named| (Kind::Cluster, &named.name));
-        let users = next
-            .auth_infos
-            .iter()
-            .map(|named| (Kind::User, &named.name));
-        for (kind, name) in contexts.chain(clusters).chain(users) {
-            origins.entry((kind, name.clone())).or_insert(files.len());
-        }
         merged = merged
-            .merge(next)
+            .merge(next.clone())
             .map_err(|error| unreadable(path, error))?;
         files.push(path.clone());
+        contents.push(next);
     }
     if files.is_empty() {
         return Err(failure!(
@@ -301,7 +278,7 @@ fn read(paths: &[PathBuf]) -> Result<Merged, Failure> {
     Ok(Merged {
         config: merged,
         files,
-        origins,
+        contents,
     })
 }
 

@@ -96,7 +96,7 @@ fn kubeconfig(folder: &Path, server: &Server, cluster: &str, user: &str) -> Vec<
 
 async fn ask(clusters: &Clusters, files: &[String]) -> Result<String, Failure> {
     let cluster = clusters.get("", files).await?;
-    let version = cluster.client().apiserver_version().await;
+    let version = cluster.client.apiserver_version().await;
     version
         .map(|info| info.git_version)
         .map_err(|error| classify(&error))
@@ -121,7 +121,7 @@ async fn a_cluster_is_reached_with_its_authority_and_token() {
         &clusters.get("", &files).await.unwrap()
     ));
     assert_eq!(
-        cluster.api_server().url.to_string(),
+        cluster.api_server.url.to_string(),
         format!("https://{}/", server.address)
     );
     kubeconfig(
@@ -299,7 +299,7 @@ async fn a_rotated_token_file_is_noticed_by_the_refusal() {
     let clusters = Clusters::new(Environment::new());
     let cluster = clusters.get("", &files).await.unwrap();
     cluster
-        .api_server()
+        .api_server
         .credentials
         .credentials(None)
         .await
@@ -353,9 +353,9 @@ async fn a_name_without_address_is_said() {
         files: Vec::new(),
     };
     let cluster = Cluster::new(context, &Environment::new()).unwrap();
-    let server = cluster.api_server().url.to_string();
+    let server = cluster.api_server.url.to_string();
     assert_eq!(server, "https://no-such-host.invalid:6443/prefix/");
-    let error = cluster.client().apiserver_version().await.unwrap_err();
+    let error = cluster.client.apiserver_version().await.unwrap_err();
     let failure = classify(&error);
     assert_eq!(failure.reason, Reason::ClusterUnreachable);
     assert!(

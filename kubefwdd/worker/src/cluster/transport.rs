@@ -2,28 +2,26 @@
 //! authenticates before it acts, so this is safe for all requests.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::Body;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use thiserror::Error;
-use tower::{BoxError, Service};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, service_fn};
 
 use super::bounded::{Bound, Bounded};
-use super::connect::Connector;
 use kubefwd_portforward::api_server::{ApiServer, Credentials};
+use kubefwd_portforward::dial::{self, DialError, Io};
 
 /// From the request to the head of its answer: watches and logs answer at once too.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -40,6 +38,7 @@ const MAX_LINE: usize = 16 * 1024 * 1024;
 const MAX_ERROR: usize = 1024 * 1024;
 
 type HttpClient = Client<Connector, Full<Bytes>>;
+type Connector = BoxCloneSyncService<Uri, TokioIo<Box<dyn Io>>, DialError>;
 
 /// The API server accepted the request and did not answer.
 #[derive(Debug, Error)]
@@ -72,6 +71,13 @@ impl Transport {
         *self.current.lock() = None;
     }
 
+    /// A Kubernetes client that sends its requests this way.
+    pub(super) fn client(&self, namespace: &str) -> kube::Client {
+        let transport = self.clone();
+        let send = move |request| transport.clone().send(request);
+        kube::Client::new(service_fn(send), namespace)
+    }
+
     async fn send(self, request: Request<Body>) -> Result<Response<Bounded<Incoming>>, BoxError> {
         let (mut parts, body) = request.into_parts();
         parts.uri = absolute(&self.server.url, &parts.uri)?;
@@ -101,7 +107,7 @@ impl Transport {
         for (name, value) in &credentials.headers {
             request.headers_mut().append(name, value.clone());
         }
-        let sending = self.client(credentials).request(request);
+        let sending = self.http(credentials).request(request);
         let answer = tokio::time::timeout(ANSWER_LIMIT, sending).await;
         let answer = answer.map_err(|_| NoAnswer)??;
         let bound = bound(answer.status(), &parts.uri);
@@ -109,7 +115,7 @@ impl Transport {
     }
 
     /// The client for these credentials: another certificate or other trust roots need other connections.
-    fn client(&self, credentials: &Credentials) -> HttpClient {
+    fn http(&self, credentials: &Credentials) -> HttpClient {
         let mut current = self.current.lock();
         let address = |tls: &Option<Arc<ClientConfig>>| tls.as_ref().map(Arc::as_ptr);
         if let Some(current) = &*current
@@ -121,10 +127,7 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(Connector {
-                server: self.server.clone(),
-                tls: credentials.tls.clone(),
-            });
+            .build(connector(self.server.clone(), credentials.tls.clone()));
         *current = Some(Current {
             tls: credentials.tls.clone(),
             client: client.clone(),
@@ -133,18 +136,12 @@ impl Transport {
     }
 }
 
-impl Service<Request<Body>> for Transport {
-    type Response = Response<Bounded<Incoming>>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Bounded<Incoming>>, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.clone().send(request).boxed()
-    }
+/// Makes connections to one API server with one TLS configuration.
+fn connector(server: Arc<ApiServer>, tls: Option<Arc<ClientConfig>>) -> Connector {
+    BoxCloneSyncService::new(service_fn(move |_: Uri| {
+        let (server, tls) = (server.clone(), tls.clone());
+        async move { dial::connect(&server, tls).await.map(TokioIo::new) }
+    }))
 }
 
 /// How much of an answer is read. Watches and logs are endless, and their readers keep nothing.

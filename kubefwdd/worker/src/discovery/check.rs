@@ -10,13 +10,13 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use kubefwd_model::{Failure, Reason, failure};
+use kubefwd_model::{Failure, failure};
 use kubefwd_proto::worker::v1::answer::Answer as Content;
 use kubefwd_proto::worker::v1::{CheckAnswer, CheckQuery};
 use tokio::time::timeout;
 
 use super::sender::{AnswerSender, Stop};
-use super::{ask, log_in, valid_name};
+use super::{ask, log_in, unless_forbidden, valid_name};
 use crate::auth::suggest::nearest;
 use crate::cluster::Cluster;
 use crate::index::filter::Filter;
@@ -47,10 +47,10 @@ pub(super) async fn check(
     answers: &AnswerSender,
 ) -> Result<(), Stop> {
     let mut answer = CheckAnswer {
-        context: cluster.context().name.clone(),
-        namespace: cluster.context().namespace.clone(),
+        context: cluster.context.name.clone(),
+        namespace: cluster.context.namespace.clone(),
         missing_rights: Vec::new(),
-        kubeconfig: paths(&cluster.context().files)?,
+        kubeconfig: paths(&cluster.context.files)?,
     };
     if !question.namespace.is_empty() {
         valid_name("namespace", &question.namespace)?;
@@ -107,20 +107,17 @@ async fn is_understood(cluster: &Cluster, question: &CheckQuery) -> Result<(), F
     if selection.label_selector.is_empty() && selection.field_selector.is_empty() {
         return Ok(());
     }
-    let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let list = ListParams::default()
         .labels(&selection.label_selector)
         .fields(&selection.field_selector)
         .limit(1);
-    match ask(api.list_metadata(&list)).await {
-        // Missing rights are reported with the others.
-        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
-        _ => Ok(()),
-    }
+    // Missing rights are reported with the others.
+    unless_forbidden(ask(api.list_metadata(&list)).await)
 }
 
 fn too_slow(cluster: &Cluster) -> Failure {
-    let server = cluster.context().cluster.server.as_deref();
+    let server = cluster.context.cluster.server.as_deref();
     failure!(
         ClusterUnreachable,
         "the API server {} did not answer within {} s",
@@ -130,25 +127,33 @@ fn too_slow(cluster: &Cluster) -> Failure {
     .hint("is the network up? is a VPN needed?")
 }
 
-/// Many users may use a namespace and not see the object: only a 404 says that it is not there.
+/// Fails if the object does not exist, and suggests what was probably meant, if the objects may be listed.
 async fn exists<K>(api: Api<K>, name: &str, missing: Failure) -> Result<(), Failure>
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     match ask(api.get_metadata(name)).await {
-        Err(failure) if failure.reason == missing.reason => Err(suggest(missing, name, api).await),
-        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
-        _ => Ok(()),
+        Err(failure) if failure.reason == missing.reason => {}
+        answer => return unless_forbidden(answer),
     }
+    let listed = ask(api.list_metadata(&ListParams::default().limit(SUGGESTED_FROM))).await;
+    let listed = listed.map(|list| list.items).unwrap_or_default();
+    let names = listed
+        .iter()
+        .flat_map(|object| object.metadata.name.as_deref());
+    Err(missing.hint(match nearest(name, names) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => "is this the right context?".to_owned(),
+    }))
 }
 
 async fn namespace_exists(cluster: &Cluster, name: &str) -> Result<(), Failure> {
-    let context = &cluster.context().name;
+    let context = &cluster.context.name;
     let missing = failure!(
         NamespaceNotFound,
         "namespace {name:?} does not exist in context {context:?}"
     );
-    exists::<Namespace>(Api::all(cluster.client().clone()), name, missing).await
+    exists::<Namespace>(Api::all(cluster.client.clone()), name, missing).await
 }
 
 async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), Failure> {
@@ -156,28 +161,12 @@ async fn service_exists(cluster: &Cluster, question: &CheckQuery) -> Result<(), 
     if name.is_empty() {
         return Ok(());
     }
-    let api: Api<Service> = Api::namespaced(cluster.client().clone(), namespace);
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
     let missing = failure!(
         ServiceNotFound,
         "service {name:?} does not exist in namespace {namespace:?}"
     );
     exists(api, name, missing).await
-}
-
-/// Suggests what was probably meant, if the objects may be listed.
-async fn suggest<K>(failure: Failure, name: &str, api: Api<K>) -> Failure
-where
-    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    let listed = ask(api.list_metadata(&ListParams::default().limit(SUGGESTED_FROM))).await;
-    let listed = listed.map(|list| list.items).unwrap_or_default();
-    let names = listed
-        .iter()
-        .filter_map(|object| object.metadata.name.as_deref());
-    match nearest(name, names) {
-        Some(near) => failure.hint(format!("did you mean {near:?}?")),
-        None => failure.hint("is this the right context?"),
-    }
 }
 
 async fn missing_rights(cluster: &Cluster, namespace: &str) -> Vec<String> {
@@ -216,7 +205,7 @@ async fn may(cluster: &Cluster, namespace: &str, (verb, resource): Right) -> boo
         },
         ..SelfSubjectAccessReview::default()
     };
-    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client().clone());
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
     match ask(api.create(&PostParams::default(), &review)).await {
         Ok(answer) => answer.status.is_none_or(|status| status.allowed),
         Err(failure) => {

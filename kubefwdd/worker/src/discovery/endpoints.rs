@@ -13,7 +13,7 @@ use kubefwd_proto::worker::v1::EndpointsQuery;
 
 use super::lists::{Pages, number, protocol};
 use super::sender::{AnswerSender, Stop};
-use super::{ask, log_in, valid_name};
+use super::{ask, log_in, unless_forbidden, valid_name};
 use crate::cluster::Cluster;
 
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -27,22 +27,21 @@ pub(super) async fn endpoints(
     valid_name("service", &question.service)?;
     log_in(cluster).await?;
     let subsets = match from_slices(cluster, &question).await {
-        Ok(subsets) if subsets.is_empty() => {
-            service_exists(cluster, &question).await?;
+        Err(slices) if matches!(slices.reason, Reason::ForbiddenByCluster | Reason::NotFound) => {
+            let found = from_endpoints(cluster, &question).await;
+            // If neither may be read, report the API that is in use today.
+            found.map_err(|endpoints| match endpoints.reason {
+                Reason::ForbiddenByCluster => slices,
+                _ => endpoints,
+            })?
+        }
+        found => {
+            let subsets = found?;
+            if subsets.is_empty() {
+                service_exists(cluster, &question).await?;
+            }
             subsets
         }
-        Ok(subsets) => subsets,
-        Err(slices) => match slices.reason {
-            Reason::ForbiddenByCluster | Reason::NotFound => {
-                let found = from_endpoints(cluster, &question).await;
-                // If neither may be read, report the API that is in use today.
-                found.map_err(|endpoints| match endpoints.reason {
-                    Reason::ForbiddenByCluster => slices,
-                    _ => endpoints,
-                })?
-            }
-            _ => return Err(slices.into()),
-        },
     };
     answers.send_list(subsets, true).await
 }
@@ -51,7 +50,7 @@ async fn from_slices(
     cluster: &Cluster,
     question: &EndpointsQuery,
 ) -> Result<Vec<EndpointSubset>, Failure> {
-    let api: Api<EndpointSlice> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<EndpointSlice> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let params = ListParams::default().labels(&format!("{SERVICE_LABEL}={}", question.service));
     let mut pages = Pages::new(api, params);
     let mut subsets = Vec::new();
@@ -65,7 +64,7 @@ async fn from_endpoints(
     cluster: &Cluster,
     question: &EndpointsQuery,
 ) -> Result<Vec<EndpointSubset>, Failure> {
-    let api: Api<Endpoints> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Endpoints> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let endpoints = ask(api.get(&question.service)).await?;
     let addresses =
         |list: Option<Vec<CoreAddress>>| list.into_iter().flatten().map(address).collect();
@@ -85,11 +84,8 @@ async fn from_endpoints(
 
 /// A service that does not exist has no slice either.
 async fn service_exists(cluster: &Cluster, question: &EndpointsQuery) -> Result<(), Failure> {
-    let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
-    match ask(api.get_metadata(&question.service)).await {
-        Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),
-        _ => Ok(()),
-    }
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &question.namespace);
+    unless_forbidden(ask(api.get_metadata(&question.service)).await)
 }
 
 fn of_slice(slice: EndpointSlice) -> EndpointSubset {

@@ -28,7 +28,7 @@ pub(super) async fn events(
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     log_in(cluster).await?;
-    let api: Api<Event> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Event> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let mut pages = Pages::new(api, params(&question)?);
     let limit = match question.limit {
         0 => DEFAULT_EVENTS,

@@ -41,7 +41,7 @@ pub(super) async fn contexts(
 
 pub(super) async fn namespaces(cluster: &Cluster, answers: &AnswerSender) -> Result<(), Stop> {
     log_in(cluster).await?;
-    let pages = Pages::new(Api::all(cluster.client().clone()), ListParams::default());
+    let pages = Pages::new(Api::all(cluster.client.clone()), ListParams::default());
     let sent = pages.send(answers, namespace).await;
     sent.map_err(|stop| match stop {
         Stop::Failed(failure) if failure.reason == Reason::ForbiddenByCluster => {
@@ -60,7 +60,7 @@ pub(super) async fn services(
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     log_in(cluster).await?;
-    let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &question.namespace);
     if question.name.is_empty() {
         return Pages::new(api, ListParams::default())
             .send(answers, service)

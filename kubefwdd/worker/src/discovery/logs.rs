@@ -31,7 +31,7 @@ pub(super) async fn logs(
     valid_name("namespace", &question.namespace)?;
     valid_name("pod", &question.pod)?;
     log_in(cluster).await?;
-    let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &question.namespace);
     let container = match question.container.as_str() {
         "" => default_container(&api, &question.pod).await?,
         named => {
@@ -97,23 +97,21 @@ async fn send(
 }
 
 /// Makes lines of bytes and parts of lines.
+#[derive(Default)]
 struct Cutter {
-    container: String,
+    /// The lines since the last part.
+    part: LogPart,
+    /// What they take as JSON, bytes.
+    size: usize,
     line: Vec<u8>,
     was_cut: bool,
-    lines: Vec<String>,
-    size: usize,
 }
 
 impl Cutter {
     fn new(container: String) -> Self {
-        Self {
-            container,
-            line: Vec::new(),
-            was_cut: false,
-            lines: Vec::new(),
-            size: 0,
-        }
+        let mut cutter = Self::default();
+        cutter.part.container_name = container.into();
+        cutter
     }
 
     /// Takes a piece of one line, with its end if it has come; gives a part that is full.
@@ -134,14 +132,13 @@ impl Cutter {
 
     /// What has come so far, if anything.
     fn flush(&mut self) -> Option<LogPart> {
-        if self.lines.is_empty() {
+        if self.part.logs.is_empty() {
             return None;
         }
         self.size = 0;
         Some(LogPart {
-            container_name: self.container.as_str().into(),
-            logs: std::mem::take(&mut self.lines),
-            truncated: false,
+            logs: std::mem::take(&mut self.part.logs),
+            ..self.part.clone()
         })
     }
 
@@ -150,9 +147,8 @@ impl Cutter {
             self.end_line();
         }
         LogPart {
-            container_name: self.container.into(),
-            logs: self.lines,
             truncated,
+            ..self.part
         }
     }
 
@@ -166,7 +162,7 @@ impl Cutter {
         }
         self.line.clear();
         self.size += json_length(&text);
-        self.lines.push(text);
+        self.part.logs.push(text);
     }
 }
 
@@ -216,22 +212,16 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::discovery::tests::collected;
 
     async fn sent(log: &[u8], follow: bool) -> Vec<Answer> {
-        let (sender, mut receiver) = mpsc::channel(4);
+        let (sender, receiver) = mpsc::channel(4);
         let sender = AnswerSender::new(1, sender);
         let cutter = Cutter::new("c".to_owned());
-        let collecting = async {
-            let mut answers = Vec::new();
-            while let Some(answer) = receiver.recv().await {
-                answers.push(answer);
-            }
-            answers
-        };
         let sending = async move {
             assert!(send(log, cutter, follow, &sender).await.is_ok());
         };
-        let (answers, ()) = tokio::join!(collecting, sending);
+        let (answers, ()) = tokio::join!(collected(receiver), sending);
         answers
     }
 

@@ -19,7 +19,7 @@ pub(super) async fn pods(
 ) -> Result<(), Stop> {
     valid_name("namespace", &question.namespace)?;
     log_in(cluster).await?;
-    let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &question.namespace);
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &question.namespace);
     if !question.name.is_empty() {
         valid_name("pod", &question.name)?;
         let found = pod_in_full(ask(api.get(&question.name)).await?);
@@ -29,7 +29,7 @@ pub(super) async fn pods(
     let mut selectors = vec![question.label_selector.clone()];
     if !question.service.is_empty() {
         valid_name("service", &question.service)?;
-        let api: Api<Service> = Api::namespaced(cluster.client().clone(), &question.namespace);
+        let api: Api<Service> = Api::namespaced(cluster.client.clone(), &question.namespace);
         let service = ask(api.get(&question.service)).await?;
         let selector = service.spec.and_then(|spec| spec.selector);
         let selector = selector.unwrap_or_default();

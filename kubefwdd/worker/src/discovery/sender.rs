@@ -4,6 +4,7 @@ use kubefwd_model::{Failure, failure};
 use kubefwd_proto::channel::MAX_FRAME;
 use kubefwd_proto::worker::v1::Answer;
 use kubefwd_proto::worker::v1::answer::Answer as Content;
+use kubefwd_proto::worker::v1::from_worker::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -28,22 +29,22 @@ impl From<Failure> for Stop {
 /// Sends the answers to one question.
 pub(super) struct AnswerSender {
     id: u64,
-    sender: mpsc::Sender<Answer>,
+    frames: mpsc::Sender<Frame>,
 }
 
 impl AnswerSender {
-    pub(super) fn new(id: u64, sender: mpsc::Sender<Answer>) -> Self {
-        Self { id, sender }
+    pub(super) fn new(id: u64, frames: mpsc::Sender<Frame>) -> Self {
+        Self { id, frames }
     }
 
     /// Sends one answer; waits while the asker is slow.
     pub(super) async fn send(&self, content: Content, last: bool) -> Result<(), Stop> {
-        let answer = Answer {
+        let answer = Frame::Answer(Answer {
             id: self.id,
             last,
             answer: Some(content),
-        };
-        self.sender.send(answer).await.map_err(|_| Stop::Gone)
+        });
+        self.frames.send(answer).await.map_err(|_| Stop::Gone)
     }
 
     /// Sends one part of the answer.
@@ -99,17 +100,14 @@ mod tests {
     use kubefwd_model::Reason;
 
     use super::*;
+    use crate::discovery::tests::collected;
 
     async fn sent(items: Vec<String>) -> Vec<Answer> {
-        let (sender, mut receiver) = mpsc::channel(64);
+        let (sender, receiver) = mpsc::channel(64);
         let sender = AnswerSender::new(7, sender);
         assert!(sender.send_list(items, true).await.is_ok());
         drop(sender);
-        let mut answers = Vec::new();
-        while let Some(answer) = receiver.recv().await {
-            answers.push(answer);
-        }
-        answers
+        collected(receiver).await
     }
 
     fn items(answer: &Answer) -> Vec<String> {

@@ -1,8 +1,7 @@
 //! Questions that need no cluster.
 
-use futures_util::StreamExt;
 use kubefwd_model::discovery::Contexts;
-use kubefwd_proto::worker::v1::{CheckQuery, ListContextsQuery, ListPodsQuery};
+use kubefwd_proto::worker::v1::{Answer, CheckQuery, ListContextsQuery, ListPodsQuery};
 
 use kubefwd_model::Reason;
 
@@ -34,8 +33,22 @@ async fn ask_offline(question: Question, context: &str) -> Vec<Answer> {
         kubeconfig: vec![path.display().to_string()],
         question: Some(question),
     };
-    let clusters = Arc::new(Clusters::new(Environment::new()));
-    answer(clusters, query).collect().await
+    let clusters = Clusters::new(Environment::new());
+    let (sender, receiver) = mpsc::channel(4);
+    let (answers, ()) = tokio::join!(collected(receiver), answer(&clusters, query, sender));
+    answers
+}
+
+/// All answers until the sender is gone.
+pub(super) async fn collected(mut frames: mpsc::Receiver<Frame>) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    while let Some(frame) = frames.recv().await {
+        match frame {
+            Frame::Answer(answer) => answers.push(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+    answers
 }
 
 fn content(mut answers: Vec<Answer>) -> Content {

@@ -101,13 +101,9 @@ impl Contexts {
     /// Applies the desired state; returns frames for the daemon.
     pub(super) fn apply(&mut self, desired: Desired) -> Vec<Frame> {
         let mut frames = Vec::new();
-        let wanted = desired.contexts.into_iter();
-        let wanted: BTreeMap<String, DesiredContext> = wanted
-            .map(|context| (context.name.clone(), context))
-            .collect();
         let is_gone = |name: &String, context: &mut Context| {
-            let wanted = wanted.get(name);
-            wanted.is_none_or(|wanted| wanted.kubeconfig != context.kubeconfig)
+            let mut wanted = desired.contexts.iter();
+            !wanted.any(|wanted| wanted.name == *name && wanted.kubeconfig == context.kubeconfig)
         };
         let gone: Vec<_> = self.contexts.extract_if(.., is_gone).collect();
         for (name, context) in gone {
@@ -118,15 +114,15 @@ impl Contexts {
                 frames.extend(self.forget(&name, namespace));
             }
         }
-        for (name, context) in wanted {
-            frames.extend(self.apply_context(name, context));
+        for wanted in desired.contexts {
+            frames.extend(self.apply_context(wanted));
         }
         self.sweep();
         frames
     }
 
-    fn apply_context(&mut self, name: String, wanted: DesiredContext) -> Vec<Frame> {
-        let mut frames = Vec::new();
+    fn apply_context(&mut self, wanted: DesiredContext) -> Vec<Frame> {
+        let (name, mut frames) = (wanted.name, Vec::new());
         if !self.contexts.contains_key(&name) {
             let context = self.resolve(&name, wanted.kubeconfig);
             self.contexts.insert(name.clone(), context);
@@ -214,7 +210,7 @@ impl Contexts {
         let context_tunnels = self.context_tunnels(&name);
         settings.transport = context_tunnels.transport();
         settings.reopened = Some(self.forward_reopened(id));
-        context_tunnels.set(Some(Tunnels::new(cluster.api_server().clone(), settings)));
+        context_tunnels.set(Some(Tunnels::new(cluster.api_server.clone(), settings)));
         for namespace in namespaces {
             let routes = self.routes(&name, &namespace);
             if let Some(context) = self.contexts.get_mut(&name) {
@@ -242,14 +238,12 @@ impl Contexts {
         let Some((context, _)) = self.by_id(id) else {
             return Vec::new();
         };
-        let key = (context, reopened.namespace.clone());
-        let routes = self.routes.get(&key).map(|routes| routes.all());
-        let routes = routes.into_iter().flatten();
-        let behind = routes.filter(|route| route.has_pod(&reopened.pod_uid));
+        let behind = self.known_routes(&context, &reopened.namespace);
+        let behind = behind.filter(|route| route.has_pod(&reopened.pod_uid));
         let report = |route: Arc<Route>| ReconnectedReport {
             service: Some(ServiceRef {
-                context: key.0.clone(),
-                namespace: key.1.clone(),
+                context: context.clone(),
+                namespace: reopened.namespace.clone(),
                 service: route.service.to_string(),
             }),
             automatic: true,
@@ -382,11 +376,19 @@ impl Contexts {
 
     /// The namespace is no longer watched: its listeners, if any are left, have no pods.
     fn forget(&self, context: &str, namespace: &str) -> Vec<Frame> {
-        let key = (context.to_owned(), namespace.to_owned());
-        let routes = self.routes.get(&key).map(|routes| routes.all());
-        let routes = routes.into_iter().flatten();
+        let routes = self.known_routes(context, namespace);
         let reports = routes.flat_map(|route| route.forget());
         reports.map(Frame::Forward).collect()
+    }
+
+    fn known_routes(
+        &self,
+        context: &str,
+        namespace: &str,
+    ) -> impl Iterator<Item = Arc<Route>> + use<> {
+        let key = (context.to_owned(), namespace.to_owned());
+        let routes = self.routes.get(&key).map(|routes| routes.all());
+        routes.into_iter().flatten()
     }
 
     /// Drops what neither a desired namespace nor a listener uses.
@@ -430,7 +432,7 @@ impl Context {
         };
         let namespace = Namespace {
             spec: spec.clone(),
-            client: cluster.client().clone(),
+            client: cluster.client.clone(),
             routes: routes.clone(),
             retry: self.retry.clone(),
             request_failed: self.request_failed.clone(),

@@ -44,7 +44,7 @@ pub(crate) async fn serve(
     active: Arc<ActiveForwards>,
     outbox: Outbox,
 ) {
-    while let Some((forward, local)) = accepted.next().await {
+    while let Some((forward, local)) = accepted.recv().await {
         let (admission, active, outbox) = (admission.clone(), active.clone(), outbox.clone());
         tasks.spawn(async move {
             if !admission.admits(forward.listener, &local).await {
@@ -67,7 +67,7 @@ pub(crate) async fn serve(
 /// When the channel to the daemon has ended.
 pub(crate) async fn report(active: Arc<ActiveForwards>, outbox: Outbox) -> Result<(), Closed> {
     loop {
-        active.nonempty().await;
+        active.nonempty.notified().await;
         let mut ticks = interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !active.forwards.lock().is_empty() {
@@ -113,12 +113,6 @@ impl ActiveForwards {
             outbox.send(Frame::Forward(report)).await?;
         }
         Ok(())
-    }
-
-    async fn nonempty(&self) {
-        while self.forwards.lock().is_empty() {
-            self.nonempty.notified().await;
-        }
     }
 
     /// Traffic and states that were not reported yet; drops forwards that are quiet.

@@ -13,7 +13,8 @@ pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The tunnels of one context, once its cluster is known.
 pub(crate) struct ContextTunnels {
     tunnels: watch::Sender<Option<Arc<Tunnels>>>,
-    wait: Duration,
+    /// How long a connection waits for them, and for the first update of its service's pods.
+    pub(super) wait: Duration,
 }
 
 impl ContextTunnels {
@@ -43,10 +44,5 @@ impl ContextTunnels {
     pub(super) async fn known(&self) -> Option<Arc<Tunnels>> {
         let mut tunnels = self.tunnels.subscribe();
         tunnels.wait_for(Option::is_some).await.ok()?.clone()
-    }
-
-    /// How long a connection waits for them, and for the first update of its service's pods.
-    pub(super) fn wait(&self) -> Duration {
-        self.wait
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use kubefwd_model::{Failure, failure};
-use kubefwd_portforward::{Transport, Tunnels};
+use kubefwd_portforward::Tunnels;
 use kubefwd_proto::common::v1::Balance;
 use kubefwd_proto::worker::v1::ForwardReport;
 use parking_lot::Mutex;
@@ -32,7 +32,7 @@ pub(crate) struct ConnectionPolicy {
 pub(crate) struct Route {
     pub(crate) namespace: Name,
     pub(crate) service: Name,
-    tunnels: Arc<ContextTunnels>,
+    pub(super) tunnels: Arc<ContextTunnels>,
     pub(super) endpoints: watch::Sender<Arc<Endpoints>>,
     chooser: Mutex<Chooser>,
     policy: Mutex<ConnectionPolicy>,
@@ -58,11 +58,6 @@ impl Route {
             known: AtomicBool::new(false),
             forwards: Mutex::default(),
         }
-    }
-
-    /// The transport that the cluster accepted last.
-    pub(super) fn transport(&self) -> Option<Transport> {
-        self.tunnels.transport()
     }
 
     /// Applies to new connections.
@@ -92,7 +87,7 @@ impl Route {
             }
             self.tunnels.known().await
         };
-        timeout(self.tunnels.wait(), known).await.ok()?
+        timeout(self.tunnels.wait, known).await.ok()?
     }
 
     /// Updates the pods; returns reports of the forwards that changed.

@@ -2,13 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use bitflags::bitflags;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use kubefwd_model::{Failure, failure};
 use kubefwd_proto::common::v1::Selection;
 
-/// Why a service is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Membership(u8);
+bitflags! {
+    /// Why a service is there.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Membership: u8 {
+        /// The namespace's selection matches it.
+        const SELECTED = 1;
+        /// It is wanted by name.
+        const NAMED = 2;
+    }
+}
 
 /// Decides the [`Membership`] of services by their names; labels and fields are the API server's to decide.
 #[derive(Clone, Debug)]
@@ -22,52 +30,6 @@ struct Globs {
     /// Empty: every name.
     include: GlobSet,
     exclude: GlobSet,
-}
-
-impl Membership {
-    pub(crate) const NONE: Self = Self(0);
-    /// The namespace's selection matches it.
-    pub(crate) const SELECTED: Self = Self(1);
-    /// It is wanted by name.
-    pub(crate) const NAMED: Self = Self(2);
-    pub(crate) const BOTH: Self = Self(3);
-
-    fn of(selected: bool, named: bool) -> Self {
-        Self(u8::from(selected) | u8::from(named) << 1)
-    }
-
-    /// Whether this is [`Self::NONE`].
-    pub(crate) fn is_none(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether all of `other` is in this.
-    pub(crate) fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether some of `other` is in this.
-    pub(crate) fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// This and `other`.
-    #[must_use]
-    pub(crate) fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// This without `other`.
-    #[must_use]
-    pub(crate) fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// What this and `other` have in common.
-    #[must_use]
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
 }
 
 impl Filter {
@@ -91,7 +53,7 @@ impl Filter {
 
     /// The kinds of membership that this filter can give.
     pub(crate) fn needs(&self) -> Membership {
-        Membership::of(self.selection.is_some(), !self.names.is_empty())
+        membership(self.selection.is_some(), !self.names.is_empty())
     }
 
     /// Why a service of this name is wanted.
@@ -100,8 +62,15 @@ impl Filter {
             (globs.include.is_empty() || globs.include.is_match(name))
                 && !globs.exclude.is_match(name)
         });
-        Membership::of(selected, self.names.contains(name))
+        membership(selected, self.names.contains(name))
     }
+}
+
+fn membership(selected: bool, named: bool) -> Membership {
+    let mut membership = Membership::empty();
+    membership.set(Membership::SELECTED, selected);
+    membership.set(Membership::NAMED, named);
+    membership
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
@@ -139,18 +108,18 @@ mod tests {
         .unwrap();
         assert_eq!(filter.membership("api-v1"), Membership::SELECTED);
         assert_eq!(filter.membership("web"), Membership::SELECTED);
-        assert_eq!(filter.membership("db"), Membership::NONE);
+        assert_eq!(filter.membership("db"), Membership::empty());
         assert_eq!(filter.membership("api-canary"), Membership::NAMED);
-        assert_eq!(filter.needs(), Membership::BOTH);
+        assert_eq!(filter.needs(), Membership::all());
     }
 
     #[test]
     fn an_empty_selection_matches_all_and_an_absent_one_nothing() {
         let all = Filter::new(Some(&Selection::default()), ["db".to_owned()]).unwrap();
         assert_eq!(all.membership("x"), Membership::SELECTED);
-        assert_eq!(all.membership("db"), Membership::BOTH);
+        assert_eq!(all.membership("db"), Membership::all());
         let none = Filter::new(None, ["db".to_owned()]).unwrap();
-        assert_eq!(none.membership("x"), Membership::NONE);
+        assert_eq!(none.membership("x"), Membership::empty());
         assert_eq!(none.needs(), Membership::NAMED);
     }
 

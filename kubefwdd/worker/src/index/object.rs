@@ -58,7 +58,7 @@ pub(crate) struct Slice {
     pub name: Name,
     /// The service that it belongs to.
     pub service: Name,
-    /// Ports of every endpoint in it.
+    /// TCP ports of every endpoint in it.
     pub ports: Box<[SlicePort]>,
     pub endpoints: Box<[SliceEndpoint]>,
 }
@@ -70,7 +70,6 @@ pub(crate) struct SlicePort {
     pub name: Box<str>,
     /// The port of the pods.
     pub port: u16,
-    pub protocol: Protocol,
 }
 
 /// An endpoint of a [`Slice`].
@@ -110,7 +109,7 @@ pub(crate) struct Pod {
     pub terminating: bool,
     /// It has an address and has neither succeeded nor failed.
     pub running: bool,
-    /// Named and numbered ports of its containers.
+    /// TCP ports of its containers.
     pub ports: Box<[ContainerPort]>,
 }
 

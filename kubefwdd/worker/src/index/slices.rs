@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::object::{Name, Protocol, Service, Slice};
+use super::object::{Name, Service, Slice};
 use super::presence::Presence;
 use super::select::{Endpoints, EndpointsBuilder};
 use super::{Change, absent, remove_from};
@@ -43,11 +43,8 @@ impl Slices {
                 };
                 builder.pod(pod, endpoint.condition);
                 for port in service.tcp_ports() {
-                    let resolved = slice
-                        .ports
-                        .iter()
-                        .find(|p| p.protocol == Protocol::Tcp && p.name == port.name);
-                    if let Some(resolved) = resolved {
+                    let mut ports = slice.ports.iter();
+                    if let Some(resolved) = ports.find(|resolved| resolved.name == port.name) {
                         builder.port(port.port, pod, endpoint.condition, resolved.port, None);
                     }
                 }

@@ -55,7 +55,6 @@ fn slice(service: &str, endpoints: Vec<SliceEndpoint>) -> Slice {
         ports: [SlicePort {
             name: "".into(),
             port: 8080,
-            protocol: Protocol::Tcp,
         }]
         .into(),
         endpoints: endpoints.into(),

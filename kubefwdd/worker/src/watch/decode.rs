@@ -1,10 +1,14 @@
-//! Decodes objects of the API server, no further than needed, into their compact forms.
+//! Decodes objects of the API server into their compact forms.
 //!
-//! Fields are those of Service and Pod (core/v1) and EndpointSlice (discovery.k8s.io/v1); what is not named here is
-//! skipped by the decoder and never takes memory.
+//! Of the metadata only what is named here is decoded: managed fields and annotations, the larger part of many objects,
+//! never take memory.
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -32,18 +36,9 @@ pub(super) trait Decode: DeserializeOwned + Clone + Send + 'static {
 /// A page of a list.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
-    pub(super) metadata: PageMetadata,
+    pub(super) metadata: ListMeta,
     /// `null` where a server has nothing to list.
     pub(super) items: Option<Vec<T>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PageMetadata {
-    #[serde(default)]
-    pub(super) resource_version: String,
-    #[serde(default, rename = "continue")]
-    pub(super) continue_token: String,
 }
 
 #[derive(Clone, Deserialize)]
@@ -64,125 +59,23 @@ pub(super) struct Metadata {
 pub(super) struct RawService {
     metadata: Metadata,
     #[serde(default)]
-    spec: ServiceSpec,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ServiceSpec {
-    r#type: String,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: String,
-    external_name: String,
-    publish_not_ready_addresses: bool,
-    selector: Option<BTreeMap<String, String>>,
-    ports: Option<Vec<RawServicePort>>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawServicePort {
-    #[serde(default)]
-    name: String,
-    port: u16,
-    #[serde(default)]
-    protocol: String,
-    target_port: Option<IntOrString>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum IntOrString {
-    Int(u16),
-    String(String),
+    spec: core::ServiceSpec,
 }
 
 #[derive(Clone, Deserialize)]
 pub(super) struct RawSlice {
     metadata: Metadata,
-    endpoints: Option<Vec<RawEndpoint>>,
-    ports: Option<Vec<RawEndpointPort>>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawEndpoint {
-    #[serde(default)]
-    conditions: EndpointConditions,
-    target_ref: Option<TargetRef>,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-struct EndpointConditions {
-    ready: Option<bool>,
-    serving: Option<bool>,
-    terminating: Option<bool>,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-struct TargetRef {
-    kind: String,
-    namespace: String,
-    name: String,
-    uid: String,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-struct RawEndpointPort {
-    name: Option<String>,
-    port: Option<u16>,
-    protocol: Option<String>,
+    endpoints: Option<Vec<discovery::Endpoint>>,
+    ports: Option<Vec<discovery::EndpointPort>>,
 }
 
 #[derive(Clone, Deserialize)]
 pub(super) struct RawPod {
     metadata: Metadata,
     #[serde(default)]
-    spec: PodSpec,
+    spec: core::PodSpec,
     #[serde(default)]
-    status: PodStatus,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PodSpec {
-    containers: Vec<Container>,
-    /// Sidecars are init containers that keep running.
-    init_containers: Option<Vec<Container>>,
-}
-
-#[derive(Clone, Deserialize)]
-struct Container {
-    name: String,
-    ports: Option<Vec<RawContainerPort>>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawContainerPort {
-    #[serde(default)]
-    name: String,
-    container_port: u16,
-    #[serde(default)]
-    protocol: String,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PodStatus {
-    phase: String,
-    #[serde(rename = "podIP")]
-    pod_ip: String,
-    conditions: Option<Vec<PodCondition>>,
-}
-
-#[derive(Clone, Deserialize)]
-struct PodCondition {
-    r#type: String,
-    status: String,
+    status: core::PodStatus,
 }
 
 impl Decode for RawService {
@@ -196,29 +89,33 @@ impl Decode for RawService {
 
     fn compact(self) -> Option<Service> {
         let spec = self.spec;
-        let ports = spec.ports.unwrap_or_default().into_iter();
+        let is_external = spec.type_.as_deref() == Some("ExternalName");
+        let ports = spec.ports.into_iter().flatten();
         Some(Service {
             name: self.metadata.name.into(),
-            external_name: (spec.r#type == "ExternalName").then(|| spec.external_name.into()),
-            headless: spec.cluster_ip == "None",
-            publish_not_ready: spec.publish_not_ready_addresses,
+            external_name: is_external.then(|| spec.external_name.unwrap_or_default().into()),
+            headless: spec.cluster_ip.as_deref() == Some("None"),
+            publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
             selector: labels(spec.selector),
-            ports: ports
-                .map(|port| ServicePort {
-                    target: match port.target_port {
-                        Some(IntOrString::Int(number)) if number != 0 => Target::Number(number),
-                        Some(IntOrString::String(name)) if !name.is_empty() => {
-                            Target::Name(name.into())
-                        }
-                        _ => Target::Number(port.port),
-                    },
-                    name: port.name.into(),
-                    port: port.port,
-                    protocol: protocol(&port.protocol),
-                })
-                .collect(),
+            ports: ports.filter_map(service_port).collect(),
         })
     }
+}
+
+fn service_port(port: core::ServicePort) -> Option<ServicePort> {
+    let number = u16::try_from(port.port).ok()?;
+    Some(ServicePort {
+        name: port.name.unwrap_or_default().into(),
+        port: number,
+        protocol: protocol(port.protocol.as_deref()),
+        target: match port.target_port {
+            Some(IntOrString::Int(target)) if target != 0 => {
+                Target::Number(u16::try_from(target).ok()?)
+            }
+            Some(IntOrString::String(name)) if !name.is_empty() => Target::Name(name.into()),
+            _ => Target::Number(number),
+        },
+    })
 }
 
 impl Decode for RawSlice {
@@ -234,16 +131,19 @@ impl Decode for RawSlice {
         let service = self.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
         let namespace = &self.metadata.namespace;
         let ports = self.ports.into_iter().flatten().filter_map(|port| {
+            let is_tcp = protocol(port.protocol.as_deref()) == Protocol::Tcp;
+            let number = port.port.filter(|_| is_tcp)?;
             Some(SlicePort {
                 name: port.name.unwrap_or_default().into(),
-                port: port.port?,
-                protocol: protocol(&port.protocol.unwrap_or_default()),
+                port: u16::try_from(number).ok()?,
             })
         });
         let endpoints = self.endpoints.into_iter().flatten();
         let endpoints = endpoints.map(|endpoint| SliceEndpoint {
-            condition: endpoint.conditions.condition(),
-            pod: endpoint.target_ref.and_then(|target| target.pod(namespace)),
+            condition: condition(endpoint.conditions.unwrap_or_default()),
+            pod: endpoint
+                .target_ref
+                .and_then(|target| pod(target, namespace)),
         });
         Some(Slice {
             service: service.as_str().into(),
@@ -254,27 +154,25 @@ impl Decode for RawSlice {
     }
 }
 
-impl TargetRef {
-    /// `None` if it is not a pod of this namespace.
-    fn pod(self, namespace: &str) -> Option<PodRef> {
-        let is_here = self.namespace.is_empty() || self.namespace == namespace;
-        (self.kind == "Pod" && is_here && !self.name.is_empty()).then(|| PodRef {
-            name: self.name.into(),
-            uid: self.uid.into(),
-        })
-    }
+/// `None` if it is not a pod of this namespace.
+fn pod(target: core::ObjectReference, namespace: &str) -> Option<PodRef> {
+    let of = target.namespace.unwrap_or_default();
+    let is_here = of.is_empty() || of == namespace;
+    let name = target.name.filter(|name| !name.is_empty())?;
+    (is_here && target.kind.as_deref() == Some("Pod")).then(|| PodRef {
+        name: name.into(),
+        uid: target.uid.unwrap_or_default().into(),
+    })
 }
 
-impl EndpointConditions {
-    /// Absent means ready; `serving` is absent on old clusters and then the same as `ready`.
-    fn condition(&self) -> Condition {
-        let ready = self.ready.unwrap_or(true);
-        let serving = self.serving.unwrap_or(ready);
-        match (ready, serving, self.terminating.unwrap_or(false)) {
-            (true, ..) => Condition::Ready,
-            (false, true, true) => Condition::Draining,
-            (false, ..) => Condition::NotReady,
-        }
+/// Absent means ready; `serving` is absent on old clusters and then the same as `ready`.
+fn condition(conditions: discovery::EndpointConditions) -> Condition {
+    let ready = conditions.ready.unwrap_or(true);
+    let serving = conditions.serving.unwrap_or(ready);
+    match (ready, serving, conditions.terminating.unwrap_or(false)) {
+        (true, ..) => Condition::Ready,
+        (false, true, true) => Condition::Draining,
+        (false, ..) => Condition::NotReady,
     }
 }
 
@@ -289,9 +187,13 @@ impl Decode for RawPod {
 
     fn compact(self) -> Option<Pod> {
         let status = self.status;
-        let ready =
-            |condition: &PodCondition| condition.r#type == "Ready" && condition.status == "True";
+        let ready = |condition: &core::PodCondition| {
+            condition.type_ == "Ready" && condition.status == "True"
+        };
+        let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let has_address = status.pod_ip.is_some_and(|address| !address.is_empty());
         let containers = self.spec.containers.into_iter();
+        // Sidecars are init containers that keep running.
         let sidecars = self.spec.init_containers.into_iter().flatten();
         Some(Pod {
             name: self.metadata.name.into(),
@@ -299,23 +201,23 @@ impl Decode for RawPod {
             labels: labels(self.metadata.labels),
             ready: status.conditions.iter().flatten().any(ready),
             terminating: self.metadata.deletion_timestamp.is_some(),
-            running: !status.pod_ip.is_empty()
-                && !matches!(status.phase.as_str(), "Succeeded" | "Failed"),
+            running: has_address && !has_ended,
             ports: containers.chain(sidecars).flat_map(ports_of).collect(),
         })
     }
 }
 
-fn ports_of(container: Container) -> impl Iterator<Item = ContainerPort> {
+fn ports_of(container: core::Container) -> impl Iterator<Item = ContainerPort> {
     let name = Name::from(container.name);
-    let ports = container.ports.unwrap_or_default().into_iter();
-    ports
-        .filter(|port| protocol(&port.protocol) == Protocol::Tcp)
-        .map(move |port| ContainerPort {
-            name: port.name.into(),
-            port: port.container_port,
+    let ports = container.ports.into_iter().flatten();
+    let tcp = ports.filter(|port| protocol(port.protocol.as_deref()) == Protocol::Tcp);
+    tcp.filter_map(move |port| {
+        Some(ContainerPort {
+            name: port.name.unwrap_or_default().into(),
+            port: u16::try_from(port.container_port).ok()?,
             container: name.clone(),
         })
+    })
 }
 
 fn labels(labels: Option<BTreeMap<String, String>>) -> Box<[Label]> {
@@ -326,10 +228,10 @@ fn labels(labels: Option<BTreeMap<String, String>>) -> Box<[Label]> {
     labels.into()
 }
 
-fn protocol(text: &str) -> Protocol {
+fn protocol(text: Option<&str>) -> Protocol {
     match text {
-        "UDP" => Protocol::Udp,
-        "SCTP" => Protocol::Sctp,
+        Some("UDP") => Protocol::Udp,
+        Some("SCTP") => Protocol::Sctp,
         _ => Protocol::Tcp,
     }
 }

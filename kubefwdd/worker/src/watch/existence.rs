@@ -5,15 +5,12 @@
 
 use std::time::Duration;
 
-use kube::Client;
-use kube::core::Request;
-use kube::core::params::GetParams;
-use serde::Deserialize;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::failure::WatchError;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often a missing namespace is looked for.
@@ -32,15 +29,17 @@ pub(super) enum Existence {
 /// Sends the state, and every change of it, until the namespace exists and is not being deleted.
 pub(super) async fn run<E: Send + 'static>(
     client: Client,
-    namespace: String,
+    name: String,
     update: mpsc::Sender<E>,
     wrap: fn(Existence) -> E,
 ) {
+    let namespaces = Api::all(client);
     let mut backoff = Backoff::between(CHECK_INTERVAL.0, CHECK_INTERVAL.1);
     let mut reported = None;
     loop {
         // The watches report why the API server does not answer.
-        if let Ok(existence) = check(&client, &namespace).await {
+        let checked = timeout(ANSWER_TIMEOUT, check(&namespaces, &name)).await;
+        if let Ok(Ok(existence)) = checked {
             if reported != Some(existence) && update.send(wrap(existence)).await.is_err() {
                 return;
             }
@@ -56,33 +55,17 @@ pub(super) async fn run<E: Send + 'static>(
     }
 }
 
-async fn check(client: &Client, namespace: &str) -> Result<Existence, WatchError> {
-    let request = Request::new("/api/v1/namespaces")
-        .get(namespace, &GetParams::default())
-        .map_err(kube::Error::BuildRequest)?;
-    let answer = timeout(ANSWER_TIMEOUT, client.request_text(request)).await;
-    match answer.map_err(|_| WatchError::Timeout)? {
-        Ok(text) => {
-            let object: Object = serde_json::from_str(&text)?;
-            Ok(match object.status.phase.as_str() {
-                "Terminating" => Existence::Terminating,
+async fn check(namespaces: &Api<Namespace>, name: &str) -> kube::Result<Existence> {
+    match namespaces.get(name).await {
+        Ok(namespace) => {
+            let phase = namespace.status.and_then(|status| status.phase);
+            Ok(match phase.as_deref() {
+                Some("Terminating") => Existence::Terminating,
                 _ => Existence::Present,
             })
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Existence::Missing),
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(Existence::Present),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
-}
-
-#[derive(Deserialize)]
-struct Object {
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Default, Deserialize)]
-struct Status {
-    #[serde(default)]
-    phase: String,
 }

@@ -104,9 +104,7 @@ fn next_sequence() -> u64 {
 }
 
 enum Event {
-    Selected(Update<Service>),
-    Named(Update<Service>),
-    All(Update<Service>),
+    Services(Membership, Update<Service>),
     Slices(Update<Slice>),
     Pods(Update<Pod>),
     Existence(Existence),
@@ -178,6 +176,9 @@ impl Task {
 
     /// One watch of services, or two where labels or fields select some and others are wanted by name.
     fn start_watches(&mut self) {
+        let selected = |update| Event::Services(Membership::SELECTED, update);
+        let named = |update| Event::Services(Membership::NAMED, update);
+        let all = |update| Event::Services(Membership::all(), update);
         let names = self.namespace.spec.names.clone();
         match self.namespace.spec.selection.clone() {
             Some(selection) if has_selectors(&selection) => {
@@ -186,13 +187,13 @@ impl Task {
                     fields: not_empty(selection.field_selector),
                     ..self.source()
                 };
-                self.watch::<RawService>(source, Event::Selected);
+                self.watch::<RawService>(source, selected);
                 if !names.is_empty() {
-                    self.watch::<RawService>(self.named(&names), Event::Named);
+                    self.watch::<RawService>(self.named(&names), named);
                 }
             }
-            Some(_) => drop(self.watch::<RawService>(self.source(), Event::All)),
-            None => drop(self.watch::<RawService>(self.named(&names), Event::Named)),
+            Some(_) => drop(self.watch::<RawService>(self.source(), all)),
+            None => drop(self.watch::<RawService>(self.named(&names), named)),
         }
         self.slices = Some(self.watch::<RawSlice>(self.source(), Event::Slices));
     }
@@ -260,9 +261,7 @@ impl Task {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Selected(update) => self.services(0, Membership::SELECTED, update),
-            Event::Named(update) => self.services(1, Membership::NAMED, update),
-            Event::All(update) => self.services(0, Membership::BOTH, update),
+            Event::Services(covers, update) => self.services(covers, update),
             Event::Slices(Update::Change(change)) => self.index.slices(change),
             Event::Pods(Update::Change(change)) => self.index.pods(change),
             Event::Slices(Update::Healthy) | Event::Pods(Update::Healthy) => {
@@ -288,7 +287,8 @@ impl Task {
         }
     }
 
-    fn services(&mut self, watch: usize, covers: Membership, update: Update<Service>) {
+    fn services(&mut self, covers: Membership, update: Update<Service>) {
+        let watch = usize::from(covers == Membership::NAMED);
         match update {
             Update::Change(change) => {
                 if let Change::Listed(services) = &change {

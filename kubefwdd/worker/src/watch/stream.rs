@@ -211,16 +211,16 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             let page: Page<W> = serde_json::from_str(&text)?;
             let items = page.items.into_iter().flatten();
             objects.extend(items.filter_map(W::compact));
-            let next = page.metadata.continue_token;
-            if next.is_empty() {
-                break page.metadata.resource_version;
+            let next = page.metadata.continue_.filter(|token| !token.is_empty());
+            if next.is_none() {
+                break page.metadata.resource_version.unwrap_or_default();
             }
             pages += 1;
-            let is_same = parameters.continue_token.as_ref() == Some(&next);
+            let is_same = parameters.continue_token == next;
             if is_same || pages > PAGES || objects.len() > OBJECTS {
                 return Err(WatchError::Endless(objects.len()).into());
             }
-            parameters.continue_token = Some(next);
+            parameters.continue_token = next;
         };
         self.send(Update::Change(Change::Listed(objects))).await?;
         self.version = Some(version);

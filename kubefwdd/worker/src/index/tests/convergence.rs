@@ -62,7 +62,6 @@ fn slices() -> impl Strategy<Value = Slice> {
             .map(|port| SlicePort {
                 name: port.into(),
                 port: 8080,
-                protocol: Protocol::Tcp,
             })
             .into(),
         endpoints: endpoints
@@ -185,7 +184,7 @@ proptest! {
         pods_instead in any::<bool>(),
         switch_at in 0..60usize,
     ) {
-        let covers = Membership::BOTH;
+        let covers = Membership::all();
         let (mut services, mut slices, mut pods) = (Store::new(), Store::new(), Store::new());
         let mut index = NamespaceIndex::new(filter(&["s1"]));
         let mut told = Told::default();
@@ -229,7 +228,7 @@ proptest! {
             index.pods(pods.list());
         }
         // A watch that was never listed begins with a list.
-        if index.listed.is_none() || !index.is_synced() {
+        if index.listed.is_empty() || !index.is_synced() {
             index.services(covers, services.list());
             index.slices(slices.list());
         }
