@@ -94,32 +94,26 @@ impl Cache {
 
     fn change(&mut self, changes: Changes) -> Result<Delta, Malformed> {
         let mut delta = Delta::default();
+        let (changed, removed) = (&mut delta.changed, &mut delta.removed);
         for pb::ObjectRef { key, uid } in changes.removed_namespaces {
-            delta
-                .removed
+            removed
                 .namespaces
                 .extend(self.namespaces.remove(&(key, uid)));
         }
         for pb::ObjectRef { key, uid } in changes.removed_services {
-            delta
-                .removed
-                .services
-                .extend(self.services.remove(&(key, uid)));
+            removed.services.extend(self.services.remove(&(key, uid)));
         }
         for namespace in changes.namespaces {
             let item = NamespaceItem::try_from(&namespace)?;
-            delta.changed.namespaces.push(item.clone());
+            changed.namespaces.push(item.clone());
             self.namespaces.insert((namespace.key, namespace.uid), item);
         }
         for service in changes.services {
             let item = ServiceItem::try_from(&service)?;
-            delta.changed.services.push(item.clone());
+            changed.services.push(item.clone());
             let id = (service.key, service.uid);
             if let Some(before) = self.services.insert(id, item.clone()) {
-                delta
-                    .removed
-                    .forwards
-                    .extend(before.forwards_without(&item));
+                removed.forwards.extend(before.forwards_without(&item));
             }
         }
         Ok(delta)

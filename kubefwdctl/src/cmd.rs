@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod doctor;
 pub(crate) mod events;
+mod failures;
 pub(crate) mod fwd;
 pub(crate) mod hosts;
 mod list;

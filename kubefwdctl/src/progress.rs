@@ -20,7 +20,7 @@ fn is_settled(status: ServiceStatus) -> bool {
 /// Counts services by status; each update costs only what changed, so that ten thousand can come up one by one.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    targets: Targets,
+    pub(crate) targets: Targets,
     /// Requested services with the key of their namespace.
     known: BTreeMap<Id, (String, ServiceStatus)>,
     /// Services seen per namespace key.

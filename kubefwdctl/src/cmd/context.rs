@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use crate::cluster::KubeconfigArgs;
 use crate::error::{Answer as _, CliError};
-use crate::output::listing::{self, Listed};
-use crate::output::rows::{insert, or_dash, titles};
-use crate::output::table::Cell;
+use crate::output::listing::{self, Column, Listed};
+use crate::output::rows::or_dash;
 use crate::session::Session;
 
 /// The verbs.
@@ -32,6 +31,14 @@ struct Context {
     active: bool,
 }
 
+/// The structured form.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Contexts {
+    current_context: String,
+    contexts: Vec<Context>,
+}
+
 /// Runs one verb.
 ///
 /// # Errors
@@ -45,12 +52,12 @@ pub(crate) async fn run(session: &Session, command: ContextCommand) -> Result<()
     };
     let answer = daemon.control.list_contexts(request).await;
     let answer = answer.answered("cannot list contexts")?;
-    let current = answer.current_context;
+    let current_context = answer.current_context;
     let contexts: Vec<_> = answer
         .contexts
         .into_iter()
         .map(|context| Context {
-            active: context.name == current,
+            active: context.name == current_context,
             name: context.name,
             cluster: context.cluster,
             user: context.user,
@@ -58,36 +65,25 @@ pub(crate) async fn run(session: &Session, command: ContextCommand) -> Result<()
             server: context.server,
         })
         .collect();
-    listing::print_with(
-        &session.out,
-        &[("currentContext", &current)],
-        &contexts,
-        "the kubeconfig has no contexts",
-    )
+    if session.out.is_structured() {
+        return session.out.value(&Contexts {
+            current_context,
+            contexts,
+        });
+    }
+    let if_none = "the kubeconfig has no contexts";
+    listing::print(&session.out, "contexts", &contexts, if_none)
 }
 
 impl Listed for Context {
-    const KIND: &'static str = "context";
-    const PLURAL: &'static str = "contexts";
-
-    fn header(wide: bool) -> Vec<&'static str> {
-        let narrow = ["CURRENT", "NAME", "CLUSTER", "USER", "NAMESPACE"];
-        titles(&narrow, wide, &["SERVER"])
-    }
-
-    fn row(&self, wide: bool) -> Vec<Cell> {
-        let mut row = vec![
-            (if self.active { "*" } else { "" }).into(),
-            self.name.as_str().into(),
-            self.cluster.as_str().into(),
-            self.user.as_str().into(),
-            self.namespace.as_str().into(),
-        ];
-        if wide {
-            insert(&mut row, [or_dash(&self.server).into()]);
-        }
-        row
-    }
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("CURRENT", |it| (if it.active { "*" } else { "" }).into()),
+        Column::new("NAME", |it| it.name.as_str().into()),
+        Column::new("CLUSTER", |it| it.cluster.as_str().into()),
+        Column::new("USER", |it| it.user.as_str().into()),
+        Column::wide("SERVER", |it| or_dash(&it.server)),
+        Column::new("NAMESPACE", |it| it.namespace.as_str().into()),
+    ];
 
     fn key(&self) -> String {
         self.name.clone()

@@ -7,7 +7,7 @@ use kubefwd_model::{Finding, Severity};
 use kubefwd_proto::control::v1::DiagnoseRequest;
 
 use crate::connect::Daemon;
-use crate::error::CliError;
+use crate::error::{Answer as _, CliError};
 use crate::output::listing;
 use crate::session::Session;
 use checks::{kubeconfig, membership, version};
@@ -24,7 +24,10 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
             let answers = format!("kubefwdd {} answers on {socket}", daemon.version);
             let mut findings = vec![ok("daemon", answers), version(&daemon)];
             findings.extend([membership(), kubeconfig()]);
-            findings.extend(diagnose(daemon).await);
+            match diagnose(daemon).await {
+                Ok(found) => findings.extend(found),
+                Err(error) => findings.push(from_error("diagnosis", &error)),
+            }
             findings
         }
         Err(unreachable) => vec![
@@ -33,7 +36,7 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
             kubeconfig(),
         ],
     };
-    listing::print(&session.out, &findings, "")?;
+    listing::print(&session.out, "findings", &findings, "")?;
     if findings
         .iter()
         .any(|finding| finding.severity >= Severity::Warning)
@@ -43,15 +46,10 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn diagnose(mut daemon: Daemon) -> Vec<Finding> {
+async fn diagnose(mut daemon: Daemon) -> Result<Vec<Finding>, CliError> {
     const WHAT: &str = "the daemon did not report its status";
-    let findings = match daemon.control.diagnose(DiagnoseRequest {}).await {
-        Ok(answer) => {
-            let findings = answer.into_inner().findings.into_iter();
-            let read: Result<_, _> = findings.map(Finding::try_from).collect();
-            read.map_err(|error| CliError::malformed(WHAT, error))
-        }
-        Err(status) => Err(CliError::from_status(WHAT, &status)),
-    };
-    findings.unwrap_or_else(|error| vec![from_error("diagnosis", &error)])
+    let answer = daemon.control.diagnose(DiagnoseRequest {}).await;
+    let findings = answer.answered(WHAT)?.findings.into_iter();
+    let read: Result<_, _> = findings.map(Finding::try_from).collect();
+    read.map_err(|error| CliError::malformed(WHAT, error))
 }

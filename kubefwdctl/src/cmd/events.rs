@@ -1,7 +1,6 @@
 //! `kubefwdctl events`: past events, and new ones as they happen.
 
 mod event;
-mod printer;
 
 use std::time::{Duration, SystemTime};
 
@@ -10,11 +9,10 @@ use kubefwd_model::Time;
 use kubefwd_proto::control::v1::EventsRequest;
 
 use crate::error::{Answer as _, CliError};
+use crate::output::listing::{self, Live};
 use crate::parse;
 use crate::session::Session;
-
 use event::Event;
-use printer::Printer;
 
 /// How many events are shown unless the command line says otherwise.
 const DEFAULT_LIMIT: u32 = 50;
@@ -53,7 +51,7 @@ pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<(), CliE
         .since
         .and_then(|ago| SystemTime::now().checked_sub(ago));
     let oldest = since.map(Time::from);
-    let mut printer = Printer::new(session.out, args.watch);
+    let (mut live, mut past) = (Live::new(session.out), Vec::new());
     while let Some(message) = stream.message().await.map_err(refused)? {
         if message.gap {
             session
@@ -67,13 +65,14 @@ pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<(), CliE
             (Some(oldest), Some(time)) => time >= oldest,
             _ => true,
         };
-        if is_recent {
-            printer.event(event)?;
+        match (is_recent, args.watch) {
+            (false, _) => {}
+            (true, true) => live.print(&event)?,
+            (true, false) => past.push(event),
         }
     }
-    printer.finish()?;
     if args.watch {
         return Err(CliError::stream_ended(WHAT));
     }
-    Ok(())
+    listing::print(&session.out, "events", &past, "no events")
 }

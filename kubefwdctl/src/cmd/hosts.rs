@@ -4,9 +4,8 @@ use kubefwd_proto::control::v1::{GetHostsRequest, HostsEntry};
 use serde::Serialize;
 
 use crate::error::{Answer as _, CliError};
-use crate::output::listing::{self, Listed};
-use crate::output::rows::{insert, or_dash, titles};
-use crate::output::table::Cell;
+use crate::output::listing::{self, Column, Listed};
+use crate::output::rows::or_dash;
 use crate::session::Session;
 
 /// A name in the hosts file.
@@ -37,7 +36,8 @@ pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
         );
     }
     let names: Vec<_> = answer.entries.into_iter().map(HostName::from).collect();
-    listing::print(&session.out, &names, "no host names: nothing is forwarded")
+    let if_none = "no host names: nothing is forwarded";
+    listing::print(&session.out, "hostnames", &names, if_none)
 }
 
 impl From<HostsEntry> for HostName {
@@ -52,24 +52,12 @@ impl From<HostsEntry> for HostName {
 }
 
 impl Listed for HostName {
-    const KIND: &'static str = "hostname";
-    const PLURAL: &'static str = "hostnames";
-
-    fn header(wide: bool) -> Vec<&'static str> {
-        titles(&["ADDRESS", "NAME", "SERVICE"], wide, &["UID"])
-    }
-
-    fn row(&self, wide: bool) -> Vec<Cell> {
-        let mut row = vec![
-            self.ip.as_str().into(),
-            self.hostname.as_str().into(),
-            or_dash(&self.service_key).into(),
-        ];
-        if wide {
-            insert(&mut row, [self.owner.to_string().into()]);
-        }
-        row
-    }
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("ADDRESS", |it| it.ip.as_str().into()),
+        Column::new("NAME", |it| it.hostname.as_str().into()),
+        Column::wide("UID", |it| it.owner.to_string().into()),
+        Column::new("SERVICE", |it| or_dash(&it.service_key)),
+    ];
 
     fn key(&self) -> String {
         self.hostname.clone()

@@ -3,11 +3,10 @@
 use clap::Args;
 use kubefwd_proto::control::v1::{Filter, ListRequest};
 
-use crate::cache::{Cache, Objects};
+use crate::cache::Cache;
 use crate::error::{Answer as _, CliError};
-use crate::item::{ForwardItem, NamespaceItem, ServiceItem};
-use crate::output::changes::ChangePrinter;
-use crate::output::listing::{self, Listed};
+use crate::output::changes::{Cached, ChangePrinter};
+use crate::output::listing;
 use crate::session::Session;
 use crate::watch::Watch;
 
@@ -36,12 +35,6 @@ impl ListArgs {
     }
 }
 
-/// A kind of object that `List` and `Watch` return.
-pub(crate) trait Cached: Listed + Sized {
-    /// Those of this kind.
-    fn select(objects: Objects) -> Vec<Self>;
-}
-
 /// Prints what there is and, with `watch`, every change until the daemon stops or the reader goes away.
 ///
 /// # Errors
@@ -61,7 +54,8 @@ pub(crate) async fn run<T: Cached>(
         let answer = daemon.control.list(request).await;
         let list = answer.answered(&what)?;
         let cache = Cache::of(list).map_err(|error| CliError::malformed(what, error))?;
-        return listing::print(&session.out, &T::select(cache.objects()), if_none);
+        let items = T::select(cache.objects());
+        return listing::print(&session.out, T::PLURAL, &items, if_none);
     }
     let mut watch = Watch::open(&mut daemon, filter, &what).await?;
     watch.what = format!("stopped watching {}", T::PLURAL);
@@ -75,24 +69,5 @@ pub(crate) async fn run<T: Cached>(
             printer.remove(&T::select(delta.removed))?;
             printer.change(T::select(delta.changed))?;
         }
-    }
-}
-
-impl Cached for NamespaceItem {
-    fn select(objects: Objects) -> Vec<Self> {
-        objects.namespaces
-    }
-}
-
-impl Cached for ServiceItem {
-    fn select(objects: Objects) -> Vec<Self> {
-        objects.services
-    }
-}
-
-impl Cached for ForwardItem {
-    fn select(objects: Objects) -> Vec<Self> {
-        let of_services = objects.services.iter().flat_map(ServiceItem::forwards);
-        of_services.chain(objects.forwards).collect()
     }
 }

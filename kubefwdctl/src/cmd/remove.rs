@@ -5,6 +5,7 @@ use nix::unistd::User;
 use serde::Serialize;
 use tonic::Status;
 
+use super::failures::Failures;
 use crate::connect::Daemon;
 use crate::error::CliError;
 use crate::session::Session;
@@ -72,38 +73,28 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let out = &session.out;
     let mut daemon = session.connect_to_change().await?;
-    let (mut removed, mut failed) = (Vec::new(), None);
+    let (mut removed, mut failures) = (Vec::new(), Failures::new(*out));
     let whole = args.all.then_some("");
     for key in whole
         .into_iter()
         .chain(args.keys.iter().map(String::as_str))
     {
-        match request(&mut daemon, key.to_owned()).await {
-            Ok(keys) => {
-                out.confirm(&keys, " removed")?;
-                removed.extend(keys);
-            }
-            Err(status) => {
-                let what = match args.all {
-                    true => format!("cannot stop forwarding all {all}"),
-                    false => format!("cannot stop forwarding {one} {key}"),
-                };
-                match CliError::from_status(what, &status) {
-                    lost @ CliError::Lost { .. } => return Err(lost),
-                    error => {
-                        out.error(&error);
-                        failed.get_or_insert(error.exit_code());
-                    }
-                }
-            }
+        let what = match args.all {
+            true => format!("cannot stop forwarding all {all}"),
+            false => format!("cannot stop forwarding {one} {key}"),
+        };
+        let answer = request(&mut daemon, key.to_owned()).await;
+        if let Some(keys) = failures.check(answer, what)? {
+            out.confirm(&keys, " removed")?;
+            removed.extend(keys);
         }
     }
     if out.is_structured() {
         out.value(&Removed { removed })?;
-    } else if removed.is_empty() && failed.is_none() {
+    } else if removed.is_empty() && failures.is_empty() {
         out.note("nothing to remove");
     }
-    failed.map_or(Ok(()), |code| Err(CliError::Reported(code)))
+    failures.end(Ok(()))
 }
 
 #[cfg(test)]

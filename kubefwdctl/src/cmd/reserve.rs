@@ -10,9 +10,8 @@ use serde::Serialize;
 
 use crate::error::{Answer as _, CliError};
 use crate::item::user_name;
-use crate::output::listing::{self, Listed};
+use crate::output::listing::{self, Column, Listed};
 use crate::output::rows::or_dash;
-use crate::output::table::Cell;
 use crate::session::Session;
 
 /// The verbs.
@@ -112,7 +111,8 @@ async fn list(session: &Session) -> Result<(), CliError> {
     let answer = answer.answered("cannot list reserved addresses")?;
     let reservations = answer.reservations.into_iter();
     let reservations: Vec<_> = reservations.map(Reservation::from).collect();
-    listing::print(&session.out, &reservations, "no addresses are reserved")
+    let if_none = "no addresses are reserved";
+    listing::print(&session.out, "reservations", &reservations, if_none)
 }
 
 impl From<pb::Reservation> for Reservation {
@@ -129,25 +129,15 @@ impl From<pb::Reservation> for Reservation {
 }
 
 impl Listed for Reservation {
-    const KIND: &'static str = "reservation";
-    const PLURAL: &'static str = "reservations";
-
-    fn header(_: bool) -> Vec<&'static str> {
-        vec!["ADDRESS", "KEY", "OWNER", "FROM"]
-    }
-
-    fn row(&self, _: bool) -> Vec<Cell> {
-        let from = match self.configured {
-            true => "configuration",
-            false => "request",
-        };
-        vec![
-            self.address.as_str().into(),
-            self.key.as_str().into(),
-            or_dash(&self.owner_name).into(),
-            from.into(),
-        ]
-    }
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("ADDRESS", |it| it.address.as_str().into()),
+        Column::new("KEY", |it| it.key.as_str().into()),
+        Column::new("OWNER", |it| or_dash(&it.owner_name)),
+        Column::new("FROM", |it| match it.configured {
+            true => "configuration".into(),
+            false => "request".into(),
+        }),
+    ];
 
     fn key(&self) -> String {
         self.key.clone()

@@ -9,9 +9,8 @@ use kubefwd_proto::control::v1::{Filter, GetStatusRequest};
 
 use crate::connect::Daemon;
 use crate::error::{Answer as _, CliError};
-use crate::output::rows::state;
-use crate::output::table::{Cell, Table};
-use crate::output::{Format, Output, units};
+use crate::output::listing::Live;
+use crate::output::{Format, Output};
 use crate::session::Session;
 use crate::watch::Watch;
 use report::Status;
@@ -56,52 +55,16 @@ async fn watch(out: &Output, daemon: &mut Daemon) -> Result<(), CliError> {
         ..Filter::default()
     };
     let mut watch = Watch::open(daemon, all, "cannot watch the status").await?;
-    let mut table = Table::new(out.is_coloured());
+    let mut live = Live::new(*out);
     let mut shown: Option<Status> = None;
     loop {
         let status = get(daemon).await?;
         if shown.as_ref() != Some(&status) {
-            match out.format {
-                Format::Json | Format::Yaml => out.item(&status)?,
-                Format::Name => out.data(&format!("{}\n", status.status))?,
-                Format::Table | Format::Wide => {
-                    let mut rows = Vec::new();
-                    if shown.is_none() {
-                        rows.push(WATCH_HEADER.iter().map(Cell::from).collect());
-                    }
-                    rows.push(watch_row(&status));
-                    out.data(&table.render(&rows))?;
-                }
-            }
+            live.print(&status)?;
             shown = Some(status);
         }
         watch.next().await?;
     }
-}
-
-const WATCH_HEADER: [&str; 8] = [
-    "TIME",
-    "HEALTH",
-    "NAMESPACES",
-    "SERVICES",
-    "FORWARDS",
-    "ERRORS",
-    "IN",
-    "OUT",
-];
-
-fn watch_row(status: &Status) -> Vec<Cell> {
-    let counts = &status.counts;
-    vec![
-        units::local(Some(Time::now())).into(),
-        state(status.status),
-        status.total_namespaces.to_string().into(),
-        format!("{}/{}", counts.services_active, counts.services).into(),
-        format!("{}/{}", counts.forwards_active, counts.forwards).into(),
-        counts.errors.to_string().into(),
-        units::bytes(counts.totals.bytes_in).into(),
-        units::bytes(counts.totals.bytes_out).into(),
-    ]
 }
 
 async fn get(daemon: &mut Daemon) -> Result<Status, CliError> {

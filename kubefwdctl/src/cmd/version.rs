@@ -37,16 +37,14 @@ struct Side {
 /// # Errors
 /// [`CliError::Unreachable`], after the client's version was printed.
 pub(crate) async fn run(session: &Session, args: &VersionArgs) -> Result<(), CliError> {
-    let daemon = if args.client {
-        None
-    } else {
-        Some(session.connect().await)
-    };
-    let (daemon, error) = match daemon {
-        None => (None, None),
-        Some(Ok(daemon)) => (Some(daemon), None),
-        Some(Err(error)) => (None, Some(error)),
-    };
+    let mut result = Ok(());
+    let mut daemon = None;
+    if !args.client {
+        match session.connect().await {
+            Ok(answered) => daemon = Some(answered),
+            Err(error) => result = Err(error),
+        }
+    }
     let skew = daemon.as_ref().and_then(|daemon| daemon.skew());
     let versions = Versions {
         client: Side {
@@ -68,7 +66,7 @@ pub(crate) async fn run(session: &Session, args: &VersionArgs) -> Result<(), Cli
     if let Some(skew) = skew {
         session.out.warning(&skew.message, &skew.hint);
     }
-    error.map_or(Ok(()), Err)
+    result
 }
 
 fn text(versions: &Versions) -> String {

@@ -1,15 +1,29 @@
 //! Objects of one kind as they change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::listing::{Listed, header, keys};
+use super::listing::{Listed, columns, header, keys, row};
 use super::table::{Cell, Table, Tone};
 use super::{Format, Output};
+use crate::cache::Objects;
 use crate::error::CliError;
 use crate::item::Id;
+
+/// A kind of object that `List` and `Watch` return.
+pub(crate) trait Cached: Listed {
+    /// `service`: the field of one object in structured output.
+    const KIND: &'static str;
+    /// `services`: the field of a list in structured output.
+    const PLURAL: &'static str;
+
+    /// The owner: two owners may have the same key.
+    fn uid(&self) -> u32;
+
+    /// Those of this kind.
+    fn select(objects: Objects) -> Vec<Self>;
+}
 
 /// What happened to an object that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -24,18 +38,11 @@ pub(crate) enum Change {
 }
 
 /// One line of structured output when watching: `{"change": "removed", "service": {…}}`.
+#[derive(Serialize)]
 struct Line<'a, T> {
     change: Change,
-    item: &'a T,
-}
-
-impl<T: Listed> Serialize for Line<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("change", &self.change)?;
-        map.serialize_entry(T::KIND, self.item)?;
-        map.end()
-    }
+    #[serde(flatten)]
+    item: BTreeMap<&'static str, &'a T>,
 }
 
 /// Prints objects as they change, if the change shows.
@@ -46,7 +53,7 @@ pub(crate) struct ChangePrinter<T> {
     shown: HashMap<Id, T>,
 }
 
-impl<T: Listed> ChangePrinter<T> {
+impl<T: Cached> ChangePrinter<T> {
     /// Nothing is printed yet.
     pub(crate) fn new(out: Output) -> Self {
         Self {
@@ -61,31 +68,23 @@ impl<T: Listed> ChangePrinter<T> {
     pub(crate) fn replace(&mut self, items: Vec<T>) -> Result<(), CliError> {
         let first = !std::mem::replace(&mut self.started, true);
         if first && self.out.is_table() {
-            let wide = self.out.format == Format::Wide;
             // Measured with the first rows, printed above them even if there are none.
-            let mut rows = vec![header::<T>(wide)];
-            rows.extend(items.iter().map(|item| item.row(wide)));
+            let mut rows = vec![header::<T>(&self.out)];
+            rows.extend(items.iter().map(|item| row(&self.out, item)));
             self.out.data(&self.table.render(&rows))?;
             self.shown = items.into_iter().map(|item| (id(&item), item)).collect();
             return Ok(());
         }
         let now: HashSet<_> = items.iter().map(id).collect();
-        let mut gone: Vec<_> = self
-            .shown
-            .keys()
-            .filter(|key| !now.contains(*key))
-            .cloned()
-            .collect();
+        let shown = self.shown.keys();
+        let mut gone: Vec<_> = shown.filter(|key| !now.contains(*key)).cloned().collect();
         gone.sort();
         self.drop_all(&gone)?;
-        self.put(
-            items,
-            if first {
-                Change::Current
-            } else {
-                Change::Changed
-            },
-        )
+        let change = match first {
+            true => Change::Current,
+            false => Change::Changed,
+        };
+        self.put(items, change)
     }
 
     /// Prints those that differ from what was printed of them.
@@ -100,11 +99,9 @@ impl<T: Listed> ChangePrinter<T> {
     }
 
     fn drop_all(&mut self, keys: &[Id]) -> Result<(), CliError> {
-        let gone: Vec<T> = keys
-            .iter()
-            .filter_map(|key| self.shown.remove(key))
-            .collect();
-        self.emit(gone.iter(), Change::Removed)
+        let keys = keys.iter();
+        let gone: Vec<T> = keys.filter_map(|key| self.shown.remove(key)).collect();
+        self.emit(&gone, Change::Removed)
     }
 
     fn put(&mut self, items: Vec<T>, change: Change) -> Result<(), CliError> {
@@ -113,7 +110,7 @@ impl<T: Listed> ChangePrinter<T> {
             Some(before) => self.shows_difference(before, item),
         };
         let changed: Vec<T> = items.into_iter().filter(differs).collect();
-        self.emit(changed.iter(), change)?;
+        self.emit(&changed, change)?;
         self.shown
             .extend(changed.into_iter().map(|item| (id(&item), item)));
         Ok(())
@@ -121,8 +118,7 @@ impl<T: Listed> ChangePrinter<T> {
 
     fn shows_difference(&self, before: &T, after: &T) -> bool {
         match self.out.format {
-            Format::Table => before.row(false) != after.row(false),
-            Format::Wide => before.row(true) != after.row(true),
+            Format::Table | Format::Wide => row(&self.out, before) != row(&self.out, after),
             Format::Json | Format::Yaml => {
                 let document = |item: &T| serde_json::to_string(item).ok();
                 document(before) != document(after)
@@ -131,38 +127,30 @@ impl<T: Listed> ChangePrinter<T> {
         }
     }
 
-    fn emit<'a>(
-        &mut self,
-        items: impl Iterator<Item = &'a T>,
-        change: Change,
-    ) -> Result<(), CliError>
-    where
-        T: 'a,
-    {
-        let wide = self.out.format == Format::Wide;
+    fn emit(&mut self, items: &[T], change: Change) -> Result<(), CliError> {
         match self.out.format {
             Format::Table | Format::Wide => {
-                let rows: Vec<_> = items
-                    .map(|item| match change {
-                        Change::Removed => gone_row(item, wide),
-                        Change::Current | Change::Changed => item.row(wide),
-                    })
-                    .collect();
+                let row = |item| match change {
+                    Change::Removed => gone_row(&self.out, item),
+                    Change::Current | Change::Changed => row(&self.out, item),
+                };
+                let rows: Vec<_> = items.iter().map(row).collect();
                 self.out.data(&self.table.render(&rows))
             }
             Format::Name if change == Change::Removed => Ok(()),
             Format::Name => self.out.data(&keys(items)),
-            Format::Json | Format::Yaml => items
-                .into_iter()
-                .try_for_each(|item| self.out.item(&Line { change, item })),
+            Format::Json | Format::Yaml => items.iter().try_for_each(|item| {
+                let item = BTreeMap::from([(T::KIND, item)]);
+                self.out.item(&Line { change, item })
+            }),
         }
     }
 }
 
 /// The last row of an object, with `removed` in place of its state.
-fn gone_row<T: Listed>(item: &T, wide: bool) -> Vec<Cell> {
-    let mut row = item.row(wide);
-    let state = T::header(wide).iter().position(|title| *title == "STATE");
+fn gone_row<T: Listed>(out: &Output, item: &T) -> Vec<Cell> {
+    let mut row = row(out, item);
+    let state = columns::<T>(out).position(|column| column.title == "STATE");
     if let Some(cell) = state.and_then(|at| row.get_mut(at)) {
         *cell = Cell::toned("removed", Tone::Waiting);
     }
@@ -172,6 +160,6 @@ fn gone_row<T: Listed>(item: &T, wide: bool) -> Vec<Cell> {
     row
 }
 
-fn id<T: Listed>(item: &T) -> Id {
+fn id<T: Cached>(item: &T) -> Id {
     (item.key(), item.uid())
 }

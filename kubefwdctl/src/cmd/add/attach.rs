@@ -7,18 +7,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kubefwd_proto::control::v1::{AttachRequest, AttachResponse, Filter};
-use tokio::time::Instant;
 use tonic::Streaming;
 
-use super::lines::{Series, ServiceLines};
+use super::lines::Series;
 use super::requests::AddRequests;
-use super::wait::not_active;
+use super::wait::Arrival;
 use crate::cache::Cache;
 use crate::connect::Daemon;
 use crate::error::{Answer as _, CliError};
 use crate::interrupt::Interrupts;
 use crate::output::{Format, Output};
-use crate::progress::{Progress, Targets};
+use crate::progress::Targets;
 use crate::session::Session;
 use crate::watch::Watch;
 
@@ -43,7 +42,7 @@ pub(super) async fn run(
     let mut watch = Watch::open(&mut daemon, Filter::default(), &what).await?;
     watch.what = ENDED.to_owned();
     let before = keys(&watch.cache);
-    let (stream, targets) = tokio::select! {
+    let (mut stream, targets) = tokio::select! {
         begun = begin(&mut daemon, requests, &what) => begun?,
         () = interrupts.next() => return Err(CliError::Interrupted),
     };
@@ -52,26 +51,24 @@ pub(super) async fn run(
         out.data(&lines.collect::<String>())?;
     }
     let names = targets.names();
-    let mut lease = Lease { stream, targets };
-    let result = hold(out, &mut watch, &mut lease, &mut interrupts, limit).await;
+    let mut arrival = Arrival::begin(out, &mut watch, targets.clone(), Series::Live)?;
+    let result = tokio::select! {
+        result = forward(&mut arrival, limit, out) => result,
+        error = ended(&mut stream) => Err(error),
+        () = interrupts.next() => Err(CliError::Interrupted),
+    };
     if matches!(
         result,
         Err(CliError::Interrupted | CliError::NotActive { .. })
     ) {
-        drop(lease.stream);
-        let gone = await_removal(&mut watch, &before, &lease.targets, &mut interrupts).await;
+        drop(stream);
+        let gone = await_removal(&mut watch, &before, &targets, &mut interrupts).await;
         out.note(&match gone {
             true => format!("stopped forwarding {names}"),
             false => format!("stopping; the daemon is still removing {names}"),
         });
     }
     result
-}
-
-/// What the stream keeps alive.
-struct Lease {
-    stream: Streaming<AttachResponse>,
-    targets: Targets,
 }
 
 async fn begin(
@@ -97,50 +94,27 @@ async fn begin(
     Ok((stream, targets))
 }
 
-async fn hold(
-    out: &Output,
-    watch: &mut Watch,
-    lease: &mut Lease,
-    interrupts: &mut Interrupts,
+/// Reports what comes up, and what changes later; ends only by an error.
+async fn forward(
+    arrival: &mut Arrival<'_>,
     limit: Option<Duration>,
+    out: &Output,
 ) -> Result<(), CliError> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
-    let mut progress = Progress::new(lease.targets.clone(), &watch.cache);
-    let mut lines = ServiceLines::new(*out, Series::Live);
-    lines.show(&progress.services(&watch.cache))?;
-    let mut announced = false;
+    arrival.all_active(limit).await?;
+    out.note("forwarding until interrupted (Ctrl-C)");
     loop {
-        if !announced && progress.is_complete(&watch.cache) {
-            announced = true;
-            if out.confirms() {
-                out.data(&format!("{}\n", progress.summary()))?;
-            }
-            out.note("forwarding until interrupted (Ctrl-C)");
-        }
-        let pending_deadline = deadline.filter(|_| !announced);
-        tokio::select! {
-            delta = watch.next() => {
-                lines.show(&progress.apply(delta?))?;
-            }
-            message = lease.stream.message() => match message {
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(CliError::stream_ended(ENDED)),
-                Err(status) => return Err(CliError::from_status(ENDED, &status)),
-            },
-            () = reached(pending_deadline) => {
-                let limit = limit.unwrap_or_default();
-                return Err(not_active(&progress, &watch.cache, limit));
-            }
-            () = interrupts.next() => return Err(CliError::Interrupted),
-        }
+        arrival.next().await?;
     }
 }
 
-/// Waits for the deadline, or forever without one.
-async fn reached(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
+/// Waits until the daemon ends the stream.
+async fn ended(stream: &mut Streaming<AttachResponse>) -> CliError {
+    loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return CliError::stream_ended(ENDED),
+            Err(status) => return CliError::from_status(ENDED, &status),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What was added so far, and the first failure.
 
-use kubefwd_proto::control::v1::{AddNamespaceRequest, AddServiceRequest};
 use serde::Serialize;
+use tonic::Response;
 
+use super::super::failures::Failures;
 use super::requests::AddRequests;
 use crate::cache::Cache;
 use crate::connect::Daemon;
@@ -17,7 +18,7 @@ pub(super) struct Report {
     /// What was added.
     pub(super) targets: Targets,
     added: Added,
-    failed: Option<u8>,
+    failures: Failures,
 }
 
 /// The structured form, with the names of REST.
@@ -58,7 +59,7 @@ impl Report {
             out,
             targets: Targets::default(),
             added: Added::default(),
-            failed: None,
+            failures: Failures::new(out),
         }
     }
 
@@ -72,75 +73,50 @@ impl Report {
         requests: AddRequests,
     ) -> Result<(), CliError> {
         for request in requests.namespaces {
-            self.add_namespace(daemon, request).await?;
+            let namespace = request.namespace.clone();
+            let what = format!("cannot forward namespace {namespace}");
+            let answer = daemon.control.add_namespace(request).await;
+            let Some(answer) = self
+                .failures
+                .check(answer.map(Response::into_inner), what)?
+            else {
+                continue;
+            };
+            self.confirm(&answer.key, answer.revision)?;
+            self.targets.namespaces.insert(answer.key.clone());
+            self.added.namespaces.push(AddedNamespace {
+                key: answer.key,
+                namespace,
+                context: answer.context,
+                services: None,
+            });
         }
         for request in requests.services {
-            self.add_service(daemon, request).await?;
+            let (namespace, service_name) = (request.namespace.clone(), request.service.clone());
+            let what = format!("cannot forward service {namespace}/{service_name}");
+            let answer = daemon.control.add_service(request).await;
+            let Some(answer) = self
+                .failures
+                .check(answer.map(Response::into_inner), what)?
+            else {
+                continue;
+            };
+            self.confirm(&answer.key, answer.revision)?;
+            self.targets.services.insert(answer.key.clone());
+            self.added.services.push(AddedService {
+                key: answer.key,
+                service_name,
+                namespace,
+                context: answer.context,
+                service: None,
+            });
         }
-        Ok(())
-    }
-
-    async fn add_namespace(
-        &mut self,
-        daemon: &mut Daemon,
-        request: AddNamespaceRequest,
-    ) -> Result<(), CliError> {
-        let namespace = request.namespace.clone();
-        let answer = match daemon.control.add_namespace(request).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => {
-                let what = format!("cannot forward namespace {namespace}");
-                return self.fail(CliError::from_status(what, &status));
-            }
-        };
-        self.confirm(&answer.key, answer.revision)?;
-        self.targets.namespaces.insert(answer.key.clone());
-        self.added.namespaces.push(AddedNamespace {
-            key: answer.key,
-            namespace,
-            context: answer.context,
-            services: None,
-        });
-        Ok(())
-    }
-
-    async fn add_service(
-        &mut self,
-        daemon: &mut Daemon,
-        request: AddServiceRequest,
-    ) -> Result<(), CliError> {
-        let (namespace, service_name) = (request.namespace.clone(), request.service.clone());
-        let answer = match daemon.control.add_service(request).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => {
-                let what = format!("cannot forward service {namespace}/{service_name}");
-                return self.fail(CliError::from_status(what, &status));
-            }
-        };
-        self.confirm(&answer.key, answer.revision)?;
-        self.targets.services.insert(answer.key.clone());
-        self.added.services.push(AddedService {
-            key: answer.key,
-            service_name,
-            namespace,
-            context: answer.context,
-            service: None,
-        });
         Ok(())
     }
 
     fn confirm(&mut self, key: &str, revision: u64) -> Result<(), CliError> {
         self.targets.revision = self.targets.revision.max(revision);
         self.out.confirm(&[key], " added")
-    }
-
-    fn fail(&mut self, error: CliError) -> Result<(), CliError> {
-        if matches!(error, CliError::Lost { .. }) {
-            return Err(error);
-        }
-        self.out.error(&error);
-        self.failed.get_or_insert(error.exit_code());
-        Ok(())
     }
 
     /// Prints the structured form, with the services as the cache has them.
@@ -168,12 +144,6 @@ impl Report {
     /// # Errors
     /// [`CliError::Reported`], or the error of the wait.
     pub(super) fn end(self, result: Result<(), CliError>) -> Result<(), CliError> {
-        let Some(code) = self.failed else {
-            return result;
-        };
-        if let Err(error) = result {
-            self.out.error(&error);
-        }
-        Err(CliError::Reported(code))
+        self.failures.end(result)
     }
 }

@@ -5,8 +5,8 @@ use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::to_time;
 use serde::Serialize;
 
-use crate::output::listing::Listed;
-use crate::output::rows::{insert, or_dash, titles};
+use crate::output::listing::{Column, Listed};
+use crate::output::rows::or_dash;
 use crate::output::table::{Cell, Tone};
 use crate::output::units;
 
@@ -55,30 +55,17 @@ impl From<pb::Event> for Event {
 }
 
 impl Listed for Event {
-    const KIND: &'static str = "event";
-    const PLURAL: &'static str = "events";
-
-    fn header(wide: bool) -> Vec<&'static str> {
-        titles(&["TIME", "TYPE", "OBJECT", "MESSAGE"], wide, &["ID", "POD"])
-    }
-
-    fn row(&self, wide: bool) -> Vec<Cell> {
-        let tone = match self.kind.ends_with(".error") {
-            true => Tone::Bad,
-            false => Tone::Plain,
-        };
-        let mut row = vec![
-            units::local(self.timestamp).into(),
-            Cell::toned(&self.kind, tone),
-            or_dash(self.object()).into(),
-            self.message.as_str().into(),
-        ];
-        if wide {
-            let more = [self.id.to_string().into(), or_dash(&self.pod_name).into()];
-            insert(&mut row, more);
-        }
-        row
-    }
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("TIME", |it| units::local(it.timestamp).into()),
+        Column::new("TYPE", |it| match it.kind.ends_with(".error") {
+            true => Cell::toned(&it.kind, Tone::Bad),
+            false => it.kind.as_str().into(),
+        }),
+        Column::new("OBJECT", |it| or_dash(it.object())),
+        Column::wide("ID", |it| it.id.to_string().into()),
+        Column::wide("POD", |it| or_dash(&it.pod_name)),
+        Column::new("MESSAGE", |it| it.message.as_str().into()),
+    ];
 
     fn key(&self) -> String {
         self.object().to_owned()

@@ -6,6 +6,9 @@ use kubefwd_proto::convert::to_time;
 use serde::Serialize;
 
 use crate::item::user_name;
+use crate::output::listing::{Column, Listed};
+use crate::output::rows::state;
+use crate::output::units;
 
 /// The word for a state that only a newer daemon knows.
 const UNKNOWN: &str = "unknown";
@@ -80,6 +83,28 @@ impl From<GetStatusResponse> for Status {
             state_path: answer.state_path,
             warnings: answer.warnings,
         }
+    }
+}
+
+/// A line of `status --watch`.
+impl Listed for Status {
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("TIME", |_| units::local(Some(Time::now())).into()),
+        Column::new("HEALTH", |it| state(it.status)),
+        Column::new("NAMESPACES", |it| it.total_namespaces.to_string().into()),
+        Column::new("SERVICES", |it| {
+            format!("{}/{}", it.counts.services_active, it.counts.services).into()
+        }),
+        Column::new("FORWARDS", |it| {
+            format!("{}/{}", it.counts.forwards_active, it.counts.forwards).into()
+        }),
+        Column::new("ERRORS", |it| it.counts.errors.to_string().into()),
+        Column::new("IN", |it| units::bytes(it.counts.totals.bytes_in).into()),
+        Column::new("OUT", |it| units::bytes(it.counts.totals.bytes_out).into()),
+    ];
+
+    fn key(&self) -> String {
+        self.status.to_owned()
     }
 }
 

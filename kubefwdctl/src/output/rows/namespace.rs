@@ -2,67 +2,56 @@
 
 use kubefwd_model::Selection;
 
-use super::{errors, insert, or_dash, state, titles};
+use super::{errors, or_dash, state};
+use crate::cache::Objects;
 use crate::item::NamespaceItem;
-use crate::output::listing::Listed;
-use crate::output::table::Cell;
+use crate::output::changes::Cached;
+use crate::output::listing::{Column, Listed};
 use crate::output::units;
 
 impl Listed for NamespaceItem {
-    const KIND: &'static str = "namespace";
-    const PLURAL: &'static str = "namespaces";
-
-    fn header(wide: bool) -> Vec<&'static str> {
-        let narrow = [
-            "NAMESPACE",
-            "CONTEXT",
-            "STATE",
-            "ACTIVE",
-            "ERRORS",
-            "MESSAGE",
-        ];
-        let more = ["KEY", "OWNER", "SELECTION", "ATTACHED", "ADDED"];
-        titles(&narrow, wide, &more)
-    }
-
-    fn row(&self, wide: bool) -> Vec<Cell> {
-        let Self {
-            namespace,
-            sums,
-            owner,
-        } = self;
-        let message = match &namespace.failure {
-            Some(failure) => failure.message.clone(),
-            None => namespace.notes.join("; "),
-        };
-        let mut row = vec![
-            namespace.key.namespace.as_str().into(),
-            namespace.key.context.as_str().into(),
-            state(namespace.status.as_str()),
-            format!("{}/{}", sums.services_active, sums.services).into(),
-            errors(sums.errors as u64),
-            message.into(),
-        ];
-        if wide {
-            let selection = namespace.selection.as_ref().map(options);
-            let more = [
-                self.key().into(),
-                owner.into(),
-                or_dash(&selection.unwrap_or_default()).into(),
-                (if namespace.attached { "yes" } else { "no" }).into(),
-                units::local(Some(namespace.started_at)).into(),
-            ];
-            insert(&mut row, more);
-        }
-        row
-    }
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("NAMESPACE", |it| it.namespace.key.namespace.as_str().into()),
+        Column::new("CONTEXT", |it| it.namespace.key.context.as_str().into()),
+        Column::new("STATE", |it| state(it.namespace.status.as_str())),
+        Column::new("ACTIVE", |it| {
+            format!("{}/{}", it.sums.services_active, it.sums.services).into()
+        }),
+        Column::new("ERRORS", |it| errors(it.sums.errors as u64)),
+        Column::wide("KEY", |it| it.key().into()),
+        Column::wide("OWNER", |it| it.owner.as_str().into()),
+        Column::wide("SELECTION", |it| {
+            let selection = it.namespace.selection.as_ref().map(options);
+            or_dash(&selection.unwrap_or_default())
+        }),
+        Column::wide("ATTACHED", |it| match it.namespace.attached {
+            true => "yes".into(),
+            false => "no".into(),
+        }),
+        Column::wide("ADDED", |it| {
+            units::local(Some(it.namespace.started_at)).into()
+        }),
+        Column::new("MESSAGE", |it| match &it.namespace.failure {
+            Some(failure) => failure.message.as_str().into(),
+            None => it.namespace.notes.join("; ").into(),
+        }),
+    ];
 
     fn key(&self) -> String {
         self.namespace.key.to_string()
     }
+}
+
+impl Cached for NamespaceItem {
+    const KIND: &'static str = "namespace";
+    const PLURAL: &'static str = "namespaces";
 
     fn uid(&self) -> u32 {
         self.namespace.key.uid.get()
+    }
+
+    fn select(objects: Objects) -> Vec<Self> {
+        objects.namespaces
     }
 }
 

@@ -4,57 +4,42 @@ use std::collections::BTreeSet;
 
 use kubefwd_model::{Forward, ServiceStatus};
 
-use super::{insert, joined, or_dash, state, titles};
+use super::{or_dash, state};
+use crate::cache::Objects;
 use crate::item::ServiceItem;
-use crate::output::listing::Listed;
-use crate::output::table::Cell;
+use crate::output::changes::Cached;
+use crate::output::listing::{Column, Listed};
 
 impl Listed for ServiceItem {
-    const KIND: &'static str = "service";
-    const PLURAL: &'static str = "services";
-
-    fn header(wide: bool) -> Vec<&'static str> {
-        let narrow = [
-            "SERVICE",
-            "NAMESPACE",
-            "CONTEXT",
-            "ADDRESS",
-            "PORTS",
-            "STATE",
-            "MESSAGE",
-        ];
-        titles(&narrow, wide, &["PODS", "KEY", "OWNER", "NAMES"])
-    }
-
-    fn row(&self, wide: bool) -> Vec<Cell> {
-        let service = &self.service;
-        let mut row = vec![
-            service.key.service.as_str().into(),
-            service.key.namespace.as_str().into(),
-            service.key.context.as_str().into(),
-            or_dash(&self.address()).into(),
-            or_dash(&self.ports()).into(),
-            state(service.status.as_str()),
-            self.message().into(),
-        ];
-        if wide {
-            let more = [
-                service.ready_pods.to_string().into(),
-                self.key().into(),
-                self.owner.as_str().into(),
-                or_dash(&joined(&service.hostnames)).into(),
-            ];
-            insert(&mut row, more);
-        }
-        row
-    }
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("SERVICE", |it| it.service.key.service.as_str().into()),
+        Column::new("NAMESPACE", |it| it.service.key.namespace.as_str().into()),
+        Column::new("CONTEXT", |it| it.service.key.context.as_str().into()),
+        Column::new("ADDRESS", |it| or_dash(&it.address())),
+        Column::new("PORTS", |it| or_dash(&it.ports())),
+        Column::new("STATE", |it| state(it.service.status.as_str())),
+        Column::wide("PODS", |it| it.service.ready_pods.to_string().into()),
+        Column::wide("KEY", |it| it.key().into()),
+        Column::wide("OWNER", |it| it.owner.as_str().into()),
+        Column::wide("NAMES", |it| or_dash(&it.service.hostnames.join(","))),
+        Column::new("MESSAGE", |it| it.message().into()),
+    ];
 
     fn key(&self) -> String {
         self.service.key.to_string()
     }
+}
+
+impl Cached for ServiceItem {
+    const KIND: &'static str = "service";
+    const PLURAL: &'static str = "services";
 
     fn uid(&self) -> u32 {
         self.service.key.uid.get()
+    }
+
+    fn select(objects: Objects) -> Vec<Self> {
+        objects.services
     }
 }
 
