@@ -193,12 +193,17 @@ pub(crate) fn inherited_sockets(_names: &[&CStr]) -> io::Result<Vec<(String, Own
     if SOCKETS_TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let names = names
+        .split(':')
+        .map(str::to_owned)
+        .chain(std::iter::repeat(String::new()));
     let adopt = |(descriptor, name)| {
         // SAFETY: it is open, or it could not have been marked to be closed on exec, and the service manager gave it to this
         // process to own; the flag above lets nobody take it twice.
         (name, unsafe { OwnedFd::from_raw_fd(descriptor) })
     };
-    Ok(sd_notify::listen_fds_with_names()?.map(adopt).collect())
+    Ok(sd_notify::listen_fds()?.zip(names).map(adopt).collect())
 }
 
 /// As above, for macOS: launchd is asked for each of `names`, the keys under `Sockets` in the property list.
