@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_none_is_refused_without_its_password() {
+    fn an_invalid_proxy_is_refused_without_showing_its_password() {
         for url in ["ftp://u:hunter2@p", "http://", "http://u:hunter2@ p"] {
             let cluster = Cluster {
                 proxy_url: Some(url.to_owned()),
