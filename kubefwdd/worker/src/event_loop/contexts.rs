@@ -374,7 +374,7 @@ impl Contexts {
             .clone()
     }
 
-    /// The namespace is no longer watched: its listeners, if any are left, have no pods.
+    /// The namespace is no longer watched: any listeners that are left have no pods.
     fn forget(&self, context: &str, namespace: &str) -> Vec<Frame> {
         let routes = self.known_routes(context, namespace);
         let reports = routes.flat_map(|route| route.forget());
