@@ -23,11 +23,10 @@ pub(super) fn choose(
         return parse("proxy-url of the kubeconfig", url).map(Some);
     }
     let variable = |names: [&'static str; 2]| {
-        let mut found = names.into_iter().filter_map(|name| {
+        names.into_iter().find_map(|name| {
             let value = environment.get(name).filter(|value| !value.is_empty())?;
             Some((name, value.as_str()))
-        });
-        found.next()
+        })
     };
     let named = if server.scheme() == Some(&Scheme::HTTP) {
         variable(["HTTP_PROXY", "http_proxy"])
