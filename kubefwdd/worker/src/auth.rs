@@ -30,8 +30,7 @@ mod renewal;
 pub(crate) mod suggest;
 pub(crate) mod tls;
 
-/// When a credential is refused that was fetched because the one before was refused, and so soon after that, fetching
-/// again would not help.
+/// A credential that replaced a refused one and is refused itself this soon is not fetched again: it would not help.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
 /// The pause after a failed attempt; it doubles with each.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
@@ -147,7 +146,7 @@ impl ContextCredentials {
     }
 }
 
-/// The result of a task; one that broke down failed.
+/// The result of a task; one that panicked or was cancelled failed.
 fn finished<T>(what: &str, joined: Result<Result<T, Failure>, JoinError>) -> Result<T, Failure> {
     joined.unwrap_or_else(|error| Err(failure!(Internal, "{what} was interrupted: {error}")))
 }

@@ -81,7 +81,7 @@ async fn ask<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Fai
     }
 }
 
-/// Many users may use a namespace and not see the object: it is not missing because they may not ask.
+/// Many users may use a namespace without seeing the object: being forbidden to look does not mean that it is missing.
 fn unless_forbidden<T>(answer: Result<T, Failure>) -> Result<(), Failure> {
     match answer {
         Err(failure) if failure.reason != Reason::ForbiddenByCluster => Err(failure),

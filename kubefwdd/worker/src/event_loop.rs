@@ -158,8 +158,7 @@ impl EventLoop {
                 }
                 _ = terminate.recv() => return Ok(()),
                 Some(event) = events.recv() => {
-                    let frames = self.contexts.handle(event);
-                    self.pending.extend(frames);
+                    self.pending.extend(self.contexts.handle(event));
                 }
                 room = outbox.reserve(), if !self.pending.is_empty() => {
                     let Ok(room) = room else {
@@ -176,10 +175,7 @@ impl EventLoop {
     fn handle(&mut self, order: Order, descriptor: Option<OwnedFd>) -> Result<(), RunError> {
         match order {
             Order::Welcome(welcome) => self.welcome(welcome)?,
-            Order::Desired(desired) => {
-                let frames = self.contexts.apply(desired);
-                self.pending.extend(frames);
-            }
+            Order::Desired(desired) => self.pending.extend(self.contexts.apply(desired)),
             Order::Grant(grant) => self.grant(grant, descriptor),
             Order::Revoke(revoke) => {
                 self.acceptor.remove(revoke.listener);

@@ -183,7 +183,7 @@ impl NamespaceIndex {
         Some(changes)
     }
 
-    /// Whether a pod exists, as far as is known: where pods cannot be read, none is known to be gone.
+    /// Whether a pod may exist: where pods cannot be read, any may.
     pub(crate) fn has_pod(&self, uid: &str) -> bool {
         match &self.backing {
             Backing::Slices(slices) => slices.presence.has(uid),

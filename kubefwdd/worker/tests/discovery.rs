@@ -427,7 +427,7 @@ async fn every_kind_of_credential_is_accepted() {
 }
 
 #[tokio::test]
-async fn trouble_of_the_api_server_is_explained() {
+async fn api_server_trouble_is_explained() {
     let cluster = cluster(0).await;
     let asker = admin(&cluster);
     for (code, reason) in [

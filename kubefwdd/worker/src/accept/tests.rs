@@ -12,7 +12,7 @@ fn listen() -> (OwnedFd, SocketAddr) {
 }
 
 #[tokio::test]
-async fn connections_come_with_what_their_listener_is_for() {
+async fn connections_carry_the_owner_of_their_listener() {
     let (acceptor, mut accepted) = start::<&'static str>().unwrap();
     let (web, web_address) = listen();
     let (db, db_address) = listen();

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_told_apart() {
+    fn an_invalid_certificate_says_what_is_wrong() {
         let (certificate, key) = certificate(2030);
         let error = |certificate: &str, key: &str| {
             Identity::from_pem(certificate.as_bytes(), key.as_bytes()).err()
@@ -165,12 +165,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        fn arbitrary_bytes_do_not_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
             let _ = not_after(&bytes);
         }
 
         #[test]
-        fn no_damage_upsets_the_reader(at in 0_usize..200, value: u8) {
+        fn damaged_certificates_do_not_upset_the_reader(at in 0_usize..200, value: u8) {
             let (pem, _) = certificate(2030);
             let mut der = certificates(pem.as_bytes()).unwrap()[0].to_vec();
             der[at] = value;

@@ -19,7 +19,7 @@ pub(crate) mod credential;
 
 /// How long a plugin may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long output is still read after the plugin has exited: processes that it left running may keep the pipes open.
+/// How long to read on after the plugin has exited: processes that it left running may keep the pipes open.
 const DRAIN: Duration = Duration::from_secs(1);
 const MAX_OUTPUT: usize = 1024 * 1024;
 const STDERR_TAIL: usize = 2048;
@@ -112,13 +112,15 @@ impl Plugin {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let child = command.spawn().map_err(|error| {
+        let mut child = command.spawn().map_err(|error| {
             self.failure(format!("cannot be run ({}): {error}", program.display()))
         })?;
-        let mut run = Run::new(child);
-        let finished = timeout(self.limit, run.finish()).await;
-        run.kill();
-        let stderr = tail(&run.stderr);
+        let group = ProcessGroup::of(&child);
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let finishing = finish(&mut child, &mut stdout, &mut stderr);
+        let finished = timeout(self.limit, finishing).await;
+        drop(group);
+        let stderr = tail(&stderr);
         let status = match finished {
             Err(_) => {
                 let seconds = self.limit.as_secs_f32();
@@ -135,7 +137,7 @@ impl Plugin {
         if !status.success() {
             return Err(self.failure(format!("failed: {status}{stderr}")));
         }
-        credential::parse(&run.stdout, &self.version)
+        credential::parse(&stdout, &self.version)
             .map_err(|error| self.failure(format!("cannot be understood: {error}{stderr}")))
     }
 
@@ -182,64 +184,52 @@ impl Plugin {
     }
 }
 
-/// A running plugin and its output so far. Its process group ends with it, for whatever reason.
-struct Run {
-    child: Child,
-    group: Option<Pid>,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+/// Waits for the end of a plugin and reads its output; `None` when it printed too much.
+async fn finish(
+    child: &mut Child,
+    stdout: &mut Vec<u8>,
+    stderr: &mut Vec<u8>,
+) -> std::io::Result<Option<ExitStatus>> {
+    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(std::io::Error::other("its output is not connected"));
+    };
+    let reading = async {
+        // Too much output ends the reading at once: a flooding plugin would never stop.
+        tokio::try_join!(read_all(&mut out, stdout), async {
+            read_tail(&mut err, stderr).await;
+            Ok(())
+        })
+    };
+    tokio::pin!(reading);
+    let status = tokio::select! {
+        read = &mut reading => {
+            if read.is_err() {
+                return Ok(None);
+            }
+            return child.wait().await.map(Some);
+        }
+        status = child.wait() => status?,
+    };
+    let flooded = matches!(timeout(DRAIN, reading).await, Ok(Err(TooMuch)));
+    Ok((!flooded).then_some(status))
 }
 
-impl Run {
-    fn new(child: Child) -> Self {
+/// A plugin and what it left running: ends with this value, for whatever reason.
+struct ProcessGroup(Option<Pid>);
+
+impl ProcessGroup {
+    fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self {
-            child,
-            group: id.map(Pid::from_raw),
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-        }
+        Self(id.map(Pid::from_raw))
     }
+}
 
-    /// Waits for the end of the plugin; `None` when it printed too much.
-    async fn finish(&mut self) -> std::io::Result<Option<ExitStatus>> {
-        let (Some(mut out), Some(mut err)) = (self.child.stdout.take(), self.child.stderr.take())
-        else {
-            return Err(std::io::Error::other("its output is not connected"));
-        };
-        let reading = async {
-            // Too much output ends the reading at once: a flooding plugin would never end by itself.
-            tokio::try_join!(read_all(&mut out, &mut self.stdout), async {
-                read_tail(&mut err, &mut self.stderr).await;
-                Ok(())
-            })
-        };
-        tokio::pin!(reading);
-        let status = tokio::select! {
-            read = &mut reading => {
-                if read.is_err() {
-                    return Ok(None);
-                }
-                return self.child.wait().await.map(Some);
-            }
-            status = self.child.wait() => status?,
-        };
-        let flooded = matches!(timeout(DRAIN, reading).await, Ok(Err(TooMuch)));
-        Ok((!flooded).then_some(status))
-    }
-
-    /// Ends whatever the plugin left running.
-    fn kill(&mut self) {
-        if let Some(group) = self.group.take() {
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
             // Usually no process is left, which is not an error.
             let _ = killpg(group, Signal::SIGKILL);
         }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -315,7 +315,7 @@ fn renewal(now: Timestamp, expires: Timestamp) -> Timestamp {
     let life = expires.duration_since(now);
     let early = now + life * 4 / 5;
     let margin = expires - MARGIN;
-    // What lives hardly longer than the margin would otherwise be renewed all the time.
+    // Otherwise what lives barely longer than the margin would be renewed all the time.
     if life > MARGIN * 2 {
         early.min(margin)
     } else {

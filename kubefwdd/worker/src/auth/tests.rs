@@ -78,7 +78,7 @@ impl Counter {
 }
 
 #[tokio::test]
-async fn many_who_ask_at_once_run_the_plugin_once() {
+async fn concurrent_callers_run_the_plugin_once() {
     let (counter, user) = Counter::new("");
     let source = source(user);
     let fetched = futures_util::future::join_all((0..20).map(|_| source.credentials(None))).await;
@@ -181,7 +181,7 @@ async fn a_rotated_certificate_makes_a_new_tls_configuration() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_told_with_its_date() {
+async fn an_expired_certificate_is_reported_with_its_date() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = write_pair(folder.path(), 2001);
     let source = source(AuthInfo {

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_authority_is_refused_with_the_reason() {
+    fn an_invalid_authority_is_refused_with_the_reason() {
         let failure = client_config(Some(b"rubbish"), false, None).err().unwrap();
         assert_eq!(failure.reason, Reason::KubeconfigInvalid);
         assert!(failure.message.contains("no certificate"), "{failure}");

@@ -1,12 +1,15 @@
 //! Bounded response bodies: a cluster is not trusted to end them.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use futures_util::StreamExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use hyper::body::Body;
 use thiserror::Error;
 use tower::BoxError;
+
+/// A body that ends in an error at its bound.
+pub(super) type BoundedBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How much of an answer is read; also the error when the API server sends more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -19,75 +22,44 @@ pub(super) enum Bound {
     Line(usize),
 }
 
-/// A body that ends in an error at its bound.
-#[derive(Debug)]
-pub(super) struct Bounded<B> {
-    body: B,
-    bound: Bound,
-    /// Bytes so far, or since the last newline.
-    taken: usize,
-}
-
-impl<B> Bounded<B> {
-    pub(super) fn new(body: B, bound: Bound) -> Self {
-        Self {
-            body,
-            bound,
-            taken: 0,
-        }
-    }
-
-    fn take(&mut self, data: &[u8]) -> Result<(), Bound> {
-        let (limit, newline) = match self.bound {
-            Bound::All(limit) => (limit, None),
-            Bound::Line(limit) => (limit, data.iter().rposition(|byte| *byte == b'\n')),
-        };
-        self.taken = match newline {
-            Some(at) => data.len() - at - 1,
-            None => self.taken.saturating_add(data.len()),
-        };
-        (self.taken <= limit).then_some(()).ok_or(self.bound)
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Bounded<B>
-where
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        Poll::Ready(frame.map(|frame| {
+impl Bound {
+    pub(super) fn limit<B>(self, body: B) -> BoundedBody
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let mut taken = 0;
+        let frames = BodyStream::new(body).map(move |frame| {
             let frame = frame.map_err(Into::into)?;
             if let Some(data) = frame.data_ref() {
-                self.take(data)?;
+                taken = self.take(taken, data)?;
             }
             Ok(frame)
-        }))
+        });
+        StreamBody::new(frames).boxed_unsync()
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// The bytes so far, or since the last newline, with more data.
+    fn take(self, taken: usize, data: &[u8]) -> Result<usize, Self> {
+        let (limit, newline) = match self {
+            Self::All(limit) => (limit, None),
+            Self::Line(limit) => (limit, data.iter().rposition(|byte| *byte == b'\n')),
+        };
+        let taken = match newline {
+            Some(at) => data.len() - at - 1,
+            None => taken.saturating_add(data.len()),
+        };
+        (taken <= limit).then_some(taken).ok_or(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::{BodyExt as _, Full};
+    use http_body_util::Full;
 
     use super::*;
 
     async fn read(text: &'static str, bound: Bound) -> Result<Bytes, String> {
-        let body = Bounded::new(Full::new(Bytes::from_static(text.as_bytes())), bound);
+        let body = bound.limit(Full::new(Bytes::from_static(text.as_bytes())));
         let read = body.collect().await;
         read.map(|read| read.to_bytes())
             .map_err(|error| error.to_string())
@@ -113,11 +85,12 @@ mod tests {
 
     #[test]
     fn a_line_is_counted_over_parts() {
-        let mut bounded = Bounded::new((), Bound::Line(10));
+        let bound = Bound::Line(10);
+        let mut taken = 0;
         for _ in 0..100 {
-            bounded.take(b"12345\n1234").unwrap();
+            taken = bound.take(taken, b"12345\n1234").unwrap();
         }
-        bounded.take(b"123456").unwrap();
-        assert_eq!(bounded.take(b"1"), Err(Bound::Line(10)));
+        taken = bound.take(taken, b"123456").unwrap();
+        assert_eq!(bound.take(taken, b"1"), Err(bound));
     }
 }

@@ -23,11 +23,10 @@ pub(super) fn choose(
         return parse("proxy-url of the kubeconfig", url).map(Some);
     }
     let variable = |names: [&'static str; 2]| {
-        let mut found = names.into_iter().filter_map(|name| {
+        names.into_iter().find_map(|name| {
             let value = environment.get(name).filter(|value| !value.is_empty())?;
             Some((name, value.as_str()))
-        });
-        found.next()
+        })
     };
     let named = if server.scheme() == Some(&Scheme::HTTP) {
         variable(["HTTP_PROXY", "http_proxy"])
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_none_is_refused_without_its_password() {
+    fn an_invalid_proxy_is_refused_without_showing_its_password() {
         for url in ["ftp://u:hunter2@p", "http://", "http://u:hunter2@ p"] {
             let cluster = Cluster {
                 proxy_url: Some(url.to_owned()),

@@ -163,7 +163,7 @@ async fn the_same_kubeconfig_is_the_same_cluster() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_is_told() {
+async fn an_untrusted_server_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let real = server("127.0.0.1", "good").await;
     let other = server("elsewhere", "good").await;
@@ -313,7 +313,7 @@ async fn a_rotated_token_file_is_noticed_by_the_refusal() {
 }
 
 #[tokio::test]
-async fn where_nothing_listens_is_said() {
+async fn a_refused_connection_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -340,7 +340,7 @@ async fn where_nothing_listens_is_said() {
 }
 
 #[tokio::test]
-async fn a_name_without_address_is_said() {
+async fn a_name_without_an_address_is_reported() {
     let context = Context {
         name: "real".to_owned(),
         namespace: "default".to_owned(),

@@ -9,7 +9,6 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::Body;
@@ -19,7 +18,7 @@ use thiserror::Error;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, service_fn};
 
-use super::bounded::{Bound, Bounded};
+use super::bounded::{Bound, BoundedBody};
 use kubefwd_portforward::api_server::{ApiServer, Credentials};
 use kubefwd_portforward::dial::{self, DialError, Io};
 
@@ -78,7 +77,7 @@ impl Transport {
         kube::Client::new(service_fn(send), namespace)
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Bounded<Incoming>>, BoxError> {
+    async fn send(self, request: Request<Body>) -> Result<Response<BoundedBody>, BoxError> {
         let (mut parts, body) = request.into_parts();
         parts.uri = absolute(&self.server.url, &parts.uri)?;
         parts.headers.insert(USER_AGENT, AGENT);
@@ -99,7 +98,7 @@ impl Transport {
         credentials: &Credentials,
         parts: &Parts,
         body: &Bytes,
-    ) -> Result<Response<Bounded<Incoming>>, BoxError> {
+    ) -> Result<Response<BoundedBody>, BoxError> {
         let mut request = Request::from_parts(parts.clone(), Full::new(body.clone()));
         for name in credentials.headers.keys() {
             request.headers_mut().remove(name);
@@ -111,7 +110,7 @@ impl Transport {
         let answer = tokio::time::timeout(ANSWER_LIMIT, sending).await;
         let answer = answer.map_err(|_| NoAnswer)??;
         let bound = bound(answer.status(), &parts.uri);
-        Ok(answer.map(|body| Bounded::new(body, bound)))
+        Ok(answer.map(|body| bound.limit(body)))
     }
 
     /// The client for these credentials: another certificate or other trust roots need other connections.

@@ -187,7 +187,7 @@ async fn missing_rights(cluster: &Cluster, namespace: &str) -> Vec<String> {
     missing
 }
 
-/// Whether the user may do this; yes if the cluster does not say: the attempt will.
+/// Whether the user may do this. If the cluster does not say, assume so: the attempt will tell.
 async fn may(cluster: &Cluster, namespace: &str, (verb, resource): Right) -> bool {
     let (path, group) = resource.split_once('.').unwrap_or((resource, ""));
     let (kind, subresource) = path.split_once('/').unwrap_or((path, ""));

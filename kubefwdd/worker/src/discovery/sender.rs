@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 /// A list is split into parts of about this size, bytes.
 const PART: usize = 512 * 1024;
-/// No part is larger, bytes: what is around it in a frame fits on top.
+/// No part is larger, bytes: leaves room for the rest of the frame.
 const MAX_PART: usize = MAX_FRAME - 1024;
 
 /// Why work on a question stops early.

@@ -59,7 +59,7 @@ fn content(mut answers: Vec<Answer>) -> Content {
 }
 
 #[tokio::test]
-async fn contexts_are_listed_also_broken_ones() {
+async fn broken_contexts_are_listed_too() {
     let answers = ask_offline(Question::Contexts(ListContextsQuery {}), "").await;
     let Content::Json(json) = content(answers) else {
         panic!("another answer");

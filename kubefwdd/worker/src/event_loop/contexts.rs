@@ -127,33 +127,26 @@ impl Contexts {
             let context = self.resolve(&name, wanted.kubeconfig);
             self.contexts.insert(name.clone(), context);
         }
-        let wanted = wanted.namespaces.into_iter();
-        let wanted: BTreeMap<String, DesiredNamespace> = wanted
-            .map(|namespace| (namespace.name.clone(), namespace))
-            .collect();
+        let names: BTreeSet<&String> = wanted.namespaces.iter().map(|n| &n.name).collect();
         let Some(context) = self.contexts.get_mut(&name) else {
             return frames;
         };
         let gone: Vec<_> = context
             .namespaces
-            .extract_if(.., |namespace, _| !wanted.contains_key(namespace))
+            .extract_if(.., |namespace, _| !names.contains(namespace))
             .map(|(namespace, _)| namespace)
             .collect();
         for namespace in gone {
             frames.extend(self.forget(&name, &namespace));
         }
-        for (namespace, wanted) in wanted {
-            frames.extend(self.apply_namespace(&name, namespace, wanted));
+        for wanted in wanted.namespaces {
+            frames.extend(self.apply_namespace(&name, wanted));
         }
         frames
     }
 
-    fn apply_namespace(
-        &mut self,
-        context: &str,
-        namespace: String,
-        wanted: DesiredNamespace,
-    ) -> Option<Frame> {
+    fn apply_namespace(&mut self, context: &str, wanted: DesiredNamespace) -> Option<Frame> {
+        let namespace = wanted.name.clone();
         let mut new = WatchedNamespace::new(context, wanted);
         let routes = self.routes(context, &namespace);
         for route in routes.all() {
@@ -374,7 +367,7 @@ impl Contexts {
             .clone()
     }
 
-    /// The namespace is no longer watched: its listeners, if any are left, have no pods.
+    /// The namespace is no longer watched: any listeners that are left have no pods.
     fn forget(&self, context: &str, namespace: &str) -> Vec<Frame> {
         let routes = self.known_routes(context, namespace);
         let reports = routes.flat_map(|route| route.forget());

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sleep_is_told_from_waiting_and_from_small_corrections() {
+    fn sleep_differs_from_waiting_and_from_small_corrections() {
         let before = Clocks::now();
         let later = |running: u64, wall: i64| Clocks {
             running: before.running + Duration::from_secs(running),

@@ -54,7 +54,7 @@ pub(crate) async fn serve(
             let report = forward.serve(local).await;
             drop(open);
             if let Some(report) = report {
-                // Without a daemon the worker ends by itself.
+                // Without a daemon the worker is about to end.
                 let _ = outbox.send(Frame::Forward(report)).await;
             }
         });
@@ -119,7 +119,7 @@ impl ActiveForwards {
     fn take(&self) -> (Vec<Traffic>, Vec<kubefwd_proto::worker::v1::ForwardReport>) {
         let (mut traffic_reports, mut reports) = (Vec::new(), Vec::new());
         self.forwards.lock().retain(|_, entry| {
-            // Read before the counters: a connection that ends in between is looked at once more.
+            // Read before the counters, so that a connection that ends in between is looked at again.
             let open = entry.forward.open.load(Ordering::Acquire);
             let traffic = entry.forward.traffic();
             let reported = entry.reported.as_ref();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use kubefwd_portforward::{Transport, Tunnels};
 use tokio::sync::watch;
 
-/// How long connecting to a cluster and listing its objects may take. A worker that has just started knows no pods, which
-/// does not mean that there are none.
+/// How long connecting to a cluster and listing its objects may take. A worker that has just started knows no pods, though
+/// there may be some.
 pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The tunnels of one context, once its cluster is known.

@@ -92,7 +92,7 @@ pub(crate) struct PodRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Condition {
     NotReady,
-    /// It is terminating but still serves: used only while nothing is [`Condition::Ready`], as kube-proxy does.
+    /// Terminating but still serving: used only while nothing is [`Condition::Ready`], as kube-proxy does.
     Draining,
     Ready,
 }

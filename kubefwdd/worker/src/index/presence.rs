@@ -1,4 +1,4 @@
-//! Which pods exist, as far as the objects of a namespace name them.
+//! Which pods exist: those that an object of the namespace names.
 //!
 //! Several services may share a pod: it is gone only when nothing names it.
 

@@ -85,8 +85,8 @@ impl Chooser {
         match balance {
             Balance::Unspecified | Balance::Primary => {
                 let chosen = self.primary_of(candidates)?;
-                // A pod that was asked for by name says nothing about the others. One that was tried in vain is no
-                // longer the primary, although the cluster still calls it ready.
+                // A pod that was asked for by name says nothing about the others. One that failed is no longer the
+                // primary, although the cluster still calls it ready.
                 if pod.is_none() && self.primary.as_ref() != Some(&chosen.pod.uid) {
                     self.primary = Some(chosen.pod.uid.clone());
                 }

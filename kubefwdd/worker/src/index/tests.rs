@@ -87,7 +87,7 @@ fn picks(
 use Condition::{Draining, NotReady, Ready};
 
 #[test]
-fn nothing_is_said_before_everything_was_listed() {
+fn nothing_is_reported_until_everything_is_listed() {
     let mut index = NamespaceIndex::new(filter(&[]));
     assert_eq!(index.take_changes(), None);
     index.services(Membership::SELECTED, Change::Listed(vec![service("web")]));
@@ -100,7 +100,7 @@ fn nothing_is_said_before_everything_was_listed() {
 }
 
 #[test]
-fn an_empty_namespace_is_said_to_be_empty_once() {
+fn an_empty_namespace_is_reported_once() {
     let mut index = index_with(vec![], vec![]);
     assert_eq!(
         index.take_changes(),
@@ -113,7 +113,7 @@ fn an_empty_namespace_is_said_to_be_empty_once() {
 }
 
 #[test]
-fn what_the_daemon_knows_is_not_said_again() {
+fn what_the_daemon_knows_is_not_repeated() {
     let mut index = index_with(
         vec![service("web"), service("db")],
         vec![slice("web", vec![endpoint("web-a", Ready)])],
@@ -183,7 +183,7 @@ fn a_pod_that_drains_is_used_only_when_nothing_is_ready() {
 }
 
 #[test]
-fn a_pod_that_was_tried_is_left_out_and_is_primary_no_longer() {
+fn a_pod_that_was_tried_is_skipped_and_no_longer_primary() {
     let mut chooser = select::Chooser::default();
     let index = index_with(
         vec![service("web")],
@@ -333,7 +333,7 @@ fn services_of_two_watches_stay_while_one_of_them_wants_them() {
     let services = index.take_changes().unwrap().services;
     assert_eq!(services.len(), 2);
 
-    // The labels of web do not match the selection any more.
+    // The labels of web no longer match the selection.
     index.services(Membership::SELECTED, Change::Deleted(name("web")));
     let services = index.take_changes().unwrap().services;
     assert!(services[0].name == "web" && !services[0].selected);
@@ -355,7 +355,7 @@ fn without_slices_and_pods_services_are_still_listed() {
 }
 
 #[test]
-fn a_pod_is_gone_when_no_service_has_it_any_more() {
+fn a_pod_is_gone_once_no_service_selects_it() {
     let mut index = index_with(
         vec![service("web"), service("db")],
         vec![

@@ -21,12 +21,10 @@ const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// A watched resource.
 pub(super) trait Decode: DeserializeOwned + Clone + Send + 'static {
+    /// The resource of the API.
+    type Kind: kube::Resource<DynamicType = ()> + k8s_openapi::Resource;
     /// What is kept of an object.
     type Compact: Send + 'static;
-    /// The resource's name in paths and in role rules.
-    const RESOURCE: &'static str;
-    /// The path in front of `namespaces/`.
-    const API: &'static str;
 
     fn metadata(&self) -> &Metadata;
     /// `None` if forwarding has no use for it.
@@ -79,9 +77,8 @@ pub(super) struct RawPod {
 }
 
 impl Decode for RawService {
+    type Kind = core::Service;
     type Compact = Service;
-    const RESOURCE: &'static str = "services";
-    const API: &'static str = "/api/v1";
 
     fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -119,9 +116,8 @@ fn service_port(port: core::ServicePort) -> Option<ServicePort> {
 }
 
 impl Decode for RawSlice {
+    type Kind = discovery::EndpointSlice;
     type Compact = Slice;
-    const RESOURCE: &'static str = "endpointslices";
-    const API: &'static str = "/apis/discovery.k8s.io/v1";
 
     fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -177,9 +173,8 @@ fn condition(conditions: discovery::EndpointConditions) -> Condition {
 }
 
 impl Decode for RawPod {
+    type Kind = core::Pod;
     type Compact = Pod;
-    const RESOURCE: &'static str = "pods";
-    const API: &'static str = "/api/v1";
 
     fn metadata(&self) -> &Metadata {
         &self.metadata

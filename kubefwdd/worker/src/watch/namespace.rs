@@ -56,7 +56,7 @@ pub(crate) struct Namespace {
     pub outbox: Outbox,
 }
 
-/// Watches a namespace and reports until the daemon is gone. Cancel it by dropping.
+/// Watches a namespace and reports until the daemon is gone. Drop it to cancel.
 pub(crate) async fn run(namespace: Namespace) {
     let context = namespace.spec.context.clone();
     let name = namespace.spec.namespace.clone();

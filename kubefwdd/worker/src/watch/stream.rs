@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use kube::Client;
+use k8s_openapi::Resource as _;
 use kube::core::params::{ListParams, WatchParams};
 use kube::core::{Request, WatchEvent};
+use kube::{Client, Resource as _};
 use rand::RngExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
@@ -89,12 +90,7 @@ pub(super) async fn run<W: Decode, E: Send + 'static>(
     wrap: fn(Update<W::Compact>) -> E,
 ) {
     let mut watch = Watch::<W, E> {
-        request: Request::new(format!(
-            "{}/namespaces/{}/{}",
-            W::API,
-            source.namespace,
-            W::RESOURCE
-        )),
+        request: Request::new(W::Kind::url_path(&(), Some(&source.namespace))),
         source,
         update,
         wrap,
@@ -147,7 +143,7 @@ impl<W: Decode, E: Send + 'static> Watch<W, E> {
             Err(Ended::Failed(error)) => {
                 let failed = WatchFailure {
                     verb,
-                    resource: W::RESOURCE,
+                    resource: W::Kind::URL_PATH_SEGMENT,
                     error,
                 };
                 if self.failed(failed).await? {

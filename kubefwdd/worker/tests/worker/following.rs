@@ -23,7 +23,7 @@ async fn failed(daemon: &mut Daemon, namespace: &str) -> kubefwd_model::Failure 
 }
 
 #[tokio::test]
-async fn services_are_told_with_what_cannot_be_forwarded() {
+async fn services_are_reported_with_what_cannot_be_forwarded() {
     let cluster = demo::cluster(0).start().await.unwrap();
     let mut daemon = Daemon::start(&cluster.kubeconfig("admin").unwrap()).await;
     daemon.want("demo").await;
@@ -81,7 +81,7 @@ async fn changes_are_followed_through_cut_ended_and_forgotten_watches() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_missing_comes_alive_when_it_is_created() {
+async fn a_missing_namespace_is_watched_once_it_is_created() {
     let cluster = demo::cluster(0).start().await.unwrap();
     let mut daemon = Daemon::start(&cluster.kubeconfig("admin").unwrap()).await;
     daemon.want("later").await;
@@ -143,7 +143,7 @@ async fn without_slices_pods_are_found_by_selector() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_away_comes_back_with_nothing_lost() {
+async fn an_api_server_outage_loses_nothing() {
     let cluster = demo::cluster(0).start().await.unwrap();
     cluster.stop_api_server().await;
     let mut daemon = Daemon::start(&cluster.kubeconfig("admin").unwrap()).await;
@@ -211,7 +211,7 @@ async fn selections_and_names_are_applied_and_changed() {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_that_is_mended_is_read_again() {
+async fn a_repaired_kubeconfig_is_read_again() {
     let cluster = demo::cluster(0).start().await.unwrap();
     let kubeconfig = cluster.kubeconfig("admin").unwrap();
     let mut daemon = Daemon::start(&kubeconfig).await;

@@ -102,7 +102,7 @@ async fn a_listener_that_comes_before_the_cluster_is_known_waits_for_it() {
 }
 
 #[tokio::test]
-async fn that_nothing_is_known_yet_does_not_mean_that_there_is_no_pod() {
+async fn unknown_pods_are_not_missing_pods() {
     let cluster = demo::cluster(0).start().await.unwrap();
     let lists = RequestMatch::any().verb("list").resource("endpointslices");
     let late = RequestEffect::Delay(Duration::from_millis(500));
@@ -118,7 +118,7 @@ async fn that_nothing_is_known_yet_does_not_mean_that_there_is_no_pod() {
 }
 
 #[tokio::test]
-async fn a_connection_to_nothing_is_reset_and_the_reason_is_said() {
+async fn a_connection_without_a_backend_is_reset_and_the_reason_reported() {
     let cluster = Cluster::builder()
         .namespace(
             Namespace::new("demo").service(
@@ -189,7 +189,7 @@ async fn a_rollout_goes_unnoticed() {
 }
 
 #[tokio::test]
-async fn a_service_that_goes_takes_nothing_from_its_pods_other_services() {
+async fn removing_a_service_keeps_the_pods_that_others_share() {
     let service = |name| Service::new(name).port(ServicePort::tcp(9).target("sink"));
     let namespace = Namespace::new("demo")
         .workload(Workload::deployment("app").listen("sink", 9000, Behaviour::Sink))

@@ -35,7 +35,7 @@ fn it_refuses_to_be_started_by_hand() {
 }
 
 #[tokio::test]
-async fn it_ends_when_it_is_told_to_and_when_the_daemon_is_gone() {
+async fn it_stops_when_told_to_and_when_the_daemon_is_gone() {
     let cluster = demo::cluster(0).start().await.unwrap();
     let kubeconfig = cluster.kubeconfig("admin").unwrap();
     let mut daemon = Daemon::start(&kubeconfig).await;
@@ -50,7 +50,7 @@ async fn it_ends_when_it_is_told_to_and_when_the_daemon_is_gone() {
 }
 
 #[tokio::test]
-async fn however_it_is_asked_to_end_it_tells_what_it_saw_last() {
+async fn the_last_reports_are_sent_however_it_is_stopped() {
     let cluster = demo::cluster(0).start().await.unwrap();
     let kubeconfig = cluster.kubeconfig("admin").unwrap();
     for by_signal in [false, true] {

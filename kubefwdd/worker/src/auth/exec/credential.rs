@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_certificates_are_taken() {
+    fn tokens_and_certificates_are_read() {
         let credential =
             parse_text(r#""token":"t","expirationTimestamp":"2026-11-23T10:00:00Z""#).unwrap();
         assert_eq!(credential.token.as_deref(), Some("t"));
@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_output_upsets_the_parser(output in prop::collection::vec(any::<u8>(), 0..256)) {
+        fn arbitrary_output_does_not_upset_the_parser(output in prop::collection::vec(any::<u8>(), 0..256)) {
             let _ = parse(&output, V1);
         }
     }

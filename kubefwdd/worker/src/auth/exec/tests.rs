@@ -68,7 +68,7 @@ async fn a_plugin_sees_the_given_environment_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_cluster_is_told_when_asked_for() {
+async fn the_plugin_gets_the_cluster_if_configured() {
     let mut fixture = Fixture::new(r#"printf '%s' "$KUBERNETES_EXEC_INFO" >&2; exit 1"#);
     fixture.config.provide_cluster_info = true;
     let cluster = Cluster {
@@ -121,7 +121,7 @@ async fn a_failing_plugin_is_quoted_and_its_secrets_are_not() {
 }
 
 #[tokio::test]
-async fn a_hanging_plugin_is_ended_with_all_that_it_started() {
+async fn a_hanging_plugin_is_killed_with_everything_it_started() {
     let fixture = Fixture::new("sleep 600 & echo $! > \"$PIDS\"; echo 'open a browser' >&2; wait");
     let pids = fixture.folder.path().join("pids");
     let mut plugin = fixture.plugin().unwrap();

@@ -186,7 +186,7 @@ async fn broken_yaml_names_the_line_and_quotes_no_secret() {
 }
 
 #[tokio::test]
-async fn what_a_context_lacks_is_said() {
+async fn what_a_context_lacks_is_named() {
     let files = Files::new(&[("one", ONE), ("two", TWO)]);
     let merged = Merged::load(&[], &files.environment(&["one", "two"]))
         .await

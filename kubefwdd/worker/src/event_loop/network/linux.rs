@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_leads_elsewhere_matters() {
+    fn only_changes_on_the_way_to_a_cluster_matter() {
         assert!(matters(&address(0, 2)));
         assert!(!matters(&address(0, LOOPBACK)));
         assert!(!matters(&address(253, 2)));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_ends() {
+    fn parsing_rubbish_ends() {
         for length in [0_u32, 1, 15, 16, 17, u32::MAX] {
             let mut bytes = length.to_ne_bytes().to_vec();
             bytes.extend([0; 60]);

@@ -9,7 +9,7 @@ use crate::forward::context_tunnels::LIST_TIMEOUT;
 use crate::forward::routes::Routes;
 
 #[tokio::test(start_paused = true)]
-async fn news_may_take_longer_than_a_pod_may_need() {
+async fn the_first_list_may_take_longer_than_a_pod() {
     for (no_backend_wait, wait) in [
         (Duration::ZERO, LIST_TIMEOUT),
         (Duration::from_secs(60), Duration::from_secs(60)),
