@@ -1,6 +1,5 @@
 //! What the user's worker needs to reach a cluster as this shell would: context, kubeconfig paths, environment.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -77,7 +76,10 @@ fn absolute_text(path: &Path) -> Result<String, CliError> {
     if path.as_os_str().is_empty() {
         return Err(usage("the kubeconfig path is empty"));
     }
-    let absolute = std::path::absolute(path).map_err(no_directory)?;
+    let absolute = std::path::absolute(path).map_err(|source| CliError::System {
+        what: "cannot determine the working directory",
+        source,
+    })?;
     absolute
         .into_os_string()
         .into_string()
@@ -88,13 +90,6 @@ fn usage(what: &str) -> CliError {
     CliError::Usage {
         what: what.to_owned(),
         hint: "use a different path: --kubeconfig FILE".to_owned(),
-    }
-}
-
-fn no_directory(source: io::Error) -> CliError {
-    CliError::System {
-        what: "cannot determine the working directory",
-        source,
     }
 }
 

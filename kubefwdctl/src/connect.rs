@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use kubefwd_model::Finding;
 use kubefwd_proto::control::v1::GetVersionRequest;
 use kubefwd_proto::control::v1::control_client::ControlClient;
 use kubefwd_proto::control::{API_LEVEL, DEFAULT_SOCKET};
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use skew::Skew;
 pub(crate) use unreachable::{Unreachable, Why};
 
 /// A daemon that accepts but does not respond for this long is reported as hung.
@@ -36,12 +36,9 @@ pub(crate) struct Socket {
 impl Socket {
     /// The given path (an option or `KUBEFWD_SOCKET`), else the default.
     pub(crate) fn new(chosen: Option<PathBuf>) -> Self {
-        match chosen {
-            Some(path) => Self { path, chosen: true },
-            None => Self {
-                path: PathBuf::from(DEFAULT_SOCKET),
-                chosen: false,
-            },
+        Self {
+            chosen: chosen.is_some(),
+            path: chosen.unwrap_or_else(|| DEFAULT_SOCKET.into()),
         }
     }
 
@@ -126,7 +123,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// What to tell the user when the API levels of the two programs differ.
-    pub(crate) fn skew(&self) -> Option<Skew> {
-        Skew::between(self.api_level, API_LEVEL, &self.version)
+    pub(crate) fn skew(&self) -> Option<Finding> {
+        skew::between(self.api_level, API_LEVEL, &self.version)
     }
 }

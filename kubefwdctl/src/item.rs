@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use kubefwd_model::entry::{ForwardEntry, NamespaceEntry, ServiceEntry, Totals};
-use kubefwd_model::{Counts, Forward, Namespace, NamespaceStatus, Service};
+use kubefwd_model::{Counts, Forward, Namespace, Service};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::convert::Malformed;
 use serde::{Serialize, Serializer};
@@ -49,13 +49,6 @@ pub(crate) fn user_name(user: &str, uid: u32) -> String {
 
 // === impl NamespaceItem ===
 
-impl NamespaceItem {
-    /// Whether its services are known and watched.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.namespace.status == NamespaceStatus::Watching
-    }
-}
-
 impl TryFrom<&pb::Namespace> for NamespaceItem {
     type Error = Malformed;
 
@@ -83,11 +76,6 @@ impl Serialize for NamespaceItem {
 // === impl ServiceItem ===
 
 impl ServiceItem {
-    pub(crate) fn id(&self) -> Id {
-        let key = &self.service.key;
-        (key.to_string(), key.uid.get())
-    }
-
     /// Its forwards; the service's own ports first.
     pub(crate) fn forwards(&self) -> Vec<ForwardItem> {
         let mut forwards: Vec<&Forward> = self.service.forwards.iter().collect();

@@ -1,10 +1,10 @@
 //! Parsers for command line values, each with an error that says what is expected.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use kubefwd_proto::common::v1::PortMapping;
+use kubefwd_proto::control::v1::AddServiceRequest;
 
 /// A century: more than anybody waits or looks back, and far from overflow in time arithmetic.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -43,37 +43,26 @@ fn port(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("{text:?} is not a valid port number (1 to 65535)"))
 }
 
-/// One service on the command line: `NS/SVC[:PORT[,PORT]…]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServiceTarget {
-    pub(crate) namespace: String,
-    pub(crate) service: String,
-    /// The ports to forward; empty: all.
-    pub(crate) ports: Vec<u32>,
-}
-
-impl FromStr for ServiceTarget {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let example = "expected NAMESPACE/SERVICE or NAMESPACE/SERVICE:PORT,PORT";
-        let (name, ports) = match text.split_once(':') {
-            Some((name, ports)) => (name, ports.split(',').map(port).collect::<Result<_, _>>()?),
-            None => (text, Vec::new()),
-        };
-        match name.split_once('/') {
-            Some((namespace, service))
-                if !namespace.is_empty() && !service.is_empty() && !service.contains('/') =>
-            {
-                Ok(Self {
-                    namespace: namespace.to_owned(),
-                    service: service.to_owned(),
-                    ports,
-                })
-            }
-            _ => Err(example.to_owned()),
-        }
+/// One service on the command line: `NS/SVC[:PORT[,PORT]…]`. Without ports, all are forwarded.
+///
+/// # Errors
+/// Anything else.
+pub(crate) fn service(text: &str) -> Result<AddServiceRequest, String> {
+    let example = "expected NAMESPACE/SERVICE or NAMESPACE/SERVICE:PORT,PORT";
+    let (name, ports) = match text.split_once(':') {
+        Some((name, ports)) => (name, ports.split(',').map(port).collect::<Result<_, _>>()?),
+        None => (text, Vec::new()),
+    };
+    let (namespace, service) = name.split_once('/').ok_or(example)?;
+    if namespace.is_empty() || service.is_empty() || service.contains('/') {
+        return Err(example.to_owned());
     }
+    Ok(AddServiceRequest {
+        namespace: namespace.to_owned(),
+        service: service.to_owned(),
+        ports,
+        ..AddServiceRequest::default()
+    })
 }
 
 #[cfg(test)]
@@ -106,15 +95,19 @@ mod tests {
 
     #[test]
     fn service_targets() {
-        let target = |namespace: &str, service: &str, ports: &[u32]| {
-            Ok(ServiceTarget {
+        let target = |namespace: &str, name: &str, ports: &[u32]| {
+            Ok(AddServiceRequest {
                 namespace: namespace.to_owned(),
-                service: service.to_owned(),
+                service: name.to_owned(),
                 ports: ports.to_vec(),
+                ..AddServiceRequest::default()
             })
         };
-        assert_eq!("demo/db".parse(), target("demo", "db", &[]));
-        assert_eq!("demo/db:5432,80".parse(), target("demo", "db", &[5432, 80]));
+        assert_eq!(service("demo/db"), target("demo", "db", &[]));
+        assert_eq!(
+            service("demo/db:5432,80"),
+            target("demo", "db", &[5432, 80])
+        );
         for wrong in [
             "demo",
             "/db",
@@ -125,7 +118,7 @@ mod tests {
             "demo/db:1,",
             "",
         ] {
-            assert!(wrong.parse::<ServiceTarget>().is_err(), "{wrong}");
+            assert!(service(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -5,10 +5,11 @@ mod targets;
 
 use std::collections::BTreeMap;
 
-use kubefwd_model::ServiceStatus;
+use kubefwd_model::{NamespaceStatus, ServiceStatus};
 
 use crate::cache::{Cache, Delta};
 use crate::item::{Id, ServiceItem};
+use crate::output::changes::Cached as _;
 pub(crate) use missing::Missing;
 pub(crate) use targets::Targets;
 
@@ -98,9 +99,9 @@ impl Progress {
     /// The cluster has listed the services of the namespace, and all of them are here.
     fn is_listed(&self, key: &str, cache: &Cache) -> bool {
         let seen = self.seen.get(key).copied().unwrap_or_default();
-        cache
-            .namespaces_with_key(key)
-            .any(|item| item.is_watched() && seen >= item.sums.services)
+        cache.namespaces_with_key(key).any(|item| {
+            item.namespace.status == NamespaceStatus::Watching && seen >= item.sums.services
+        })
     }
 
     /// The requested services that exist.

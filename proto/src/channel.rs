@@ -20,7 +20,7 @@ use prost::Message;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use descriptors::{ReadError, Received};
+use descriptors::Received;
 
 /// Longest frame in bytes; both ends refuse longer ones.
 pub const MAX_FRAME: usize = 1024 * 1024;
@@ -97,17 +97,6 @@ pub fn channel<Out: Message, In: Message + Default>(
     Ok((sender, receiver))
 }
 
-// === impl ChannelError ===
-
-impl ChannelError {
-    fn from_read(error: io::Error) -> Self {
-        match error.downcast::<ReadError>() {
-            Ok(ReadError::Io(error)) | Err(error) => Self::Io(error),
-            Ok(ReadError::Descriptors) => Self::Descriptors,
-        }
-    }
-}
-
 // === impl Sender ===
 
 impl<M: Message> Sender<M> {
@@ -158,15 +147,17 @@ impl<M: Message + Default> Receiver<M> {
                 return Ok(Some(frame));
             }
             let stream = self.stream.clone();
-            let read = stream.async_io(Interest::READABLE, || {
-                self.read_once().map_err(io::Error::from)
-            });
-            let bytes = match read.await {
+            let read = stream.async_io(Interest::READABLE, || self.read_once());
+            let received = match read.await {
                 // It closed without having read everything.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-                read => read.map_err(ChannelError::from_read)?,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Received::default(),
+                read => read?,
             };
-            if bytes == 0 {
+            if received.discarded {
+                return Err(ChannelError::Descriptors);
+            }
+            self.descriptors.extend(received.descriptors);
+            if received.bytes == 0 {
                 let clean = self.buffer.is_empty() && self.descriptors.is_empty();
                 return if clean {
                     Ok(None)
@@ -195,20 +186,16 @@ impl<M: Message + Default> Receiver<M> {
         }
         self.buffer.advance(HEADER);
         let message = M::decode(self.buffer.split_to(length))?;
-        let descriptor = if with_descriptor {
-            Some(
-                self.descriptors
-                    .pop_front()
-                    .ok_or(ChannelError::Descriptors)?,
-            )
-        } else {
-            None
-        };
-        Ok(Some((message, descriptor)))
+        if !with_descriptor {
+            return Ok(Some((message, None)));
+        }
+        let descriptor = self.descriptors.pop_front();
+        let descriptor = descriptor.ok_or(ChannelError::Descriptors)?;
+        Ok(Some((message, Some(descriptor))))
     }
 
     /// Reads what is there; `WouldBlock` is returned as it is.
-    fn read_once(&mut self) -> Result<usize, ReadError> {
+    fn read_once(&mut self) -> io::Result<Received> {
         let filled = self.buffer.len();
         self.buffer.resize(filled + READ_SIZE, 0);
         let with_descriptors = self.accepts == Accepts::Descriptors;
@@ -216,9 +203,7 @@ impl<M: Message + Default> Receiver<M> {
             descriptors::receive(&self.stream, &mut self.buffer[filled..], with_descriptors);
         let bytes = result.as_ref().map_or(0, |received| received.bytes);
         self.buffer.truncate(filled + bytes);
-        let Received { bytes, descriptors } = result?;
-        self.descriptors.extend(descriptors);
-        Ok(bytes)
+        result
     }
 }
 

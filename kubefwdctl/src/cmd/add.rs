@@ -3,17 +3,15 @@
 mod attach;
 mod lines;
 mod report;
-mod requests;
 mod settings;
 mod wait;
 
-use kubefwd_proto::control::v1::Filter;
+use kubefwd_proto::control::v1::{AttachRequest, Filter};
 
 use crate::error::CliError;
 use crate::session::Session;
 use crate::watch::Watch;
 use report::Report;
-pub(super) use requests::AddRequests;
 pub(crate) use settings::AddSettings;
 
 /// Adds, and then waits or stays attached as the settings say.
@@ -22,7 +20,7 @@ pub(crate) use settings::AddSettings;
 /// What is left to report.
 pub(super) async fn run(
     session: &Session,
-    requests: AddRequests,
+    requests: AttachRequest,
     settings: &AddSettings,
 ) -> Result<(), CliError> {
     let mut daemon = session.connect_to_change().await?;
@@ -32,7 +30,7 @@ pub(super) async fn run(
     // Opened before the change, so that no update is missed.
     let watch = match settings.wait {
         Some(limit) => {
-            let what = format!("cannot forward {}", requests.names());
+            let what = format!("cannot forward {}", names(&requests));
             let watch = Watch::open(&mut daemon, Filter::default(), &what).await?;
             Some((watch, limit))
         }
@@ -49,4 +47,12 @@ pub(super) async fn run(
         report.print(Some(&watch.cache))?;
     }
     report.end(result)
+}
+
+/// For messages: `demo, staging/db`.
+fn names(requests: &AttachRequest) -> String {
+    let namespaces = requests.namespaces.iter().map(|one| one.namespace.clone());
+    let services = requests.services.iter();
+    let services = services.map(|one| format!("{}/{}", one.namespace, one.service));
+    namespaces.chain(services).collect::<Vec<_>>().join(", ")
 }

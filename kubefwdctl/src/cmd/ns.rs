@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 use kubefwd_proto::common::v1::Selection;
-use kubefwd_proto::control::v1::{AddNamespaceRequest, RemoveNamespaceRequest};
+use kubefwd_proto::control::v1::{AddNamespaceRequest, AttachRequest, RemoveNamespaceRequest};
 
-use super::add::{self, AddRequests, AddSettings};
+use super::add::{self, AddSettings};
 use super::list::{self, ListArgs};
 use super::remove::{self, RemoveArgs};
 use crate::connect::Daemon;
@@ -67,7 +67,7 @@ pub(crate) async fn run(session: &Session, command: NsCommand) -> Result<(), Cli
         }
         NsCommand::Rm(args) => {
             let request = async |daemon: &mut Daemon, key| {
-                let (uid, all) = (args.uid(), args.all);
+                let (uid, all) = (args.user.user, args.all);
                 let request = RemoveNamespaceRequest { key, uid, all };
                 let answer = daemon.control.remove_namespace(request).await;
                 answer.map(|answer| answer.into_inner().removed)
@@ -85,7 +85,7 @@ fn requests(
     namespaces: Vec<String>,
     selection: &SelectionArgs,
     settings: &AddSettings,
-) -> Result<AddRequests, CliError> {
+) -> Result<AttachRequest, CliError> {
     let request = AddNamespaceRequest {
         access: Some(settings.cluster.to_access()?),
         namespace: String::new(),
@@ -101,8 +101,8 @@ fn requests(
         namespace,
         ..request.clone()
     });
-    Ok(AddRequests {
+    Ok(AttachRequest {
         namespaces: namespaces.collect(),
-        ..AddRequests::default()
+        ..AttachRequest::default()
     })
 }

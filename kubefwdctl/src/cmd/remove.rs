@@ -24,14 +24,7 @@ pub(crate) struct RemoveArgs {
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
-    user: UserArgs,
-}
-
-impl RemoveArgs {
-    /// The user whose objects to remove; absent: the caller.
-    pub(crate) fn uid(&self) -> Option<u32> {
-        self.user.user
-    }
+    pub(crate) user: UserArgs,
 }
 
 /// Whose objects.

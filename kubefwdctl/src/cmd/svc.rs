@@ -4,17 +4,17 @@ use std::net::Ipv4Addr;
 
 use clap::{Args, Subcommand};
 use kubefwd_proto::control::v1::{
-    AddServiceRequest, Filter, RemoveServiceRequest, SetCaptureRequest,
+    AddServiceRequest, AttachRequest, Filter, RemoveServiceRequest, SetCaptureRequest,
 };
 use serde::Serialize;
 
-use super::add::{self, AddRequests, AddSettings};
+use super::add::{self, AddSettings};
 use super::list::{self, ListArgs};
 use super::remove::{self, RemoveArgs, UserArgs};
 use crate::connect::Daemon;
 use crate::error::{Answer as _, CliError};
 use crate::item::ServiceItem;
-use crate::parse::ServiceTarget;
+use crate::parse;
 use crate::session::Session;
 
 /// The verbs.
@@ -36,8 +36,12 @@ pub(crate) enum SvcCommand {
 #[derive(Args, Debug)]
 pub(crate) struct SvcAddArgs {
     /// Services, optionally with the ports to forward [default: all ports]
-    #[arg(required = true, value_name = "NAMESPACE/SERVICE[:PORT[,PORT]]")]
-    services: Vec<ServiceTarget>,
+    #[arg(
+        required = true,
+        value_name = "NAMESPACE/SERVICE[:PORT[,PORT]]",
+        value_parser = parse::service
+    )]
+    services: Vec<AddServiceRequest>,
     /// Loopback address, for a single service only [default: chosen by the daemon]
     #[arg(long, value_name = "ADDRESS")]
     local_ip: Option<Ipv4Addr>,
@@ -103,7 +107,7 @@ pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), Cl
         }
         SvcCommand::Rm(args) => {
             let request = async |daemon: &mut Daemon, key| {
-                let (uid, all) = (args.uid(), args.all);
+                let (uid, all) = (args.user.user, args.all);
                 let request = RemoveServiceRequest { key, uid, all };
                 let answer = daemon.control.remove_service(request).await;
                 answer.map(|answer| answer.into_inner().removed)
@@ -118,7 +122,7 @@ pub(crate) async fn run(session: &Session, command: SvcCommand) -> Result<(), Cl
     }
 }
 
-fn requests(args: &SvcAddArgs) -> Result<AddRequests, CliError> {
+fn requests(args: &SvcAddArgs) -> Result<AttachRequest, CliError> {
     if args.local_ip.is_some() && args.services.len() > 1 {
         return Err(CliError::Usage {
             what: "--local-ip takes exactly one service, but several were given".to_owned(),
@@ -127,17 +131,15 @@ fn requests(args: &SvcAddArgs) -> Result<AddRequests, CliError> {
         });
     }
     let access = args.settings.cluster.to_access()?;
-    let request = |target: &ServiceTarget| AddServiceRequest {
+    let request = |named: &AddServiceRequest| AddServiceRequest {
         access: Some(access.clone()),
-        namespace: target.namespace.clone(),
-        service: target.service.clone(),
-        ports: target.ports.clone(),
         local_ip: args.local_ip.map(|ip| ip.to_string()).unwrap_or_default(),
         options: Some(args.settings.to_options()),
+        ..named.clone()
     };
-    Ok(AddRequests {
+    Ok(AttachRequest {
         services: args.services.iter().map(request).collect(),
-        ..AddRequests::default()
+        ..AttachRequest::default()
     })
 }
 

@@ -21,6 +21,10 @@ pub(crate) trait Cached: Listed {
     /// The owner: two owners may have the same key.
     fn uid(&self) -> u32;
 
+    fn id(&self) -> Id {
+        (self.key(), self.uid())
+    }
+
     /// Those of this kind.
     fn select(objects: Objects) -> Vec<Self>;
 }
@@ -72,10 +76,10 @@ impl<T: Cached> ChangePrinter<T> {
             let mut rows = vec![header::<T>(&self.out)];
             rows.extend(items.iter().map(|item| row(&self.out, item)));
             self.out.data(&self.table.render(&rows))?;
-            self.shown = items.into_iter().map(|item| (id(&item), item)).collect();
+            self.shown = items.into_iter().map(|item| (item.id(), item)).collect();
             return Ok(());
         }
-        let now: HashSet<_> = items.iter().map(id).collect();
+        let now: HashSet<_> = items.iter().map(T::id).collect();
         let shown = self.shown.keys();
         let mut gone: Vec<_> = shown.filter(|key| !now.contains(*key)).cloned().collect();
         gone.sort();
@@ -94,7 +98,7 @@ impl<T: Cached> ChangePrinter<T> {
 
     /// Prints that those are gone, if they had been printed.
     pub(crate) fn remove(&mut self, items: &[T]) -> Result<(), CliError> {
-        let keys: Vec<_> = items.iter().map(id).collect();
+        let keys: Vec<_> = items.iter().map(T::id).collect();
         self.drop_all(&keys)
     }
 
@@ -105,14 +109,14 @@ impl<T: Cached> ChangePrinter<T> {
     }
 
     fn put(&mut self, items: Vec<T>, change: Change) -> Result<(), CliError> {
-        let differs = |item: &T| match self.shown.get(&id(item)) {
+        let differs = |item: &T| match self.shown.get(&item.id()) {
             None => true,
             Some(before) => self.shows_difference(before, item),
         };
         let changed: Vec<T> = items.into_iter().filter(differs).collect();
         self.emit(&changed, change)?;
         self.shown
-            .extend(changed.into_iter().map(|item| (id(&item), item)));
+            .extend(changed.into_iter().map(|item| (item.id(), item)));
         Ok(())
     }
 
@@ -158,8 +162,4 @@ fn gone_row<T: Listed>(out: &Output, item: &T) -> Vec<Cell> {
         *message = "".into();
     }
     row
-}
-
-fn id<T: Cached>(item: &T) -> Id {
-    (item.key(), item.uid())
 }

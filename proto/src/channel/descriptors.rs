@@ -20,29 +20,14 @@ const SEND_FLAGS: MsgFlags = MsgFlags::empty();
 const RECEIVE_FLAGS: MsgFlags = MsgFlags::empty();
 
 /// What one read brought.
+#[derive(Default)]
 pub(super) struct Received {
     /// Bytes written to the buffer.
     pub(super) bytes: usize,
     /// Descriptors that came with them.
     pub(super) descriptors: Vec<OwnedFd>,
-}
-
-/// Carries a protocol error through `async_io`, which takes `io::Error` only.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("unexpected descriptors were attached")]
-    Descriptors,
-}
-
-impl From<ReadError> for io::Error {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Io(error) => error,
-            ReadError::Descriptors => Self::other(error),
-        }
-    }
+    /// The kernel discarded descriptors for which there was no room.
+    pub(super) discarded: bool,
 }
 
 /// Sends what the kernel takes, with `descriptor` on the first byte.
@@ -62,13 +47,12 @@ pub(super) fn send(
     )?)
 }
 
-/// Reads what is there; `WouldBlock` is returned as it is. Without room for descriptors the kernel discards them, which is
-/// an error.
+/// Reads what is there; `WouldBlock` is returned as it is. Without room for descriptors the kernel discards them.
 pub(super) fn receive(
     stream: &UnixStream,
     buffer: &mut [u8],
     with_descriptors: bool,
-) -> Result<Received, ReadError> {
+) -> io::Result<Received> {
     let mut slices = [IoSliceMut::new(buffer)];
     let mut room = with_descriptors.then(|| nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]));
     let message = recvmsg::<UnixAddr>(
@@ -76,10 +60,8 @@ pub(super) fn receive(
         &mut slices,
         room.as_deref_mut(),
         RECEIVE_FLAGS,
-    )
-    .map_err(io::Error::from)?;
+    )?;
     let mut descriptors = Vec::new();
-    let truncated = message.flags.contains(MsgFlags::MSG_CTRUNC);
     if let Ok(control) = message.cmsgs() {
         for item in control {
             if let ControlMessageOwned::ScmRights(raw) = item {
@@ -87,12 +69,10 @@ pub(super) fn receive(
             }
         }
     }
-    if truncated {
-        return Err(ReadError::Descriptors);
-    }
     Ok(Received {
         bytes: message.bytes,
         descriptors,
+        discarded: message.flags.contains(MsgFlags::MSG_CTRUNC),
     })
 }
 

@@ -10,7 +10,6 @@ use kubefwd_proto::control::v1::{AttachRequest, AttachResponse, Filter};
 use tonic::Streaming;
 
 use super::lines::Series;
-use super::requests::AddRequests;
 use super::wait::Arrival;
 use crate::cache::Cache;
 use crate::connect::Daemon;
@@ -33,12 +32,12 @@ const ENDED: &str = "forwarding ended";
 pub(super) async fn run(
     session: &Session,
     mut daemon: Daemon,
-    requests: AddRequests,
+    requests: AttachRequest,
     limit: Option<Duration>,
 ) -> Result<(), CliError> {
     let out = &session.out;
     let mut interrupts = Interrupts::new()?;
-    let what = format!("cannot forward {}", requests.names());
+    let what = format!("cannot forward {}", super::names(&requests));
     let mut watch = Watch::open(&mut daemon, Filter::default(), &what).await?;
     watch.what = ENDED.to_owned();
     let before = keys(&watch.cache);
@@ -73,14 +72,10 @@ pub(super) async fn run(
 
 async fn begin(
     daemon: &mut Daemon,
-    requests: AddRequests,
+    requests: AttachRequest,
     what: &str,
 ) -> Result<(Streaming<AttachResponse>, Targets), CliError> {
-    let request = AttachRequest {
-        namespaces: requests.namespaces,
-        services: requests.services,
-    };
-    let answer = daemon.control.attach(request).await;
+    let answer = daemon.control.attach(requests).await;
     let mut stream = answer.answered(what)?;
     let refused = |status| CliError::from_status(what, &status);
     let Some(first) = stream.message().await.map_err(refused)? else {

@@ -6,6 +6,7 @@ use kubefwd_model::ServiceStatus;
 
 use crate::error::CliError;
 use crate::item::{Id, ServiceItem};
+use crate::output::changes::Cached as _;
 use crate::output::rows::state;
 use crate::output::table::{Cell, Table};
 use crate::output::{Format, Output};

@@ -1,10 +1,10 @@
 //! What was added so far, and the first failure.
 
+use kubefwd_proto::control::v1::AttachRequest;
 use serde::Serialize;
 use tonic::Response;
 
 use super::super::failures::Failures;
-use super::requests::AddRequests;
 use crate::cache::Cache;
 use crate::connect::Daemon;
 use crate::error::CliError;
@@ -70,7 +70,7 @@ impl Report {
     pub(super) async fn add_all(
         &mut self,
         daemon: &mut Daemon,
-        requests: AddRequests,
+        requests: AttachRequest,
     ) -> Result<(), CliError> {
         for request in requests.namespaces {
             let namespace = request.namespace.clone();

@@ -15,10 +15,8 @@ const GROUP: &str = "kubefwd";
 
 /// Whether the two programs speak the same protocol.
 pub(super) fn version(daemon: &Daemon) -> Finding {
-    match daemon.skew() {
-        None => ok("version", "client and daemon speak the same protocol"),
-        Some(skew) => Finding::new(Severity::Warning, "version", skew.message).hint(skew.hint),
-    }
+    let same = || ok("version", "client and daemon speak the same protocol");
+    daemon.skew().unwrap_or_else(same)
 }
 
 /// As the daemon finds it for each request: the user database counts, not the groups of this session.
@@ -71,15 +69,13 @@ pub(super) fn kubeconfig() -> Finding {
 }
 
 fn judge_kubeconfig(source: &str, files: &[PathBuf], exists: impl Fn(&Path) -> bool) -> Finding {
-    let files = || files.iter().filter(|file| !file.as_os_str().is_empty());
-    let names = |files: &mut dyn Iterator<Item = &PathBuf>| {
-        files
-            .map(|file| file.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
+    let named = files.iter().filter(|file| !file.as_os_str().is_empty());
+    let (present, absent): (Vec<_>, Vec<_>) = named.partition(|file| exists(file));
+    let names = |files: Vec<&PathBuf>| {
+        let names = files.iter().map(|file| file.display().to_string());
+        names.collect::<Vec<_>>().join(", ")
     };
-    let present = names(&mut files().filter(|file| exists(file)));
-    let absent = names(&mut files().filter(|file| !exists(file)));
+    let (present, absent) = (names(present), names(absent));
     match (present.as_str(), absent.as_str()) {
         ("", absent) => Finding::new(
             Severity::Warning,

@@ -15,58 +15,50 @@ pub(super) fn text(status: &Status, coloured: bool, now: Time) -> String {
         with_error(status.status.to_owned(), &status.message),
         tone(status.status),
     );
-    let rows = [daemon(status, now)]
-        .into_iter()
-        .chain(sums(status))
-        .chain(parts(status));
+    let rows = rows(status, now).into_iter();
     let mut cells = vec![vec!["Health".into(), health]];
     cells.extend(rows.map(|(title, text)| vec![title.into(), text.into()]));
     Table::new(coloured).render(&cells)
 }
 
-fn daemon(status: &Status, now: Time) -> (&'static str, String) {
+fn rows(status: &Status, now: Time) -> Vec<(&'static str, String)> {
+    let counts = &status.counts;
+    let active = |active: usize, total: usize| format!("{active} of {total} active");
+    let bytes_in = units::bytes(counts.totals.bytes_in);
+    let bytes_out = units::bytes(counts.totals.bytes_out);
+    let hosts = &status.hosts_file;
+    let entries = format!("{}, {} entries", hosts.path, hosts.entries);
+    let rest = match status.rest_url.as_str() {
+        "" => "not served",
+        url => url,
+    };
+    let mut rows = vec![
+        ("Daemon", daemon(status, now)),
+        ("Namespaces", status.total_namespaces.to_string()),
+        ("Services", active(counts.services_active, counts.services)),
+        ("Forwards", active(counts.forwards_active, counts.forwards)),
+        ("Errors", counts.errors.to_string()),
+        ("Traffic", format!("{bytes_in} in, {bytes_out} out")),
+    ];
+    rows.extend(status.workers.iter().map(|one| ("Worker", worker(one))));
+    rows.extend([
+        ("Hosts file", with_error(entries, &hosts.error)),
+        ("REST", with_error(rest.to_owned(), &status.rest_error)),
+        ("Config", status.config_path.clone()),
+        ("State", status.state_path.clone()),
+    ]);
+    let warnings = status.warnings.iter();
+    rows.extend(warnings.map(|warning| ("Warning", warning.clone())));
+    rows
+}
+
+fn daemon(status: &Status, now: Time) -> String {
     let up = status.started_at.and_then(|started| {
         let now = SystemTime::from(now);
         now.duration_since(started.into()).ok()
     });
     let up = up.map_or_else(String::new, |up| format!(", up {}", duration::long(up)));
-    let text = format!("kubefwdd {} (pid {}{up})", status.version, status.pid);
-    ("Daemon", text)
-}
-
-fn sums(status: &Status) -> [(&'static str, String); 5] {
-    let counts = &status.counts;
-    let active = |active: usize, total: usize| format!("{active} of {total} active");
-    let services = active(counts.services_active, counts.services);
-    let forwards = active(counts.forwards_active, counts.forwards);
-    let bytes_in = units::bytes(counts.totals.bytes_in);
-    let bytes_out = units::bytes(counts.totals.bytes_out);
-    [
-        ("Namespaces", status.total_namespaces.to_string()),
-        ("Services", services),
-        ("Forwards", forwards),
-        ("Errors", counts.errors.to_string()),
-        ("Traffic", format!("{bytes_in} in, {bytes_out} out")),
-    ]
-}
-
-/// Workers, files and servers.
-fn parts(status: &Status) -> Vec<(&'static str, String)> {
-    let workers = status.workers.iter();
-    let mut rows: Vec<_> = workers.map(|one| ("Worker", worker(one))).collect();
-    let hosts = &status.hosts_file;
-    let entries = format!("{}, {} entries", hosts.path, hosts.entries);
-    rows.push(("Hosts file", with_error(entries, &hosts.error)));
-    let rest = match status.rest_url.as_str() {
-        "" => "not served",
-        url => url,
-    };
-    rows.push(("REST", with_error(rest.to_owned(), &status.rest_error)));
-    rows.push(("Config", status.config_path.clone()));
-    rows.push(("State", status.state_path.clone()));
-    let warnings = status.warnings.iter();
-    rows.extend(warnings.map(|warning| ("Warning", warning.clone())));
-    rows
+    format!("kubefwdd {} (pid {}{up})", status.version, status.pid)
 }
 
 fn worker(worker: &Worker) -> String {

@@ -1,8 +1,7 @@
 //! What is recorded of a connection.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
-
-use crate::text::Method;
 
 /// One request with its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +10,7 @@ pub(crate) struct Exchange {
     pub began: Instant,
     /// From then to the answer's last byte, or to the end of the connection.
     pub duration: Duration,
-    pub method: Method,
+    pub method: Cow<'static, str>,
     /// The path, or the authority of a CONNECT.
     pub path: Box<str>,
     /// The status; 0 when no answer came.
@@ -47,7 +46,12 @@ pub(crate) struct Unclear;
 
 impl Exchange {
     /// A request that was not answered yet.
-    pub(crate) fn new(began: Instant, method: Method, path: Box<str>, protocol: Protocol) -> Self {
+    pub(crate) fn new(
+        began: Instant,
+        method: Cow<'static, str>,
+        path: Box<str>,
+        protocol: Protocol,
+    ) -> Self {
         Self {
             began,
             duration: Duration::ZERO,

@@ -100,7 +100,7 @@ fn line(exchange: &Exchange) -> String {
         ..
     } = exchange;
     let grpc = grpc_status.map_or(String::new(), |status| format!(" {status}"));
-    let (method, protocol) = (method.as_str(), protocol.as_str());
+    let protocol = protocol.as_str();
     format!("{method} {path} {status} {response_bytes} {protocol}{grpc}")
 }
 

@@ -1,10 +1,11 @@
 //! HTTP/2 with prior knowledge, and gRPC, observed from outside: requests and answers are paired by stream.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::exchange::{Exchange, Protocol, Seen, Unclear};
-use crate::text::{Method, authority, target};
+use crate::text::{authority, method, target};
 use frames::{Frames, Item};
 use hpack::{Decoder, Name};
 
@@ -37,7 +38,7 @@ struct Direction {
 /// The fields of one header block.
 #[derive(Default)]
 struct Fields {
-    method: Option<Method>,
+    method: Option<Cow<'static, str>>,
     path: Option<Box<str>>,
     authority: Option<Box<str>>,
     status: Option<u16>,
@@ -186,7 +187,7 @@ impl Direction {
         } = self;
         let mut fields = Fields::default();
         decoder.decode(frames.block(), |name, value| match name {
-            Name::Method => fields.method = Some(Method::new(value)),
+            Name::Method => fields.method = Some(method(value)),
             Name::Path => fields.path = Some(target(value, keep_queries)),
             Name::Authority => fields.authority = Some(authority(value)),
             Name::Status => fields.status = number(value),

@@ -1,6 +1,7 @@
 //! Collects what sniffers see into reports for the daemon, sampled and bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use kubefwd_proto::convert as time;
@@ -48,14 +49,9 @@ struct Waiting {
 pub struct Listener {
     id: u64,
     recorder: Arc<Recorder>,
-    tally: Mutex<Tally>,
-}
-
-/// The sampling rate of a listener, and its unrecorded requests since the last report.
-#[derive(Debug)]
-struct Tally {
-    rate: Rate,
-    unrecorded: u64,
+    rate: Mutex<Rate>,
+    /// Unrecorded requests since the last report.
+    unrecorded: AtomicU64,
 }
 
 /// Samples requests when there are many.
@@ -97,10 +93,8 @@ impl Recorder {
         Arc::new(Listener {
             id,
             recorder: Arc::clone(self),
-            tally: Mutex::new(Tally {
-                rate: Rate::new(Instant::now()),
-                unrecorded: 0,
-            }),
+            rate: Mutex::new(Rate::new(Instant::now())),
+            unrecorded: AtomicU64::new(0),
         })
     }
 
@@ -123,7 +117,7 @@ impl Recorder {
             HttpExchange {
                 listener: *listener,
                 time: Some(time::timestamp(wall.checked_sub(ago).unwrap_or(wall))),
-                method: exchange.method.as_str().to_owned(),
+                method: exchange.method.to_string(),
                 path: exchange.path.to_string(),
                 status: exchange.status.into(),
                 duration_us: u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX),
@@ -133,7 +127,7 @@ impl Recorder {
             }
         };
         let dropped = |listener: &Arc<Listener>| {
-            let count = std::mem::take(&mut listener.tally.lock().unrecorded);
+            let count = listener.unrecorded.swap(0, Relaxed);
             (listener.id, count)
         };
         let recorded = exchanges.chunks(MAX_PER_FRAME).map(|exchanges| HttpReport {
@@ -164,7 +158,7 @@ impl Listener {
     fn seen(self: &Arc<Self>, seen: Seen, now: Instant) {
         let unrecorded = match seen {
             Seen::Exchange(exchange) => {
-                let admitted = self.tally.lock().rate.admits(now);
+                let admitted = self.rate.lock().admits(now);
                 u64::from(!admitted || !self.record(exchange))
             }
             Seen::Unrecorded(count) => count,
@@ -194,17 +188,10 @@ impl Listener {
 
     /// Counts requests that are not recorded. At high rates, this is the common case.
     fn count(self: &Arc<Self>, unrecorded: u64) {
-        let mut tally = self.tally.lock();
-        let first = tally.unrecorded == 0;
-        tally.unrecorded += unrecorded;
-        drop(tally);
-        if first {
-            self.recorder
-                .waiting
-                .lock()
-                .unrecorded
-                .push(Arc::clone(self));
-            self.recorder.nonempty.notify_one();
+        if self.unrecorded.fetch_add(unrecorded, Relaxed) == 0 {
+            let recorder = &self.recorder;
+            recorder.waiting.lock().unrecorded.push(Arc::clone(self));
+            recorder.nonempty.notify_one();
         }
     }
 }

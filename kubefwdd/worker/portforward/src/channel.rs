@@ -13,9 +13,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connection::{
-    ConnectionConfig, Downstream, End, Retry, client_socket, is_dial_error, reset_local,
-};
+use crate::connection::{ConnectionConfig, Downstream, End, Retry, client_socket, is_dial_error};
 use crate::http1::printable;
 use crate::transport::upgrade::Upgraded;
 use crate::transport::websocket::{self, Deframer, Item};
@@ -49,7 +47,6 @@ pub(crate) async fn relay(
         client_ended: None,
         last_data: Instant::now(),
         grace: config.settings.half_close_grace,
-        replay_limit: config.settings.replay_limit,
         ended: None,
         timer: Box::pin(sleep_until(Instant::now())),
     };
@@ -127,7 +124,6 @@ struct Relay {
     client_ended: Option<Peer>,
     last_data: Instant,
     grace: std::time::Duration,
-    replay_limit: usize,
     ended: Option<Ended>,
     timer: Pin<Box<Sleep>>,
 }
@@ -285,8 +281,7 @@ impl Relay {
                 Err(_) => self.client_ended = Some(Peer::Closed),
                 Ok(read) => {
                     self.downstream.counters.sent(read);
-                    let limit = self.replay_limit;
-                    self.downstream.keep(&wire[body..body + read], limit);
+                    self.downstream.keep(&wire[body..body + read]);
                     let key = seal_message(&mut self.upstream, &mut wire[..body + read], sealed)?;
                     if self.downstream.tap.is_some() {
                         // Send first, then show the bytes to the tap.
@@ -315,22 +310,18 @@ impl Relay {
                 if downstream.replay.is_some() && is_dial_error(&text) {
                     return End::Retry(downstream, Retry::Pod(text));
                 }
-                reset(downstream, text)
+                downstream.reset();
+                End::Reset(text)
             }
             Some(Ended::Broken(why)) => {
                 if downstream.replay.as_ref().is_some_and(Vec::is_empty) {
                     return End::Retry(downstream, Retry::Connection(why));
                 }
-                reset(downstream, why)
+                downstream.reset();
+                End::Reset(why)
             }
         }
     }
-}
-
-fn reset(downstream: Downstream, why: String) -> End {
-    downstream.counters.failed();
-    reset_local(downstream.local);
-    End::Reset(why)
 }
 
 /// Makes a message of `wire`, whose payload begins behind the room for the header and the channel; returns the key that

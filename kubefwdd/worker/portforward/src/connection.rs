@@ -58,21 +58,31 @@ struct Open {
     done: oneshot::Sender<End>,
 }
 
+impl Open {
+    /// Gives the client's connection back for a retry over another tunnel.
+    fn refuse(self, why: &str) {
+        let retry = Retry::Connection(why.to_owned());
+        // The receiver is gone only when the program ends.
+        let _ = self.done.send(End::Retry(self.downstream, retry));
+    }
+}
+
 /// State that the task shares with its handle.
+#[derive(Default)]
 struct Shared {
     ready: Arc<ReadyList>,
     streams: AtomicUsize,
+    /// Finish the streams, take no new ones.
     draining: AtomicBool,
     overloaded: AtomicBool,
-    closed: AtomicBool,
     why: OnceLock<String>,
     /// Whether the failure was reported.
     failure_taken: AtomicBool,
 }
 
-/// Finish the streams, take no new ones.
+/// Look at `draining`.
 const DRAIN: u8 = 1;
-/// The pod is gone: give back what it has not answered, then as above.
+/// The pod is gone: give back what it has not answered.
 const POD_GONE: u8 = 2;
 /// Find out at once whether the connection is alive.
 const PROBE: u8 = 4;
@@ -94,15 +104,7 @@ impl Connection {
         overloaded: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let (opens, receiver) = mpsc::channel(COMMANDS);
-        let shared = Arc::new(Shared {
-            ready: Arc::default(),
-            streams: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-            overloaded: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            why: OnceLock::new(),
-            failure_taken: AtomicBool::new(false),
-        });
+        let shared = Arc::<Shared>::default();
         let actor = Actor::new(upgraded, config, receiver, Arc::clone(&shared));
         tokio::spawn(actor.run(Box::new(overloaded)));
         Self { opens, shared }
@@ -149,7 +151,7 @@ impl Connection {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire)
+        self.opens.is_closed()
     }
 
     pub(crate) fn streams(&self) -> usize {
@@ -174,12 +176,6 @@ pub(crate) fn client_socket(local: &TcpStream) -> Peer {
         (Ok(ours), Ok(theirs)) => peer::look_up(ours, theirs),
         _ => Peer::Closed,
     }
-}
-
-/// Closes with RST, so that the client does not take it for a proper end.
-pub(crate) fn reset_local(local: TcpStream) {
-    // If the option cannot be set, a plain close has to do.
-    let _ = local.set_zero_linger();
 }
 
 #[cfg(test)]

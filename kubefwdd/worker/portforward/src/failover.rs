@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::{Backend, Backends};
 use crate::channel;
-use crate::connection::{Downstream, End, Retry, reset_local};
+use crate::connection::{Downstream, End, Retry};
 use crate::counters::{Active, Counters};
 use crate::error::OpenError;
 use crate::pod::Path;
@@ -169,8 +169,7 @@ impl Failover<'_> {
     }
 
     fn give_up(&mut self, downstream: Downstream) -> Failure {
-        downstream.counters.failed();
-        reset_local(downstream.local);
+        downstream.reset();
         self.failure.take().unwrap_or_else(|| {
             failure!(Timeout, "no pod of the service became ready in time")
                 .hint("check why its pods are not ready: kubectl get pods, kubectl describe pod")

@@ -1,7 +1,7 @@
 //! The little HTTP/1.1 that opens a tunnel: one request with an upgrade, the head of one response, and the reason in its
 //! body if the server refused.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use kubefwd_model::text::clean;
 use serde::Deserialize;
 use thiserror::Error;
@@ -45,16 +45,14 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         return Ok(None);
     };
     let code = response.code.ok_or(HeadError::Field)?;
-    let status = StatusCode::from_u16(code).map_err(|_| HeadError::Field)?;
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    let mut head = http::Response::builder().status(code);
     for field in response.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HeadError::Field)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| HeadError::Field)?;
-        headers.append(name, value);
+        head = head.header(field.name, field.value);
     }
+    let (head, ()) = head.body(()).map_err(|_| HeadError::Field)?.into_parts();
     Ok(Some(Head {
-        status,
-        headers,
+        status: head.status,
+        headers: head.headers,
         length,
     }))
 }

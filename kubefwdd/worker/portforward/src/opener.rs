@@ -22,6 +22,9 @@ use crate::upstream::Upstream;
 use backoff::Backoff;
 use spare::SpareConnections;
 
+/// Upgrades at a time.
+const CONCURRENT_UPGRADES: usize = 8;
+
 /// Opens tunnels of one cluster.
 pub(crate) struct Opener {
     server: Arc<ApiServer>,
@@ -42,9 +45,9 @@ impl Opener {
             cache.get(&server.url.to_string())
         };
         Self {
-            upgrades: Semaphore::new(settings.concurrent_upgrades),
+            upgrades: Semaphore::new(CONCURRENT_UPGRADES),
             backoff: Backoff::default(),
-            spares: SpareConnections::new(Arc::clone(&server), settings.spare_connections),
+            spares: SpareConnections::new(Arc::clone(&server)),
             transport: Mutex::new(settings.transport.or_else(cached)),
             transport_cache: settings.transport_cache.clone(),
             timeout: settings.open_timeout,

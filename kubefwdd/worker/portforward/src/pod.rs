@@ -14,6 +14,8 @@ use crate::opener::Opener;
 use crate::settings::Reopened;
 use crate::transport::{Transport, upgrade::Upgraded};
 
+/// Local connections on one connection before another is opened.
+const STREAMS_PER_CONNECTION: usize = 64;
 /// How long a permanent failure is reported without another attempt.
 const DENIAL_TTL: Duration = Duration::from_secs(5);
 
@@ -118,10 +120,8 @@ impl PodTunnel {
         let best = loads.min_by_key(|(_, load)| (load.overloaded, load.streams));
         if let Some((connection, load)) = best {
             let connection = Arc::clone(connection);
-            let settings = &self.config.settings;
-            if (load.overloaded || load.streams >= settings.streams_per_connection)
-                && self.may_add(&state)
-            {
+            let is_full = load.overloaded || load.streams >= STREAMS_PER_CONNECTION;
+            if is_full && self.may_add(&state) {
                 self.start(&mut state, port);
             }
             return Ok(Choice::Use(connection));

@@ -24,22 +24,12 @@ pub struct Settings {
     pub half_close_grace: Duration,
     /// How long a tunnel without connections is kept.
     pub idle_close: Duration,
-    /// Concurrent upgrades in the cluster.
-    pub concurrent_upgrades: usize,
-    /// Connected, encrypted, unused connections to keep while tunnels are being opened.
-    pub spare_connections: usize,
     /// Connections to one pod, at most.
     pub connections_per_pod: usize,
-    /// Local connections on one of them before another is opened.
-    pub streams_per_connection: usize,
-    /// First bytes of a client kept for a retry, at most; zero never sends a byte twice.
-    pub replay_limit: usize,
     /// Bytes waiting for one client from which it counts as slow.
     pub backlog_soft: usize,
     /// Bytes waiting for one client from which its tunnel is not read.
     pub backlog_hard: usize,
-    /// Bytes waiting for all clients of the cluster.
-    pub backlog_total: usize,
     /// Between PINGs of a tunnel that carries connections.
     pub ping_busy: Duration,
     /// Between PINGs of a tunnel that carries none.
@@ -74,14 +64,9 @@ impl Default for Settings {
             open_timeout: Duration::from_secs(10),
             half_close_grace: Duration::from_secs(5),
             idle_close: Duration::from_secs(5 * 60),
-            concurrent_upgrades: 8,
-            spare_connections: 2,
             connections_per_pod: 4,
-            streams_per_connection: 64,
-            replay_limit: 64 * 1024,
             backlog_soft: 256 * 1024,
             backlog_hard: 8 * 1024 * 1024,
-            backlog_total: 64 * 1024 * 1024,
             ping_busy: Duration::from_secs(5),
             ping_idle: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(2),

@@ -14,6 +14,9 @@ use crate::pod::{ConnectionStatus, PodTunnel};
 use crate::settings::Settings;
 use crate::transport::Transport;
 
+/// Bytes waiting for all clients of the cluster.
+const BACKLOG_TOTAL: usize = 64 * 1024 * 1024;
+
 /// The tunnels of one cluster and user, one for each pod that was used.
 pub struct Tunnels {
     opener: Arc<Opener>,
@@ -34,7 +37,7 @@ impl Tunnels {
         Arc::new(Self {
             opener: Arc::new(Opener::new(api_server, &settings)),
             config: ConnectionConfig {
-                budget: Arc::new(Budget::new(settings.backlog_total)),
+                budget: Arc::new(Budget::new(BACKLOG_TOTAL)),
                 settings: Arc::new(settings),
             },
             used: Mutex::default(),

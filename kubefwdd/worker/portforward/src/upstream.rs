@@ -114,38 +114,32 @@ impl Upstream {
         loop {
             let UnbufferedStatus { discard, state } =
                 connection.process_tls_records(&mut incoming[..used]);
-            let next = match state.map_err(io::Error::other)? {
-                ConnectionState::EncodeTlsData(mut data) => {
-                    encode(&mut outgoing, &mut data)?;
-                    Handshake::Again
-                }
+            let (mut blocked, mut done) = (false, false);
+            match state.map_err(io::Error::other)? {
+                ConnectionState::EncodeTlsData(mut data) => encode(&mut outgoing, &mut data)?,
                 ConnectionState::TransmitTlsData(data) => {
-                    data.done();
-                    Handshake::Send
-                }
-                ConnectionState::BlockedHandshake => Handshake::Receive,
-                ConnectionState::WriteTraffic(_) => Handshake::Done,
-                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
-            };
-            incoming.copy_within(discard..used, 0);
-            used -= discard;
-            match next {
-                Handshake::Again => {}
-                Handshake::Send => {
                     io.write_all(&outgoing).await?;
                     outgoing.clear();
+                    data.done();
                 }
-                Handshake::Receive => {
-                    if used == incoming.len() {
-                        incoming.resize(used + 16 * 1024, 0);
-                    }
-                    let read = io.read(&mut incoming[used..]).await?;
-                    if read == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                    used += read;
+                ConnectionState::BlockedHandshake => blocked = true,
+                ConnectionState::WriteTraffic(_) => done = true,
+                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+            incoming.copy_within(discard..used, 0);
+            used -= discard;
+            if done {
+                break;
+            }
+            if blocked {
+                if used == incoming.len() {
+                    incoming.resize(used + 16 * 1024, 0);
                 }
-                Handshake::Done => break,
+                let read = io.read(&mut incoming[used..]).await?;
+                if read == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                used += read;
             }
         }
         incoming.truncate(used);
@@ -362,13 +356,6 @@ impl Tls {
             at += discard;
         }
     }
-}
-
-enum Handshake {
-    Again,
-    Send,
-    Receive,
-    Done,
 }
 
 /// Appends a handshake record to `out`.

@@ -8,7 +8,7 @@ use httparse::{Header, ParserConfig, Request, Response, Status};
 
 use super::body::Body;
 use crate::exchange::{Exchange, Protocol, Unclear};
-use crate::text::{Method, authority, target};
+use crate::text::{self, authority, target};
 
 /// The longest head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -63,28 +63,27 @@ impl Collector {
         let before = self.bytes.len();
         let room = MAX_HEAD - before;
         let offered = &input[..input.len().min(room)];
-        if before == 0 {
-            if let Some(end) = end(offered, 0)? {
-                let (head, rest) = input.split_at(end);
-                *input = rest;
-                return Ok(Some(Cow::Borrowed(head)));
-            }
-            if offered.len() == room {
-                return Err(Unclear);
-            }
+        let found = if before == 0 {
+            end(offered, 0)?
+        } else {
             self.bytes.extend_from_slice(offered);
-            *input = &[];
-            return Ok(None);
-        }
-        self.bytes.extend_from_slice(offered);
-        let Some(end) = end(&self.bytes, before)? else {
+            end(&self.bytes, before)?
+        };
+        let Some(end) = found else {
             if offered.len() == room {
                 return Err(Unclear);
+            }
+            if before == 0 {
+                self.bytes.extend_from_slice(offered);
             }
             *input = &[];
             return Ok(None);
         };
-        *input = &input[end - before..];
+        let (head, rest) = input.split_at(end - before);
+        *input = rest;
+        if before == 0 {
+            return Ok(Some(Cow::Borrowed(head)));
+        }
         let mut head = std::mem::take(&mut self.bytes);
         head.truncate(end);
         Ok(Some(Cow::Owned(head)))
@@ -133,12 +132,13 @@ impl RequestHead {
         } else {
             target(path.as_bytes(), keep_query)
         };
+        let name = text::method(method.as_bytes());
         let protocol = match version {
             0 => Protocol::Http10,
             _ => Protocol::Http11,
         };
         let request = Self {
-            exchange: Exchange::new(began, Method::new(method.as_bytes()), path, protocol),
+            exchange: Exchange::new(began, name, path, protocol),
             is_head: method == "HEAD",
             is_connect,
             expects: framing.expects,

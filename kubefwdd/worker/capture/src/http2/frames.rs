@@ -6,6 +6,8 @@ use std::time::Instant;
 use crate::exchange::Unclear;
 
 const HEADER: usize = 9;
+/// The id of a stream, bytes.
+const STREAM_ID: usize = 4;
 /// The largest header block that is put together.
 const MAX_BLOCK: usize = 64 * 1024;
 
@@ -79,11 +81,6 @@ enum State {
         start: usize,
         left: usize,
     },
-    GoAway {
-        left: usize,
-        last: [u8; 4],
-        have: usize,
-    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,13 +113,16 @@ impl Frames {
         loop {
             match self.state {
                 State::Header => {
-                    let take = (HEADER - self.header.len()).min(input.len());
-                    self.header.extend_from_slice(advance(input, take));
-                    if self.header.len() < HEADER {
+                    let missing = self.prefix() - self.header.len();
+                    if missing == 0 {
+                        if let Some(item) = self.begin(now)? {
+                            return Ok(Some(item));
+                        }
+                    } else if input.is_empty() {
                         return Ok(None);
-                    }
-                    if let Some(item) = self.begin(now)? {
-                        return Ok(Some(item));
+                    } else {
+                        let take = missing.min(input.len());
+                        self.header.extend_from_slice(advance(input, take));
                     }
                 }
                 State::Skip(left) => {
@@ -152,41 +152,30 @@ impl Frames {
                         return Ok(Some(item));
                     }
                 }
-                State::GoAway { left, last, have } => {
-                    return Ok(self.go_away(left, last, have, input));
-                }
             }
         }
     }
 
-    /// Collects the last stream of a GOAWAY.
-    fn go_away(
-        &mut self,
-        left: usize,
-        mut last: [u8; 4],
-        have: usize,
-        input: &mut &[u8],
-    ) -> Option<Item> {
-        let take = (last.len() - have).min(input.len());
-        last[have..have + take].copy_from_slice(advance(input, take));
-        let (have, left) = (have + take, left - take);
-        if have < last.len() {
-            self.state = State::GoAway { left, last, have };
-            return None;
+    /// How much of a frame is read before it is judged: its header and, of a GOAWAY, the last stream.
+    fn prefix(&self) -> usize {
+        match self.header[..] {
+            // Too short for a stream, of whatever kind.
+            [0, 0, 0..4, ..] => HEADER,
+            [_, _, _, GOAWAY, ..] => HEADER + STREAM_ID,
+            _ => HEADER,
         }
-        self.state = State::Skip(left);
-        let last = u32::from_be_bytes(last) & 0x7fff_ffff;
-        Some(Item::GoAway { last })
     }
 
     /// Takes a frame's header.
     fn begin(&mut self, now: Instant) -> Result<Option<Item>, Unclear> {
-        let [l2, l1, l0, kind, flags, s3, s2, s1, s0] = self.header[..] else {
+        let [l2, l1, l0, kind, flags, s3, s2, s1, s0, ref behind @ ..] = self.header[..] else {
             return Err(Unclear);
         };
+        let stream = u32::from_be_bytes([s3, s2, s1, s0]) & 0x7fff_ffff;
+        // Only a GOAWAY has more.
+        let last = behind.try_into().map_or(0, u32::from_be_bytes) & 0x7fff_ffff;
         self.header.clear();
         let left = usize::from(l2) << 16 | usize::from(l1) << 8 | usize::from(l0);
-        let stream = u32::from_be_bytes([s3, s2, s1, s0]) & 0x7fff_ffff;
         if !std::mem::replace(&mut self.begun, true) && kind != SETTINGS {
             return Err(Unclear);
         }
@@ -223,11 +212,9 @@ impl Frames {
                 return Ok(Some(Item::Reset { stream }));
             }
             GOAWAY => {
-                let (last, have) = ([0; 4], 0);
-                if left < last.len() {
-                    return Err(Unclear);
-                }
-                State::GoAway { left, last, have }
+                let behind = left.checked_sub(STREAM_ID).ok_or(Unclear)?;
+                self.state = State::Skip(behind);
+                return Ok(Some(Item::GoAway { last }));
             }
             _ => State::Skip(left),
         };

@@ -73,12 +73,14 @@ impl Decoder {
             match first {
                 0x80.. => {
                     let index = integer(&mut block, 7)?;
-                    self.show_entry(index, &mut show)?;
+                    let (name, _, value) = self.entry(index)?;
+                    if name != Name::Other {
+                        show(name, value);
+                    }
                 }
                 0x40.. => {
                     let index = integer(&mut block, 6)?;
-                    let entry = self.literal(index, &mut block, &mut show)?;
-                    self.add(entry);
+                    self.literal(index, true, &mut block, &mut show)?;
                 }
                 0x20.. => {
                     let limit = integer(&mut block, 5)?;
@@ -90,7 +92,7 @@ impl Decoder {
                 }
                 _ => {
                     let index = integer(&mut block, 4)?;
-                    self.passing_literal(index, &mut block, &mut show)?;
+                    self.literal(index, false, &mut block, &mut show)?;
                 }
             }
         }
@@ -102,73 +104,61 @@ impl Decoder {
         self.entries.len() * size_of::<Entry>() + self.size + self.text.capacity()
     }
 
-    fn show_entry(&self, index: usize, show: &mut impl FnMut(Name, &[u8])) -> Result<(), Unclear> {
+    /// Name, its length and value of an entry; the value only where the name is one that is looked at.
+    fn entry(&self, index: usize) -> Result<(Name, usize, &[u8]), Unclear> {
         let index = index.checked_sub(1).ok_or(Unclear)?;
         if let Some((text, value)) = STATIC.get(index) {
-            show_known(known(text.as_bytes()), value.as_bytes(), show);
-            return Ok(());
+            return Ok((known(text.as_bytes()), text.len(), value.as_bytes()));
         }
         let entry = self.entries.get(index - STATIC.len()).ok_or(Unclear)?;
-        show_known(entry.name, &entry.value, show);
-        Ok(())
+        Ok((entry.name, entry.name_length as usize, &entry.value))
     }
 
-    /// A field that goes into the table.
+    /// A field that is written out, and whether it goes into the table.
     fn literal(
         &mut self,
         index: usize,
+        indexed: bool,
         block: &mut &[u8],
         show: &mut impl FnMut(Name, &[u8]),
-    ) -> Result<Entry, Unclear> {
+    ) -> Result<(), Unclear> {
         let (name, length) = self.name(index, block)?;
         let (huffman, raw) = string(block)?;
-        let (value, value_length): (Box<[u8]>, usize) = if name == Name::Other {
-            (Box::default(), decoded_length(huffman, raw)?)
-        } else {
-            let value = text(&mut self.text, huffman, raw)?;
-            show(name, value);
-            (value.into(), value.len())
+        let (value, value_length) = match name {
+            Name::Other if indexed => (Box::default(), decoded_length(huffman, raw)?),
+            Name::Other => return Ok(()),
+            _ => {
+                let value = text(&mut self.text, huffman, raw)?;
+                show(name, value);
+                if !indexed {
+                    return Ok(());
+                }
+                (value.into(), value.len())
+            }
         };
-        Ok(Entry {
+        self.add(Entry {
             name,
             name_length: u32::try_from(length).map_err(|_| Unclear)?,
             value,
             size: length + value_length + OVERHEAD,
-        })
-    }
-
-    /// A field that leaves the table as it is.
-    fn passing_literal(
-        &mut self,
-        index: usize,
-        block: &mut &[u8],
-        show: &mut impl FnMut(Name, &[u8]),
-    ) -> Result<(), Unclear> {
-        let (name, _) = self.name(index, block)?;
-        let (huffman, raw) = string(block)?;
-        if name != Name::Other {
-            show(name, text(&mut self.text, huffman, raw)?);
-        }
+        });
         Ok(())
     }
 
     /// The name at an index, or the one that follows, and how long it is when it is written out.
     fn name(&mut self, index: usize, block: &mut &[u8]) -> Result<(Name, usize), Unclear> {
-        let Some(index) = index.checked_sub(1) else {
-            let (huffman, raw) = string(block)?;
-            let length = decoded_length(huffman, raw)?;
-            let name = if length > LONGEST_NAME {
-                Name::Other
-            } else {
-                known(text(&mut self.text, huffman, raw)?)
-            };
+        if index > 0 {
+            let (name, length, _) = self.entry(index)?;
             return Ok((name, length));
-        };
-        if let Some((text, _)) = STATIC.get(index) {
-            return Ok((known(text.as_bytes()), text.len()));
         }
-        let entry = self.entries.get(index - STATIC.len()).ok_or(Unclear)?;
-        Ok((entry.name, entry.name_length as usize))
+        let (huffman, raw) = string(block)?;
+        let length = decoded_length(huffman, raw)?;
+        let name = if length > LONGEST_NAME {
+            Name::Other
+        } else {
+            known(text(&mut self.text, huffman, raw)?)
+        };
+        Ok((name, length))
     }
 
     /// An entry that is larger than the table empties it.
@@ -188,12 +178,6 @@ impl Decoder {
         {
             self.size -= entry.size;
         }
-    }
-}
-
-fn show_known(name: Name, value: &[u8], show: &mut impl FnMut(Name, &[u8])) {
-    if name != Name::Other {
-        show(name, value);
     }
 }
 
@@ -247,7 +231,7 @@ fn decoded_length(huffman: bool, raw: &[u8]) -> Result<usize, Unclear> {
         return Ok(raw.len());
     }
     let mut length = 0;
-    huffman::decode(raw, |_| length += 1).map_err(|huffman::Invalid| Unclear)?;
+    huffman::decode(raw, |_| length += 1)?;
     Ok(length)
 }
 
@@ -256,7 +240,7 @@ fn text<'a>(buffer: &'a mut Vec<u8>, huffman: bool, raw: &'a [u8]) -> Result<&'a
         return Ok(raw);
     }
     buffer.clear();
-    huffman::decode(raw, |byte| buffer.push(byte)).map_err(|huffman::Invalid| Unclear)?;
+    huffman::decode(raw, |byte| buffer.push(byte))?;
     Ok(buffer)
 }
 

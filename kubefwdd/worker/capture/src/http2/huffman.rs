@@ -2,6 +2,8 @@
 //!
 //! The code is canonical: the lengths say everything, and the table is computed from them when the program is built.
 
+use crate::exchange::Unclear;
+
 /// The length of each symbol's code, bits; the last symbol is the end of a string, which never occurs in one.
 const LENGTHS: [u8; SYMBOLS] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, //
@@ -23,7 +25,7 @@ const LENGTHS: [u8; SYMBOLS] = [
     30,
 ];
 const SYMBOLS: usize = 257;
-const END: usize = 256;
+const END: u16 = 256;
 const LONGEST: u8 = 30;
 /// Inner nodes of a binary tree with that many leaves.
 const NODES: usize = SYMBOLS - 1;
@@ -37,31 +39,26 @@ static STEPS: [[Step; 16]; NODES] = steps();
 struct Step {
     node: u8,
     effect: Effect,
-    symbol: u8,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Effect {
     Nothing,
-    Symbol,
+    Symbol(u8),
     /// The end of a string, in a string.
     Wrong,
 }
 
-/// Invalid code: an end inside the string, or invalid padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Invalid;
-
-/// Hands each decoded byte to `take`.
-pub(super) fn decode(code: &[u8], mut take: impl FnMut(u8)) -> Result<(), Invalid> {
+/// Hands each decoded byte to `take`. An end inside the string and invalid padding are unclear.
+pub(super) fn decode(code: &[u8], mut take: impl FnMut(u8)) -> Result<(), Unclear> {
     let mut node = 0;
     for byte in code {
         for bits in [byte >> 4, byte & 15] {
             let step = STEPS[usize::from(node)][usize::from(bits)];
             match step.effect {
                 Effect::Nothing => {}
-                Effect::Symbol => take(step.symbol),
-                Effect::Wrong => return Err(Invalid),
+                Effect::Symbol(symbol) => take(symbol),
+                Effect::Wrong => return Err(Unclear),
             }
             node = step.node;
         }
@@ -69,7 +66,7 @@ pub(super) fn decode(code: &[u8], mut take: impl FnMut(u8)) -> Result<(), Invali
     if PADDING[usize::from(node)] {
         return Ok(());
     }
-    Err(Invalid)
+    Err(Unclear)
 }
 
 /// Nodes at which a string may end: at a symbol's end, or within seven ones behind it.
@@ -111,7 +108,6 @@ const fn steps() -> [[Step; 16]; NODES] {
     let nothing = Step {
         node: 0,
         effect: Effect::Nothing,
-        symbol: 0,
     };
     let mut steps = [[nothing; 16]; NODES];
     let mut from = 0;
@@ -126,13 +122,10 @@ const fn steps() -> [[Step; 16]; NODES] {
                 let child = tree[node][bits >> left & 1];
                 node = child as usize;
                 if child & LEAF != 0 {
-                    let symbol = (child & !LEAF) as usize;
-                    step.effect = if symbol == END {
-                        Effect::Wrong
-                    } else {
-                        Effect::Symbol
+                    step.effect = match child & !LEAF {
+                        END => Effect::Wrong,
+                        symbol => Effect::Symbol(symbol as u8),
                     };
-                    step.symbol = symbol as u8;
                     node = 0;
                 }
             }

@@ -12,8 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::health::{Health, Verdict};
 use super::mux::Mux;
-use super::stream::Retry;
-use super::{ConnectionConfig, DRAIN, Open, POD_GONE, PROBE, Shared};
+use super::{ConnectionConfig, Open, POD_GONE, PROBE, Shared};
 use crate::transport::spdy::{self, Parser};
 use crate::transport::websocket::{self, Deframer, Item};
 use crate::transport::{Transport, upgrade::Upgraded};
@@ -45,7 +44,6 @@ pub(super) struct Actor {
     idle_close: Duration,
     idle_since: Instant,
     reading: bool,
-    draining: bool,
     /// The connection is lost; only what waits for clients is still to be delivered.
     lost: bool,
     handles_gone: bool,
@@ -80,7 +78,6 @@ impl Actor {
             idle_close: config.settings.idle_close,
             idle_since: now,
             reading: true,
-            draining: false,
             lost: false,
             handles_gone: false,
         }
@@ -100,11 +97,9 @@ impl Actor {
             over
         })
         .await;
-        self.shared.closed.store(true, Ordering::Release);
         self.opens.close();
-        while let Some(Open { downstream, done }) = self.opens.recv().await {
-            let why = "the connection was closing".to_owned();
-            let _ = done.send(super::End::Retry(downstream, Retry::Connection(why)));
+        while let Some(open) = self.opens.recv().await {
+            open.refuse("the connection was closing");
         }
         self.upstream.close().await;
     }
@@ -117,9 +112,13 @@ impl Actor {
         self.take_opens(cx, now);
         self.take_woken();
         if !self.lost {
-            let mut more = self.read(cx, scratch, now);
+            let read = self.read(cx, scratch, now);
+            let mut more = self.or_lose(read);
             self.check(cx, now);
-            more |= self.write(cx, scratch, now);
+            if !self.lost {
+                let written = self.write(cx, scratch, now);
+                more |= self.or_lose(written);
+            }
             if more {
                 cx.waker().wake_by_ref();
             }
@@ -127,7 +126,7 @@ impl Actor {
         self.publish(now);
         let idle = self.mux.streams.is_empty();
         let over = self.lost
-            || self.draining
+            || self.is_draining()
             || self.handles_gone
             || now >= self.idle_since + self.idle_close;
         if idle && over && self.opens.is_empty() {
@@ -138,9 +137,6 @@ impl Actor {
 
     fn handle_signals(&mut self, now: Instant) {
         let signals = self.shared.ready.take_signals();
-        if signals & (DRAIN | POD_GONE) != 0 {
-            self.draining = true;
-        }
         if signals & POD_GONE != 0 {
             self.mux.pod_gone();
         }
@@ -153,13 +149,12 @@ impl Actor {
     fn take_opens(&mut self, cx: &mut Context<'_>, now: Instant) {
         for _ in 0..OPENS {
             match self.opens.poll_recv(cx) {
-                Poll::Ready(Some(Open { downstream, done })) => {
+                Poll::Ready(Some(open)) => {
                     if self.lost || self.mux.going_away {
-                        let why = "the connection accepts no more streams".to_owned();
-                        let _ = done.send(super::End::Retry(downstream, Retry::Connection(why)));
+                        open.refuse("the connection accepts no more streams");
                         continue;
                     }
-                    self.mux.open(downstream, done, now);
+                    self.mux.open(open.downstream, open.done, now);
                     self.health.streams_changed(now, self.mux.streams.len());
                 }
                 Poll::Ready(None) => {
@@ -182,39 +177,33 @@ impl Actor {
     }
 
     /// Reads and decodes what is there, as long as clients take it. True if there may be more.
-    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) -> bool {
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Result<bool, String> {
         if !self.initial.is_empty() {
             let initial = std::mem::take(&mut self.initial);
-            if let Err(why) = self.decode(&initial, now) {
-                self.lose(&why);
-            }
+            self.decode(&initial, now)?;
         }
         for _ in 0..ROUNDS {
-            if self.lost || !self.mux.may_read() {
+            self.reading = self.mux.may_read();
+            if !self.reading {
                 self.health.deaf(now);
-                self.reading = false;
-                return false;
+                return Ok(false);
             }
-            self.reading = true;
-            let read = match self.upstream.poll_read(cx, scratch) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(0)) => {
-                    self.lose("the API server closed the tunnel");
-                    return false;
-                }
-                Poll::Ready(Ok(read)) => read,
-                Poll::Ready(Err(error)) => {
-                    self.lose(&format!("the tunnel failed: {error}"));
-                    return false;
-                }
+            let Poll::Ready(read) = self.upstream.poll_read(cx, scratch) else {
+                return Ok(false);
             };
-            self.health.heard(now);
-            if let Err(why) = self.decode(&scratch.plain[..read], now) {
-                self.lose(&why);
-                return false;
+            let read = read.map_err(text)?;
+            if read == 0 {
+                return Err("the API server closed the tunnel".to_owned());
             }
+            self.health.heard(now);
+            self.decode(&scratch.plain[..read], now)?;
         }
-        true
+        Ok(true)
     }
 
     fn decode(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), String> {
@@ -250,26 +239,22 @@ impl Actor {
     }
 
     /// Sends what is to be sent, as far as the socket takes it. True if there may be more.
-    fn write(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) -> bool {
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Result<bool, String> {
         for _ in 0..ROUNDS {
-            if self.lost {
-                return false;
-            }
-            match self.upstream.poll_flush(cx, &mut scratch.sealed) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => {
-                    self.lose(&format!("the tunnel failed: {error}"));
-                    return false;
-                }
-            }
-            match self.compose(cx, scratch, now) {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(error) => self.lose(&format!("the tunnel failed: {error}")),
+            let Poll::Ready(flushed) = self.upstream.poll_flush(cx, &mut scratch.sealed) else {
+                return Ok(false);
+            };
+            flushed.map_err(text)?;
+            if !self.compose(cx, scratch, now).map_err(text)? {
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
     /// Puts the next write together; false if there is nothing to send.
@@ -405,9 +390,20 @@ impl Actor {
         }
     }
 
-    fn drain(&mut self) {
-        self.draining = true;
+    fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// An error, which says why, is the end of the connection.
+    fn or_lose(&mut self, more: Result<bool, String>) -> bool {
+        more.unwrap_or_else(|why| {
+            self.lose(&why);
+            false
+        })
     }
 
     fn lose(&mut self, why: &str) {
@@ -426,13 +422,12 @@ impl Actor {
         if streams > 0 {
             self.idle_since = now;
         }
-        if self.mux.going_away && !self.draining {
+        if self.mux.going_away && !self.is_draining() {
             self.drain();
         }
         let shared = &self.shared;
         shared.streams.store(streams, Ordering::Relaxed);
-        let overloaded =
-            self.mux.has_slow_reader() || self.mux.has_bulk(now) || self.health.is_queueing();
+        let overloaded = self.mux.is_overloaded(now) || self.health.is_queueing();
         shared.overloaded.store(overloaded, Ordering::Relaxed);
     }
 }

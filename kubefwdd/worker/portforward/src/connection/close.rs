@@ -33,12 +33,9 @@ impl Mux {
     /// Notes a step of the runtime's end and acts once it is complete.
     pub(super) fn settle(&mut self, stream: u32, now: Instant, note: impl FnOnce(&mut Remote)) {
         let pair = stream / 4;
-        let Some(stream) = self.streams.get_mut(&pair) else {
+        let Some(stream) = self.live(pair) else {
             return;
         };
-        if stream.draining.is_some() {
-            return;
-        }
         note(&mut stream.remote);
         let remote = stream.remote;
         let error_over = remote.error_ended || remote.error_reset;
@@ -75,12 +72,9 @@ impl Mux {
 
     /// The pod's side is over: the client gets what waits for it, then an end or a reset.
     pub(super) fn finish(&mut self, pair: u32, reset: Option<String>) {
-        let Some(stream) = self.streams.get_mut(&pair) else {
+        let Some(stream) = self.live(pair) else {
             return;
         };
-        if stream.draining.is_some() {
-            return;
-        }
         let ended = std::mem::replace(&mut stream.upload, Upload::Ended);
         let failed = reset.is_some();
         stream.draining = Some(reset);

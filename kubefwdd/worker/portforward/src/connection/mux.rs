@@ -19,7 +19,7 @@ use super::ready::ReadyList;
 use super::stream::{Downstream, End, Retry, Stream, Upload};
 use super::timers::Timers;
 use crate::settings::Settings;
-use crate::transport::spdy::{self, Event, FrameError, Parser, StreamKind};
+use crate::transport::spdy::{self, Event, FrameError, Parser};
 
 /// The largest frame while several clients send: what one of them can make the others wait for.
 const SHARED_FRAME: usize = 64 * 1024;
@@ -96,10 +96,7 @@ impl Mux {
         self.next_pair += 1;
         self.going_away |= self.next_pair > LAST_PAIR;
         let port = downstream.port;
-        for (id, kind) in [
-            (error_id(pair), StreamKind::Error),
-            (data_id(pair), StreamKind::Data),
-        ] {
+        for (id, kind) in [(error_id(pair), spdy::ERROR), (data_id(pair), spdy::DATA)] {
             spdy::syn_stream(&mut self.control, id, kind, port, pair);
         }
         spdy::fin(&mut self.control, error_id(pair));
@@ -134,13 +131,9 @@ impl Mux {
         }
     }
 
-    /// Whether a client moves so many bytes that others would wait behind them.
-    pub(super) fn has_bulk(&self, now: Instant) -> bool {
-        self.bulk_until.is_some_and(|until| now < until)
-    }
-
-    pub(super) fn has_slow_reader(&self) -> bool {
-        self.slow > 0
+    /// Whether a client reads slowly, or moves so many bytes that others would wait behind them.
+    pub(super) fn is_overloaded(&self, now: Instant) -> bool {
+        self.slow > 0 || self.bulk_until.is_some_and(|until| now < until)
     }
 
     /// Whether bytes are to be sent, as far as is known without asking the clients' sockets.
@@ -186,10 +179,7 @@ impl Mux {
                 continue;
             }
             let payload = at + spdy::HEADER;
-            match stream.poll_read(
-                &mut wire[payload..payload + limit],
-                self.settings.replay_limit,
-            ) {
+            match stream.poll_read(&mut wire[payload..payload + limit]) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(0)) => {
                     self.show_sent(wire, now);
@@ -263,32 +253,24 @@ impl Mux {
     ) -> Result<(), FrameError> {
         let mut gather = Gather::default();
         while let Some(event) = parser.next(&mut input)? {
-            if let Event::Data {
-                stream,
-                bytes,
-                fin: false,
-                ..
-            } = event
-                && is_data(stream)
-            {
-                if !gather.takes(stream / 4) {
-                    self.deliver(&mut gather, now);
+            match event {
+                Event::Data {
+                    stream, bytes, fin, ..
+                } if is_data(stream) => {
+                    if !gather.takes(stream / 4) {
+                        self.deliver(&mut gather, now);
+                    }
+                    gather.push(stream / 4, bytes);
+                    if fin {
+                        self.deliver(&mut gather, now);
+                        self.settle(stream, now, |remote| remote.data_ended = true);
+                    }
                 }
-                gather.push(stream / 4, bytes);
-                continue;
+                event => {
+                    self.deliver(&mut gather, now);
+                    self.receive_control(event, now);
+                }
             }
-            self.deliver(&mut gather, now);
-            if let Event::Data {
-                stream, bytes, fin, ..
-            } = event
-                && is_data(stream)
-            {
-                gather.push(stream / 4, bytes);
-                self.deliver(&mut gather, now);
-                self.settle(stream, now, |remote| remote.data_ended |= fin);
-                continue;
-            }
-            self.receive_control(event, now);
         }
         self.deliver(&mut gather, now);
         Ok(())
@@ -368,6 +350,12 @@ impl Mux {
                 _ => {}
             }
         }
+    }
+
+    /// The stream, unless the pod's side is over.
+    pub(super) fn live(&mut self, pair: u32) -> Option<&mut Stream> {
+        let stream = self.streams.get_mut(&pair)?;
+        stream.draining.is_none().then_some(stream)
     }
 
     /// Takes a stream out; late frames for it are dropped from now on.

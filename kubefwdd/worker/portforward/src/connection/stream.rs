@@ -17,6 +17,8 @@ use super::ready::Noted;
 use crate::counters::Counters;
 use crate::tap::Tap;
 
+/// First bytes of a client that are kept for a retry, at most.
+const REPLAY_LIMIT: usize = 64 * 1024;
 /// The longest error of a runtime that is kept.
 const MAX_ERROR: usize = 4096;
 
@@ -33,16 +35,23 @@ pub(crate) struct Downstream {
 }
 
 impl Downstream {
-    /// Keeps what the client sent for a replay, as long as all of it fits in `limit`.
-    pub(crate) fn keep(&mut self, bytes: &[u8], limit: usize) {
+    /// Keeps what the client sent for a replay, as long as it is not too much.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
         let Some(replay) = &mut self.replay else {
             return;
         };
-        if replay.len() + bytes.len() <= limit {
+        if replay.len() + bytes.len() <= REPLAY_LIMIT {
             replay.extend_from_slice(bytes);
         } else if !bytes.is_empty() {
             self.replay = None;
         }
+    }
+
+    /// Resets the client's connection, so that the client does not take it for a proper end.
+    pub(crate) fn reset(self) {
+        self.counters.failed();
+        // If the option cannot be set, a plain close has to do.
+        let _ = self.local.set_zero_linger();
     }
 
     /// Counts bytes of the pod; from now on nothing can be replayed.
@@ -174,7 +183,7 @@ impl Stream {
         self.downstream.replay.is_some() && self.draining.is_none()
     }
 
-    /// Whether the client has sent anything yet that the pod may have seen.
+    /// Whether the client has sent nothing yet that the pod may have seen.
     pub(super) fn is_untouched(&self) -> bool {
         self.downstream.replay.as_ref().is_some_and(Vec::is_empty)
     }
@@ -188,13 +197,13 @@ impl Stream {
         self.recent.1
     }
 
-    pub(super) fn poll_read(&mut self, into: &mut [u8], limit: usize) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut cx = Context::from_waker(&self.waker);
         let mut room = ReadBuf::new(into);
         ready!(Pin::new(&mut self.downstream.local).poll_read(&mut cx, &mut room))?;
         let bytes = room.filled();
         self.downstream.counters.sent(bytes.len());
-        self.downstream.keep(bytes, limit);
+        self.downstream.keep(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -273,8 +282,7 @@ impl Stream {
     pub(super) fn close(self, reset: Option<String>) {
         let end = match reset {
             Some(why) => {
-                self.downstream.counters.failed();
-                super::reset_local(self.downstream.local);
+                self.downstream.reset();
                 End::Reset(why)
             }
             None => {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
 use super::{DialError, Io, Target, Traffic, tls};
-use crate::http1::{MAX_HEAD, parse_head, request};
+use crate::http1::{parse_head, request};
 
 /// Connects to `target` through `proxy`.
 pub(super) async fn connect(
@@ -91,9 +91,6 @@ async fn http_connect(
         }
         if let Some(head) = parse_head(&answer).map_err(io::Error::other)? {
             break head;
-        }
-        if answer.len() > MAX_HEAD {
-            return Err(io::Error::other("the proxy's response is too long"));
         }
     };
     if !head.status.is_success() {

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+use tokio::time::timeout;
+
 use super::{AttemptError, OpenError, Opener, Transport, UpgradeError, Upgraded};
 use crate::backend::Backend;
 use crate::http1::Reason;
@@ -61,29 +64,18 @@ impl Opener {
         let one = self.attempt(first, pod, port);
         let two = self.attempt(second, pod, port);
         tokio::pin!(one, two);
-        let mut early = None;
-        tokio::select! {
-            result = &mut one => match result {
-                Ok(upgraded) => return Ok(upgraded),
-                Err(error) => early = Some(error),
-            },
-            () = tokio::time::sleep(HEAD_START) => {}
-        }
-        match early {
-            Some(error) if !error.suggests_another_transport() => {
-                Err((error, AttemptError::skipped()))
+        match timeout(HEAD_START, &mut one).await {
+            Ok(Ok(upgraded)) => return Ok(upgraded),
+            Ok(Err(error)) if !error.suggests_another_transport() => {
+                return Err((error, AttemptError::skipped()));
             }
-            Some(error) => two.await.map_err(|second| (error, second)),
-            None => tokio::select! {
-                result = &mut one => match result {
-                    Ok(upgraded) => Ok(upgraded),
-                    Err(error) => two.await.map_err(|second| (error, second)),
-                },
-                result = &mut two => match result {
-                    Ok(upgraded) => Ok(upgraded),
-                    Err(error) => one.await.map_err(|first| (first, error)),
-                },
-            },
+            Ok(Err(error)) => return two.await.map_err(|second| (error, second)),
+            Err(_) => {}
+        }
+        match select(one, two).await {
+            Either::Left((Ok(upgraded), _)) | Either::Right((Ok(upgraded), _)) => Ok(upgraded),
+            Either::Left((Err(first), two)) => two.await.map_err(|second| (first, second)),
+            Either::Right((Err(second), one)) => one.await.map_err(|first| (first, second)),
         }
     }
 }

@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::api_server::ApiServer;
 use crate::upstream::Upstream;
 
+/// Spares that are kept while tunnels are being opened.
+const WANTED: usize = 2;
 /// The age at which a spare is replaced.
 const MAX_AGE: Duration = Duration::from_secs(25);
 /// How long after the last use spares are still kept.
@@ -22,7 +24,6 @@ const KEEP_AFTER_USE: Duration = Duration::from_secs(60);
 /// The spare connections of one cluster.
 pub(super) struct SpareConnections {
     server: Arc<ApiServer>,
-    wanted: usize,
     state: Mutex<State>,
     taken: Notify,
 }
@@ -41,10 +42,9 @@ struct Spare {
 }
 
 impl SpareConnections {
-    pub(super) fn new(server: Arc<ApiServer>, wanted: usize) -> Arc<Self> {
+    pub(super) fn new(server: Arc<ApiServer>) -> Arc<Self> {
         Arc::new(Self {
             server,
-            wanted,
             state: Mutex::default(),
             taken: Notify::new(),
         })
@@ -52,9 +52,6 @@ impl SpareConnections {
 
     /// A spare that was made with these credentials, if there is one; starts making more.
     pub(super) fn take(self: &Arc<Self>, generation: u64) -> Option<Upstream> {
-        if self.wanted == 0 {
-            return None;
-        }
         let now = Instant::now();
         let mut state = self.state.lock();
         state.last_use = Some(now);
@@ -91,7 +88,7 @@ impl SpareConnections {
                     return;
                 }
                 let oldest = state.spares.iter().map(|spare| spare.created).min();
-                let missing = self.wanted.saturating_sub(state.spares.len());
+                let missing = WANTED.saturating_sub(state.spares.len());
                 (missing, oldest.unwrap_or(now) + MAX_AGE)
             };
             let mut added = true;

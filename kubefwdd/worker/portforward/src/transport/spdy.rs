@@ -11,8 +11,6 @@ mod headers;
 
 use thiserror::Error;
 
-pub(crate) use headers::StreamKind;
-
 /// Bytes in front of every frame.
 pub(crate) const HEADER: usize = 8;
 /// The largest payload of one frame (24 bits).
@@ -26,6 +24,11 @@ const PING: u16 = 6;
 const GOAWAY: u16 = 7;
 const FLAG_FIN: u8 = 1;
 const STATUS_CANCEL: u32 = 5;
+
+/// The stream of a pair that carries the runtime's error, or nothing.
+pub(crate) const ERROR: &str = "error";
+/// The stream of a pair that carries the bytes.
+pub(crate) const DATA: &str = "data";
 
 /// A frame, or a piece of one.
 #[derive(Debug, PartialEq, Eq)]
@@ -210,13 +213,7 @@ fn control(kind: u16, field: u32) -> Option<Event<'static>> {
 }
 
 /// Appends a `SYN_STREAM` without flags and with the lowest priority number.
-pub(crate) fn syn_stream(
-    out: &mut Vec<u8>,
-    stream: u32,
-    kind: StreamKind,
-    port: u16,
-    request: u32,
-) {
+pub(crate) fn syn_stream(out: &mut Vec<u8>, stream: u32, kind: &str, port: u16, request: u32) {
     let block = headers::block(kind, port, request, stream == 1);
     let length = 10 + block.len();
     out.extend_from_slice(&control_header(SYN_STREAM, length));

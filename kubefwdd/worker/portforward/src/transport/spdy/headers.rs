@@ -9,28 +9,10 @@ const ZLIB_HEADER: [u8; 6] = [0x78, 0xbb, 0xe3, 0xc6, 0xa7, 0xc2];
 /// An empty stored block: the inflater hands out everything in front of it.
 const SYNC_FLUSH: [u8; 5] = [0x00, 0x00, 0x00, 0xff, 0xff];
 
-/// Which of the two streams of a forwarded connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StreamKind {
-    /// Carries the runtime's error, or nothing.
-    Error,
-    /// Carries the bytes.
-    Data,
-}
-
-impl StreamKind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Data => "data",
-        }
-    }
-}
-
 /// The header block of one stream of a pair; `first` for the first block of the connection.
-pub(crate) fn block(kind: StreamKind, port: u16, request: u32, first: bool) -> Vec<u8> {
+pub(super) fn block(kind: &str, port: u16, request: u32, first: bool) -> Vec<u8> {
     let raw = raw(&[
-        ("streamtype", kind.name()),
+        ("streamtype", kind),
         ("port", &port.to_string()),
         ("requestid", &request.to_string()),
     ]);

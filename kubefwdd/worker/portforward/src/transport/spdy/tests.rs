@@ -56,8 +56,8 @@ fn parse(pieces: &[&[u8]]) -> Result<Vec<Said>, FrameError> {
 #[test]
 fn open_has_the_bytes_that_a_real_runtime_accepted() {
     let mut out = Vec::new();
-    syn_stream(&mut out, 1, StreamKind::Error, 80, 0);
-    syn_stream(&mut out, 3, StreamKind::Data, 80, 0);
+    syn_stream(&mut out, 1, ERROR, 80, 0);
+    syn_stream(&mut out, 3, DATA, 80, 0);
     fin(&mut out, 1);
     let expected = hex(
         "80030001000000550000000100000000000078bbe3c6a7c2003b00c4ff000000030000000a73747265616d74797065\
