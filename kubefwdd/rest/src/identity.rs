@@ -195,40 +195,37 @@ pub(crate) async fn actor(
     peer: &Peer,
     headers: &HeaderMap,
 ) -> Result<Actor, ApiError> {
-    let (peer, local, accepted) = match peer {
-        Peer::Unix { uid: Some(uid) } => {
-            return Ok(control.actor(*uid, Via::UnixSocket).await);
-        }
-        Peer::Unix { uid: None } => return Ok(Actor::unknown(Via::UnixSocket)),
-        Peer::Gone => return Ok(Actor::unknown(Via::TcpPeer)),
-        Peer::Tcp {
-            peer,
-            local,
-            accepted,
-        } => (*peer, *local, *accepted),
-    };
-    match identity {
-        Identity::Fixed(uid) => Ok(control.actor(*uid, Via::Configured).await),
-        Identity::Token(tokens) => match bearer(headers).and_then(|token| tokens.owner(token)) {
-            Some(uid) => Ok(control.actor(uid, Via::Token).await),
-            None => {
+    let (uid, via) = match (peer, identity) {
+        (Peer::Unix { uid }, _) => (*uid, Via::UnixSocket),
+        (Peer::Gone, _) => (None, Via::TcpPeer),
+        (Peer::Tcp { .. }, Identity::Fixed(uid)) => (Some(*uid), Via::Configured),
+        (Peer::Tcp { .. }, Identity::Token(tokens)) => {
+            let uid = bearer(headers).and_then(|token| tokens.owner(token));
+            if uid.is_none() {
                 let message = "a valid token is required";
-                Err(
-                    ApiError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message).hint(
-                        "send it as Authorization: Bearer TOKEN; ask the administrator for one",
-                    ),
-                )
+                let hint = "send it as Authorization: Bearer TOKEN; ask the administrator for one";
+                let status = StatusCode::UNAUTHORIZED;
+                return Err(ApiError::new(status, Code::Unauthorized, message).hint(hint));
             }
-        },
-        Identity::Peer => {
-            // Who has closed or passed on the socket since then is nobody.
-            let now = control.tcp_owner(peer, local).await;
-            match now.filter(|_| now == accepted) {
-                Some(uid) => Ok(control.actor(uid, Via::TcpPeer).await),
-                None => Ok(Actor::unknown(Via::TcpPeer)),
-            }
+            (uid, Via::Token)
         }
-    }
+        (
+            Peer::Tcp {
+                peer,
+                local,
+                accepted,
+            },
+            Identity::Peer,
+        ) => {
+            // Who has closed or passed on the socket since then is nobody.
+            let now = control.tcp_owner(*peer, *local).await;
+            (now.filter(|_| now == *accepted), Via::TcpPeer)
+        }
+    };
+    Ok(match uid {
+        Some(uid) => control.actor(uid, via).await,
+        None => Actor::unknown(via),
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -21,21 +21,13 @@ pub(crate) fn respond<T: Send + 'static>(
     let Some((head, tail)) = shell.split_once("[]") else {
         return ApiError::defect("an answer without a list").into_response();
     };
-    let list = List {
+    let mut list = List {
         head: format!("{head}[").into_bytes(),
         items: items.into_iter(),
         tail: format!("]{tail}").into_bytes(),
         write,
         is_first: true,
     };
-    respond_pieces(list)
-}
-
-fn respond_pieces<T, W>(mut list: List<T, W>) -> Response
-where
-    T: Send + 'static,
-    W: Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Send + 'static,
-{
     let kind = [(header::CONTENT_TYPE, "application/json")];
     match list.next() {
         // A short list has a length.

@@ -64,8 +64,7 @@ impl Documents {
         api.info.version = env!("CARGO_PKG_VERSION").to_owned();
         // Our own types are always valid JSON; an empty document would be noticed by every test.
         let mut document = serde_json::to_value(&api).unwrap_or_default();
-        name_operations(&mut document);
-        describe_parameters(&mut document);
+        describe_operations(&mut document);
         examples::add(&mut document);
         let json = serde_json::to_string_pretty(&document).unwrap_or_default();
         let yaml = yaml_serde::to_string(&document).unwrap_or_default();
@@ -77,8 +76,9 @@ impl Documents {
 }
 
 /// Names each operation by its method and path, e.g. `get_v1_services_key_http`: unlike the names of our functions these
-/// are unique, and stay the same whatever happens to the code.
-fn name_operations(document: &mut Value) {
+/// are unique, and stay the same whatever happens to the code. Says what the parameters that are names and keys look
+/// like, for all routes alike.
+fn describe_operations(document: &mut Value) {
     let Some(paths) = document["paths"].as_object_mut() else {
         return;
     };
@@ -89,37 +89,26 @@ fn name_operations(document: &mut Value) {
             .replace('/', "_");
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             operation["operationId"] = json!(format!("{method}_{words}"));
-        }
-    }
-}
-
-/// Says what the parameters that are names and keys look like, for all routes alike.
-fn describe_parameters(document: &mut Value) {
-    let Some(paths) = document["paths"].as_object_mut() else {
-        return;
-    };
-    for (path, operations) in paths {
-        let operations = operations.as_object_mut().into_iter().flatten();
-        for (_, operation) in operations {
             let parameters = operation
                 .get_mut("parameters")
                 .and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
-                let (place, name) = (parameter["in"].as_str(), parameter["name"].as_str());
-                let pattern = match (place, name) {
-                    (Some("path"), Some("key")) if path.contains("/namespaces/") => {
-                        format!("^{LABEL}\\.{CONTEXT}$")
-                    }
-                    (Some("path"), Some("key")) => format!("^{LABEL}\\.{LABEL}\\.{CONTEXT}$"),
-                    (Some("path"), Some(_)) => format!("^{LABEL}$"),
-                    (Some("query"), Some("context")) if path.contains("/kubernetes/") => {
-                        PRINTABLE.to_owned()
-                    }
-                    _ => continue,
-                };
-                parameter["schema"]["pattern"] = json!(pattern);
+                if let Some(pattern) = pattern(path, parameter) {
+                    parameter["schema"]["pattern"] = json!(pattern);
+                }
             }
         }
+    }
+}
+
+/// What a parameter looks like, if it is a name or a key.
+fn pattern(path: &str, parameter: &Value) -> Option<String> {
+    match (parameter["in"].as_str()?, parameter["name"].as_str()?) {
+        ("path", "key") if path.contains("/namespaces/") => Some(format!("^{LABEL}\\.{CONTEXT}$")),
+        ("path", "key") => Some(format!("^{LABEL}\\.{LABEL}\\.{CONTEXT}$")),
+        ("path", _) => Some(format!("^{LABEL}$")),
+        ("query", "context") if path.contains("/kubernetes/") => Some(PRINTABLE.to_owned()),
+        _ => None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The name of a context: free text in a user's kubeconfig, and the DNS label that stands for it.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

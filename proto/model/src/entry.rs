@@ -160,7 +160,7 @@ pub struct ForwardEntry<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NamespaceEntry<'a> {
     /// `namespace.context`
-    #[serde(serialize_with = "as_display")]
+    #[serde(serialize_with = "as_text")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     key: &'a NamespaceKey,
     #[serde(flatten)]
@@ -367,13 +367,9 @@ impl Serialize for Key<'_> {
     }
 }
 
-fn as_display<T: fmt::Display + ?Sized, S: Serializer>(
+pub(crate) fn as_text<T: fmt::Display, S: Serializer>(
     value: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
-}
-
-pub(crate) fn as_text<S: Serializer>(number: &u16, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(number)
 }

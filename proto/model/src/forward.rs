@@ -65,7 +65,6 @@ pub struct Forward {
     /// Belongs to one pod of a headless service.
     pub pod_address: bool,
     /// Names that resolve to its address.
-    #[serde(serialize_with = "crate::as_list")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<HostName>))]
     pub hostnames: Arc<[HostName]>,
     /// Whether it works.

@@ -41,11 +41,3 @@ pub use time::Time;
 pub use uid::Uid;
 pub use words::UnknownWord;
 pub use worker::{Worker, WorkerState};
-
-/// Lists that several snapshots share.
-pub(crate) fn as_list<T: serde::Serialize, S: serde::Serializer>(
-    list: &[T],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(list)
-}

@@ -1,7 +1,6 @@
 //! Text that was parsed once: DNS-1123 labels and names, and what Kubernetes builds from them.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -76,8 +75,10 @@ macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $parse:path, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(derive_more::AsRef, derive_more::Debug, derive_more::Display)]
+        #[debug("{_0:?}")]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(#[as_ref(str)] Arc<str>);
 
         impl $name {
             /// Parses the text.
@@ -91,24 +92,6 @@ macro_rules! text_type {
             /// The text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
                 &self.0
             }
         }

@@ -1,14 +1,13 @@
 //! Text from others, made safe for logs, terminals and JSON.
 
-use std::fmt;
-use std::ops::Deref;
-
+use derive_more::{Debug, Deref, Display};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Text of at most [`Text::MAX`] bytes and without control characters, wherever it came from.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Debug, Deref, Display, Serialize)]
+#[debug("{_0:?}")]
 #[serde(transparent)]
-pub struct Text(Box<str>);
+pub struct Text(#[deref(forward)] Box<str>);
 
 /// One line without control characters: each becomes a space.
 pub fn printable(text: &str) -> String {
@@ -67,26 +66,6 @@ impl<T: Into<Text>> From<Option<T>> for Text {
 impl From<Text> for String {
     fn from(text: Text) -> Self {
         text.0.into()
-    }
-}
-
-impl Deref for Text {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
+use derive_more::{From, Into};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time: RFC 3339 in UTC, to the millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, From, Into)]
 pub struct Time(SystemTime);
 
 // === impl Time ===
@@ -22,18 +23,6 @@ impl Time {
 impl Default for Time {
     fn default() -> Self {
         Self(SystemTime::UNIX_EPOCH)
-    }
-}
-
-impl From<SystemTime> for Time {
-    fn from(time: SystemTime) -> Self {
-        Self(time)
-    }
-}
-
-impl From<Time> for SystemTime {
-    fn from(time: Time) -> Self {
-        time.0
     }
 }
 

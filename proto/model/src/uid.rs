@@ -1,8 +1,6 @@
 //! The number of a user.
 
-use std::fmt;
-use std::str::FromStr;
-
+use derive_more::{Display, From, FromStr, Into};
 use serde::{Deserialize, Serialize};
 
 /// A user of this machine, by number (`uid_t`).
@@ -10,6 +8,7 @@ use serde::{Deserialize, Serialize};
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[derive(Display, From, FromStr, Into)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Uid(u32);
 
@@ -32,31 +31,5 @@ impl Uid {
     /// Whether this is the superuser.
     pub const fn is_root(self) -> bool {
         self.0 == 0
-    }
-}
-
-impl From<u32> for Uid {
-    fn from(uid: u32) -> Self {
-        Self(uid)
-    }
-}
-
-impl From<Uid> for u32 {
-    fn from(uid: Uid) -> Self {
-        uid.0
-    }
-}
-
-impl FromStr for Uid {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
-impl fmt::Display for Uid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -275,7 +275,7 @@ impl AddressPool {
         }
         units.sort();
         let units = units.into_iter().map(|(_, unit, address)| (unit, address));
-        dropped.extend(units.filter_map(|(unit, address)| pool.remember(range, &unit, address)));
+        dropped.extend(units.filter_map(|(unit, address)| pool.remember(&unit, address)));
         for (namespace, start) in blocks {
             if range.contains(start) {
                 pool.blocks.restore(namespace, start);
@@ -286,15 +286,10 @@ impl AddressPool {
     }
 
     /// Remembers a unit that was saved; where it cannot keep its address, the text for the log.
-    fn remember(
-        &mut self,
-        range: AddressRange,
-        unit: &UnitKey,
-        address: Ipv4Addr,
-    ) -> Option<String> {
+    fn remember(&mut self, unit: &UnitKey, address: Ipv4Addr) -> Option<String> {
         let is_ours = self.reservations.holder(address).is_some();
         let is_double = self.holders.contains_key(&address) || self.units.contains_key(unit);
-        let fits = range.check(address).is_ok() && !is_double;
+        let fits = self.range.check(address).is_ok() && !is_double;
         if !fits || !(is_ours || self.blocks.take(address)) {
             return Some(format!("{unit} of user {} cannot keep {address}", unit.uid));
         }

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
 
 use kubefwd_model::HostName;
 
@@ -79,23 +78,12 @@ pub enum RefusalReason {
 
 /// A name that was refused. Its text says what, why, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("name {name} refused: {}; {}", self.why(), self.hint())]
 pub struct Refusal {
     /// The name.
     pub name: HostName,
     /// Why.
     pub reason: RefusalReason,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "name {} refused: {}; {}",
-            self.name,
-            self.why(),
-            self.hint()
-        )
-    }
 }
 
 impl Refusal {

@@ -42,9 +42,7 @@ impl State {
                 listed,
             } => {
                 self.services_reported(&namespace, found, &removed);
-                if let Some(listed) = listed {
-                    self.services_listed(&namespace, &listed);
-                }
+                self.services_listed(&namespace, listed.as_ref());
             }
             Report::Bound { listener, result } => self.bound(listener, result, now),
             Report::Held {
@@ -226,9 +224,9 @@ impl State {
         own.map(|(_, observed)| observed.services.len()).sum()
     }
 
-    /// The listing of a namespace is complete: what is not in it does not exist.
-    fn services_listed(&mut self, namespace: &NamespaceKey, exist: &BTreeSet<ServiceName>) {
-        let Some(observed) = self.observed.get_mut(namespace) else {
+    /// The listing of a namespace is complete, if there is one: what is not in it does not exist.
+    fn services_listed(&mut self, namespace: &NamespaceKey, exist: Option<&BTreeSet<ServiceName>>) {
+        let (Some(observed), Some(exist)) = (self.observed.get_mut(namespace), exist) else {
             return;
         };
         let gone: Vec<ServiceName> = observed

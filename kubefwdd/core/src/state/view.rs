@@ -133,23 +133,16 @@ impl View {
 
     /// The sums that summaries show, over the objects that `visible` lets through.
     pub fn counts(&self, visible: impl Fn(Uid) -> bool) -> Counts {
-        let namespaces = self
-            .namespaces
-            .keys()
-            .filter(|key| visible(key.uid))
-            .count();
+        let namespaces = self.namespaces.values().filter(|n| visible(n.key.uid));
+        let failed = |n: &&Arc<Namespace>| n.status == NamespaceStatus::Failed;
         let mut counts = Counts {
-            namespaces,
+            errors: namespaces.clone().filter(failed).count(),
+            namespaces: namespaces.count(),
             ..Counts::default()
         };
         for (_, service) in self.services.iter().filter(|(key, _)| visible(key.uid)) {
             counts.add(service);
         }
-        counts.errors += self
-            .namespaces
-            .values()
-            .filter(|n| visible(n.key.uid) && n.status == NamespaceStatus::Failed)
-            .count();
         counts
     }
 }
