@@ -19,6 +19,8 @@ TEST_ONLY = re.compile(r"#\[cfg\((?:all\()?test\b[^\]]*\]")
 ATTRIBUTE = re.compile(r"\s*#\[[^\]]*\]")
 FIELD = re.compile(r"\s*(?:pub(?:\([^)]*\))?\s+)?\w+\s*:[^:]")
 TEST_MODULE = re.compile(TEST_ONLY.pattern + r"(?:\s*#\[[^\]]*\])*\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+);")
+# What a crate gives the tests of other crates.
+SAMPLES_MODULE = re.compile(r'#\[cfg\(feature = "samples"\)\]\s*pub mod (\w+);')
 
 
 def plain(source):
@@ -104,5 +106,6 @@ def files(crate):
             continue
         file = File(path, crate)
         found.append(file)
-        tests.update(file.folder() / name for name in TEST_MODULE.findall(plain(file.source)))
+        only_tests = TEST_MODULE.findall(plain(file.source)) + SAMPLES_MODULE.findall(file.source)
+        tests.update(file.folder() / name for name in only_tests)
     return [f for f in found if not tests.intersection((f.path.with_suffix(""), *f.path.parents))]

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kubefwd_core::addresses::Reservation;
-use kubefwd_core::policy::{self, Actor, Denied, Verb};
+use kubefwd_core::policy::{self, Actor, Verb};
+use kubefwd_core::requests::ClusterAccess;
 use kubefwd_core::state::{Command, Lease, Reply};
 use kubefwd_core::status::{HostsStatus, Info, RestStatus};
 use kubefwd_model::{Failure, Health, Uid, WorkerState, failure};
@@ -22,9 +23,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::store_handle::{Stopping, StoreHandle};
 use crate::workers::Workers;
-
-pub(crate) use add::{ClusterAccess, NamespaceRequest, ServiceRequest};
-pub(crate) use change::Reconnect;
 
 /// Everything that can be asked of the daemon, over its parts.
 pub(crate) struct Control {
@@ -60,27 +58,20 @@ impl Control {
     /// How well the daemon is, and one sentence about it that tells nothing of any user.
     pub(crate) fn health(&self) -> (Health, String) {
         let view = self.store.view();
+        let degraded = |why: &str| (Health::Degraded, why.to_owned());
         if let Some(error) = &self.hosts.borrow().error {
-            return (
-                Health::Unhealthy,
-                format!("cannot write the hosts file: {error}"),
-            );
+            let why = format!("cannot write the hosts file: {error}");
+            return (Health::Unhealthy, why);
         }
         if !view.warnings.is_empty() {
-            return (Health::Degraded, "the daemon has warnings".to_owned());
+            return degraded("the daemon has warnings");
         }
-        if view
-            .workers
-            .values()
-            .any(|worker| worker.worker.state == WorkerState::Backoff)
-        {
-            return (
-                Health::Degraded,
-                "a worker died and is being restarted".to_owned(),
-            );
+        let mut workers = view.workers.values();
+        if workers.any(|worker| worker.worker.state == WorkerState::Backoff) {
+            return degraded("a worker died and is being restarted");
         }
         if view.counts(|_| true).errors > 0 {
-            return (Health::Degraded, "some forwards are not working".to_owned());
+            return degraded("some forwards are not working");
         }
         (Health::Healthy, "everything is forwarded".to_owned())
     }
@@ -124,9 +115,9 @@ impl Drop for Attachment {
 
 /// The uid to act for: the caller's own, or another's where the caller may.
 fn acting_for(actor: &Actor, verb: Verb, other: Option<Uid>) -> Result<Uid, Failure> {
-    let uid = other.or(actor.uid()).ok_or(Denied::Unknown { verb })?;
-    policy::authorize(actor, verb, Some(uid))?;
-    Ok(uid)
+    let uid = other.or(actor.uid());
+    policy::authorize(actor, verb, uid)?;
+    uid.ok_or_else(|| failure!(Internal, "an allowed caller has no uid"))
 }
 
 fn stopping(_: Stopping) -> Failure {

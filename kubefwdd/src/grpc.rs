@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kubefwd_core::policy::{Actor, Via};
-use kubefwd_model::{Failure, Reason};
+use kubefwd_model::failure;
 use kubefwd_proto::control::v1::control_server;
 use kubefwd_proto::convert::failure::to_status;
 use tokio::net::UnixListener;
@@ -63,15 +63,13 @@ pub(crate) async fn serve(
         .map_err(io::Error::other)
 }
 
-/// Who asks: whom the kernel says the peer is.
-async fn actor<T: Sync>(request: &Request<T>) -> Result<Actor, Status> {
-    let credentials = request
-        .extensions()
-        .get::<UdsConnectInfo>()
-        .and_then(|info| info.peer_cred);
-    let Some(credentials) = credentials else {
-        let why = "the kernel does not say who is calling";
-        return Err(to_status(Failure::new(Reason::Unauthenticated, why)));
+/// Who asks, whom the kernel says the peer is, and what.
+async fn caller<T>(request: Request<T>) -> Result<(Actor, T), Status> {
+    let info = request.extensions().get::<UdsConnectInfo>();
+    let Some(credentials) = info.and_then(|info| info.peer_cred) else {
+        let nobody = failure!(Unauthenticated, "the kernel does not say who is calling");
+        return Err(to_status(nobody));
     };
-    Ok(peer::actor(credentials.uid().into(), Via::UnixSocket).await)
+    let actor = peer::actor(credentials.uid().into(), Via::UnixSocket).await;
+    Ok((actor, request.into_inner()))
 }

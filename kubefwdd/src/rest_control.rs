@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use kubefwd_core::policy::{Actor, Via};
-use kubefwd_core::state::{RemoveNamespaces, RemoveServices, View};
+use kubefwd_core::requests::{ClusterAccess, NamespaceRequest, Reconnect, ServiceRequest};
+use kubefwd_core::state::{View, Which};
 use kubefwd_core::status::{HostsStatus, Info};
 use kubefwd_model::discovery::{
     Contexts, EndpointSubset, Event, Namespace, Pod, PodDetail, Service,
@@ -16,16 +17,14 @@ use kubefwd_model::text::Text;
 use kubefwd_model::{Finding, Health, NamespaceKey, ServiceKey, Uid};
 use kubefwd_proto::convert::timestamp;
 use kubefwd_proto::worker::v1::{self as wire, query::Question};
-use kubefwd_rest::control::{
-    Answer, EventQuery, LogQuery, LogStream, NewNamespace, NewService, PodQuery, Reconnect,
-};
+use kubefwd_rest::control::{Answer, EventQuery, LogQuery, LogStream, PodQuery};
 use kubefwd_rest::{Cluster, Settings};
 use kubefwd_telemetry::Telemetry;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::config;
-use crate::control::{self, ClusterAccess, Control, NamespaceRequest, ServiceRequest};
+use crate::control::Control;
 use crate::net::Listen;
 use crate::workers::Deadline;
 use crate::{peer, sys};
@@ -94,52 +93,38 @@ impl kubefwd_rest::Control for Control {
         peer::actor(uid, via).await
     }
 
-    async fn add_namespace(&self, actor: &Actor, new: NewNamespace) -> Answer<NamespaceKey> {
-        let request = NamespaceRequest {
-            access: access(new.context),
-            namespace: new.namespace,
-            selection: new.selection,
-            ..Default::default()
-        };
+    async fn add_namespace(
+        &self,
+        actor: &Actor,
+        request: NamespaceRequest,
+    ) -> Answer<NamespaceKey> {
         self.add_namespace(actor, request).await
     }
 
-    async fn add_service(&self, actor: &Actor, new: NewService) -> Answer<ServiceKey> {
-        let request = ServiceRequest {
-            access: access(new.context),
-            namespace: new.namespace,
-            service: new.service,
-            ports: new.ports,
-            address: new.address,
-            options: new.options,
-            ..Default::default()
-        };
+    async fn add_service(&self, actor: &Actor, request: ServiceRequest) -> Answer<ServiceKey> {
         self.add_service(actor, request).await
     }
 
     async fn remove_namespace(&self, actor: &Actor, key: &NamespaceKey) -> Answer<()> {
-        let which = RemoveNamespaces::Named(key.to_string());
+        let which = Which::Named(key.to_string());
         self.remove_namespaces(actor, Some(key.uid), which)
             .await
             .map(drop)
     }
 
     async fn remove_service(&self, actor: &Actor, key: &ServiceKey) -> Answer<()> {
-        let which = RemoveServices::Named(key.to_string());
+        let which = Which::Named(key.to_string());
         self.remove_services(actor, Some(key.uid), which)
             .await
             .map(drop)
     }
 
-    async fn reconnect(&self, actor: &Actor, which: Reconnect<'_>) -> Answer<Vec<ServiceKey>> {
-        let (owner, which) = match which {
-            Reconnect::All => (None, control::Reconnect::All),
-            Reconnect::Failed => (None, control::Reconnect::Failed),
-            Reconnect::Service(key) => {
-                let keys = vec![key.to_string()];
-                (Some(key.uid), control::Reconnect::Keys(keys))
-            }
-        };
+    async fn reconnect(
+        &self,
+        actor: &Actor,
+        owner: Option<Uid>,
+        which: Reconnect,
+    ) -> Answer<Vec<ServiceKey>> {
         self.reconnect(actor, owner, which).await
     }
 
@@ -223,7 +208,9 @@ impl Cluster for Control {
             timestamps: query.timestamps,
             follow: query.follow,
         });
-        let answers = self.ask(actor, &access(context), question).await?;
+        let answers = self
+            .ask(actor, &ClusterAccess::context(context), question)
+            .await?;
         let parts = unfold(answers, |mut answers| async {
             Some((answers.next().await?, answers))
         });
@@ -264,15 +251,9 @@ async fn list<T: DeserializeOwned>(
     context: String,
     question: Question,
 ) -> Answer<Vec<T>> {
-    let answers = control.ask(actor, &access(context), question).await?;
+    let answers = control
+        .ask(actor, &ClusterAccess::context(context), question)
+        .await?;
     let parts: Vec<Vec<T>> = answers.all(ASK_TIMEOUT).await?;
     Ok(parts.into_iter().flatten().collect())
-}
-
-/// How to reach the cluster of a context: REST's callers send neither files nor an environment.
-fn access(context: String) -> ClusterAccess {
-    ClusterAccess {
-        context,
-        ..Default::default()
-    }
 }

@@ -8,6 +8,7 @@ pub mod hosts_block;
 pub mod limiter;
 pub mod names;
 pub mod policy;
+pub mod requests;
 #[cfg(feature = "samples")]
 pub mod samples;
 pub mod state;

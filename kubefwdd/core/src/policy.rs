@@ -1,7 +1,5 @@
 //! Who may do what: the one function that both faces of the control plane ask.
 
-use std::fmt;
-
 use kubefwd_model::{Failure, Reason, Uid};
 
 /// The group whose members may use the daemon.
@@ -114,107 +112,49 @@ impl Actor {
     }
 }
 
-/// Why something was denied.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// The kernel does not say who is calling.
-    #[error("{verb} denied: the user behind this connection could not be determined")]
-    Unknown {
-        /// What was asked.
-        verb: Verb,
-    },
-    /// The user is not in the group.
-    #[error("{verb} denied: user {user} is not root and not in group {GROUP}")]
-    NotMember {
-        /// What was asked.
-        verb: Verb,
-        /// The user's name or number.
-        user: String,
-    },
-    /// The forward belongs to somebody else.
-    #[error(
-        "{verb} denied: it belongs to user {owner}, and a user acts on their own forwards only"
-    )]
-    OtherUser {
-        /// What was asked.
-        verb: Verb,
-        /// The uid of the owner.
-        owner: Uid,
-    },
-    /// Only root may do it.
-    #[error("{verb} denied: only root may change the daemon itself")]
-    RootOnly {
-        /// What was asked.
-        verb: Verb,
-    },
-}
-
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        Self::new(Reason::PermissionDenied, denied.to_string()).hint(denied.hint())
-    }
-}
-
-impl Denied {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Unknown { .. } => {
-                "use kubefwdctl or the unix socket, whose peer is always known".to_owned()
-            }
-            Self::NotMember { user, .. } => {
-                let order = match cfg!(target_os = "macos") {
-                    true => format!("{user} {GROUP}"),
-                    false => format!("{GROUP} {user}"),
-                };
-                format!("run `{JOIN} {order}` (takes effect immediately, no need to log in again)")
-            }
-            Self::OtherUser { .. } => "root may, with `sudo kubefwdctl`".to_owned(),
-            Self::RootOnly { .. } => "run it with `sudo kubefwdctl`".to_owned(),
-        }
-    }
-}
-
 /// Whether `actor` may do `verb` to what `owner` has. `owner` is `None` where nobody in particular
 /// owns it.
 ///
 /// # Errors
-/// When denied; the error is what the caller is told.
-pub fn authorize(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Denied> {
+/// When denied; the failure is what the caller is told.
+pub fn authorize(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Failure> {
     let Some(user) = &actor.user else {
-        return Err(Denied::Unknown { verb });
+        let hint = "use kubefwdctl or the unix socket, whose peer is always known";
+        let why = "the user behind this connection could not be determined";
+        return denied(why, hint);
     };
     if actor.is_root() {
         return Ok(());
     }
     // Root over TCP is let in as a member would be: for its own forwards.
     if !user.uid.is_root() && !user.member {
-        return Err(not_member(verb, user));
+        let user = user.name.clone().unwrap_or_else(|| user.uid.to_string());
+        let why = format!("user {user} is not root and not in group {GROUP}");
+        let order = match cfg!(target_os = "macos") {
+            true => format!("{user} {GROUP}"),
+            false => format!("{GROUP} {user}"),
+        };
+        let hint =
+            format!("run `{JOIN} {order}` (takes effect immediately, no need to log in again)");
+        return denied(&why, hint);
     }
     if verb == Verb::Administer {
-        return Err(Denied::RootOnly { verb });
+        let hint = "run it with `sudo kubefwdctl`";
+        return denied("only root may change the daemon itself", hint);
     }
     match owner {
-        Some(owner) if owner != user.uid => Err(Denied::OtherUser { verb, owner }),
+        Some(owner) if owner != user.uid => {
+            let why =
+                format!("it belongs to user {owner}, and a user acts on their own forwards only");
+            denied(&why, "root may, with `sudo kubefwdctl`")
+        }
         _ => Ok(()),
     }
 }
 
-fn not_member(verb: Verb, user: &User) -> Denied {
-    let user = user.name.clone().unwrap_or_else(|| user.uid.to_string());
-    Denied::NotMember { verb, user }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Observe => "looking",
-            Self::Change => "change",
-            Self::AskCluster => "cluster query",
-            Self::Administer => "administration",
-        })
-    }
+fn denied(why: &str, hint: impl Into<String>) -> Result<(), Failure> {
+    let message = format!("permission denied: {why}");
+    Err(Failure::new(Reason::PermissionDenied, message).hint(hint))
 }
 
 #[cfg(test)]
@@ -284,13 +224,8 @@ mod tests {
     fn root_over_tcp_has_no_more_than_its_own() {
         let relay = actor(0, false, Via::TcpPeer);
         assert!(authorize(&relay, Verb::Change, Some(Uid::ROOT)).is_ok());
-        assert_eq!(
-            authorize(&relay, Verb::Change, Some(Uid::new(1000))),
-            Err(Denied::OtherUser {
-                verb: Verb::Change,
-                owner: Uid::new(1000)
-            })
-        );
+        let denied = authorize(&relay, Verb::Change, Some(Uid::new(1000))).unwrap_err();
+        assert!(denied.message.contains("user 1000"), "{denied}");
         assert!(authorize(&relay, Verb::Administer, None).is_err());
     }
 
@@ -298,7 +233,7 @@ mod tests {
     #[cfg(not(target_os = "macos"))]
     fn a_denied_user_is_told_the_command() {
         let denied = authorize(&actor(1000, false, Via::UnixSocket), Verb::Change, None);
-        let text = denied.unwrap_err().hint();
+        let text = denied.unwrap_err().hint;
         assert!(text.contains("`sudo usermod -aG kubefwd ann`"), "{text}");
         assert!(text.contains("immediately"), "{text}");
     }

@@ -36,9 +36,7 @@ use crate::names::{ContextLabels, NameChange, NameRegistry, NameRules};
 use crate::policy::Access;
 
 pub use access::shown;
-pub use command::{
-    AddNamespace, AddService, Command, Refused, RemoveNamespaces, RemoveServices, Reply, Report,
-};
+pub use command::{AddNamespace, AddService, Command, Refused, Reply, Report, Which};
 pub use effect::{Desired, Effect};
 pub use observed::{ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Protocol};
 pub use spec::{Environment, Lease, NamespaceSpec, Spec};

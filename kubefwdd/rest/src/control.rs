@@ -1,20 +1,20 @@
 //! What REST asks of the daemon.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use kubefwd_core::policy::{Actor, Via};
+use kubefwd_core::requests::{NamespaceRequest, Reconnect, ServiceRequest};
 use kubefwd_core::state::View;
 use kubefwd_core::status::{HostsStatus, Info};
 use kubefwd_model::discovery::{
     Contexts, EndpointSubset, Event, LogPart, Namespace, Pod, PodDetail, Service,
 };
 use kubefwd_model::text::Text;
-use kubefwd_model::{Failure, Finding, Health, NamespaceKey, Options, Selection, ServiceKey, Uid};
+use kubefwd_model::{Failure, Finding, Health, NamespaceKey, ServiceKey, Uid};
 use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 
@@ -48,15 +48,21 @@ pub trait Control: Cluster {
     async fn actor(&self, uid: Uid, via: Via) -> Actor;
 
     /// Forwards a namespace.
-    async fn add_namespace(&self, actor: &Actor, namespace: NewNamespace) -> Answer<NamespaceKey>;
+    async fn add_namespace(&self, actor: &Actor, request: NamespaceRequest)
+    -> Answer<NamespaceKey>;
     /// Forwards a service.
-    async fn add_service(&self, actor: &Actor, service: NewService) -> Answer<ServiceKey>;
+    async fn add_service(&self, actor: &Actor, request: ServiceRequest) -> Answer<ServiceKey>;
     /// Stops forwarding a namespace.
     async fn remove_namespace(&self, actor: &Actor, key: &NamespaceKey) -> Answer<()>;
     /// Stops forwarding a service.
     async fn remove_service(&self, actor: &Actor, key: &ServiceKey) -> Answer<()>;
     /// Reopens the tunnels of services, and says of which.
-    async fn reconnect(&self, actor: &Actor, which: Reconnect<'_>) -> Answer<Vec<ServiceKey>>;
+    async fn reconnect(
+        &self,
+        actor: &Actor,
+        owner: Option<Uid>,
+        which: Reconnect,
+    ) -> Answer<Vec<ServiceKey>>;
     /// Reads the pods of a service again; with `force` its tunnels are reopened too.
     async fn resync(&self, actor: &Actor, key: &ServiceKey, force: bool) -> Answer<ServiceKey>;
     /// Turns the capture of a service's requests on or off.
@@ -105,45 +111,6 @@ pub trait Cluster: Send + Sync + 'static {
         namespace: String,
         service: String,
     ) -> Answer<Vec<EndpointSubset>>;
-}
-
-/// A namespace to forward.
-#[derive(Debug)]
-pub struct NewNamespace {
-    /// A context of the kubeconfig; empty: the current one.
-    pub context: String,
-    /// Its name.
-    pub namespace: String,
-    /// Which of its services.
-    pub selection: Selection,
-}
-
-/// A service to forward.
-#[derive(Debug)]
-pub struct NewService {
-    /// A context of the kubeconfig; empty: the current one.
-    pub context: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub service: String,
-    /// Which of its ports; empty: all.
-    pub ports: BTreeSet<u16>,
-    /// The address it must have.
-    pub address: Option<Ipv4Addr>,
-    /// How.
-    pub options: Options,
-}
-
-/// Which services to reconnect.
-#[derive(Clone, Copy, Debug)]
-pub enum Reconnect<'a> {
-    /// All of them.
-    All,
-    /// Those in error.
-    Failed,
-    /// One.
-    Service(&'a ServiceKey),
 }
 
 /// Pods of a namespace.

@@ -3,7 +3,6 @@
 use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use kubefwd_core::policy::Denied;
 use kubefwd_model::{Failure, NameError, Reason};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
@@ -222,12 +221,6 @@ impl From<Failure> for ApiError {
             Reason::Internal => return Self::defect(&failure.to_string()),
         };
         Self::new(status, code, failure.message).hint(failure.hint)
-    }
-}
-
-impl From<Denied> for ApiError {
-    fn from(denied: Denied) -> Self {
-        Failure::from(denied).into()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use kubefwd_core::policy::{Actor, User, Via};
+use kubefwd_core::requests::{NamespaceRequest, Reconnect, ServiceRequest};
 use kubefwd_core::state::View;
 use kubefwd_core::status::{HostsStatus, Info};
 use kubefwd_model::discovery::{
@@ -16,10 +17,7 @@ use kubefwd_model::{Failure, Finding, Health, NamespaceKey, Reason, ServiceKey, 
 use kubefwd_telemetry::Telemetry;
 use tokio::sync::watch;
 
-use super::control::{
-    Answer, Cluster, Control, EventQuery, LogQuery, LogStream, NewNamespace, NewService, PodQuery,
-    Reconnect,
-};
+use super::control::{Answer, Cluster, Control, EventQuery, LogQuery, LogStream, PodQuery};
 
 /// The daemon.
 pub(crate) struct Fake {
@@ -100,11 +98,11 @@ impl Control for Fake {
         Actor { user, via }
     }
 
-    async fn add_namespace(&self, _: &Actor, _: NewNamespace) -> Answer<NamespaceKey> {
+    async fn add_namespace(&self, _: &Actor, _: NamespaceRequest) -> Answer<NamespaceKey> {
         unreachable()
     }
 
-    async fn add_service(&self, _: &Actor, _: NewService) -> Answer<ServiceKey> {
+    async fn add_service(&self, _: &Actor, _: ServiceRequest) -> Answer<ServiceKey> {
         unreachable()
     }
 
@@ -116,7 +114,7 @@ impl Control for Fake {
         refused(Reason::NotFound)
     }
 
-    async fn reconnect(&self, _: &Actor, _: Reconnect<'_>) -> Answer<Vec<ServiceKey>> {
+    async fn reconnect(&self, _: &Actor, _: Option<Uid>, _: Reconnect) -> Answer<Vec<ServiceKey>> {
         Ok(Vec::new())
     }
 

@@ -1,6 +1,8 @@
 //! Reading the configuration again: what can change while the daemon runs changes, without the end of a connection; what
 //! cannot is said. A configuration that cannot be used changes nothing.
 
+use std::fmt::Debug;
+
 use anyhow::{Context, Result};
 use kubefwd_core::names::NameRules;
 use kubefwd_core::state::{Command, Topic};
@@ -99,30 +101,26 @@ fn changed_keys(old: &(Config, Paths), new: &(Config, Paths)) -> Vec<&'static st
 
 /// The values that hold until the next start.
 fn fixed(config: &Config, paths: &Paths) -> [(&'static str, String); 11] {
-    let path = |path: &std::path::Path| path.display().to_string();
-    let seconds = |value: Option<f64>| format!("{value:?}");
-    let forwarding = &config.forwarding;
+    let text = |value: &dyn Debug| format!("{value:?}");
+    let (forwarding, http) = (&config.forwarding, &config.http);
     [
-        ("socket", path(&paths.socket)),
-        ("state_dir", path(&paths.state_dir)),
-        ("hosts_file", path(&paths.hosts)),
-        ("worker", path(&paths.worker)),
-        ("rest.listen", config.rest.listen.clone()),
-        ("rest.socket", path(&paths.rest_socket)),
-        ("addresses.range", config.addresses.range.clone()),
+        ("socket", text(&paths.socket)),
+        ("state_dir", text(&paths.state_dir)),
+        ("hosts_file", text(&paths.hosts)),
+        ("worker", text(&paths.worker)),
+        ("rest.listen", text(&config.rest.listen)),
+        ("rest.socket", text(&paths.rest_socket)),
+        ("addresses.range", text(&config.addresses.range)),
         (
             "forwarding.no_backend_wait",
-            seconds(forwarding.no_backend_wait),
+            text(&forwarding.no_backend_wait),
         ),
         (
             "forwarding.half_close_grace",
-            seconds(forwarding.half_close_grace),
+            text(&forwarding.half_close_grace),
         ),
-        ("http.capture", format!("{:?}", config.http.capture)),
-        (
-            "http.keep_queries",
-            format!("{:?}", config.http.keep_queries),
-        ),
+        ("http.capture", text(&http.capture)),
+        ("http.keep_queries", text(&http.keep_queries)),
     ]
 }
 

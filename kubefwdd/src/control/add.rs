@@ -1,15 +1,16 @@
 //! Adding: the request is checked here, then with the caller's own worker against the cluster, then wished.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kubefwd_core::addresses::{Reservation, Target};
 use kubefwd_core::policy::{Actor, Verb};
-use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease};
+use kubefwd_core::requests::{ClusterAccess, NamespaceRequest, ServiceRequest};
+use kubefwd_core::state::{AddNamespace, AddService, Command, Environment};
 use kubefwd_model::{
-    ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Options, Selection,
-    ServiceKey, ServiceName, Uid, failure,
+    ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Selection, ServiceKey,
+    ServiceName, Uid, failure,
 };
 use kubefwd_proto::environment;
 use kubefwd_proto::worker::v1::{self as wire, answer::Answer as Content, query::Question};
@@ -20,55 +21,6 @@ use crate::workers::Deadline;
 
 /// A credential plugin may take a minute, and the cluster some seconds.
 const CHECK: Duration = Duration::from_secs(75);
-
-/// How the caller's worker reaches a cluster.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ClusterAccess {
-    /// Empty: the kubeconfig's current context.
-    pub context: String,
-    /// Absolute paths; empty: as the environment says.
-    pub kubeconfig: Vec<String>,
-    /// The caller's environment; `None` where the face has none (REST).
-    pub environment: Option<BTreeMap<String, String>>,
-}
-
-/// A namespace to forward.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NamespaceRequest {
-    /// Where.
-    pub access: ClusterAccess,
-    /// Which.
-    pub namespace: String,
-    /// Which of its services.
-    pub selection: Selection,
-    /// How.
-    pub options: Options,
-    /// Ends with this client.
-    pub lease: Option<Lease>,
-    /// Do not ask the cluster first.
-    pub defer: bool,
-}
-
-/// A service to forward.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ServiceRequest {
-    /// Where.
-    pub access: ClusterAccess,
-    /// Its namespace; empty: the context's own.
-    pub namespace: String,
-    /// Which.
-    pub service: String,
-    /// Which of its ports; empty: all.
-    pub ports: BTreeSet<u16>,
-    /// The address it must have.
-    pub address: Option<Ipv4Addr>,
-    /// How.
-    pub options: Options,
-    /// Ends with this client.
-    pub lease: Option<Lease>,
-    /// Do not ask the cluster first.
-    pub defer: bool,
-}
 
 impl Control {
     /// Forwards a namespace from now on. Gives its key and the revision that has it.

@@ -1,23 +1,13 @@
 //! Changing what is forwarded: removing, opening tunnels anew, looking for requests.
 
 use kubefwd_core::policy::{Actor, Verb};
-use kubefwd_core::state::{Command, RemoveNamespaces, RemoveServices, Reply};
+use kubefwd_core::requests::Reconnect;
+use kubefwd_core::state::{Command, Reply, Which};
 use kubefwd_model::{
     Failure, ForwardStatus, NamespaceKey, Service, ServiceKey, ServiceStatus, Uid, failure,
 };
 
 use super::{Control, acting_for};
-
-/// Which services to open anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reconnect {
-    /// All of them.
-    All,
-    /// Those in error.
-    Failed,
-    /// Those with these service or forward keys.
-    Keys(Vec<String>),
-}
 
 impl Control {
     /// Stops forwarding namespaces, of the caller or (root) of `owner`.
@@ -28,7 +18,7 @@ impl Control {
         &self,
         actor: &Actor,
         owner: Option<Uid>,
-        which: RemoveNamespaces,
+        which: Which,
     ) -> Result<Vec<NamespaceKey>, Failure> {
         let uid = acting_for(actor, Verb::Change, owner)?;
         match self
@@ -48,7 +38,7 @@ impl Control {
         &self,
         actor: &Actor,
         owner: Option<Uid>,
-        which: RemoveServices,
+        which: Which,
     ) -> Result<Vec<ServiceKey>, Failure> {
         let uid = acting_for(actor, Verb::Change, owner)?;
         match self.change(Command::RemoveServices { uid, which }).await? {
@@ -57,7 +47,7 @@ impl Control {
         }
     }
 
-    /// Closes tunnels so that they are opened anew. Gives the services it was done for.
+    /// Closes tunnels so that they are reopened. Gives the services it was done for.
     ///
     /// # Errors
     /// When the caller may not, or a key is unknown.
@@ -73,7 +63,7 @@ impl Control {
         Ok(services)
     }
 
-    /// Looks at the cluster afresh for a service; with `force` its tunnels are opened anew, too.
+    /// Lists the cluster again for a service; with `force` its tunnels are reopened too.
     ///
     /// # Errors
     /// When the caller may not, or the key is unknown.

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use kubefwd_core::policy::Actor;
+use kubefwd_core::requests::{ClusterAccess, NamespaceRequest, ServiceRequest};
 use kubefwd_core::state::Lease;
 use kubefwd_model::{Balance, Failure, HostName, NamespaceKey, Options, ServiceKey, failure};
 use kubefwd_proto::common::v1::{self as common};
 use kubefwd_proto::control::v1 as pb;
 use kubefwd_proto::environment;
-
-use crate::control::{ClusterAccess, NamespaceRequest, ServiceRequest};
 
 /// Which objects a caller asked to see, and may.
 #[derive(Clone, Debug)]

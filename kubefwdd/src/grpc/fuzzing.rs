@@ -1,13 +1,14 @@
 //! Requests of the control protocol, with any content.
 
 use kubefwd_core::policy::Actor;
-use kubefwd_core::state::{RemoveNamespaces, RemoveServices};
+use kubefwd_core::requests::Reconnect;
+use kubefwd_core::state::Which;
 use kubefwd_model::{Failure, Uid};
 use kubefwd_proto::control::v1 as pb;
 use prost::Message;
 
 use super::{decode, encode};
-use crate::control::{Control, Reconnect};
+use crate::control::Control;
 
 /// Carries out one request, as the service does. Bytes that are none are left alone, as tonic refuses them.
 pub(crate) async fn call(
@@ -32,14 +33,14 @@ pub(crate) async fn call(
         2 => {
             if let Ok(request) = pb::RemoveNamespaceRequest::decode(message) {
                 let uid = request.uid.map(Uid::new);
-                let which = RemoveNamespaces::Named(request.key);
+                let which = Which::Named(request.key);
                 control.remove_namespaces(actor, uid, which).await?;
             }
         }
         3 => {
             if let Ok(request) = pb::RemoveServiceRequest::decode(message) {
                 let uid = request.uid.map(Uid::new);
-                let which = RemoveServices::Named(request.key);
+                let which = Which::Named(request.key);
                 control.remove_services(actor, uid, which).await?;
             }
         }

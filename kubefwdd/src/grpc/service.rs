@@ -4,14 +4,14 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt};
 use kubefwd_core::policy::{self, Actor, Verb};
-use kubefwd_core::state::{Lease, RemoveNamespaces, RemoveServices};
+use kubefwd_core::requests::Reconnect;
+use kubefwd_core::state::{Lease, Which};
 use kubefwd_model::{NamespaceKey, ServiceKey, Uid};
 use kubefwd_proto::control::v1::{self as pb, control_server::Control as Calls};
 use kubefwd_proto::convert::failure::to_status;
 use tonic::{Request, Response, Status};
 
-use super::{ControlServer, actor, decode, encode, streams};
-use crate::control::Reconnect;
+use super::{ControlServer, caller, decode, encode, streams};
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Reply<T> = Result<Response<T>, Status>;
@@ -20,10 +20,10 @@ type Reply<T> = Result<Response<T>, Status>;
 
 impl ControlServer {
     /// Who asks, if they may look at what is theirs.
-    async fn observer<T: Sync>(&self, request: &Request<T>) -> Result<Actor, Status> {
-        let actor = actor(request).await?;
+    async fn observer<T>(&self, request: Request<T>) -> Result<(Actor, T), Status> {
+        let (actor, request) = caller(request).await?;
         allowed(&actor, Verb::Observe, None)?;
-        Ok(actor)
+        Ok((actor, request))
     }
 
     async fn forward_namespace(
@@ -85,7 +85,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::GetStatusRequest>,
     ) -> Reply<pb::GetStatusResponse> {
-        let actor = self.observer(&request).await?;
+        let (actor, _) = self.observer(request).await?;
         Ok(Response::new(encode::status(&self.control, &actor)))
     }
 
@@ -93,8 +93,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::AddNamespaceRequest>,
     ) -> Reply<pb::AddNamespaceResponse> {
-        let actor = actor(&request).await?;
-        let request = request.into_inner();
+        let (actor, request) = caller(request).await?;
         let key = self.forward_namespace(&actor, request, None).await?;
         Ok(Response::new(pb::AddNamespaceResponse {
             key: key.to_string(),
@@ -107,13 +106,8 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::RemoveNamespaceRequest>,
     ) -> Reply<pb::RemoveNamespaceResponse> {
-        let actor = actor(&request).await?;
-        let pb::RemoveNamespaceRequest { key, uid, all } = request.into_inner();
-        let which = match all {
-            true => RemoveNamespaces::All,
-            false => RemoveNamespaces::Named(key),
-        };
-        let uid = uid.map(Uid::new);
+        let (actor, request) = caller(request).await?;
+        let (uid, which) = (request.uid.map(Uid::new), which(request.all, request.key));
         let removed = self.control.remove_namespaces(&actor, uid, which).await;
         let removed = removed.map_err(to_status)?;
         Ok(Response::new(pb::RemoveNamespaceResponse {
@@ -126,8 +120,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::AddServiceRequest>,
     ) -> Reply<pb::AddServiceResponse> {
-        let actor = actor(&request).await?;
-        let request = request.into_inner();
+        let (actor, request) = caller(request).await?;
         let key = self.forward_service(&actor, request, None).await?;
         Ok(Response::new(pb::AddServiceResponse {
             key: key.to_string(),
@@ -140,13 +133,8 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::RemoveServiceRequest>,
     ) -> Reply<pb::RemoveServiceResponse> {
-        let actor = actor(&request).await?;
-        let pb::RemoveServiceRequest { key, uid, all } = request.into_inner();
-        let which = match all {
-            true => RemoveServices::All,
-            false => RemoveServices::Named(key),
-        };
-        let uid = uid.map(Uid::new);
+        let (actor, request) = caller(request).await?;
+        let (uid, which) = (request.uid.map(Uid::new), which(request.all, request.key));
         let removed = self.control.remove_services(&actor, uid, which).await;
         let removed = removed.map_err(to_status)?;
         Ok(Response::new(pb::RemoveServiceResponse {
@@ -159,8 +147,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::SetCaptureRequest>,
     ) -> Reply<pb::SetCaptureResponse> {
-        let actor = actor(&request).await?;
-        let pb::SetCaptureRequest { key, on, uid } = request.into_inner();
+        let (actor, pb::SetCaptureRequest { key, on, uid }) = caller(request).await?;
         let uid = uid.map(Uid::new);
         let set = self.control.set_capture(&actor, uid, key, on).await;
         let service = set.map_err(to_status)?.to_string();
@@ -168,8 +155,8 @@ impl Calls for ControlServer {
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
-        let actor = self.observer(&request).await?;
-        let filter = decode::Filter::new(actor, request.into_inner().filter);
+        let (actor, request) = self.observer(request).await?;
+        let filter = decode::Filter::new(actor, request.filter);
         let listing = encode::listing(&self.control.store.view(), &filter);
         Ok(Response::new(listing))
     }
@@ -177,28 +164,24 @@ impl Calls for ControlServer {
     type WatchStream = Streamed<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
-        let actor = self.observer(&request).await?;
-        let filter = decode::Filter::new(actor, request.into_inner().filter);
+        let (actor, request) = self.observer(request).await?;
+        let filter = decode::Filter::new(actor, request.filter);
         Ok(self.streamed(streams::watch(self.control.store.watch(), filter)))
     }
 
     type AttachStream = Streamed<pb::AttachResponse>;
 
     async fn attach(&self, request: Request<pb::AttachRequest>) -> Reply<Self::AttachStream> {
-        let actor = actor(&request).await?;
+        let (actor, request) = caller(request).await?;
         allowed(&actor, Verb::Change, actor.uid())?;
         let attachment = self.control.attach();
         let lease = Some(attachment.lease);
-        let pb::AttachRequest {
-            namespaces,
-            services,
-        } = request.into_inner();
         let mut response = pb::AttachResponse::default();
-        for request in namespaces {
+        for request in request.namespaces {
             let key = self.forward_namespace(&actor, request, lease).await?;
             response.namespace_keys.push(key.to_string());
         }
-        for request in services {
+        for request in request.services {
             let key = self.forward_service(&actor, request, lease).await?;
             response.service_keys.push(key.to_string());
         }
@@ -209,19 +192,13 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::ReconnectRequest>,
     ) -> Reply<pb::ReconnectResponse> {
-        let actor = actor(&request).await?;
-        let pb::ReconnectRequest {
-            keys,
-            all,
-            failed_only,
-            uid,
-        } = request.into_inner();
-        let which = match (failed_only, all) {
+        let (actor, request) = caller(request).await?;
+        let which = match (request.failed_only, request.all) {
             (true, _) => Reconnect::Failed,
             (false, true) => Reconnect::All,
-            (false, false) => Reconnect::Keys(keys),
+            (false, false) => Reconnect::Keys(request.keys),
         };
-        let uid = uid.map(Uid::new);
+        let uid = request.uid.map(Uid::new);
         let triggered = self.control.reconnect(&actor, uid, which).await;
         let triggered = texts(&triggered.map_err(to_status)?);
         Ok(Response::new(pb::ReconnectResponse { triggered }))
@@ -231,8 +208,8 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::ListContextsRequest>,
     ) -> Reply<pb::ListContextsResponse> {
-        let actor = actor(&request).await?;
-        let access = decode::access(request.into_inner().access);
+        let (actor, request) = caller(request).await?;
+        let access = decode::access(request.access);
         let contexts = self.control.contexts(&actor, &access).await;
         let contexts = contexts.map_err(to_status)?;
         Ok(Response::new(encode::contexts(contexts)))
@@ -241,9 +218,8 @@ impl Calls for ControlServer {
     type EventsStream = Streamed<pb::EventsResponse>;
 
     async fn events(&self, request: Request<pb::EventsRequest>) -> Reply<Self::EventsStream> {
-        let actor = self.observer(&request).await?;
-        let telemetry = self.control.telemetry.clone();
-        let stream = streams::events(telemetry, request.into_inner(), actor);
+        let (actor, request) = self.observer(request).await?;
+        let stream = streams::events(self.control.telemetry.clone(), request, actor);
         Ok(self.streamed(stream))
     }
 
@@ -251,7 +227,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::GetHostsRequest>,
     ) -> Reply<pb::GetHostsResponse> {
-        let actor = self.observer(&request).await?;
+        let (actor, _) = self.observer(request).await?;
         Ok(Response::new(encode::hosts(&self.control, &actor)))
     }
 
@@ -259,8 +235,8 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::AddReservationRequest>,
     ) -> Reply<pb::AddReservationResponse> {
-        let actor = actor(&request).await?;
-        let reservation = request.into_inner().reservation.unwrap_or_default();
+        let (actor, request) = caller(request).await?;
+        let reservation = request.reservation.unwrap_or_default();
         let address = decode::address(&reservation.address)
             .map_err(to_status)?
             .ok_or_else(|| Status::invalid_argument("a reservation needs an address"))?;
@@ -275,9 +251,8 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::RemoveReservationRequest>,
     ) -> Reply<pb::RemoveReservationResponse> {
-        let actor = actor(&request).await?;
-        let target = request.into_inner().target;
-        let released = self.control.unreserve(&actor, &target).await;
+        let (actor, request) = caller(request).await?;
+        let released = self.control.unreserve(&actor, &request.target).await;
         released.map_err(to_status)?;
         let revision = self.revision();
         Ok(Response::new(pb::RemoveReservationResponse { revision }))
@@ -287,7 +262,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::ListReservationsRequest>,
     ) -> Reply<pb::ListReservationsResponse> {
-        let actor = actor(&request).await?;
+        let (actor, _) = caller(request).await?;
         let reservations = self.control.reservations(&actor).map_err(to_status)?;
         let view = self.control.store.view();
         let reservations = reservations.into_iter();
@@ -298,7 +273,7 @@ impl Calls for ControlServer {
     }
 
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Reply<pb::DiagnoseResponse> {
-        let actor = self.observer(&request).await?;
+        let (actor, _) = self.observer(request).await?;
         let findings = self.control.diagnose(&actor).into_iter().map(Into::into);
         Ok(Response::new(pb::DiagnoseResponse {
             findings: findings.collect(),
@@ -307,7 +282,14 @@ impl Calls for ControlServer {
 }
 
 fn allowed(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Status> {
-    policy::authorize(actor, verb, owner).map_err(|denied| to_status(denied.into()))
+    policy::authorize(actor, verb, owner).map_err(to_status)
+}
+
+fn which(all: bool, key: String) -> Which {
+    match all {
+        true => Which::All,
+        false => Which::Named(key),
+    }
 }
 
 fn texts(keys: &[impl ToString]) -> Vec<String> {

@@ -11,7 +11,7 @@ use kubefwd_core::names::NameRules;
 use kubefwd_core::policy::Access;
 use kubefwd_core::state::{
     AddNamespace, Command, Effect, ForwardPhase, ForwardReport, ObservedPort, ObservedService,
-    Protocol, RemoveNamespaces, Report, Saved, Settings, State,
+    Protocol, Report, Saved, Settings, State, Which,
 };
 use kubefwd_model as model;
 use kubefwd_model::{
@@ -163,7 +163,7 @@ impl World {
     /// Nobody wants anything: nothing may be left.
     pub(crate) fn end(mut self) {
         for uid in self.saved().spec.users.into_keys() {
-            let which = RemoveNamespaces::All;
+            let which = Which::All;
             self.apply(Command::RemoveNamespaces { uid, which });
         }
         self.settle();

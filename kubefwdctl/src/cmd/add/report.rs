@@ -76,40 +76,34 @@ impl Report {
             let namespace = request.namespace.clone();
             let what = format!("cannot forward namespace {namespace}");
             let answer = daemon.control.add_namespace(request).await;
-            let Some(answer) = self
-                .failures
-                .check(answer.map(Response::into_inner), what)?
-            else {
-                continue;
-            };
-            self.confirm(&answer.key, answer.revision)?;
-            self.targets.namespaces.insert(answer.key.clone());
-            self.added.namespaces.push(AddedNamespace {
-                key: answer.key,
-                namespace,
-                context: answer.context,
-                services: None,
-            });
+            let answer = answer.map(Response::into_inner);
+            if let Some(answer) = self.failures.check(answer, what)? {
+                self.confirm(&answer.key, answer.revision)?;
+                self.targets.namespaces.insert(answer.key.clone());
+                self.added.namespaces.push(AddedNamespace {
+                    key: answer.key,
+                    namespace,
+                    context: answer.context,
+                    services: None,
+                });
+            }
         }
         for request in requests.services {
             let (namespace, service_name) = (request.namespace.clone(), request.service.clone());
             let what = format!("cannot forward service {namespace}/{service_name}");
             let answer = daemon.control.add_service(request).await;
-            let Some(answer) = self
-                .failures
-                .check(answer.map(Response::into_inner), what)?
-            else {
-                continue;
-            };
-            self.confirm(&answer.key, answer.revision)?;
-            self.targets.services.insert(answer.key.clone());
-            self.added.services.push(AddedService {
-                key: answer.key,
-                service_name,
-                namespace,
-                context: answer.context,
-                service: None,
-            });
+            let answer = answer.map(Response::into_inner);
+            if let Some(answer) = self.failures.check(answer, what)? {
+                self.confirm(&answer.key, answer.revision)?;
+                self.targets.services.insert(answer.key.clone());
+                self.added.services.push(AddedService {
+                    key: answer.key,
+                    service_name,
+                    namespace,
+                    context: answer.context,
+                    service: None,
+                });
+            }
         }
         Ok(())
     }

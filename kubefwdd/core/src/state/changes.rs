@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kubefwd_model::{DottedKey, Event, EventKind, KeyMatch, NamespaceKey, ServiceKey, Uid};
 
 use super::State;
-use super::command::{AddNamespace, AddService, Refused, RemoveNamespaces, RemoveServices};
+use super::command::{AddNamespace, AddService, Refused, Which};
 use super::effect::Effect;
 use super::spec::{AllServices, ContextSpec, Environment, Lease, ServiceSpec};
 use crate::addresses::{Reservation, Target};
@@ -120,7 +120,7 @@ impl State {
     pub(super) fn remove_namespaces(
         &mut self,
         uid: Uid,
-        which: &RemoveNamespaces,
+        which: &Which,
         now: SystemTime,
     ) -> Result<Vec<NamespaceKey>, Refused> {
         let wanted: Vec<NamespaceKey> = self
@@ -130,8 +130,8 @@ impl State {
             .filter(|key| key.uid == uid)
             .collect();
         let gone = match which {
-            RemoveNamespaces::All => wanted,
-            RemoveNamespaces::Named(name) => {
+            Which::All => wanted,
+            Which::Named(name) => {
                 vec![one_of(wanted.iter(), name, "namespace", "ns ls")?]
             }
         };
@@ -157,7 +157,7 @@ impl State {
     pub(super) fn remove_services(
         &mut self,
         uid: Uid,
-        which: &RemoveServices,
+        which: &Which,
     ) -> Result<Vec<ServiceKey>, Refused> {
         let named = self.spec.namespaces().flat_map(|(namespace, spec)| {
             let services: Vec<_> = spec.services.keys().cloned().collect();
@@ -167,8 +167,8 @@ impl State {
         });
         let wanted: BTreeSet<ServiceKey> = named.filter(|key| key.uid == uid).collect();
         let gone = match which {
-            RemoveServices::All => wanted.into_iter().collect(),
-            RemoveServices::Named(name) => {
+            Which::All => wanted.into_iter().collect(),
+            Which::Named(name) => {
                 let own = self.services.keys().filter(|key| key.uid == uid);
                 vec![one_of(wanted.iter().chain(own), name, "service", "svc ls")?]
             }

@@ -27,14 +27,14 @@ pub enum Command {
         /// The user.
         uid: Uid,
         /// Which namespaces.
-        which: RemoveNamespaces,
+        which: Which,
     },
     /// Stop forwarding services. One that is forwarded as part of its namespace is taken out of it.
     RemoveServices {
         /// The user.
         uid: Uid,
         /// Which services.
-        which: RemoveServices,
+        which: Which,
     },
     /// Record HTTP requests of a service's new connections, or do not, until the service is removed.
     SetCapture {
@@ -235,21 +235,12 @@ pub struct AddService {
     pub environment: Option<Environment>,
 }
 
-/// Which namespaces to remove.
+/// Which namespaces or services to remove.
 #[derive(Clone, Debug)]
-pub enum RemoveNamespaces {
-    /// All of the user's.
+pub enum Which {
+    /// All namespaces of the user, or every service that was added by name.
     All,
-    /// `namespace.context`, or `namespace` where that is unambiguous.
-    Named(String),
-}
-
-/// Which services to remove.
-#[derive(Clone, Debug)]
-pub enum RemoveServices {
-    /// Every one that was added by name.
-    All,
-    /// `service.namespace.context`, or the front of it where that is unambiguous.
+    /// The one with this key, or with this front of it where that is unambiguous.
     Named(String),
 }
 

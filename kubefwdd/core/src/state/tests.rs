@@ -251,7 +251,7 @@ impl World {
         });
     }
 
-    fn remove_namespaces(&mut self, which: RemoveNamespaces) -> Result<Reply, Refused> {
+    fn remove_namespaces(&mut self, which: Which) -> Result<Reply, Refused> {
         self.apply(Command::RemoveNamespaces { uid: UID, which })
     }
 

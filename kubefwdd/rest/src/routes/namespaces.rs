@@ -2,10 +2,10 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use kubefwd_core::requests::{ClusterAccess, NamespaceRequest};
 use kubefwd_model::Selection;
 use kubefwd_model::entry::NamespaceEntry;
 
-use crate::control::NewNamespace;
 use crate::envelope::{Envelope, json};
 use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Body, Call, Key};
@@ -43,8 +43,8 @@ pub(crate) async fn add(call: Call, Body(body): Body<AddNamespace>) -> Result<Re
     if body.namespace.is_empty() {
         return Err(ApiError::bad_request("namespace must not be empty"));
     }
-    let request = NewNamespace {
-        context: body.context.unwrap_or_default(),
+    let request = NamespaceRequest {
+        access: ClusterAccess::context(body.context.unwrap_or_default()),
         namespace: body.namespace,
         selection: Selection {
             label_selector: body.selector.unwrap_or_default(),
@@ -52,6 +52,7 @@ pub(crate) async fn add(call: Call, Body(body): Body<AddNamespace>) -> Result<Re
             include: body.include.unwrap_or_default(),
             exclude: body.exclude.unwrap_or_default(),
         },
+        ..Default::default()
     };
     let key = call.control.add_namespace(&call.caller, request).await?;
     let target = Awaited::Namespace(key.clone());

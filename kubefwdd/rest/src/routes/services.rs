@@ -5,14 +5,14 @@ use std::time::SystemTime;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use kubefwd_core::requests::{ClusterAccess, Reconnect, ServiceRequest};
 use kubefwd_model as model;
 use kubefwd_model::entry::ServiceEntry;
-use kubefwd_model::{Options, ServiceStatus};
+use kubefwd_model::{Options, ServiceStatus, Uid};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Count;
-use crate::control::{NewService, Reconnect};
 use crate::envelope::{Envelope, json};
 use crate::error::{ApiError, ErrorResponses, Outcome};
 use crate::extract::{Body, Call, Key, Query, switch};
@@ -92,8 +92,8 @@ pub(crate) async fn add(call: Call, Body(body): Body<AddService>) -> Result<Resp
             "namespace and serviceName must not be empty",
         ));
     }
-    let request = NewService {
-        context: body.context.clone().unwrap_or_default(),
+    let request = ServiceRequest {
+        access: ClusterAccess::context(body.context.clone().unwrap_or_default()),
         namespace: body.namespace.clone(),
         service: body.service_name.clone(),
         ports: body.wanted_ports(),
@@ -102,6 +102,7 @@ pub(crate) async fn add(call: Call, Body(body): Body<AddService>) -> Result<Resp
             port_mappings: body.port_mappings().collect(),
             ..Default::default()
         },
+        ..Default::default()
     };
     let key = call.control.add_service(&call.caller, request).await?;
     let target = Awaited::Service(key.clone());
@@ -161,8 +162,9 @@ pub(crate) async fn remove(call: Call, Key(key): Key) -> Outcome<Removed> {
 ))]
 pub(crate) async fn reconnect(call: Call, Key(key): Key) -> Outcome<Reconnected> {
     let found = call.service(&key)?;
-    let which = Reconnect::Service(&found.service.key);
-    reconnect_these(&call, which).await
+    let key = &found.service.key;
+    let which = Reconnect::Keys(vec![key.to_string()]);
+    reconnect_these(&call, Some(key.uid), which).await
 }
 
 /// Reconnect all services
@@ -180,11 +182,15 @@ pub(crate) async fn reconnect_all(
     } else {
         Reconnect::Failed
     };
-    reconnect_these(&call, which).await
+    reconnect_these(&call, None, which).await
 }
 
-async fn reconnect_these(call: &Call, which: Reconnect<'_>) -> Outcome<Reconnected> {
-    let services = call.control.reconnect(&call.caller, which).await?;
+async fn reconnect_these(
+    call: &Call,
+    owner: Option<Uid>,
+    which: Reconnect,
+) -> Outcome<Reconnected> {
+    let services = call.control.reconnect(&call.caller, owner, which).await?;
     let services: Vec<String> = services.iter().map(ToString::to_string).collect();
     Ok(Envelope::new(Reconnected {
         triggered: services.len(),

@@ -59,12 +59,12 @@ pub(super) fn perform(world: &mut World, step: &Step) {
         // Refusals are part of the game: what is there cannot be added, what is not cannot be removed.
         Step::Add(n) => drop(world.add_namespace(NAMESPACES[*n])),
         Step::Remove(n) => {
-            let which = RemoveNamespaces::Named(NAMESPACES[*n].to_owned());
+            let which = Which::Named(NAMESPACES[*n].to_owned());
             drop(world.remove_namespaces(which));
         }
         Step::AddService(n, s) => drop(world.add_service(NAMESPACES[*n], SERVICES[*s], &[])),
         Step::RemoveService(n, s) => {
-            let which = RemoveServices::Named(format!("{}.{}", SERVICES[*s], NAMESPACES[*n]));
+            let which = Which::Named(format!("{}.{}", SERVICES[*s], NAMESPACES[*n]));
             drop(world.apply(Command::RemoveServices { uid: UID, which }));
         }
         Step::Found(n, s, v) => world.found(NAMESPACES[*n], SERVICES[*s], variant(*v)),
@@ -121,7 +121,7 @@ proptest! {
         prop_assert_eq!(shown(&scratch), shown(&world));
 
         // And nothing is left when nothing is wanted.
-        drop(world.remove_namespaces(RemoveNamespaces::All));
+        drop(world.remove_namespaces(Which::All));
         world.rest();
         prop_assert!(world.open.is_empty() && world.hosts.is_empty() && world.state.listeners.is_empty());
     }

@@ -41,7 +41,7 @@ fn listeners_outlive_the_names_that_lead_to_them() {
     world.add_namespace("demo").unwrap();
     world.found("demo", "api", observed(&[80]));
     world.rest();
-    world.remove_namespaces(RemoveNamespaces::All).unwrap();
+    world.remove_namespaces(Which::All).unwrap();
     world.settle();
     assert_eq!(
         world.open.len(),
@@ -100,7 +100,7 @@ fn what_is_removed_and_added_at_once_keeps_its_listeners() {
     world.found("demo", "api", observed(&[80]));
     world.rest();
     let open = world.open.clone();
-    world.remove_namespaces(RemoveNamespaces::All).unwrap();
+    world.remove_namespaces(Which::All).unwrap();
     world.settle();
     world.add_namespace("demo").unwrap();
     world.settle();
@@ -165,7 +165,7 @@ fn short_names_go_to_the_first_and_pass_on() {
             .refused_names
             .is_empty()
     );
-    let first = RemoveNamespaces::Named("first".into());
+    let first = Which::Named("first".into());
     world
         .state
         .remove_namespaces(UID, &first, SystemTime::UNIX_EPOCH)
@@ -215,7 +215,7 @@ fn a_service_can_be_taken_out_of_its_namespace_and_come_back() {
     world.rest();
     let removed = world
         .state
-        .remove_services(UID, &RemoveServices::Named("api".into()))
+        .remove_services(UID, &Which::Named("api".into()))
         .unwrap();
     assert_eq!(removed[0].to_string(), "api.demo.sim");
     world.rest();
@@ -259,7 +259,7 @@ fn requests_that_cannot_be_are_refused_with_what_to_do() {
     let twice = world.add_namespace("demo").unwrap_err().hint();
     assert!(twice.contains("remove it first"), "{twice}");
     let now = SystemTime::UNIX_EPOCH;
-    let missing = RemoveNamespaces::Named("nope".into());
+    let missing = Which::Named("nope".into());
     let missing = world.remove_namespaces(missing).unwrap_err().hint();
     assert!(missing.contains("kubefwdctl ns ls"), "{missing}");
     let mut other = key("other");
@@ -276,10 +276,10 @@ fn requests_that_cannot_be_are_refused_with_what_to_do() {
         environment: None,
     };
     world.apply_at(Command::AddNamespace(request), now).unwrap();
-    let which = RemoveNamespaces::Named("demo".into());
+    let which = Which::Named("demo".into());
     let ambiguous = world.remove_namespaces(which).unwrap_err().to_string();
     assert!(ambiguous.contains("demo.sim, demo.sim2"), "{ambiguous}");
-    let exact = RemoveNamespaces::Named("demo.sim".into());
+    let exact = Which::Named("demo.sim".into());
     let Ok(Reply::Namespaces(removed)) = world.remove_namespaces(exact) else {
         panic!("it is there");
     };

@@ -113,7 +113,7 @@ fn access_is_limited_from_the_second_user_on() {
     assert!(!state.is_access_limited());
     state.set_settings(settings(Access::Auto));
     assert_eq!(told(state).len(), 2);
-    let which = RemoveNamespaces::All;
+    let which = Which::All;
     let remove = Command::RemoveNamespaces { uid: OTHER, which };
     state.apply(remove, SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(told(state), [UID, OTHER]);
