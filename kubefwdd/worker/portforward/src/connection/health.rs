@@ -51,6 +51,8 @@ pub(super) struct Health {
     quarantined: bool,
     smoothed: Duration,
     shortest: Duration,
+    /// A PING was answered: until then the two above are a guess.
+    measured: bool,
 }
 
 struct Waiting {
@@ -77,6 +79,7 @@ impl Health {
             quarantined: false,
             smoothed: round_trip,
             shortest: round_trip,
+            measured: false,
             settings,
         }
     }
@@ -119,6 +122,10 @@ impl Health {
         waiting.answered += 1;
         if waiting.answered == waiting.count {
             self.waiting = None;
+        }
+        // An upgrade takes longer than a PING: an average with it would look like a queue.
+        if !std::mem::replace(&mut self.measured, true) {
+            (self.smoothed, self.shortest) = (sample, sample);
         }
         self.smoothed = (self.smoothed * 7 + sample) / 8;
         self.shortest = self.shortest.min(sample);

@@ -55,6 +55,26 @@ fn an_answer_is_life() {
 }
 
 #[test]
+fn a_slow_upgrade_is_no_queue() {
+    let start = Instant::now();
+    let settings = Arc::new(Settings::default());
+    let mut health = Health::new(settings, Duration::from_millis(400), start);
+    let mut now = health.deadline();
+    for id in sent(health.tick(now, 1, false)) {
+        health.answered(id, now + Duration::from_millis(1));
+        assert!(!health.is_queueing());
+    }
+    now = health.deadline();
+    for _ in 0..8 {
+        for id in sent(health.tick(now, 1, false)) {
+            health.answered(id, now + Duration::from_millis(100));
+        }
+        now = health.deadline();
+    }
+    assert!(health.is_queueing());
+}
+
+#[test]
 fn four_of_five_is_a_wedge_and_is_not_probed_again() {
     let start = Instant::now();
     let mut health = health(start);
