@@ -48,7 +48,7 @@ pub(crate) fn settings(config: &config::Rest) -> Settings<'_> {
 pub(crate) fn listen(address: SocketAddr, ports: &mut Listen) -> Result<TcpListener, String> {
     match address {
         SocketAddr::V4(v4) => ports
-            .tcp(*v4.ip(), v4.port())
+            .tcp(nix::unistd::geteuid().as_raw().into(), *v4.ip(), v4.port())
             .map_err(|failure| failure.message),
         SocketAddr::V6(_) => TcpListener::bind(address)
             .map_err(|error| format!("cannot listen on {address}: {error}")),

@@ -34,6 +34,9 @@ pub(crate) struct Identity {
 /// Makes `command` drop every privilege between fork and exec: groups, gid, uid, in this order (after setuid the others
 /// would be refused), then asserts that they are gone and cannot come back. `None` stays who it is.
 ///
+/// What pam_loginuid and pam_keyinit do at a login is done here: the audit log names the user, and the session keyring,
+/// which every process of a session may read, is the child's own.
+///
 /// The child keeps standard input, output, error and `channel` as [`CHANNEL_FD`]; every other descriptor is closed on
 /// exec. It starts in `home`, or in `/` where that cannot be entered, with umask 077 and default signals.
 pub(crate) fn become_user_on_exec(
@@ -42,10 +45,16 @@ pub(crate) fn become_user_on_exec(
     channel: RawFd,
     home: CString,
 ) {
+    let login_uid = identity
+        .as_ref()
+        .map(|identity| identity.uid.to_string())
+        .unwrap_or_default();
     let prepare = move || {
         if let Some(identity) = &identity {
+            set_login_uid(login_uid.as_bytes());
             drop_privileges(identity)?;
         }
+        own_session_keyring()?;
         // SAFETY: plain system calls on numbers and a string that outlives them; all async-signal-safe.
         unsafe {
             libc::umask(0o077);
@@ -88,6 +97,56 @@ fn drop_privileges(identity: &Identity) -> io::Result<()> {
             return Err(Errno::EPERM.into());
         }
     }
+    Ok(())
+}
+
+/// Tells the audit subsystem who is to answer for this process and its children, while root may. A kernel without audit,
+/// and a container that may not, leave it as it was.
+#[cfg(target_os = "linux")]
+fn set_login_uid(uid: &[u8]) {
+    // SAFETY: a path that ends in NUL, a buffer with its length, and the descriptor that was just opened.
+    unsafe {
+        let file = libc::open(
+            c"/proc/self/loginuid".as_ptr(),
+            libc::O_WRONLY | libc::O_CLOEXEC,
+        );
+        if file >= 0 {
+            libc::write(file, uid.as_ptr().cast(), uid.len());
+            libc::close(file);
+        }
+    }
+}
+
+/// Replaces the inherited session keyring by a new one that leads to the user's own keys, as pam_keyinit(8) does: who
+/// shares a session keyring reads every key in it, whatever user it is (session-keyring(7)).
+#[cfg(target_os = "linux")]
+fn own_session_keyring() -> io::Result<()> {
+    /// Of keyctl(2).
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    const LINK: libc::c_int = 8;
+    const SESSION_KEYRING: libc::c_int = -3;
+    const USER_KEYRING: libc::c_int = -4;
+    let no_name: *const libc::c_char = std::ptr::null();
+    // SAFETY: system calls on numbers, and on no name.
+    unsafe {
+        let joined = libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name);
+        match Errno::result(joined) {
+            Ok(_) => {}
+            // A kernel without keyrings, or a container in which nobody may use them.
+            Err(Errno::ENOSYS | Errno::EPERM) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+        // Without it the user's keys are found by those only who name that keyring.
+        libc::syscall(libc::SYS_keyctl, LINK, USER_KEYRING, SESSION_KEYRING);
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_login_uid(_uid: &[u8]) {}
+
+#[cfg(not(target_os = "linux"))]
+fn own_session_keyring() -> io::Result<()> {
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod http;
+pub mod keyring;
 pub(crate) mod manifest;
 pub mod net;
 pub mod programs;

@@ -1,14 +1,20 @@
 //! Listening on a port of a service's address.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use kubefwd_model::{Failure, failure};
+use kubefwd_model::{Failure, Uid, failure};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt,
     shutdown, socket, sockopt,
+};
+#[cfg(target_os = "linux")]
+use nix::{
+    sys::stat::fstat,
+    unistd::{fchown, geteuid},
 };
 
 use super::port_owner;
@@ -44,16 +50,35 @@ impl Listen {
         self.kept.keys().copied()
     }
 
-    /// A listener on `address:port`, not blocking, closed on exec.
+    /// A listener of `owner` on `address:port`, not blocking, closed on exec.
+    ///
+    /// Whoever holds a listener can turn it into a connection, of which the kernel's table then says whose it is: so it
+    /// belongs to its user, as if the user had made it.
     ///
     /// # Errors
     /// When it cannot be had; where another program has the port, the error says which.
-    pub(crate) fn tcp(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, Failure> {
+    pub(crate) fn tcp(
+        &mut self,
+        owner: Uid,
+        address: Ipv4Addr,
+        port: u16,
+    ) -> Result<TcpListener, Failure> {
         let address = SocketAddrV4::new(address, port);
         if let Some(kept) = self.kept.remove(&address) {
             return Ok(kept);
         }
-        open(address).map_err(|errno| explain(address, errno))
+        open(owner, address).map_err(|errno| explain(address, errno))
+    }
+
+    /// Closes what was taken over for an address, unless it is this user's; whether there was such a thing.
+    pub(crate) fn close_foreign(&mut self, owner: Uid, address: SocketAddrV4) -> bool {
+        match self.kept.entry(address) {
+            Entry::Occupied(kept) if belongs_to(kept.get()) != Some(owner) => {
+                close(&kept.remove());
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Closes what was taken over and nobody asked for; says where that was.
@@ -76,7 +101,7 @@ pub(crate) fn close(listener: &TcpListener) {
     }
 }
 
-fn open(address: SocketAddrV4) -> Result<TcpListener, Errno> {
+fn open(owner: Uid, address: SocketAddrV4) -> Result<TcpListener, Errno> {
     let flags = SockFlag::empty();
     #[cfg(target_os = "linux")]
     let flags = flags | SockFlag::SOCK_CLOEXEC;
@@ -86,6 +111,7 @@ fn open(address: SocketAddrV4) -> Result<TcpListener, Errno> {
         use nix::fcntl::{FcntlArg, FdFlag, fcntl};
         fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
+    give_to(owner, &socket)?;
     // Old connections in TIME_WAIT must not keep a port from its service. A listener of another
     // program still does.
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
@@ -94,6 +120,32 @@ fn open(address: SocketAddrV4) -> Result<TcpListener, Errno> {
     let listener = TcpListener::from(socket);
     listener.set_nonblocking(true).map_err(|_| Errno::last())?;
     Ok(listener)
+}
+
+/// Makes the socket's owner in the kernel's table `owner`; no connection of it was root's at any time.
+#[cfg(target_os = "linux")]
+fn give_to(owner: Uid, socket: &OwnedFd) -> Result<(), Errno> {
+    if owner.get() == geteuid().as_raw() {
+        return Ok(());
+    }
+    fchown(socket, Some(owner.get().into()), None)
+}
+
+/// The user to whom a socket belongs.
+#[cfg(target_os = "linux")]
+fn belongs_to(listener: &TcpListener) -> Option<Uid> {
+    fstat(listener).ok().map(|status| Uid::new(status.st_uid))
+}
+
+/// macOS has no owner of a socket that can be changed, and gives a listener that is shut down back to nobody.
+#[cfg(not(target_os = "linux"))]
+fn give_to(_owner: Uid, _socket: &OwnedFd) -> Result<(), Errno> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn belongs_to(_listener: &TcpListener) -> Option<Uid> {
+    None
 }
 
 /// Why a port cannot be had, and what to do about it.
@@ -131,10 +183,14 @@ fn explain(address: SocketAddrV4, errno: Errno) -> Failure {
 mod tests {
     use super::*;
 
+    fn own() -> Uid {
+        nix::unistd::geteuid().as_raw().into()
+    }
+
     #[test]
     fn a_listener_takes_connections_and_does_not_block() {
         let listener = Listen::default()
-            .tcp(Ipv4Addr::new(127, 200, 0, 1), 0)
+            .tcp(own(), Ipv4Addr::new(127, 200, 0, 1), 0)
             .unwrap();
         let blocked = listener.accept().unwrap_err();
         assert_eq!(blocked.kind(), std::io::ErrorKind::WouldBlock);
@@ -152,7 +208,7 @@ mod tests {
             };
             let port = holder.local_addr().unwrap().port();
             let failure = Listen::default()
-                .tcp(Ipv4Addr::new(127, 200, 0, 1), port)
+                .tcp(own(), Ipv4Addr::new(127, 200, 0, 1), port)
                 .unwrap_err();
             let wanted = format!(
                 "(pid {}), which listens on {}",
@@ -167,11 +223,11 @@ mod tests {
     #[test]
     fn what_was_taken_over_is_found_again_with_the_connections_in_it() {
         let address = Ipv4Addr::new(127, 200, 0, 2);
-        let before = Listen::default().tcp(address, 0).unwrap();
+        let before = Listen::default().tcp(own(), address, 0).unwrap();
         let port = before.local_addr().unwrap().port();
         let client = std::net::TcpStream::connect((address, port)).unwrap();
         let mut listen = Listen::with(vec![before]);
-        let (accepted, peer) = listen.tcp(address, port).unwrap().accept().unwrap();
+        let (accepted, peer) = listen.tcp(own(), address, port).unwrap().accept().unwrap();
         assert_eq!(client.local_addr().unwrap(), peer);
         drop(accepted);
         assert_eq!(listen.kept().count(), 0);
@@ -181,21 +237,35 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn what_nobody_asked_for_is_closed_whoever_else_has_it() {
         let address = Ipv4Addr::new(127, 200, 0, 3);
-        let before = Listen::default().tcp(address, 0).unwrap();
+        let before = Listen::default().tcp(own(), address, 0).unwrap();
         let port = before.local_addr().unwrap().port();
         let elsewhere = before.try_clone().unwrap();
         let mut listen = Listen::with(vec![before]);
         assert_eq!(listen.close_kept(), [SocketAddrV4::new(address, port)]);
         let refused = std::net::TcpStream::connect((address, port)).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-        listen.tcp(address, port).unwrap();
+        listen.tcp(own(), address, port).unwrap();
         drop(elsewhere);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_was_taken_over_goes_to_its_owner_only() {
+        let address = Ipv4Addr::new(127, 200, 0, 4);
+        let before = Listen::default().tcp(own(), address, 0).unwrap();
+        let place = SocketAddrV4::new(address, before.local_addr().unwrap().port());
+        let mut listen = Listen::with(vec![before]);
+        assert!(!listen.close_foreign(own(), place));
+        let other = Uid::new(own().get() + 1);
+        assert!(listen.close_foreign(other, place));
+        assert!(!listen.close_foreign(other, place), "it is gone");
+        std::net::TcpStream::connect(place).unwrap_err();
     }
 
     #[test]
     fn a_foreign_address_is_not_local() {
         let failure = Listen::default()
-            .tcp(Ipv4Addr::new(192, 0, 2, 1), 0)
+            .tcp(own(), Ipv4Addr::new(192, 0, 2, 1), 0)
             .unwrap_err();
         assert_eq!(
             failure.message,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kubefwd_core::state::{Command, Effect, Reply, Report, State, View};
-use kubefwd_model::{Failure, HostName, ListenerId, failure};
+use kubefwd_model::{Failure, HostName, ListenerId, Uid, failure};
 use kubefwd_telemetry::Telemetry;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -92,10 +92,11 @@ impl EffectRunner {
         let workers = &self.adapters.workers;
         match effect {
             Effect::Bind {
+                uid,
                 listener,
                 address,
                 port,
-            } => return Some(self.bind(listener, address, port)),
+            } => return Some(self.bind(uid, listener, address, port)),
             Effect::Close { listener } => {
                 if let Some(socket) = self.listeners.remove(&listener) {
                     self.close(&socket);
@@ -130,8 +131,8 @@ impl EffectRunner {
         None
     }
 
-    fn bind(&mut self, listener: ListenerId, address: Ipv4Addr, port: u16) -> Report {
-        let result = self.listen(address, port).map(|socket| {
+    fn bind(&mut self, uid: Uid, listener: ListenerId, address: Ipv4Addr, port: u16) -> Report {
+        let result = self.listen(uid, address, port).map(|socket| {
             let socket = Arc::new(socket);
             let address = SocketAddrV4::new(address, port);
             self.adapters.fd_store.keep(address, &socket);
@@ -145,11 +146,15 @@ impl EffectRunner {
         Report::Bound { listener, result }
     }
 
-    fn listen(&mut self, address: Ipv4Addr, port: u16) -> Result<TcpListener, Failure> {
+    fn listen(&mut self, uid: Uid, address: Ipv4Addr, port: u16) -> Result<TcpListener, Failure> {
         if let Err(error) = self.adapters.loopback.ensure(address) {
             return Err(failure!(PortUnavailable, "{error}").hint("see `kubefwdctl doctor`"));
         }
-        self.adapters.listen.tcp(address, port)
+        let place = SocketAddrV4::new(address, port);
+        if self.adapters.listen.close_foreign(uid, place) {
+            self.adapters.fd_store.forget(place);
+        }
+        self.adapters.listen.tcp(uid, address, port)
     }
 
     /// Ends a listener, also for the worker and the service manager, who have descriptors of it.

@@ -203,6 +203,7 @@ impl World {
                 listener,
                 address,
                 port,
+                ..
             } => self.bind(listener, address, port),
             Effect::Close { listener } => {
                 self.open.remove(&listener);

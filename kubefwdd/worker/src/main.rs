@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 
 /// Everything that must happen before there is a second thread.
 fn start(args: &Args) -> Result<UnixStream, sys::StartError> {
+    sys::refuse_tracing();
     let channel = sys::adopt_channel(args.channel_fd)?;
     sys::check_privilege(args.allow_root)?;
     sys::raise_descriptor_limit();

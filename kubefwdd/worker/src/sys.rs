@@ -36,6 +36,14 @@ pub enum StartError {
     Unknown(#[source] io::Error),
 }
 
+/// Keeps other programs of this user from reading the worker's memory and taking its descriptors: credentials, listeners
+/// and the channel to the daemon (`PR_SET_DUMPABLE` of prctl(2)). Root still may.
+pub fn refuse_tracing() {
+    // It cannot fail: the value is one of those that prctl(2) knows.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_dumpable(false);
+}
+
 /// Takes over the daemon's channel, which was inherited as this descriptor, and marks it close-on-exec.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use kubefwd_tests::harness::net::pod;
 use kubefwd_tests::harness::sandbox::run_as_root;
 use kubefwd_tests::harness::system::signal;
 use kubefwd_tests::harness::users::{ALICE, BOB, User, create};
-use kubefwd_tests::harness::{Answer, Sandbox, System, eventually, programs};
+use kubefwd_tests::harness::{Answer, Options, Sandbox, System, eventually, programs};
 use kubefwd_tests::stress::block::Hosts;
 use kubefwd_tests::stress::kernel::{held, peak};
 use nix::sys::signal::Signal;
@@ -22,9 +22,9 @@ const GROWTH: u64 = 150 * 1024 * 1024;
 const SAID: &str = "all is said";
 
 /// Alice and Bob forward the same namespace; Bob's worker is whatever his script says.
-struct World {
-    sandbox: Sandbox,
-    system: System,
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) system: System,
     _cluster: Cluster,
     /// The daemon's memory when both workers were honest.
     before: u64,
@@ -34,17 +34,44 @@ impl World {
     /// Both forward; from now on Bob's worker does what the lines say, one at each start, and is honest after the last.
     async fn start(sandbox: Sandbox, lines: &[&str]) -> Self {
         let mut world = Self::prepare(sandbox).await;
-        let _said = world.ctl(&BOB, &["ns", "add", "demo", "--wait"]).ok();
-        world.before = held(world.system.daemon_pid()).unwrap().resident;
-        world.script(lines);
-        let honest = world.worker_of(&BOB).unwrap()["pid"].as_u64().unwrap();
-        signal(u32::try_from(honest).unwrap(), Signal::SIGKILL);
+        world.start_hostile(lines);
         world
     }
 
+    /// Bob forwards too; from then on his worker does what the lines say.
+    pub(crate) fn start_hostile(&mut self, lines: &[&str]) {
+        self.bob_forwards();
+        self.before = held(self.system.daemon_pid()).unwrap().resident;
+        self.restart_with(&BOB, lines);
+    }
+
+    pub(crate) fn bob_forwards(&self) {
+        let _said = self.ctl(&BOB, &["ns", "add", "demo", "--wait"]).ok();
+    }
+
+    /// The user's running worker ends; the next ones do what the lines say.
+    pub(crate) fn restart_with(&self, user: &User, lines: &[&str]) {
+        self.script(user, lines);
+        let running = self.worker_of(user).unwrap()["pid"].as_u64().unwrap();
+        signal(u32::try_from(running).unwrap(), Signal::SIGKILL);
+    }
+
     /// Alice forwards, and Bob has not asked for anything.
-    async fn prepare(sandbox: Sandbox) -> Self {
-        let mut options = create(&sandbox);
+    pub(crate) async fn prepare(sandbox: Sandbox) -> Self {
+        let options = create(&sandbox);
+        Self::prepare_with(sandbox, options).await
+    }
+
+    /// The same with a daemon that serves REST over TCP.
+    pub(crate) async fn with_rest(sandbox: Sandbox) -> Self {
+        let options = Options {
+            rest: true,
+            ..create(&sandbox)
+        };
+        Self::prepare_with(sandbox, options).await
+    }
+
+    async fn prepare_with(sandbox: Sandbox, mut options: Options) -> Self {
         let hostile = sandbox.path("bin/hostile-worker");
         fs::copy(programs::find("hostile-worker"), &hostile).unwrap();
         "[limits]\nservices_per_user = 300\n".clone_into(&mut options.config);
@@ -66,18 +93,19 @@ impl World {
         world
     }
 
-    fn script(&self, lines: &[&str]) {
+    fn script(&self, user: &User, lines: &[&str]) {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let _path = BOB.file(&self.sandbox, "bob/script", &text, 0o600);
+        let name = format!("{}/script", user.name);
+        let _path = user.file(&self.sandbox, &name, &text, 0o600);
     }
 
-    fn ctl(&self, user: &User, args: &[&str]) -> Answer {
+    pub(crate) fn ctl(&self, user: &User, args: &[&str]) -> Answer {
         let kubeconfig: PathBuf = self.sandbox.path(user.name).join("kubeconfig");
         user.ctl(&self.sandbox, &self.system, &kubeconfig, args)
     }
 
     /// What root is told of a user's worker.
-    fn worker_of(&self, user: &User) -> Option<Value> {
+    pub(crate) fn worker_of(&self, user: &User) -> Option<Value> {
         let status = self.system.try_json(&["status"])?;
         let workers = status["workers"].as_array()?;
         workers.iter().find(|w| w["uid"] == user.id).cloned()
@@ -90,7 +118,7 @@ impl World {
         listed["services"].as_array().unwrap().clone()
     }
 
-    fn alice_is_served(&self) {
+    pub(crate) fn alice_is_served(&self) {
         assert!(pod("web", 80).starts_with("web-"));
         for service in self.alices() {
             assert_eq!(service["status"], "active", "{service}");
@@ -219,7 +247,7 @@ fn frames_that_grow_when_they_are_read_are_not_piled_up() {
 fn who_answers_nothing_is_not_waited_for_long() {
     run_as_root(async |sandbox| {
         let world = World::prepare(sandbox).await;
-        world.script(&["mute"]);
+        world.script(&BOB, &["mute"]);
         let answer = world.ctl(&BOB, &["ns", "add", "demo", "--defer"]);
         answer.says(
             1,

@@ -17,5 +17,6 @@ mod soak;
 mod state;
 mod support;
 mod takeover;
+mod trust;
 mod upgrade;
 mod users;

@@ -129,6 +129,7 @@ impl State {
             };
             self.listeners.insert(listener, port_ref);
             self.effects.push(Effect::Bind {
+                uid: key.uid,
                 listener,
                 address,
                 port: local_port,

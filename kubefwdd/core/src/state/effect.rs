@@ -14,6 +14,8 @@ use super::spec::ContextSpec;
 pub enum Effect {
     /// Make the address local and listen; answered by [`Report::Bound`](super::Report::Bound).
     Bind {
+        /// Whose socket it is to be.
+        uid: Uid,
         /// The new listener.
         listener: ListenerId,
         /// The address to listen on.

@@ -271,11 +271,12 @@ impl State {
     /// Asks again for every port that could not be listened on; whether there was one.
     pub(super) fn retry_failed_ports(&mut self) -> bool {
         let mut again = Vec::new();
-        for runtime in self.services.values_mut() {
+        for (key, runtime) in &mut self.services {
             for unit in runtime.units.values_mut() {
                 for (local, port) in &mut unit.ports {
                     if matches!(port.phase, PortPhase::Failed(_)) {
                         again.push(Effect::Bind {
+                            uid: key.uid,
                             listener: port.listener,
                             address: unit.address,
                             port: *local,

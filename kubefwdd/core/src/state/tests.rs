@@ -111,6 +111,7 @@ impl World {
                 listener,
                 address,
                 port,
+                ..
             } => {
                 let in_use = self.open.values().any(|place| *place == (address, port));
                 assert!(!in_use, "{address}:{port} is bound twice");

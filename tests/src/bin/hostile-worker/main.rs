@@ -1,6 +1,8 @@
 //! `hostile-worker`: what a user could put in the place of their worker. The daemon starts it as it starts a worker; it does
 //! what the next line of `$HOME/script` says, and without a line it becomes the real worker beside it.
 
+mod theft;
+
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, FromRawFd as _};
 use std::os::unix::net::UnixStream;
@@ -52,6 +54,10 @@ fn next_line() -> Result<Option<String>> {
 fn act(line: &str, mut socket: UnixStream) -> Result<()> {
     match line {
         "exit" => return Ok(()),
+        "leave-key" => theft::leave_key()?,
+        "find-key" => theft::find_key()?,
+        "standard-error" => theft::use_standard_error()?,
+        "login-user" => theft::login_user()?,
         "oversized" => socket.write_all(&[0xff; 64])?,
         "truncated" => return Ok(socket.write_all(&[200, 0, 0, 0, 0, 1, 2, 3])?),
         "garbage" => socket.write_all(&[3, 0, 0, 0, 0, 0xff, 0xff, 0xff])?,
@@ -89,6 +95,9 @@ fn speak(line: &str, socket: UnixStream) -> Result<()> {
             "lines" => match worker.flood_the_log().await? {},
             "bombs" => worker.send_bombs().await?,
             "endless" => worker.list_without_an_end().await?,
+            "accuse" => worker.accuse().await?,
+            "impersonate" => worker.impersonate().await?,
+            "listen-again" => worker.listen_after_revocation().await?,
             _ => bail!("no such line: {line}"),
         }
         worker.hear_out().await
@@ -167,6 +176,32 @@ impl Worker {
         for frame in 0..12 {
             self.say(empty.clone()).await?;
             self.say(services("sim", "demo", names(frame))).await?;
+        }
+        self.say(log(DONE)).await
+    }
+
+    /// Says that everybody knocks at a port of this user.
+    async fn accuse(&mut self) -> Result<()> {
+        self.is_wanted().await?;
+        self.say(services("sim", "demo", vec![service("edge")]))
+            .await?;
+        let listener = loop {
+            let (frame, _) = self
+                .receiver
+                .receive()
+                .await?
+                .context("the daemon is gone")?;
+            if let Some(to_worker::Frame::Grant(grant)) = frame.frame {
+                break grant.listener;
+            }
+        };
+        for uid in 70_000..73_000 {
+            let refused = wire::Refused {
+                listener,
+                uid: Some(uid),
+                count: 1,
+            };
+            self.say(from_worker::Frame::Refused(refused)).await?;
         }
         self.say(log(DONE)).await
     }
