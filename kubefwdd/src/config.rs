@@ -20,6 +20,7 @@ pub const KEYS: &[&str] = &[
     "rest.socket",
     "rest.identity",
     "rest.token_file",
+    "rest.root",
     "names.dashed",
     "names.allow_suffixes",
     "addresses.range",
@@ -72,6 +73,8 @@ pub struct Rest {
     pub identity: String,
     /// With `token`: the file of lines `token uid`.
     pub token_file: Option<PathBuf>,
+    /// With `peer-uid`, who uid 0 is: `auto`, `member` or `never`.
+    pub root: String,
 }
 
 /// `[names]`
@@ -287,6 +290,7 @@ impl Default for Rest {
             socket: None,
             identity,
             token_file: None,
+            root: "auto".to_owned(),
         }
     }
 }

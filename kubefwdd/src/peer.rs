@@ -41,6 +41,19 @@ pub(crate) async fn actor(uid: Uid, via: Via) -> Actor {
     }
 }
 
+/// Whether the group has members beside root. A database that does not answer could have some.
+pub(crate) async fn group_has_members() -> bool {
+    let found = spawn_blocking(|| kubefwd_os::groups::has_members(GROUP)).await;
+    match found {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "cannot look up the members of group {GROUP}, assuming some");
+            true
+        }
+        Err(_) => true,
+    }
+}
+
 fn user(uid: Uid) -> User {
     match account(uid) {
         Ok(account) => {

@@ -38,6 +38,7 @@ pub(crate) fn settings(config: &config::Rest) -> Settings<'_> {
         listen: &config.listen,
         identity: &config.identity,
         token_file: config.token_file.as_deref(),
+        root: &config.root,
     }
 }
 
@@ -87,6 +88,13 @@ impl kubefwd_rest::Control for Control {
 
     async fn tcp_owner(&self, peer: SocketAddr, local: SocketAddr) -> Option<Uid> {
         peer::tcp_owner(peer, local).await
+    }
+
+    async fn has_other_users(&self) -> bool {
+        // Keys begin with the user, so that the greatest is another's if there is one.
+        let view = self.view();
+        let greatest = view.namespaces.last_key_value();
+        greatest.is_some_and(|(key, _)| !key.uid.is_root()) || peer::group_has_members().await
     }
 
     async fn actor(&self, uid: Uid, via: Via) -> Actor {

@@ -5,6 +5,12 @@ use kubefwd_model::{Failure, Reason, Uid};
 /// The group whose members may use the daemon.
 pub const GROUP: &str = "kubefwd";
 
+/// Where REST can be asked by a user whom nobody can pretend to be.
+const REST_SOCKET: &str = match cfg!(target_os = "macos") {
+    true => "/var/run/kubefwd-rest.sock",
+    false => "/run/kubefwd/rest.sock",
+};
+
 /// The command that puts a user into [`GROUP`], up to the user's name.
 const JOIN: &str = if cfg!(target_os = "macos") {
     "sudo dseditgroup -o edit -t group -a"
@@ -37,6 +43,31 @@ impl Access {
     }
 }
 
+/// Whether uid 0 counts over TCP, where it says no more than that root created the socket: relays, containers of the
+/// host's network and sockets of systemd units are root's too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RootOverTcp {
+    /// As a member while nobody else can use the daemon.
+    #[default]
+    Auto,
+    /// As a member of [`GROUP`].
+    Member,
+    /// As nobody.
+    Never,
+}
+
+impl RootOverTcp {
+    /// Whether root counts as a member, where `others` says that the group has members or other users have forwards.
+    #[must_use]
+    pub fn is_member(self, others: bool) -> bool {
+        match self {
+            Self::Auto => !others,
+            Self::Member => true,
+            Self::Never => false,
+        }
+    }
+}
+
 /// How the identity of an actor was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Via {
@@ -60,7 +91,8 @@ pub struct User {
     pub gid: u32,
     /// The user's name, where the user database has one; for messages only.
     pub name: Option<String>,
-    /// Whether the user is a member of [`GROUP`], looked up for this request.
+    /// Whether the user is a member of [`GROUP`], looked up for this request; for root over TCP, whether
+    /// [`RootOverTcp`] makes it one.
     pub member: bool,
 }
 
@@ -126,17 +158,17 @@ pub fn authorize(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Fa
     if actor.is_root() {
         return Ok(());
     }
-    // Root over TCP is let in as a member would be: for its own forwards.
-    if !user.uid.is_root() && !user.member {
-        let user = user.name.clone().unwrap_or_else(|| user.uid.to_string());
-        let why = format!("user {user} is not root and not in group {GROUP}");
-        let order = match cfg!(target_os = "macos") {
-            true => format!("{user} {GROUP}"),
-            false => format!("{GROUP} {user}"),
+    if !user.member {
+        return match user.uid.is_root() {
+            true => denied(
+                "over TCP, root is not trusted while other users can use kubefwd",
+                format!(
+                    "use the unix socket (`curl --unix-socket {REST_SOCKET} http://localhost/...`), or set \
+                     rest.root = \"member\" in kubefwdd.toml"
+                ),
+            ),
+            false => not_member(user),
         };
-        let hint =
-            format!("run `{JOIN} {order}` (takes effect immediately, no need to log in again)");
-        return denied(&why, hint);
     }
     if verb == Verb::Administer {
         let hint = "run it with `sudo kubefwdctl`";
@@ -150,6 +182,17 @@ pub fn authorize(actor: &Actor, verb: Verb, owner: Option<Uid>) -> Result<(), Fa
         }
         _ => Ok(()),
     }
+}
+
+fn not_member(user: &User) -> Result<(), Failure> {
+    let user = user.name.clone().unwrap_or_else(|| user.uid.to_string());
+    let why = format!("user {user} is not root and not in group {GROUP}");
+    let order = match cfg!(target_os = "macos") {
+        true => format!("{user} {GROUP}"),
+        false => format!("{GROUP} {user}"),
+    };
+    let hint = format!("run `{JOIN} {order}` (takes effect immediately, no need to log in again)");
+    denied(&why, hint)
 }
 
 fn denied(why: &str, hint: impl Into<String>) -> Result<(), Failure> {
@@ -222,7 +265,14 @@ mod tests {
 
     #[test]
     fn root_over_tcp_has_no_more_than_its_own() {
-        let relay = actor(0, false, Via::TcpPeer);
+        assert!(RootOverTcp::Auto.is_member(false) && RootOverTcp::Member.is_member(true));
+        for (rule, others) in [(RootOverTcp::Auto, true), (RootOverTcp::Never, false)] {
+            let relay = actor(0, rule.is_member(others), Via::TcpPeer);
+            assert_eq!(allowed(&relay, Some(0)), []);
+            let denied = authorize(&relay, Verb::Observe, None).unwrap_err();
+            assert!(denied.hint.contains("rest.root"), "{denied}");
+        }
+        let relay = actor(0, true, Via::TcpPeer);
         assert!(authorize(&relay, Verb::Change, Some(Uid::ROOT)).is_ok());
         let denied = authorize(&relay, Verb::Change, Some(Uid::new(1000))).unwrap_err();
         assert!(denied.message.contains("user 1000"), "{denied}");
@@ -247,7 +297,7 @@ mod tests {
             let actor = actor(uid, member, via);
             if authorize(&actor, Verb::Change, Some(Uid::new(owner))).is_ok() {
                 prop_assert!(owner == uid || (uid == 0 && !tcp));
-                prop_assert!(member || uid == 0);
+                prop_assert!(member || (uid == 0 && !tcp));
             }
         }
     }

@@ -29,6 +29,15 @@ pub fn is_member(user: &str, primary: Gid, group: &str) -> Result<Option<bool>> 
     Ok(Some(listed || of(user, primary)?.contains(&group.gid)))
 }
 
+/// Whether the group of this name lists members other than root. Whoever has it as their primary group is not listed.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn has_members(group: &str) -> Result<bool> {
+    let found = Group::from_name(group)?;
+    Ok(found.is_some_and(|group| group.mem.iter().any(|member| member != "root")))
+}
+
 #[cfg(not(target_os = "macos"))]
 mod system {
     pub(super) use nix::unistd::getgrouplist as list;

@@ -44,6 +44,8 @@ pub trait Control: Cluster {
 
     /// The user who has the other end of a TCP connection now; `None` if nobody does.
     async fn tcp_owner(&self, peer: SocketAddr, local: SocketAddr) -> Option<Uid>;
+    /// Whether users other than root are members of the group or have forwards.
+    async fn has_other_users(&self) -> bool;
     /// Looks up a user.
     async fn actor(&self, uid: Uid, via: Via) -> Actor;
 

@@ -82,6 +82,10 @@ impl Control for Fake {
         Vec::new()
     }
 
+    async fn has_other_users(&self) -> bool {
+        false
+    }
+
     async fn tcp_owner(&self, _: SocketAddr, _: SocketAddr) -> Option<Uid> {
         None
     }

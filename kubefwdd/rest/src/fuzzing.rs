@@ -93,7 +93,10 @@ async fn converse(router: Router, peer: Peer, stop: CancellationToken, bytes: &[
 
 /// What the configuration says of REST.
 pub fn settings(settings: Settings<'_>) {
-    let _ = Identity::parse(settings.identity, None);
+    let _ = Identity::parse(Settings {
+        token_file: None,
+        ..settings
+    });
     if let Ok(Some(address)) = address(settings.listen) {
         assert!(address.ip().is_loopback());
     }

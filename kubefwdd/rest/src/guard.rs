@@ -20,6 +20,8 @@ use super::extract::{MAX_BODY, too_large};
 use super::identity::{self, Peer};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Whatever its value: a page of another site cannot send it without asking first, and is never allowed to.
+const X_KUBEFWD: HeaderName = HeaderName::from_static("x-kubefwd");
 /// Names that a local client may use for this machine; a page from elsewhere has another.
 const LOCAL: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
@@ -44,6 +46,28 @@ pub(crate) async fn guard(
     };
     add_security_headers(response.headers_mut());
     response
+}
+
+/// The layer around routes that start programs of the user: a browser gets there only with a header that no link, form or
+/// image can send. Pages of ours send it.
+pub(crate) async fn refuse_navigation(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if is_browser(headers) && !headers.contains_key(X_KUBEFWD) {
+        let message = "a browser may not start a credential plugin by following a link";
+        let refusal = ApiError::forbidden(message);
+        return refusal
+            .hint("send the header X-Kubefwd: 1 with the request")
+            .into_response();
+    }
+    next.run(request).await
+}
+
+fn is_browser(headers: &HeaderMap) -> bool {
+    let mut agents = headers.get_all(header::USER_AGENT).iter();
+    agents.any(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
+        || headers
+            .keys()
+            .any(|name| name.as_str().starts_with("sec-fetch-"))
 }
 
 async fn admit(api: &ApiState, request: &mut Request) -> Result<(), ApiError> {
@@ -117,14 +141,15 @@ fn split(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// No page from elsewhere made this request.
+/// No page from elsewhere made this request. Pages of other programs on this machine are from elsewhere too: what counts is
+/// the name or address that this request is for, and not that it is local.
 fn is_not_foreign(headers: &HeaderMap, local: Option<SocketAddr>) -> Result<(), ApiError> {
     for name in [header::ORIGIN, header::REFERER] {
         for value in headers.get_all(&name) {
             let ours = value
                 .to_str()
                 .ok()
-                .is_some_and(|value| is_our_page(value, local));
+                .is_some_and(|value| is_our_page(value, headers, local));
             if !ours {
                 let message = format!("requests from other pages are refused ({name}: {value:?})");
                 return Err(ApiError::forbidden(message));
@@ -141,12 +166,22 @@ fn is_not_foreign(headers: &HeaderMap, local: Option<SocketAddr>) -> Result<(), 
     Ok(())
 }
 
-fn is_our_page(value: &str, local: Option<SocketAddr>) -> bool {
+fn is_our_page(value: &str, headers: &HeaderMap, local: Option<SocketAddr>) -> bool {
     let Some(rest) = value.strip_prefix("http://") else {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     local.is_some_and(|local| is_ours(authority, local))
+        && host.is_some_and(|host| is_same(authority, host))
+}
+
+/// Two names of a host with their ports are the same one.
+fn is_same(left: &str, right: &str) -> bool {
+    let ((left, left_port), (right, right_port)) = (split(left), split(right));
+    left.eq_ignore_ascii_case(right) && left_port.unwrap_or("80") == right_port.unwrap_or("80")
 }
 
 /// What changes something carries JSON or nothing: a form of another page can send neither as such.

@@ -1,16 +1,19 @@
 //! Which user is behind a request: found from the kernel, fixed by the configuration, or proven by a token.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::{self, HeaderMap};
-use kubefwd_core::policy::{Actor, Via};
+use kubefwd_core::policy::{Actor, RootOverTcp, Via};
 use kubefwd_model::Uid;
 
 use super::control::Control;
 use super::error::{ApiError, Code};
+use super::server::Settings;
 
 /// Shorter tokens can be guessed.
 pub(super) const SHORTEST_TOKEN: usize = 16;
@@ -18,8 +21,8 @@ pub(super) const SHORTEST_TOKEN: usize = 16;
 /// How a caller over TCP is identified.
 #[derive(Clone, Debug)]
 pub(crate) enum Identity {
-    /// The kernel's socket table says who has the other end.
-    Peer,
+    /// The kernel's socket table says who has the other end, and this rule what that means where it is root.
+    Peer(RootOverTcp),
     /// Always this user.
     Fixed(Uid),
     /// A bearer token says who.
@@ -59,6 +62,17 @@ pub enum IdentityError {
         "invalid configuration value rest.identity = {0:?}: it must be \"peer-uid\", \"fixed:UID\" or \"token\""
     )]
     Unknown(String),
+    /// Every local program would be root.
+    #[error(
+        "invalid configuration value rest.identity = \"fixed:0\": every program on this machine would act as root; name \
+         another user, or use the unix socket"
+    )]
+    Root,
+    /// No such rule.
+    #[error(
+        "invalid configuration value rest.root = {0:?}: it must be \"auto\", \"member\" or \"never\""
+    )]
+    RootRule(String),
     /// Tokens without a file.
     #[error("rest.identity = \"token\" needs rest.token_file, a file of lines \"TOKEN UID\"")]
     NoFile,
@@ -70,8 +84,10 @@ pub enum IdentityError {
         /// Why.
         error: std::io::Error,
     },
-    /// Others can read the tokens.
-    #[error("rest.token_file {} is readable by others: run `chmod 600 {}`", path.display(), path.display())]
+    /// Others can read or replace the tokens.
+    #[error(
+        "rest.token_file {path} is not root's alone: run `chown root {path}; chmod 600 {path}`", path = path.display()
+    )]
     Open {
         /// The file.
         path: PathBuf,
@@ -93,17 +109,27 @@ pub enum IdentityError {
 
 impl Identity {
     /// Reads `peer-uid`, `fixed:UID` or `token`.
-    pub(crate) fn parse(text: &str, token_file: Option<&Path>) -> Result<Self, IdentityError> {
+    pub(crate) fn parse(settings: Settings<'_>) -> Result<Self, IdentityError> {
+        let text = settings.identity;
+        let root = match settings.root {
+            "auto" => RootOverTcp::Auto,
+            "member" => RootOverTcp::Member,
+            "never" => RootOverTcp::Never,
+            other => return Err(IdentityError::RootRule(other.to_owned())),
+        };
         if let Some(uid) = text.strip_prefix("fixed:") {
             let uid = uid
                 .parse()
                 .map_err(|_| IdentityError::Unknown(text.to_owned()))?;
-            return Ok(Self::Fixed(uid));
+            return match uid {
+                Uid::ROOT => Err(IdentityError::Root),
+                uid => Ok(Self::Fixed(uid)),
+            };
         }
         match text {
-            "peer-uid" => Ok(Self::Peer),
+            "peer-uid" => Ok(Self::Peer(root)),
             "token" => {
-                let tokens = Tokens::read(token_file.ok_or(IdentityError::NoFile)?)?;
+                let tokens = Tokens::read(settings.token_file.ok_or(IdentityError::NoFile)?)?;
                 Ok(Self::Token(Arc::new(tokens)))
             }
             _ => Err(IdentityError::Unknown(text.to_owned())),
@@ -115,18 +141,22 @@ impl Identity {
 
 impl Tokens {
     fn read(path: &Path) -> Result<Self, IdentityError> {
-        use std::os::unix::fs::PermissionsExt;
+        use std::os::unix::fs::MetadataExt;
         let read = |error| IdentityError::Read {
             path: path.to_owned(),
             error,
         };
-        let mode = std::fs::metadata(path).map_err(read)?.permissions().mode();
-        if mode & 0o077 != 0 {
+        // What is checked is what is read, whatever the path leads to a moment later.
+        let mut file = File::open(path).map_err(read)?;
+        let metadata = file.metadata().map_err(read)?;
+        let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid());
+        if !is_ours || metadata.mode() & 0o077 != 0 {
             return Err(IdentityError::Open {
                 path: path.to_owned(),
             });
         }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(read)?;
         Self::parse(&text).map_err(|line| IdentityError::Line {
             path: path.to_owned(),
             line,
@@ -215,10 +245,13 @@ pub(crate) async fn actor(
                 local,
                 accepted,
             },
-            Identity::Peer,
+            Identity::Peer(rule),
         ) => {
             // Who has closed or passed on the socket since then is nobody.
             let now = control.tcp_owner(*peer, *local).await;
+            if now == Some(Uid::ROOT) && now == *accepted {
+                return Ok(root_over_tcp(control, *rule).await);
+            }
             (now.filter(|_| now == *accepted), Via::TcpPeer)
         }
     };
@@ -226,6 +259,15 @@ pub(crate) async fn actor(
         Some(uid) => control.actor(uid, via).await,
         None => Actor::unknown(via),
     })
+}
+
+/// Root, as far as the rule lets a socket that root has made be root.
+async fn root_over_tcp(control: &dyn Control, rule: RootOverTcp) -> Actor {
+    let mut actor = control.actor(Uid::ROOT, Via::TcpPeer).await;
+    if let Some(root) = &mut actor.user {
+        root.member = rule.is_member(control.has_other_users().await);
+    }
+    actor
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

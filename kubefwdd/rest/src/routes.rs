@@ -15,6 +15,7 @@ mod pods;
 mod server;
 mod services;
 
+use axum::middleware::from_fn;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -22,6 +23,7 @@ use utoipa_axum::routes;
 
 use super::ApiState;
 use super::extract::Number;
+use super::guard;
 
 /// Every route under `/api`, with its description.
 pub(crate) fn api() -> OpenApiRouter<ApiState> {
@@ -47,15 +49,7 @@ pub(crate) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(forwards::http))
         .routes(routes!(namespaces::add, namespaces::list))
         .routes(routes!(namespaces::get, namespaces::remove))
-        .routes(routes!(kubernetes::contexts))
-        .routes(routes!(kubernetes::namespaces))
-        .routes(routes!(kubernetes::services))
-        .routes(routes!(kubernetes::service))
-        .routes(routes!(kubernetes::events))
-        .routes(routes!(kubernetes::endpoints))
-        .routes(routes!(pods::list))
-        .routes(routes!(pods::get))
-        .routes(routes!(pod_logs::logs))
+        .merge(cluster())
         .routes(routes!(metrics::service))
         .routes(routes!(metrics::history))
         .routes(routes!(diagnostics::errors))
@@ -69,6 +63,21 @@ pub(crate) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs::stream))
         .routes(routes!(logs::system, logs::clear))
         .routes(routes!(events::stream))
+}
+
+/// The routes that ask a cluster: they may start a worker, and that a credential plugin, though they change nothing.
+fn cluster() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(kubernetes::contexts))
+        .routes(routes!(kubernetes::namespaces))
+        .routes(routes!(kubernetes::services))
+        .routes(routes!(kubernetes::service))
+        .routes(routes!(kubernetes::events))
+        .routes(routes!(kubernetes::endpoints))
+        .routes(routes!(pods::list))
+        .routes(routes!(pods::get))
+        .routes(routes!(pod_logs::logs))
+        .route_layer(from_fn(guard::refuse_navigation))
 }
 
 /// How many.

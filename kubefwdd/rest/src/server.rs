@@ -26,6 +26,8 @@ pub struct Settings<'a> {
     pub identity: &'a str,
     /// The file of tokens.
     pub token_file: Option<&'a Path>,
+    /// With `peer-uid`, who uid 0 is: `auto`, `member` or `never`.
+    pub root: &'a str,
 }
 
 /// REST before it serves: its TCP socket is open, or cannot be opened.
@@ -66,7 +68,7 @@ impl Server {
         settings: Settings<'_>,
         open: impl FnOnce(SocketAddr) -> Result<StdTcpListener, String>,
     ) -> Result<(Self, Identification), RestError> {
-        let identity = Identity::parse(settings.identity, settings.token_file)?;
+        let identity = Identity::parse(settings)?;
         let (tcp, status) = match address(settings.listen)?.map(open) {
             None => (None, RestStatus::Off),
             Some(Ok(tcp)) => {
@@ -172,7 +174,7 @@ impl Identification {
     /// # Errors
     /// When they cannot be used; the old ones stay.
     pub fn change(&self, settings: Settings<'_>) -> Result<(), IdentityError> {
-        let identity = Identity::parse(settings.identity, settings.token_file)?;
+        let identity = Identity::parse(settings)?;
         self.0.send_replace(Arc::new(identity));
         Ok(())
     }

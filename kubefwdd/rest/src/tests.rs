@@ -9,6 +9,7 @@ use axum::routing::get;
 use http::header::{self, HeaderMap};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use kubefwd_core::policy::RootOverTcp;
 use kubefwd_model::Uid;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -28,7 +29,7 @@ struct Daemon {
 
 impl Daemon {
     fn new() -> Self {
-        let identity = watch::Sender::new(Arc::new(Identity::Peer)).subscribe();
+        let identity = watch::Sender::new(Arc::new(Identity::Peer(RootOverTcp::Auto))).subscribe();
         let stop = CancellationToken::new();
         let router = router(Arc::new(Fake::default()), identity, stop.clone());
         Self { router, stop }

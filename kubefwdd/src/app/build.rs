@@ -1,6 +1,6 @@
 //! Building the daemon: everything that can fail does so here, before anything runs.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -127,8 +127,9 @@ fn bind(
 /// Makes sure that no other daemon runs, and removes what a killed one may have left half-written.
 fn prepare(paths: &Paths) -> Result<(Option<Flock<File>>, HostsFile)> {
     let state_dir = &paths.state_dir;
-    fs::create_dir_all(state_dir)
+    machine::create_private(state_dir)
         .with_context(|| format!("cannot create {}", state_dir.display()))?;
+    machine::check_program(&paths.worker)?;
     let lock = machine::lock(state_dir)?;
     persist::remove_leftovers(state_dir);
     let hosts_file = HostsFile::new(&paths.hosts);

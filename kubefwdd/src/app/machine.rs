@@ -1,8 +1,9 @@
 //! What the daemon takes from its machine at start: limits, the lock, the machine's own names.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use kubefwd_proto::worker::v1::Tuning;
 use kubefwd_telemetry::logs::LogRing;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -25,6 +27,9 @@ use crate::net::Loopback;
 
 /// What is logged when nobody said otherwise.
 const DEFAULT_LOG: &str = "info";
+
+/// The state names what users forward, and the lock who runs.
+const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Where logs go, and how much of them.
 #[derive(Clone)]
@@ -144,6 +149,58 @@ pub(super) fn name_rules(hosts: &Path, allowed_suffixes: BTreeSet<HostName>) -> 
     }
 }
 
+/// Creates a directory that only this user can look into; one that is there and is ours is made so.
+pub(super) fn create_private(directory: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(PRIVATE_DIRECTORY)
+        .create(directory)?;
+    let metadata = fs::metadata(directory)?;
+    let is_ours = metadata.uid() == geteuid().as_raw();
+    if is_ours && metadata.mode() & 0o077 != 0 {
+        let private = fs::set_permissions(directory, PermissionsExt::from_mode(PRIVATE_DIRECTORY));
+        if let Err(error) = private {
+            tracing::warn!(%error, "other users can look into {}", directory.display());
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that nobody but root can replace the program that gets every user's kubeconfig. What is beside the daemon's
+/// own program is as safe as that.
+///
+/// # Errors
+/// When somebody can; the text names the file or directory.
+pub(super) fn check_program(program: &Path) -> Result<()> {
+    let own = std::env::current_exe().ok();
+    let is_beside = own.is_some_and(|own| own.parent() == program.parent());
+    if is_beside || !geteuid().is_root() {
+        return Ok(());
+    }
+    // A program that is not there is reported when a worker is started.
+    let Ok(real) = program.canonicalize() else {
+        return Ok(());
+    };
+    // In a user namespace the machine's root has another number.
+    let root = fs::metadata("/").map_or(0, |metadata| metadata.uid());
+    for path in real.ancestors() {
+        let metadata =
+            fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+        let is_sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
+        let is_open = metadata.mode() & 0o022 != 0 && !is_sticky;
+        if is_open || ![0, root].contains(&metadata.uid()) {
+            bail!(
+                "{} is not root's alone, so that others could replace the worker {}: \
+                 run `chown root {path}; chmod go-w {path}`, or install kubefwd elsewhere",
+                path.display(),
+                program.display(),
+                path = path.display(),
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Takes the lock of the one daemon that works with a state directory. A directory that cannot be written needs none:
 /// nobody changes anything in it.
 ///
@@ -156,6 +213,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<Option<Flock<File>>> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(&path);
     let file = match opened {
         Ok(file) => file,

@@ -19,10 +19,11 @@ use crate::store_handle::StoreHandle;
 
 /// What can change while the daemon runs; for all other keys [`fixed`] says whether they have.
 #[cfg(test)]
-const LIVE: [&str; 8] = [
+const LIVE: [&str; 9] = [
     "log",
     "rest.identity",
     "rest.token_file",
+    "rest.root",
     "names.dashed",
     "names.allow_suffixes",
     "addresses.reserve",

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use kubefwd_tests::harness::http::{Connection, Place, Request, read};
 use kubefwd_tests::harness::net::resolve;
-use kubefwd_tests::harness::sandbox::{Sandbox, run, run_as_root};
+use kubefwd_tests::harness::sandbox::{Sandbox, replace_text, run, run_as_root};
 use kubefwd_tests::harness::users::{self, ALICE, BOB, MALLORY, User};
 use kubefwd_tests::harness::{Options, eventually};
 use serde_json::{Value, json};
@@ -52,6 +52,9 @@ fn curl(user: &User, arguments: &[&str]) -> (u16, Value) {
     (status.parse().unwrap(), body)
 }
 
+/// Root may ask over TCP although the group has members.
+const ROOT_IS_A_MEMBER: &str = "[rest]\nroot = \"member\"\n";
+
 const ADD: [&str; 5] = [
     "--json",
     r#"{"namespace":"demo","wait":true}"#,
@@ -63,7 +66,7 @@ const ADD: [&str; 5] = [
 #[test]
 fn a_user_outside_of_the_group_gets_health_and_nothing_else() {
     run_as_root(async |sandbox| {
-        let world = with_users(&sandbox, "").await;
+        let world = with_users(&sandbox, ROOT_IS_A_MEMBER).await;
         world.add();
         let (status, health) = curl(&MALLORY, &["http://kubefwd.internal/api/health"]);
         assert_eq!((status, &health["status"]), (200, &json!("healthy")));
@@ -112,9 +115,78 @@ fn a_user_outside_of_the_group_gets_health_and_nothing_else() {
 }
 
 #[test]
+fn root_counts_over_tcp_while_nobody_else_can_use_the_daemon() {
+    run_as_root(async |sandbox| {
+        let world = World::bare(&sandbox, Options::default()).await;
+        world.add();
+        let members = "kubefwd:x:64100:root,alice\n";
+        let groups = std::fs::read_to_string("/etc/group").unwrap();
+        replace_text(&sandbox, "/etc/group", &(members.to_owned() + &groups));
+        let list = Request::new("GET", "/api/v1/services");
+        let refused = refusal(&list.send(&tcp()), 403, "FORBIDDEN");
+        let hint = text(&refused["hint"]);
+        assert!(
+            hint.contains("--unix-socket") && hint.contains("rest.root"),
+            "{hint}"
+        );
+        data(&list.send(&world.system.rest_socket()), 200);
+        assert_eq!(world.call("GET", "/api/health", None).status, 200);
+    });
+}
+
+#[test]
+fn root_over_tcp_is_who_the_configuration_says() {
+    run_as_root(async |sandbox| {
+        let mut world = with_users(&sandbox, "").await;
+        for (root, status) in [("auto", 403), ("member", 200), ("never", 403)] {
+            world
+                .system
+                .configure(&format!("[rest]\nroot = \"{root}\"\n"));
+            world.system.reload();
+            eventually("the configuration is in force", || {
+                let got = world.call("GET", "/api/v1/services", None).status;
+                (got == status).then_some(())
+            });
+        }
+        // Root's own tools are as before.
+        let _listed = world.system.json(&["svc", "ls"]);
+    });
+}
+
+#[test]
+fn a_browser_starts_no_plugin_by_following_a_link() {
+    run(async |sandbox| {
+        let world = World::start(&sandbox).await;
+        for path in [
+            "/api/v1/kubernetes/contexts",
+            "/api/v1/kubernetes/namespaces",
+            "/api/v1/kubernetes/pods/demo",
+        ] {
+            let get = || Request::new("GET", path);
+            for (name, value) in [
+                ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)"),
+                ("Sec-Fetch-Mode", "navigate"),
+                ("Sec-Fetch-Dest", "image"),
+            ] {
+                let refused = get().header(name, value).send(&tcp());
+                let error = refusal(&refused, 403, "FORBIDDEN");
+                assert!(text(&error["hint"]).contains("X-Kubefwd"), "{error}");
+                let ours = get().header(name, value).header("X-Kubefwd", "1");
+                data(&ours.send(&tcp()), 200);
+            }
+            data(&get().header("User-Agent", "curl/8.5.0").send(&tcp()), 200);
+        }
+        // What is here already is shown to everybody who may see it.
+        let get = Request::new("GET", "/api/v1/services").header("User-Agent", "Mozilla/5.0");
+        data(&get.send(&tcp()), 200);
+        drop(world);
+    });
+}
+
+#[test]
 fn users_act_on_their_own_forwards_and_root_on_all() {
     run_as_root(async |sandbox| {
-        let world = with_users(&sandbox, "").await;
+        let world = with_users(&sandbox, ROOT_IS_A_MEMBER).await;
         let (status, added) = curl(&ALICE, &ADD);
         assert_eq!(status, 201, "{added}");
         let mine = |user: &User| {
@@ -178,7 +250,7 @@ fn users_act_on_their_own_forwards_and_root_on_all() {
 #[test]
 fn who_closes_at_once_does_not_pass_for_root() {
     run_as_root(async |sandbox| {
-        let world = with_users(&sandbox, "").await;
+        let world = with_users(&sandbox, ROOT_IS_A_MEMBER).await;
         // The kernel shows a socket without an owner as root's. First what root itself may do while it is there.
         assert_eq!(world.call("GET", "/api/v1/services", None).status, 200);
         let post = Request::new("POST", "/api/v1/namespaces").json(&json!({"namespace": "demo"}));
@@ -352,6 +424,8 @@ fn requests_of_other_pages_and_for_other_hosts_are_refused() {
                 ("Origin", "http://evil.example"),
                 ("Origin", "https://kubefwd.internal"),
                 ("Origin", "null"),
+                ("Origin", "http://localhost"),
+                ("Referer", "http://127.0.0.1/"),
                 ("Referer", "http://evil.example/page"),
                 ("Referer", "http://kubefwd.internal.evil.example/"),
                 ("Sec-Fetch-Site", "cross-site"),

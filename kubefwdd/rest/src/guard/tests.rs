@@ -50,10 +50,13 @@ fn only_our_own_hosts_are_served() {
 
 #[test]
 fn other_pages_are_kept_out() {
-    let check = |name, value| is_not_foreign(&headers(&[(name, value)]), local()).is_ok();
-    assert!(
-        check("origin", "http://kubefwd.internal") && check("referer", "http://127.2.27.1/docs")
-    );
+    let for_host = |host, name, value| {
+        is_not_foreign(&headers(&[("host", host), (name, value)]), local()).is_ok()
+    };
+    let check = |name, value| for_host("kubefwd.internal", name, value);
+    assert!(check("origin", "http://kubefwd.internal"));
+    assert!(check("referer", "http://KUBEFWD.internal:80/docs"));
+    assert!(for_host("127.2.27.1", "referer", "http://127.2.27.1/docs"));
     assert!(check("sec-fetch-site", "same-origin") && check("sec-fetch-site", "none"));
     for (name, value) in [
         ("origin", "null"),
@@ -62,6 +65,10 @@ fn other_pages_are_kept_out() {
         ("origin", "http://kubefwd.internal@evil.example"),
         ("referer", "http://evil.example/http://kubefwd.internal/"),
         ("referer", "http://localhost:3000/"),
+        ("origin", "http://localhost"),
+        ("origin", "http://127.0.0.1"),
+        ("origin", "http://[::1]"),
+        ("origin", "http://127.2.27.1"),
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
         ("sec-fetch-site", ""),

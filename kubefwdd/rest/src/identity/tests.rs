@@ -5,6 +5,15 @@ use http::HeaderValue;
 use super::*;
 use crate::fake::Fake;
 
+fn parse(identity: &str, token_file: Option<&Path>) -> Result<Identity, IdentityError> {
+    Identity::parse(Settings {
+        listen: "off",
+        identity,
+        token_file,
+        root: "auto",
+    })
+}
+
 fn tcp() -> Peer {
     let any = "127.0.0.1:1".parse().unwrap();
     Peer::Tcp {
@@ -17,20 +26,18 @@ fn tcp() -> Peer {
 #[test]
 fn every_way_can_be_configured_and_nothing_else() {
     assert!(matches!(
-        Identity::parse("peer-uid", None),
-        Ok(Identity::Peer)
+        parse("peer-uid", None),
+        Ok(Identity::Peer(RootOverTcp::Auto))
     ));
     assert!(matches!(
-        Identity::parse("fixed:1000", None),
+        parse("fixed:1000", None),
         Ok(Identity::Fixed(uid)) if uid == Uid::new(1000)
     ));
-    assert!(matches!(
-        Identity::parse("token", None),
-        Err(IdentityError::NoFile)
-    ));
+    assert!(matches!(parse("token", None), Err(IdentityError::NoFile)));
+    assert!(matches!(parse("fixed:0", None), Err(IdentityError::Root)));
     for text in ["", "fixed:", "fixed:ann", "root"] {
         assert!(
-            matches!(Identity::parse(text, None), Err(IdentityError::Unknown(_))),
+            matches!(parse(text, None), Err(IdentityError::Unknown(_))),
             "{text}"
         );
     }
@@ -41,7 +48,7 @@ fn a_token_file_is_private_and_well_formed() {
     use std::os::unix::fs::PermissionsExt;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "# ours\n0123456789abcdef 1000\n").unwrap();
-    let read = || Identity::parse("token", Some(file.path()));
+    let read = || parse("token", Some(file.path()));
     std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o644)).unwrap();
     assert!(read().unwrap_err().to_string().contains("chmod 600"));
     std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o600)).unwrap();
@@ -80,8 +87,13 @@ async fn a_token_says_who_and_without_one_nobody_is_let_in() {
 
 #[tokio::test]
 async fn a_peer_that_is_gone_is_nobody() {
-    let actor = actor(&Fake::default(), &Identity::Peer, &tcp(), &HeaderMap::new())
-        .await
-        .unwrap();
+    let actor = actor(
+        &Fake::default(),
+        &Identity::Peer(RootOverTcp::Auto),
+        &tcp(),
+        &HeaderMap::new(),
+    )
+    .await
+    .unwrap();
     assert_eq!(actor.user, None);
 }
