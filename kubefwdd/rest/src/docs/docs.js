@@ -150,7 +150,7 @@ function tryIt(method, path, fields, operation) {
     output.hidden = false;
     output.textContent = "…";
     try {
-      await show(await fetch(url, { method, headers, body: text, signal: abort.signal }), output, stop);
+      await show(await fetch(url, { method, headers: { ...headers, "X-Kubefwd": "1" }, body: text, signal: abort.signal }), output, stop);
     } catch (error) {
       if (error.name !== "AbortError") output.textContent = String(error);
     } finally {
