@@ -9,6 +9,7 @@ mod encode;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod limits;
+mod log;
 mod questions;
 mod session;
 mod spawn;
@@ -29,8 +30,10 @@ use kubefwd_telemetry::Telemetry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Level;
 
 use crate::store_handle::StoreHandle;
+use log::WorkerLog;
 use questions::Questions;
 
 pub(crate) use questions::{Answers, Deadline};
@@ -64,6 +67,7 @@ struct User {
     questions: Questions,
     /// Why the last start failed; `None` while it runs.
     start_error: watch::Sender<Option<String>>,
+    log: WorkerLog,
 }
 
 // === impl Workers ===
@@ -157,6 +161,13 @@ impl Workers {
         self.send(uid, Frame::Reconnect(wire::Reconnect { services, resync }));
     }
 
+    /// Logs what the user's worker made the daemon find worth a line.
+    pub(crate) fn warn(&self, uid: Uid, message: &str) {
+        if let Some(user) = self.existing(uid) {
+            user.log.write(Level::WARN, None, message);
+        }
+    }
+
     /// Lists the cluster again for these services.
     pub(crate) fn resync(&self, uid: Uid, services: &[ServiceKey]) {
         let services = services.iter().map(encode::service_ref).collect();
@@ -206,6 +217,7 @@ impl Workers {
             queue: Mutex::default(),
             questions: Questions::default(),
             start_error: watch::Sender::new(None),
+            log: WorkerLog::new(uid),
         });
         users.insert(uid, user.clone());
         self.tasks

@@ -13,8 +13,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt, unfold};
 use http::{HeaderMap, header};
+use kubefwd_core::policy::Actor;
+use kubefwd_model::Uid;
 use kubefwd_telemetry::Telemetry;
-use kubefwd_telemetry::events::{Logged, Ring};
+use kubefwd_telemetry::events::{Concerns, Logged, Ring};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -76,10 +78,11 @@ pub(crate) fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Res
 
 /// Follows a ring from after `from`, or from now on, until the client leaves or `stop`. `encode` gives `None` for what
 /// the client does not want or may not see.
-pub(crate) fn follow<T: Send + Sync + 'static>(
+pub(crate) fn follow<T: Concerns + Send + Sync + 'static>(
     telemetry: Arc<Telemetry>,
     ring: fn(&Telemetry) -> &Ring<T>,
     from: Option<u64>,
+    caller: Actor,
     encode: impl Fn(&Logged<T>) -> Option<Event> + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> Response {
@@ -93,6 +96,7 @@ pub(crate) fn follow<T: Send + Sync + 'static>(
         newest,
         position: from.filter(|_| !foreign).unwrap_or(now),
         ready: foreign.then(resync).into_iter().collect(),
+        caller,
         encode,
         stop,
     };
@@ -109,13 +113,14 @@ struct Follower<T, E> {
     position: u64,
     /// What is left of the batch that was read last.
     ready: VecDeque<Event>,
+    caller: Actor,
     encode: E,
     stop: CancellationToken,
 }
 
 // === impl Follower ===
 
-impl<T, E: Fn(&Logged<T>) -> Option<Event>> Follower<T, E> {
+impl<T: Concerns, E: Fn(&Logged<T>) -> Option<Event>> Follower<T, E> {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -134,7 +139,8 @@ impl<T, E: Fn(&Logged<T>) -> Option<Event>> Follower<T, E> {
 
     /// Takes the next batch; false when there is nothing new.
     fn read(&mut self) -> bool {
-        let read = (self.ring)(&self.telemetry).after(self.position, BATCH);
+        let sees = |uid: Option<Uid>| uid.is_none_or(|uid| self.caller.sees(uid));
+        let read = (self.ring)(&self.telemetry).after(self.position, BATCH, sees);
         if read.gap {
             self.ready.push_back(resync());
         }

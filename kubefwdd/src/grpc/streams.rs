@@ -104,7 +104,9 @@ impl EventReader {
     async fn next(&mut self) -> Option<Vec<pb::EventsResponse>> {
         loop {
             self.newest.borrow_and_update();
-            let read = self.telemetry.events.after(self.after, BATCH);
+            let read = self.telemetry.events.after(self.after, BATCH, |uid| {
+                uid.is_some_and(|uid| self.actor.sees(uid))
+            });
             if let Some(last) = read.events.last() {
                 // From the beginning of the log there is nothing to miss.
                 let gap = read.gap && self.after != 0;

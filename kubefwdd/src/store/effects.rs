@@ -126,7 +126,7 @@ impl EffectRunner {
             Effect::WriteHosts { revision, changes } => self.change_hosts(revision, changes),
             Effect::Persist => self.save_soon(),
             Effect::Announce(event) => self.adapters.telemetry.events.push(event),
-            Effect::Warn { uid, message } => tracing::warn!(uid = uid.get(), "{message}"),
+            Effect::Warn { uid, message } => workers.warn(uid, &message),
         }
         None
     }

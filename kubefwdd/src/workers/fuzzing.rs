@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::log::WorkerLog;
 use super::questions::Questions;
 use super::session;
 use super::{User, Workers};
@@ -33,6 +34,7 @@ impl Workers {
             queue: Mutex::default(),
             questions: Questions::default(),
             start_error: watch::Sender::new(None),
+            log: WorkerLog::new(uid),
         });
         self.users.lock().insert(uid, user.clone());
         let Err(error) = session::run(self, &user, socket, 1).await;

@@ -17,8 +17,9 @@ use kubefwd_proto::worker::PROTOCOL;
 use kubefwd_proto::worker::v1::{self as wire, from_worker::Frame, to_worker};
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Level;
 
-use super::limits::{self, FrameBudget, LineBudget};
+use super::limits::{self, FrameBudget};
 use super::{QUEUE, User, Workers, decode, encode};
 use crate::store_handle::Stopping;
 
@@ -92,7 +93,6 @@ pub(super) async fn run(
         workers,
         user,
         budget: FrameBudget::new(Instant::now()),
-        lines: LineBudget::new(Instant::now()),
         listings: BTreeMap::new(),
         waiting: Arc::new(Semaphore::new(limits::REPORTS_KIB)),
         warned: false,
@@ -144,7 +144,6 @@ struct Reader<'a> {
     workers: &'a Workers,
     user: &'a Arc<User>,
     budget: FrameBudget,
-    lines: LineBudget,
     /// Listings of which more frames are to come.
     listings: BTreeMap<NamespaceKey, BTreeSet<ServiceName>>,
     /// KiB of reports that may still wait for the store.
@@ -275,50 +274,27 @@ impl Reader<'_> {
         }))
     }
 
-    fn log(&mut self, log: &wire::Log) {
-        let uid = self.user.uid;
-        match self.lines.take(Instant::now()) {
-            None => return,
-            Some(0) => {}
-            Some(left_out) => {
-                tracing::warn!(
-                    uid = uid.get(),
-                    left_out,
-                    "worker: it logs too much; lines were dropped"
-                );
-            }
-        }
-        let message = clean(&log.message, limits::TEXT);
+    fn log(&self, log: &wire::Log) {
         let service = log.service.as_ref().map(|s| {
             clean(
                 &format!("{}.{}.{}", s.service, s.namespace, s.context),
                 limits::TEXT,
             )
         });
-        let service = service.as_deref();
-        match log.level() {
-            wire::LogLevel::Error => {
-                tracing::error!(target: "worker", uid = uid.get(), service, "{message}")
-            }
-            wire::LogLevel::Warn => {
-                tracing::warn!(target: "worker", uid = uid.get(), service, "{message}")
-            }
-            wire::LogLevel::Info => {
-                tracing::info!(target: "worker", uid = uid.get(), service, "{message}")
-            }
-            wire::LogLevel::Unspecified | wire::LogLevel::Debug => {
-                tracing::debug!(target: "worker", uid = uid.get(), service, "{message}");
-            }
-        }
+        let level = match log.level() {
+            wire::LogLevel::Error => Level::ERROR,
+            wire::LogLevel::Warn => Level::WARN,
+            wire::LogLevel::Info => Level::INFO,
+            wire::LogLevel::Unspecified | wire::LogLevel::Debug => Level::DEBUG,
+        };
+        self.user.log.write(level, service.as_deref(), &log.message);
     }
 
-    /// Once per session in full: a hostile worker must not fill the log.
+    /// What it did wrong, once per session.
     fn warn(&mut self, what: &str) {
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(
-                uid = self.user.uid.get(),
-                "worker: {what} (further warnings are not logged)"
-            );
+            let what = format!("{what} (further warnings are not logged)");
+            self.user.log.write(Level::WARN, None, &what);
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn spawn(
         .envs(worker_environment(&user, environment))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .kill_on_drop(true);
     if uid.is_root() {
         command.arg("--allow-root");

@@ -11,6 +11,7 @@ use kubefwd_proto::worker::v1::{self as wire, to_worker::Frame};
 use rand::RngExt as _;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{User, Workers, session, spawn};
 
@@ -22,6 +23,9 @@ const HEALTHY: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a worker may take to end its connections.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the standard error of a worker that has ended is read.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Runs until the daemon stops, or until nobody wants this worker.
 pub(super) async fn supervise(workers: Arc<Workers>, user: Arc<User>) {
@@ -74,7 +78,7 @@ fn gone(uid: Uid, error: String, restarts: bool) -> Report {
 async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> Option<String> {
     let spawned = spawn::spawn(&workers.program, user.uid, &user.environment());
     let spawn::Spawned {
-        child,
+        mut child,
         socket,
         user: name,
     } = match spawned {
@@ -82,6 +86,11 @@ async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> Option<String> {
         Err(error) => return Some(error.to_string()),
     };
     let (uid, pid) = (user.uid, child.id().unwrap_or_default());
+    user.log.name(&name);
+    let log = child.stderr.take().map(|stderr| {
+        let user = user.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { user.log.copy(stderr).await }))
+    });
     let mut process = Process {
         child: Some(child),
         workers: workers.clone(),
@@ -97,6 +106,10 @@ async fn run_once(workers: &Arc<Workers>, user: &Arc<User>) -> Option<String> {
     }
     let Err(error) = session::run(workers, user, socket, pid).await;
     let status = process.kill().await;
+    if let Some(log) = log {
+        // Its last words; a child of it may hold the other end for ever.
+        let _ = timeout(LAST_WORDS, log).await;
+    }
     Some(match status {
         Some(status) if !status.success() => format!("{error}; {status}"),
         _ => error.to_string(),

@@ -15,7 +15,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::events::Ring;
+use super::events::{Concerns, Ring};
 
 /// Lines kept.
 const LINES: usize = 5_000;
@@ -53,6 +53,12 @@ pub struct LogRing {
 /// Feeds a [`LogRing`].
 pub struct LogLayer {
     ring: Arc<LogRing>,
+}
+
+impl Concerns for LogLine {
+    fn user(&self) -> Option<Uid> {
+        self.uid
+    }
 }
 
 impl Default for LogRing {

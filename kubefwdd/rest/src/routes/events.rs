@@ -42,6 +42,7 @@ pub(crate) async fn stream(
 ) -> Result<Response, ApiError> {
     let from = sse::last_event_id(&headers)?;
     let telemetry = call.control.telemetry().clone();
+    let caller = call.caller.clone();
     let encode = move |logged: &Logged| {
         let event = &logged.event;
         let wanted =
@@ -52,6 +53,7 @@ pub(crate) async fn stream(
         telemetry,
         |telemetry| &telemetry.events,
         from,
+        caller,
         encode,
         call.stop.clone(),
     ))

@@ -117,6 +117,7 @@ pub(crate) async fn stream(
 ) -> Result<Response, ApiError> {
     let from = sse::last_event_id(&headers)?;
     let telemetry = call.control.telemetry().clone();
+    let caller = call.caller.clone();
     let encode = move |logged: &Logged<LogLine>| {
         let line = &logged.event;
         let wanted =
@@ -127,6 +128,7 @@ pub(crate) async fn stream(
         telemetry,
         |telemetry| telemetry.logs.lines(),
         from,
+        caller,
         encode,
         call.stop.clone(),
     ))

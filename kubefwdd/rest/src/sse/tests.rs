@@ -1,6 +1,7 @@
 //! Streams: replay, keepalive, gaps, end.
 
 use futures_util::StreamExt;
+use kubefwd_core::policy::Via;
 use kubefwd_telemetry::logs::LogLine;
 use tracing::Level;
 
@@ -30,6 +31,10 @@ fn start(
         telemetry.clone(),
         |t| t.logs.lines(),
         from,
+        Actor {
+            user: None,
+            via: Via::UnixSocket,
+        },
         encode,
         stop.clone(),
     );

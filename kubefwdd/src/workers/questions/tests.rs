@@ -4,7 +4,7 @@ use kubefwd_model::Uid;
 use kubefwd_model::discovery::{LogPart, Namespace};
 use tokio::sync::watch;
 
-use super::super::Outgoing;
+use super::super::{Outgoing, WorkerLog};
 use super::*;
 
 const SOON: Deadline = Deadline::Cluster(Duration::from_secs(5));
@@ -19,6 +19,7 @@ fn user() -> (Arc<User>, mpsc::Receiver<Outgoing>) {
         queue: Mutex::new(Some(queue)),
         questions: Questions::default(),
         start_error: watch::Sender::new(None),
+        log: WorkerLog::new(Uid::new(1)),
     };
     (Arc::new(user), told)
 }
