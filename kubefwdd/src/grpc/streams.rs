@@ -71,7 +71,8 @@ pub(super) fn events(
     let after = match request.limit {
         0 => request.after_id,
         limit => {
-            let kept = telemetry.events.newest_where(limit as usize, |_| true);
+            let seen = |logged: &Logged| actor.sees(logged.event.uid);
+            let kept = telemetry.events.newest_where(limit as usize, seen);
             let first = kept.last().map_or(0, |event| event.id - 1);
             request.after_id.max(first)
         }

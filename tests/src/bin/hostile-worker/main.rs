@@ -3,7 +3,7 @@
 
 mod theft;
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, FromRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -59,7 +59,11 @@ fn act(line: &str, mut socket: UnixStream) -> Result<()> {
         "standard-error" => theft::use_standard_error()?,
         "login-user" => theft::login_user()?,
         "oversized" => socket.write_all(&[0xff; 64])?,
-        "truncated" => return Ok(socket.write_all(&[200, 0, 0, 0, 0, 1, 2, 3])?),
+        "truncated" => {
+            // Whoever is gone before the daemon has spoken has only closed.
+            socket.read_exact(&mut [0; 5])?;
+            return Ok(socket.write_all(&[200, 0, 0, 0, 0, 1, 2, 3])?);
+        }
         "garbage" => socket.write_all(&[3, 0, 0, 0, 0, 0xff, 0xff, 0xff])?,
         "dripping" => {
             socket.write_all(&[0, 16, 0, 0, 0])?;
@@ -95,7 +99,7 @@ fn speak(line: &str, socket: UnixStream) -> Result<()> {
             "lines" => match worker.flood_the_log().await? {},
             "bombs" => worker.send_bombs().await?,
             "endless" => worker.list_without_an_end().await?,
-            "accuse" => worker.accuse().await?,
+            "accuse" => match worker.accuse().await? {},
             "impersonate" => worker.impersonate().await?,
             "listen-again" => worker.listen_after_revocation().await?,
             _ => bail!("no such line: {line}"),
@@ -181,7 +185,7 @@ impl Worker {
     }
 
     /// Says that everybody knocks at a port of this user.
-    async fn accuse(&mut self) -> Result<()> {
+    async fn accuse(&mut self) -> Result<std::convert::Infallible> {
         self.is_wanted().await?;
         self.say(services("sim", "demo", vec![service("edge")]))
             .await?;
@@ -203,7 +207,11 @@ impl Worker {
             };
             self.say(from_worker::Frame::Refused(refused)).await?;
         }
-        self.say(log(DONE)).await
+        // There may be no room left for its last word.
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.say(log(DONE)).await?;
+        }
     }
 
     async fn list_without_an_end(&mut self) -> Result<()> {
