@@ -5,7 +5,6 @@
 mod actor;
 mod file;
 mod in_place;
-mod watch;
 
 pub(crate) use actor::{HostsActor, Wanted, cleanup};
 pub(crate) use file::HostsFile;

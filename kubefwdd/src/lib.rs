@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub(crate) mod control;
+pub(crate) mod file_watch;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -150,6 +150,42 @@ fn own_session_keyring() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the account of this name has expired (shadow(5)); `false` where that is not known.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_expired(name: &str) -> bool {
+    const DAY: u64 = 86_400;
+    /// More than the entry of any account takes.
+    const ENTRY: usize = 16 * 1024;
+    let Ok(name) = CString::new(name) else {
+        return false;
+    };
+    let mut buffer = [0; ENTRY];
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all zero is a valid value of a structure of numbers and pointers.
+    let mut entry: libc::spwd = unsafe { std::mem::zeroed() };
+    // SAFETY: the name ends in NUL; entry, buffer with its length, and result live through the call, which writes to them
+    // only, and the entry is read while they live.
+    let expires = unsafe {
+        libc::getspnam_r(
+            name.as_ptr(),
+            &raw mut entry,
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            &raw mut found,
+        );
+        found.as_ref().map_or(-1, |entry| entry.sp_expire)
+    };
+    let today = std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |now| now.as_secs() / DAY);
+    u64::try_from(expires).is_ok_and(|expires| expires <= today)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_expired(_name: &str) -> bool {
+    false
+}
+
 /// Marks every descriptor from `first` on to be closed by exec. Marked and not closed: the standard library reports a
 /// failed exec over a descriptor of its own.
 #[cfg(target_os = "linux")]

@@ -10,6 +10,7 @@ mod encode;
 pub(crate) mod fuzzing;
 mod limits;
 mod log;
+mod permission;
 mod questions;
 mod session;
 mod spawn;
@@ -54,6 +55,8 @@ pub(crate) struct Workers {
     stop: CancellationToken,
     tasks: TaskTracker,
     users: Mutex<HashMap<Uid, Arc<User>>>,
+    /// Changes when the list of groups may have.
+    groups: watch::Sender<()>,
 }
 
 /// What the registry and the task of one user share.
@@ -89,6 +92,7 @@ impl Workers {
             stop,
             tasks,
             users: Mutex::default(),
+            groups: watch::Sender::new(()),
         })
     }
 

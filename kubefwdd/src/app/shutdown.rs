@@ -46,6 +46,7 @@ impl Running {
             ..
         } = parts;
         let wanted = adapters.hosts.clone();
+        let watch_groups = adapters.workers.clone().watch_groups();
         let observe = kubefwd_telemetry::observe(
             adapters.telemetry.clone(),
             handle.watch(),
@@ -68,6 +69,7 @@ impl Running {
         ));
         spawned.spawn(follow::follow_saving(parts.saving, handle.clone()));
         spawned.spawn(observe);
+        spawned.spawn(watch_groups);
         spawned.spawn(watchdog.keep_asking(handle.clone(), stop.store.clone()));
         follow::first_names_are_written(hosts_status, &wanted).await;
 

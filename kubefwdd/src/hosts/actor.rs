@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::file::{HostsError, HostsFile, Snapshot, Updated};
-use super::watch::FileWatch;
+use crate::file_watch::FileWatch;
 use crate::sys;
 
 /// A burst has ended when nothing came for this long.

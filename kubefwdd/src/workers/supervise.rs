@@ -13,7 +13,8 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{User, Workers, session, spawn};
+use super::{User, Workers, permission, session, spawn};
+use crate::store_handle::Stopping;
 
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ pub(super) async fn supervise(workers: Arc<Workers>, user: Arc<User>) {
     loop {
         let started = Instant::now();
         let end = tokio::select! {
-            end = run_once(&workers, &user) => end,
+            end = run_permitted(&workers, &user) => end,
             () = unused(&workers, &user) => None,
             () = workers.stop.cancelled() => None,
         };
@@ -46,10 +47,7 @@ pub(super) async fn supervise(workers: Arc<Workers>, user: Arc<User>) {
             return;
         };
         tracing::warn!(uid = uid.get(), %error, backoff_ms = backoff.as_millis(), "worker exited; restarting it");
-        user.questions.fail_all(&error);
-        user.start_error.send_replace(Some(error.clone()));
-        let gone = gone(uid, error, true);
-        if workers.store.report(gone, None).await.is_err() {
+        if tell(&workers, &user, error).await.is_err() {
             return;
         }
         if started.elapsed() > HEALTHY {
@@ -65,11 +63,35 @@ pub(super) async fn supervise(workers: Arc<Workers>, user: Arc<User>) {
     }
 }
 
+/// Tells whoever waits for the worker, and the store, why there is none.
+async fn tell(workers: &Workers, user: &User, error: String) -> Result<(), Stopping> {
+    user.questions.fail_all(&error);
+    user.start_error.send_replace(Some(error.clone()));
+    let gone = gone(user.uid, error, true);
+    workers.store.report(gone, None).await
+}
+
 fn gone(uid: Uid, error: String, restarts: bool) -> Report {
     Report::WorkerGone {
         uid,
         error,
         restarts,
+    }
+}
+
+/// One process from start to end, for as long as the user may have one.
+async fn run_permitted(workers: &Arc<Workers>, user: &Arc<User>) -> Option<String> {
+    let mut groups = workers.groups.subscribe();
+    if let Some(why) = permission::denied(user.uid).await {
+        tell(workers, user, why).await.ok()?;
+        while permission::denied(user.uid).await.is_some() {
+            permission::changed(&mut groups).await;
+        }
+        user.start_error.send_replace(None);
+    }
+    tokio::select! {
+        end = run_once(workers, user) => end,
+        why = permission::lost(workers, user.uid) => Some(why),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use kubefwd_tests::harness::sandbox::run_as_root;
+use kubefwd_tests::harness::sandbox::{self, run_as_root};
 use kubefwd_tests::harness::users::{self, ALICE, BOB};
-use kubefwd_tests::harness::{eventually, net};
+use kubefwd_tests::harness::{System, eventually, net};
 use serde_json::Value;
 
 use crate::support::prepared;
@@ -114,5 +114,55 @@ fn membership_is_read_when_it_is_asked_for() {
             .ctl(&sandbox, &system, &alice, &["ns", "add", "demo", "--wait"])
             .ok();
         assert!(net::get("web", 80).contains("pod: web-"));
+    });
+}
+
+#[test]
+fn who_leaves_the_group_or_whose_account_expires_has_no_worker() {
+    run_as_root(async |sandbox| {
+        let (cluster, mut system) = prepared(&sandbox, users::create(&sandbox)).await;
+        system.start_daemon();
+        let yaml = cluster.kubeconfig("admin").unwrap().yaml();
+        let alice = ALICE.file(&sandbox, "alice.kubeconfig", &yaml, 0o600);
+        let add = ["ns", "add", "demo", "--wait"];
+        let _said = ALICE.ctl(&sandbox, &system, &alice, &add).ok();
+        let groups = fs::read_to_string("/etc/group").unwrap();
+        let shadow = fs::read_to_string("/etc/shadow").unwrap();
+        let own = format!("alice:!:19000:0:99999:7:::\n{shadow}");
+        sandbox::replace_text(&sandbox, "/etc/shadow", &own);
+        let worker = |system: &System| {
+            let status = system.try_json(&["status"]).unwrap();
+            let workers = status["workers"].as_array().unwrap();
+            let mut own = workers.iter().filter(|worker| worker["uid"] == ALICE.id);
+            own.next().unwrap().clone()
+        };
+        let refused = |why: &str| {
+            eventually(why, || {
+                let worker = worker(&system);
+                let error = worker["error"].as_str().unwrap_or_default();
+                (error.contains(why) && system.workers().is_empty()).then_some(())
+            });
+        };
+        let served = || {
+            eventually("the worker is back", || {
+                (worker(&system)["status"] == "running").then_some(())
+            });
+            assert!(net::get("web", 80).contains("pod: web-"));
+        };
+        served();
+        fs::write("/etc/group", groups.replace(":alice,bob", ":bob")).unwrap();
+        refused("alice is not in group kubefwd");
+        fs::write("/etc/group", &groups).unwrap();
+        served();
+        // `usermod --expiredate 1`; a locked password, as above, ends nothing.
+        fs::write("/etc/shadow", own.replace("7:::\n", "7::1:\n")).unwrap();
+        fs::write("/etc/group", &groups).unwrap();
+        refused("the account of alice has expired");
+        // Nor does it begin again with the daemon.
+        system.reload();
+        assert!(system.workers().is_empty());
+        fs::write("/etc/shadow", &own).unwrap();
+        fs::write("/etc/group", &groups).unwrap();
+        served();
     });
 }

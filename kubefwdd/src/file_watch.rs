@@ -1,4 +1,4 @@
-//! Noticing that something happened to the hosts file.
+//! Noticing that something happened to a file.
 //!
 //! A notice says only "look again": what happened is found out by reading.
 
@@ -12,19 +12,19 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Notices about one file.
-pub(super) struct FileWatch {
+pub(crate) struct FileWatch {
     #[cfg(target_os = "linux")]
     events: Option<inotify::Events>,
 }
 
 impl FileWatch {
     /// Watches the file at `path`, which may come and go.
-    pub(super) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         #[cfg(target_os = "linux")]
         {
             let events = inotify::Events::new(path);
             if let Err(error) = &events {
-                tracing::info!(%error, "cannot watch the hosts file, polling every 2 s instead");
+                tracing::info!(%error, path = %path.display(), "cannot watch the file, polling every 2 s instead");
             }
             Self {
                 events: events.ok(),
@@ -38,13 +38,13 @@ impl FileWatch {
     }
 
     /// Returns when it is worth looking at the file again. May be dropped and called again.
-    pub(super) async fn look_again(&mut self) {
+    pub(crate) async fn look_again(&mut self) {
         #[cfg(target_os = "linux")]
         if let Some(events) = &mut self.events {
             match events.next().await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the watch on the hosts file ended, polling every 2 s instead");
+                    tracing::warn!(%error, "the watch on a file ended, polling every 2 s instead");
                     self.events = None;
                 }
             }
