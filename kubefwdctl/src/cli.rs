@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Reserve addresses for services
     #[command(subcommand, aliases = ["reservation", "reservations"])]
     Reserve(cmd::reserve::ReserveCommand),
+    /// Allow names that are refused by default
+    #[command(subcommand, alias = "name")]
+    Names(cmd::names::NamesCommand),
     /// List the contexts of your kubeconfig
     #[command(subcommand, alias = "contexts")]
     Context(cmd::context::ContextCommand),
@@ -84,6 +87,7 @@ impl Command {
             Self::Svc(command) => cmd::svc::run(session, command).await,
             Self::Fwd(command) => cmd::fwd::run(session, command).await,
             Self::Reserve(command) => cmd::reserve::run(session, command).await,
+            Self::Names(command) => cmd::names::run(session, command).await,
             Self::Context(command) => cmd::context::run(session, command).await,
             Self::Status(args) => cmd::status::run(session, &args).await,
             Self::Events(args) => cmd::events::run(session, &args).await,
@@ -135,6 +139,9 @@ mod tests {
             "reserve add db.demo.real 127.9.9.9",
             "reserve rm 127.9.9.9",
             "reserve ls",
+            "names allow dev",
+            "names deny dev",
+            "names ls -o json",
             "context ls --kubeconfig x",
             "status -w",
             "events -w --since 5m -n 50",

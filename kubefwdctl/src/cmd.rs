@@ -9,6 +9,7 @@ mod failures;
 pub(crate) mod fwd;
 pub(crate) mod hosts;
 mod list;
+pub(crate) mod names;
 pub(crate) mod ns;
 mod remove;
 pub(crate) mod reserve;

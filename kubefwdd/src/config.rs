@@ -22,6 +22,7 @@ pub const KEYS: &[&str] = &[
     "rest.token_file",
     "rest.root",
     "names.dashed",
+    "names.domains",
     "names.allow_suffixes",
     "addresses.range",
     "addresses.reserve",
@@ -78,11 +79,13 @@ pub struct Rest {
 }
 
 /// `[names]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Names {
     /// Also write each name with `-` for every dot.
     pub dashed: bool,
+    /// Domains below which users may have names (`--domain`).
+    pub domains: Vec<String>,
     /// Suffixes that are allowed although they are top-level domains.
     pub allow_suffixes: Vec<String>,
 }
@@ -210,16 +213,26 @@ impl Config {
         range.map_err(|error: RangeError| bad_value("addresses.range", value, error))
     }
 
+    /// Domains below which users may have names.
+    ///
+    /// # Errors
+    /// When one is not a name.
+    pub fn domains(&self) -> Result<Vec<HostName>, ConfigError> {
+        let domains = self.names.domains.iter();
+        domains
+            .map(|value| suffix("names.domains", value))
+            .collect()
+    }
+
     /// Suffixes that are allowed although they are top-level domains.
     ///
     /// # Errors
     /// When one is not a name.
     pub fn allowed_suffixes(&self) -> Result<std::collections::BTreeSet<HostName>, ConfigError> {
-        let parse = |value: &String| {
-            HostName::parse(value.trim_start_matches('.'))
-                .map_err(|error| bad_value("names.allow_suffixes", value, error))
-        };
-        self.names.allow_suffixes.iter().map(parse).collect()
+        let suffixes = self.names.allow_suffixes.iter();
+        suffixes
+            .map(|value| suffix("names.allow_suffixes", value))
+            .collect()
     }
 
     /// Addresses that are set aside for names.
@@ -295,6 +308,17 @@ impl Default for Rest {
     }
 }
 
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            dashed: false,
+            // Reserved for what its name says, RFC 6761.
+            domains: vec!["test".to_owned()],
+            allow_suffixes: Vec::new(),
+        }
+    }
+}
+
 impl Default for Addresses {
     fn default() -> Self {
         Self {
@@ -310,6 +334,10 @@ impl Default for Limits {
             services_per_user: 20_000,
         }
     }
+}
+
+fn suffix(key: &'static str, value: &str) -> Result<HostName, ConfigError> {
+    HostName::parse(value.trim_start_matches('.')).map_err(|error| bad_value(key, value, error))
 }
 
 fn seconds(key: &'static str, value: Option<f64>) -> Result<Option<Duration>, ConfigError> {

@@ -7,6 +7,7 @@ mod add;
 mod ask;
 mod change;
 mod diagnose;
+mod suffixes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

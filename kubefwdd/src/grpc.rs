@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gate;
 mod incoming;
 mod service;
 mod streams;
@@ -13,22 +14,20 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubefwd_core::policy::{Actor, Via};
-use kubefwd_model::failure;
+use kubefwd_core::policy::Actor;
 use kubefwd_proto::control::v1::control_server;
-use kubefwd_proto::convert::failure::to_status;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::Status;
 use tonic::transport::Server;
-use tonic::transport::server::UdsConnectInfo;
 
 use crate::control::Control;
-use crate::peer;
 
 /// The largest request, bytes: an environment is the largest part of one.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
+const MAX_REQUEST: usize = 1024 * 1024;
+/// Calls of one connection at a time, each of which may hold the largest request.
+const CALLS: usize = 16;
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// The service; one for all connections.
@@ -55,7 +54,8 @@ pub(crate) async fn serve(
     };
     let service = control_server::ControlServer::new(server).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
-        .concurrency_limit_per_connection(64)
+        .layer(gate::GateLayer)
+        .concurrency_limit_per_connection(CALLS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
@@ -63,13 +63,9 @@ pub(crate) async fn serve(
         .map_err(io::Error::other)
 }
 
-/// Who asks, whom the kernel says the peer is, and what.
-async fn caller<T>(request: Request<T>) -> Result<(Actor, T), Status> {
-    let info = request.extensions().get::<UdsConnectInfo>();
-    let Some(credentials) = info.and_then(|info| info.peer_cred) else {
-        let nobody = failure!(Unauthenticated, "the kernel does not say who is calling");
-        return Err(to_status(nobody));
-    };
-    let actor = peer::actor(credentials.uid().into(), Via::UnixSocket).await;
+/// Who asks, and what.
+fn caller<T>(request: Request<T>) -> Result<(Actor, T), Status> {
+    let actor = request.extensions().get::<Actor>().cloned();
+    let actor = actor.ok_or_else(|| Status::internal("the call did not pass the gate"))?;
     Ok((actor, request.into_inner()))
 }

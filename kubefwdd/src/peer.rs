@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection, found from the kernel and never from what it says.
 //!
 //! A user's name, groups and home are looked up when asked for: joining the group takes effect
-//! with the next request. The look-ups may ask a directory server, so they run aside.
+//! within a second. The look-ups may ask a directory server, so they run aside.
 
 #[cfg(any(test, target_os = "macos"))]
 mod pcblist;
@@ -10,10 +10,15 @@ mod pcblist;
 mod tcp;
 mod users;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use kubefwd_core::policy::{Actor, GROUP, User, Via};
 use kubefwd_model::Uid;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 pub(crate) use users::{LookupError, account, groups, is_member};
@@ -33,12 +38,54 @@ pub(crate) async fn tcp_owner(peer: SocketAddr, local: SocketAddr) -> Option<Uid
 /// The actor that has this uid. A uid that the user database does not know is an actor all the
 /// same: without a name, and a member of nothing.
 pub(crate) async fn actor(uid: Uid, via: Via) -> Actor {
-    let found = spawn_blocking(move || user(uid)).await;
-    let user = found.unwrap_or_else(|_| nameless(uid));
+    let known = KNOWN.lock().get(&uid).cloned();
+    let user = match known.filter(|known| known.at.elapsed() < CACHED) {
+        Some(known) => known.user,
+        None => look_up(uid).await,
+    };
     Actor {
         user: Some(user),
         via,
     }
+}
+
+/// Users are looked up once a second at most: whoever asks without a pause does not occupy the user database.
+const CACHED: Duration = Duration::from_secs(1);
+/// Users that are remembered for so long; of more, none is.
+const MAX_KNOWN: usize = 1_024;
+/// Look-ups at a time. The threads that wait for them also write the hosts file and the state.
+static LOOK_UPS: Semaphore = Semaphore::const_new(8);
+static KNOWN: LazyLock<Mutex<HashMap<Uid, Known>>> = LazyLock::new(Mutex::default);
+
+#[derive(Clone)]
+struct Known {
+    user: User,
+    at: Instant,
+}
+
+async fn look_up(uid: Uid) -> User {
+    // The semaphore is never closed.
+    let _permit = LOOK_UPS.acquire().await;
+    let found = spawn_blocking(move || user(uid)).await;
+    let user = found.unwrap_or_else(|_| nameless(uid));
+    let mut known = KNOWN.lock();
+    if known.len() >= MAX_KNOWN {
+        known.clear();
+    }
+    let at = Instant::now();
+    known.insert(
+        uid,
+        Known {
+            user: user.clone(),
+            at,
+        },
+    );
+    user
+}
+
+/// The user database changed: who was looked up is looked up again.
+pub(crate) fn forget_users() {
+    KNOWN.lock().clear();
 }
 
 /// Whether the group has members beside root. A database that does not answer could have some.

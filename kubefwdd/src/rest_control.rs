@@ -50,7 +50,7 @@ pub(crate) fn listen(address: SocketAddr, ports: &mut Listen) -> Result<TcpListe
     match address {
         SocketAddr::V4(v4) => ports
             .tcp(nix::unistd::geteuid().as_raw().into(), *v4.ip(), v4.port())
-            .map_err(|failure| failure.message),
+            .map_err(|unavailable| unavailable.failure.message),
         SocketAddr::V6(_) => TcpListener::bind(address)
             .map_err(|error| format!("cannot listen on {address}: {error}")),
     }

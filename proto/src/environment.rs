@@ -31,16 +31,43 @@ const PREFIXES: &[&str] = &[
     "DBUS_",
     "LC_",
 ];
-/// Parts of a name that mark its value as a secret.
-const SECRET: &[&str] = &[
-    "SECRET",
-    "TOKEN",
-    "PASSWORD",
-    "CREDENTIAL",
-    "KEY",
-    "PROXY",
-    "proxy",
+/// What may be written to disk: names of things and places, never what gives access. A list of those, since no list of
+/// secrets is complete.
+const PERSISTENT: &[&str] = &[
+    "PATH",
+    "KUBECONFIG",
+    "HOME",
+    "LANG",
+    "TZ",
+    "KRB5CCNAME",
+    "NO_PROXY",
+    "no_proxy",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_DATA_DIRS",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CA_BUNDLE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AZURE_CONFIG_DIR",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "CLOUDSDK_CONFIG",
+    "CLOUDSDK_ACTIVE_CONFIG_NAME",
+    "CLOUDSDK_CORE_ACCOUNT",
+    "CLOUDSDK_CORE_PROJECT",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_PROJECT",
 ];
+/// Of a login, and of no use after it: not kept, and missed by nobody.
+const SESSION: &[&str] = &["DBUS_", "SSH_AUTH_SOCK", "XDG_"];
 const MAX_VARIABLES: usize = 256;
 const MAX_VALUE: usize = 32 * 1024;
 
@@ -49,9 +76,18 @@ fn is_allowed(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether this variable may be kept on disk: its value is not a credential. Proxy addresses often hold a password.
-pub fn is_persistent(name: &str) -> bool {
-    is_allowed(name) && !SECRET.iter().any(|part| name.contains(part))
+/// Whether this variable may be kept on disk: its value is not a credential. An address of a proxy is one when it holds
+/// a user.
+pub fn is_persistent(name: &str, value: &str) -> bool {
+    let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+    PERSISTENT.contains(&name)
+        || name.starts_with("LC_")
+        || is_proxy && is_allowed(name) && !value.contains('@')
+}
+
+/// Whether this variable belongs to a login session, and means nothing after it.
+pub fn is_of_session(name: &str) -> bool {
+    !PERSISTENT.contains(&name) && SESSION.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The allowed part of an environment, bounded in count and size.
@@ -111,17 +147,29 @@ mod tests {
 
     #[test]
     fn secrets_are_not_persistent() {
-        for name in [
-            "AWS_SECRET_ACCESS_KEY",
-            "AWS_SESSION_TOKEN",
-            "AZURE_CLIENT_SECRET",
-            "GOOGLE_APPLICATION_CREDENTIALS",
-            "HTTPS_PROXY",
-            "AWS_ACCESS_KEY_ID",
+        for (name, value) in [
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("AWS_SESSION_TOKEN", "x"),
+            ("AWS_ACCESS_KEY_ID", "x"),
+            ("AZURE_CLIENT_SECRET", "x"),
+            ("AZURE_DEVOPS_EXT_PAT", "x"),
+            ("AZURE_STORAGE_CONNECTION_STRING", "x"),
+            ("HTTPS_PROXY", "http://ann:secret@proxy:3128"),
+            ("SSH_AUTH_SOCK", "/tmp/ssh-x/agent.1"),
+            ("XDG_RUNTIME_DIR", "/run/user/1000"),
         ] {
-            assert!(is_allowed(name) && !is_persistent(name), "{name}");
+            assert!(is_allowed(name) && !is_persistent(name, value), "{name}");
         }
-        assert!(is_persistent("AWS_PROFILE") && is_persistent("PATH"));
+        for (name, value) in [
+            ("AWS_PROFILE", "dev"),
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("https_proxy", "http://proxy:3128"),
+        ] {
+            assert!(is_persistent(name, value), "{name}");
+        }
+        assert!(is_of_session("DBUS_SESSION_BUS_ADDRESS") && is_of_session("XDG_SESSION_ID"));
+        assert!(!is_of_session("XDG_CACHE_HOME") && !is_of_session("AWS_SESSION_TOKEN"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod attach;
 mod lines;
+mod names;
 mod report;
 mod settings;
 mod wait;
@@ -30,7 +31,7 @@ pub(super) async fn run(
     // Opened before the change, so that no update is missed.
     let watch = match settings.wait {
         Some(limit) => {
-            let what = format!("cannot forward {}", names(&requests));
+            let what = format!("cannot forward {}", listed(&requests));
             let watch = Watch::open(&mut daemon, Filter::default(), &what).await?;
             Some((watch, limit))
         }
@@ -40,6 +41,9 @@ pub(super) async fn run(
     report.add_all(&mut daemon, requests).await?;
     let Some((mut watch, limit)) = watch else {
         report.print(None)?;
+        if !report.targets.is_empty() {
+            names::tell_known(&session.out, &mut daemon, report.targets.clone()).await?;
+        }
         return report.end(Ok(()));
     };
     let result = wait::until_active(&session.out, &mut watch, report.targets.clone(), limit).await;
@@ -50,7 +54,7 @@ pub(super) async fn run(
 }
 
 /// For messages: `demo, staging/db`.
-fn names(requests: &AttachRequest) -> String {
+fn listed(requests: &AttachRequest) -> String {
     let namespaces = requests.namespaces.iter().map(|one| one.namespace.clone());
     let services = requests.services.iter();
     let services = services.map(|one| format!("{}/{}", one.namespace, one.service));

@@ -25,6 +25,11 @@ impl Targets {
         keys.map(String::as_str)
     }
 
+    /// Whether nothing was requested, or all of it was refused.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.namespaces.is_empty() && self.services.is_empty()
+    }
+
     /// All keys, for messages.
     pub(crate) fn names(&self) -> String {
         self.keys().collect::<Vec<_>>().join(", ")

@@ -314,6 +314,18 @@ impl Control for Service {
         })
     }
 
+    async fn allow_suffix(&self, _: Request<AllowSuffixRequest>) -> Answer<AllowSuffixResponse> {
+        self.0.answer(AllowSuffixResponse::default())
+    }
+
+    async fn deny_suffix(&self, _: Request<DenySuffixRequest>) -> Answer<DenySuffixResponse> {
+        self.0.answer(DenySuffixResponse {})
+    }
+
+    async fn list_suffixes(&self, _: Request<ListSuffixesRequest>) -> Answer<ListSuffixesResponse> {
+        self.0.answer(ListSuffixesResponse::default())
+    }
+
     async fn diagnose(&self, _: Request<DiagnoseRequest>) -> Answer<DiagnoseResponse> {
         self.0.answer(DiagnoseResponse {
             findings: self.0.script.findings.clone(),

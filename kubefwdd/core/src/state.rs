@@ -17,6 +17,7 @@ mod observed;
 mod reports;
 mod reservations;
 mod spec;
+mod suffixes;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -24,6 +25,7 @@ mod view_builder;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use kubefwd_model::{HostName, ListenerId, NamespaceKey, PodName, ServiceKey, Uid};
@@ -36,11 +38,13 @@ use crate::names::{ContextLabels, NameChange, NameRegistry, NameRules};
 use crate::policy::Access;
 
 pub use access::shown;
-pub use command::{AddNamespace, AddService, Command, Refused, Reply, Report, Which};
+pub use command::{
+    AddNamespace, AddService, BindFailure, Command, Origin, Refused, Reply, Report, Which,
+};
 pub use effect::{Desired, Effect};
 pub use observed::{ForwardPhase, ForwardReport, ObservedPort, ObservedService, Phase, Protocol};
 pub use spec::{Environment, Lease, NamespaceSpec, Spec};
-pub use view::{Changes, DeniedPeer, DeniedPeers, View, WorkerView, changes};
+pub use view::{AllowedSuffix, Changes, DeniedPeer, DeniedPeers, View, WorkerView, changes};
 
 use forwards::{Port, PortRef, ServiceRuntime, Unit};
 use hosts_gate::HostsGate;
@@ -51,6 +55,8 @@ use observed::ObservedNamespace;
 pub struct Settings {
     /// Also write each name with `-` for every dot.
     pub dashed_names: bool,
+    /// The domains below which users may have names, and what is within them.
+    pub domains: Vec<HostName>,
     /// The most services that one user's worker may report.
     pub max_services_per_user: usize,
     /// Where addresses come from.
@@ -63,6 +69,14 @@ pub struct Settings {
     pub capture: bool,
 }
 
+impl Settings {
+    /// Whether users may have names below this domain.
+    fn allows_domain(&self, domain: &HostName) -> bool {
+        let mut allowed = self.domains.iter();
+        allowed.any(|allowed| domain.is_within(allowed.as_str()))
+    }
+}
+
 /// What a warning is about; a new one takes the place of the last about the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
@@ -72,6 +86,8 @@ pub enum Topic {
     Reservations,
     /// Addresses that were had before.
     Addresses,
+    /// Domains that were allowed before.
+    Domains,
     /// The state file at the start.
     Loading,
     /// Saving the state.
@@ -89,6 +105,10 @@ pub struct State {
     next_generation: u64,
     addresses: AddressPool,
     names: NameRegistry,
+    /// As they are without what root allows.
+    rules: Arc<NameRules>,
+    /// What root allows.
+    allowed_suffixes: BTreeSet<HostName>,
     labels: ContextLabels,
     workers: BTreeMap<Uid, WorkerView>,
     warnings: BTreeMap<Topic, Vec<String>>,
@@ -114,6 +134,8 @@ struct Changed {
     namespaces: BTreeSet<NamespaceKey>,
     /// Workers whose desired state changed.
     desired: BTreeSet<Uid>,
+    /// What was asked for.
+    spec: bool,
     view: bool,
     persist: bool,
 }
@@ -129,6 +151,12 @@ pub struct Saved {
     pub addresses: SavedAddresses,
     /// The label of each context.
     pub labels: ContextLabels,
+    /// Names that stay with their user, see [`NameRegistry::save`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<(HostName, ServiceKey)>,
+    /// Suffixes that root allows.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub allowed_suffixes: BTreeSet<HostName>,
     /// What was last known of the services, so that they listen and have their names before their cluster answers.
     pub services: Vec<(ServiceKey, ObservedService)>,
 }
@@ -144,6 +172,8 @@ impl State {
             spec,
             addresses,
             labels,
+            names: kept_names,
+            allowed_suffixes,
             services,
         } = saved;
         let (mut addresses, lost) = AddressPool::restore(settings.range, addresses);
@@ -161,7 +191,9 @@ impl State {
             next_listener: 1,
             next_generation: 1,
             addresses,
-            names: NameRegistry::new(rules),
+            names: NameRegistry::default(),
+            rules: Arc::new(rules),
+            allowed_suffixes,
             labels,
             workers: BTreeMap::new(),
             warnings,
@@ -173,6 +205,7 @@ impl State {
             view: View::default(),
             effects: Vec::new(),
         };
+        state.names = NameRegistry::restore(state.effective_rules(), kept_names);
         let namespaces: Vec<NamespaceKey> = state.spec.namespaces().map(|(key, _)| key).collect();
         for key in namespaces {
             state.changed.namespaces.insert(key.clone());
@@ -188,6 +221,7 @@ impl State {
         for uid in users {
             state.start_worker(uid);
         }
+        state.report_domains();
         state.changed.view = true;
         state
     }
@@ -210,6 +244,8 @@ impl State {
             spec,
             addresses: self.addresses.save(),
             labels: self.labels.clone(),
+            names: self.names.save(),
+            allowed_suffixes: self.allowed_suffixes.clone(),
             services,
         }
     }
@@ -237,6 +273,8 @@ impl State {
             Command::EndLease(lease) => self.end_lease(lease, now),
             Command::Reserve(reservation) => self.reserve(reservation)?,
             Command::Unreserve { uid, target } => self.unreserve(Some(uid), &target)?,
+            Command::AllowSuffix(suffix) => self.allow_suffix(suffix)?,
+            Command::DenySuffix(suffix) => self.deny_suffix(&suffix)?,
             Command::EnvironmentReceived { uid } => self.environment_received(uid),
             Command::SetSettings(settings) => self.set_settings(*settings),
             Command::SetNameRules(rules) => self.set_name_rules(rules),
@@ -258,6 +296,15 @@ impl State {
         while let Some(key) = self.changed.converge.pop_first() {
             self.converge(&key, now);
             self.changed.services.insert(key);
+        }
+        if std::mem::take(&mut self.changed.spec) {
+            let spec = &self.spec;
+            let wanted = |service: &ServiceKey| {
+                let namespace = spec.namespace(&service.namespace_key());
+                namespace.is_some_and(|spec| spec.plan(service, true).is_some())
+            };
+            let moved = self.names.forget(|service| !wanted(service));
+            self.names_moved(&moved);
         }
         if let Some((revision, addresses)) = self.hosts.request() {
             let changes = addresses.into_iter();
@@ -287,7 +334,9 @@ impl State {
             return Vec::new();
         };
         match self.unit(&ServiceKey::from(&**key), key.pod.as_ref()) {
-            Some(unit) if unit.named_in.is_some() => self.names.held(key).cloned().collect(),
+            Some(unit) if unit.named_in.is_some() && !unit.blocked => {
+                self.names.held(key).cloned().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -312,15 +361,6 @@ impl State {
             generations: own
                 .map(|(key, observed)| (key.clone(), observed.generation))
                 .collect(),
-        }
-    }
-
-    /// New rules for names: the machine's own names, lines of the hosts file or the configuration changed.
-    fn set_name_rules(&mut self, rules: NameRules) {
-        if *self.names.rules() != rules {
-            let moved = self.names.set_rules(rules);
-            self.names_moved(&moved);
-            self.changed.services.extend(self.services.keys().cloned());
         }
     }
 
@@ -351,6 +391,27 @@ impl State {
             capture: self.settings.capture,
             ..settings
         };
+        self.report_domains();
+    }
+
+    /// What was asked for below a domain that is no longer allowed stays, and is reported.
+    fn report_domains(&mut self) {
+        let mut kept = BTreeSet::new();
+        for (key, spec) in self.spec.namespaces() {
+            let all = spec.all.iter().map(|all| &all.options);
+            let each = spec.services.values().map(|one| &one.options);
+            for domain in all
+                .chain(each)
+                .filter_map(|options| options.domain.as_ref())
+            {
+                if !self.settings.allows_domain(domain) {
+                    kept.insert(format!(
+                        "{key} keeps names below {domain}, which names.domains no longer lists: add it there, or add {key} again"
+                    ));
+                }
+            }
+        }
+        self.set_warnings(Topic::Domains, kept.into_iter().collect());
     }
 
     /// Problems of the daemon itself, shown in its status.
@@ -368,6 +429,14 @@ impl State {
                 }
                 self.changed.services.insert(key);
             }
+        }
+    }
+
+    /// What a user is called, for people.
+    fn user_name(&self, uid: Uid) -> String {
+        match self.spec.users.get(&uid) {
+            Some(user) if !user.name.is_empty() => user.name.clone(),
+            _ => uid.to_string(),
         }
     }
 

@@ -28,6 +28,7 @@ use crate::net::Loopback;
 /// What is logged when nobody said otherwise.
 const DEFAULT_LOG: &str = "info";
 
+const RESOLVER: &str = "/etc/resolv.conf";
 /// The state names what users forward, and the lock who runs.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
@@ -119,6 +120,7 @@ pub(super) fn tuning(config: &Config) -> Result<Tuning> {
 pub(super) fn settings(config: &Config) -> Result<Settings, ConfigError> {
     Ok(Settings {
         dashed_names: config.names.dashed,
+        domains: config.domains()?,
         max_services_per_user: config.limits.services_per_user,
         range: config.range()?,
         reservations: config.reservations()?,
@@ -143,10 +145,29 @@ pub(super) fn name_rules(hosts: &Path, allowed_suffixes: BTreeSet<HostName>) -> 
     }
     let text = std::fs::read(hosts).unwrap_or_default();
     NameRules {
+        search_domains: search_domains(&machine_names),
         machine_names,
         hosts_lines: hosts_block::foreign_names(&text),
         allowed_suffixes,
     }
+}
+
+/// The domain of the machine's own name, and those that the resolver tries (resolv.conf(5)).
+fn search_domains(machine_names: &BTreeSet<HostName>) -> BTreeSet<HostName> {
+    let own = machine_names.iter().filter_map(|name| {
+        let (_, domain) = name.as_str().split_once('.')?;
+        HostName::parse(domain).ok()
+    });
+    let text = fs::read_to_string(RESOLVER).unwrap_or_default();
+    let lines = text.lines().map(str::split_whitespace);
+    let searched = lines.filter_map(|mut words| match words.next() {
+        Some("search" | "domain") => Some(words),
+        _ => None,
+    });
+    let searched = searched
+        .flatten()
+        .filter_map(|domain| HostName::parse(domain.trim_end_matches('.')).ok());
+    own.chain(searched).collect()
 }
 
 /// Creates a directory that only this user can look into; one that is there and is ours is made so.

@@ -19,12 +19,13 @@ use crate::store_handle::StoreHandle;
 
 /// What can change while the daemon runs; for all other keys [`fixed`] says whether they have.
 #[cfg(test)]
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 10] = [
     "log",
     "rest.identity",
     "rest.token_file",
     "rest.root",
     "names.dashed",
+    "names.domains",
     "names.allow_suffixes",
     "addresses.reserve",
     "forwarding.access",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kubefwd_core::addresses::{Reservation, Target};
 use kubefwd_core::policy::{Actor, Verb};
 use kubefwd_core::requests::{ClusterAccess, NamespaceRequest, ServiceRequest};
-use kubefwd_core::state::{AddNamespace, AddService, Command, Environment};
+use kubefwd_core::state::{AddNamespace, AddService, Command, Environment, Lease, Origin};
 use kubefwd_model::{
     ContextName, Failure, HostName, NameError, NamespaceKey, NamespaceName, Selection, ServiceKey,
     ServiceName, Uid, failure,
@@ -43,11 +43,9 @@ impl Control {
         let (key, kubeconfig) = self.check(uid, &request.access, question).await?;
         let add = AddNamespace {
             key: key.clone(),
-            kubeconfig,
             selection: request.selection,
             options: request.options,
-            lease: request.lease,
-            environment: persistent(request.access.environment),
+            origin: origin(actor, kubeconfig, request.lease, request.access.environment),
         };
         self.change(Command::AddNamespace(add)).await?;
         Ok(key)
@@ -74,12 +72,10 @@ impl Control {
         let key = namespace.service(name);
         let add = AddService {
             key: key.clone(),
-            kubeconfig,
             ports: request.ports,
             address: request.address,
             options: request.options,
-            lease: request.lease,
-            environment: persistent(request.access.environment),
+            origin: origin(actor, kubeconfig, request.lease, request.access.environment),
         };
         self.change(Command::AddService(add)).await?;
         Ok(key)
@@ -192,27 +188,49 @@ fn kubeconfig(files: Vec<String>) -> Result<Vec<String>, Failure> {
     Ok(files)
 }
 
+fn origin(
+    actor: &Actor,
+    kubeconfig: Vec<String>,
+    lease: Option<Lease>,
+    environment: Option<BTreeMap<String, String>>,
+) -> Origin {
+    let name = actor.user.as_ref().and_then(|user| user.name.clone());
+    Origin {
+        user: name.unwrap_or_default(),
+        kubeconfig,
+        lease,
+        environment: persistent(environment),
+    }
+}
+
 fn persistent(environment: Option<BTreeMap<String, String>>) -> Option<Environment> {
     let all = environment::filter(environment?);
-    let (variables, secrets): (BTreeMap<_, _>, BTreeMap<_, _>) = all
+    let (variables, mut secrets): (BTreeMap<_, _>, BTreeMap<_, _>) = all
         .into_iter()
-        .partition(|(name, _)| environment::is_persistent(name));
+        .partition(|(name, value)| environment::is_persistent(name, value));
+    secrets.retain(|name, _| !environment::is_of_session(name));
     Some(Environment {
         variables,
         secrets: secrets.into_keys().collect(),
     })
 }
 
+/// What is asked for is kept, and written with every change.
 fn check_selection(selection: &Selection) -> Result<(), Failure> {
-    const LONGEST: usize = 4096;
+    const LONGEST: usize = 16 * 1024;
     let globs = selection.include.iter().chain(&selection.exclude);
-    for text in globs.chain([&selection.label_selector, &selection.field_selector]) {
-        if text.len() > LONGEST || text.chars().any(char::is_control) {
-            return Err(failure!(
-                InvalidArgument,
-                "a selector or glob is too long or contains control characters"
-            ));
-        }
+    let texts = globs.chain([&selection.label_selector, &selection.field_selector]);
+    if texts.clone().map(String::len).sum::<usize>() > LONGEST {
+        return Err(failure!(
+            InvalidArgument,
+            "selectors and globs are longer than {LONGEST} bytes together"
+        ));
+    }
+    if texts.clone().any(|text| text.chars().any(char::is_control)) {
+        return Err(failure!(
+            InvalidArgument,
+            "a selector or glob contains control characters"
+        ));
     }
     Ok(())
 }

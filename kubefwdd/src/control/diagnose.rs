@@ -1,6 +1,7 @@
 //! What is wrong, since when, and how to fix it.
 
 mod daemon;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -30,6 +31,7 @@ impl Control {
         for service in view.services.values().filter(|s| actor.sees(s.key.uid)) {
             self.service_findings(service, &mut findings);
         }
+        findings.extend(strangers::findings(&view, actor));
         findings
     }
 

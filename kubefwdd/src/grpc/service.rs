@@ -19,13 +19,6 @@ type Reply<T> = Result<Response<T>, Status>;
 // === impl ControlServer ===
 
 impl ControlServer {
-    /// Who asks, if they may look at what is theirs.
-    async fn observer<T>(&self, request: Request<T>) -> Result<(Actor, T), Status> {
-        let (actor, request) = caller(request).await?;
-        allowed(&actor, Verb::Observe, None)?;
-        Ok((actor, request))
-    }
-
     async fn forward_namespace(
         &self,
         actor: &Actor,
@@ -85,7 +78,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::GetStatusRequest>,
     ) -> Reply<pb::GetStatusResponse> {
-        let (actor, _) = self.observer(request).await?;
+        let (actor, _) = caller(request)?;
         Ok(Response::new(encode::status(&self.control, &actor)))
     }
 
@@ -93,7 +86,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::AddNamespaceRequest>,
     ) -> Reply<pb::AddNamespaceResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let key = self.forward_namespace(&actor, request, None).await?;
         Ok(Response::new(pb::AddNamespaceResponse {
             key: key.to_string(),
@@ -106,7 +99,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::RemoveNamespaceRequest>,
     ) -> Reply<pb::RemoveNamespaceResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let (uid, which) = (request.uid.map(Uid::new), which(request.all, request.key));
         let removed = self.control.remove_namespaces(&actor, uid, which).await;
         let removed = removed.map_err(to_status)?;
@@ -120,7 +113,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::AddServiceRequest>,
     ) -> Reply<pb::AddServiceResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let key = self.forward_service(&actor, request, None).await?;
         Ok(Response::new(pb::AddServiceResponse {
             key: key.to_string(),
@@ -133,7 +126,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::RemoveServiceRequest>,
     ) -> Reply<pb::RemoveServiceResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let (uid, which) = (request.uid.map(Uid::new), which(request.all, request.key));
         let removed = self.control.remove_services(&actor, uid, which).await;
         let removed = removed.map_err(to_status)?;
@@ -147,7 +140,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::SetCaptureRequest>,
     ) -> Reply<pb::SetCaptureResponse> {
-        let (actor, pb::SetCaptureRequest { key, on, uid }) = caller(request).await?;
+        let (actor, pb::SetCaptureRequest { key, on, uid }) = caller(request)?;
         let uid = uid.map(Uid::new);
         let set = self.control.set_capture(&actor, uid, key, on).await;
         let service = set.map_err(to_status)?.to_string();
@@ -155,7 +148,7 @@ impl Calls for ControlServer {
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
-        let (actor, request) = self.observer(request).await?;
+        let (actor, request) = caller(request)?;
         let filter = decode::Filter::new(actor, request.filter);
         let listing = encode::listing(&self.control.store.view(), &filter);
         Ok(Response::new(listing))
@@ -164,7 +157,7 @@ impl Calls for ControlServer {
     type WatchStream = Streamed<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
-        let (actor, request) = self.observer(request).await?;
+        let (actor, request) = caller(request)?;
         let filter = decode::Filter::new(actor, request.filter);
         Ok(self.streamed(streams::watch(self.control.store.watch(), filter)))
     }
@@ -172,7 +165,7 @@ impl Calls for ControlServer {
     type AttachStream = Streamed<pb::AttachResponse>;
 
     async fn attach(&self, request: Request<pb::AttachRequest>) -> Reply<Self::AttachStream> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         allowed(&actor, Verb::Change, actor.uid())?;
         let attachment = self.control.attach();
         let lease = Some(attachment.lease);
@@ -192,7 +185,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::ReconnectRequest>,
     ) -> Reply<pb::ReconnectResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let which = match (request.failed_only, request.all) {
             (true, _) => Reconnect::Failed,
             (false, true) => Reconnect::All,
@@ -208,7 +201,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::ListContextsRequest>,
     ) -> Reply<pb::ListContextsResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let access = decode::access(request.access);
         let contexts = self.control.contexts(&actor, &access).await;
         let contexts = contexts.map_err(to_status)?;
@@ -218,7 +211,7 @@ impl Calls for ControlServer {
     type EventsStream = Streamed<pb::EventsResponse>;
 
     async fn events(&self, request: Request<pb::EventsRequest>) -> Reply<Self::EventsStream> {
-        let (actor, request) = self.observer(request).await?;
+        let (actor, request) = caller(request)?;
         let stream = streams::events(self.control.telemetry.clone(), request, actor);
         Ok(self.streamed(stream))
     }
@@ -227,7 +220,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::GetHostsRequest>,
     ) -> Reply<pb::GetHostsResponse> {
-        let (actor, _) = self.observer(request).await?;
+        let (actor, _) = caller(request)?;
         Ok(Response::new(encode::hosts(&self.control, &actor)))
     }
 
@@ -235,7 +228,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::AddReservationRequest>,
     ) -> Reply<pb::AddReservationResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let reservation = request.reservation.unwrap_or_default();
         let address = decode::address(&reservation.address)
             .map_err(to_status)?
@@ -251,7 +244,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::RemoveReservationRequest>,
     ) -> Reply<pb::RemoveReservationResponse> {
-        let (actor, request) = caller(request).await?;
+        let (actor, request) = caller(request)?;
         let released = self.control.unreserve(&actor, &request.target).await;
         released.map_err(to_status)?;
         let revision = self.revision();
@@ -262,7 +255,7 @@ impl Calls for ControlServer {
         &self,
         request: Request<pb::ListReservationsRequest>,
     ) -> Reply<pb::ListReservationsResponse> {
-        let (actor, _) = caller(request).await?;
+        let (actor, _) = caller(request)?;
         let reservations = self.control.reservations(&actor).map_err(to_status)?;
         let view = self.control.store.view();
         let reservations = reservations.into_iter();
@@ -272,8 +265,43 @@ impl Calls for ControlServer {
         Ok(Response::new(pb::ListReservationsResponse { reservations }))
     }
 
+    async fn allow_suffix(
+        &self,
+        request: Request<pb::AllowSuffixRequest>,
+    ) -> Reply<pb::AllowSuffixResponse> {
+        let (actor, request) = caller(request)?;
+        let allowed = self.control.allow_suffix(&actor, &request.suffix).await;
+        let warning = allowed.map_err(to_status)?;
+        Ok(Response::new(pb::AllowSuffixResponse { warning }))
+    }
+
+    async fn deny_suffix(
+        &self,
+        request: Request<pb::DenySuffixRequest>,
+    ) -> Reply<pb::DenySuffixResponse> {
+        let (actor, request) = caller(request)?;
+        let denied = self.control.deny_suffix(&actor, &request.suffix).await;
+        denied.map_err(to_status)?;
+        Ok(Response::new(pb::DenySuffixResponse {}))
+    }
+
+    async fn list_suffixes(
+        &self,
+        request: Request<pb::ListSuffixesRequest>,
+    ) -> Reply<pb::ListSuffixesResponse> {
+        let (actor, _) = caller(request)?;
+        let allowed = self.control.allowed_suffixes(&actor).map_err(to_status)?;
+        let suffixes = allowed.into_iter().map(|allowed| pb::AllowedSuffix {
+            suffix: allowed.suffix.to_string(),
+            configured: allowed.configured,
+        });
+        Ok(Response::new(pb::ListSuffixesResponse {
+            suffixes: suffixes.collect(),
+        }))
+    }
+
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Reply<pb::DiagnoseResponse> {
-        let (actor, _) = self.observer(request).await?;
+        let (actor, _) = caller(request)?;
         let findings = self.control.diagnose(&actor).into_iter().map(Into::into);
         Ok(Response::new(pb::DiagnoseResponse {
             findings: findings.collect(),

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use kubefwd_core::state::BindFailure;
 use kubefwd_model::{Failure, Uid, failure};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -17,7 +18,7 @@ use nix::{
     unistd::{fchown, geteuid},
 };
 
-use super::port_owner;
+use super::port_owner::PortOwners;
 
 /// How many connections wait while a worker restarts. The system caps it (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -27,6 +28,7 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Listen {
     /// What an earlier daemon listened on and nobody has asked for since; connections may be waiting in it.
     kept: BTreeMap<SocketAddrV4, TcpListener>,
+    owners: PortOwners,
 }
 
 impl Listen {
@@ -42,6 +44,7 @@ impl Listen {
         });
         Self {
             kept: kept.collect(),
+            owners: PortOwners::default(),
         }
     }
 
@@ -62,12 +65,12 @@ impl Listen {
         owner: Uid,
         address: Ipv4Addr,
         port: u16,
-    ) -> Result<TcpListener, Failure> {
+    ) -> Result<TcpListener, BindFailure> {
         let address = SocketAddrV4::new(address, port);
         if let Some(kept) = self.kept.remove(&address) {
             return Ok(kept);
         }
-        open(owner, address).map_err(|errno| explain(address, errno))
+        open(owner, address).map_err(|errno| self.explain(address, errno))
     }
 
     /// Closes what was taken over for an address, unless it is this user's; whether there was such a thing.
@@ -78,6 +81,24 @@ impl Listen {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// What the state is told.
+    fn explain(&mut self, address: SocketAddrV4, errno: Errno) -> BindFailure {
+        let (ip, port) = (*address.ip(), address.port());
+        if errno != Errno::EADDRINUSE {
+            return failure(address, errno).into();
+        }
+        let taker = self.owners.find(ip, port).unwrap_or_else(|| {
+            format!("another program (`sudo lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which)")
+        });
+        let failure = failure!(PortUnavailable, "port {port} of {ip} is taken by {taker}");
+        BindFailure {
+            failure: failure.hint(format!(
+                "stop that program, or map the service to another port (--port-map {port}:OTHER)"
+            )),
+            only_here: is_free_elsewhere(port),
         }
     }
 
@@ -102,15 +123,7 @@ pub(crate) fn close(listener: &TcpListener) {
 }
 
 fn open(owner: Uid, address: SocketAddrV4) -> Result<TcpListener, Errno> {
-    let flags = SockFlag::empty();
-    #[cfg(target_os = "linux")]
-    let flags = flags | SockFlag::SOCK_CLOEXEC;
-    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-    #[cfg(not(target_os = "linux"))]
-    {
-        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-        fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    }
+    let socket = stream_socket()?;
     give_to(owner, &socket)?;
     // Old connections in TIME_WAIT must not keep a port from its service. A listener of another
     // program still does.
@@ -120,6 +133,20 @@ fn open(owner: Uid, address: SocketAddrV4) -> Result<TcpListener, Errno> {
     let listener = TcpListener::from(socket);
     listener.set_nonblocking(true).map_err(|_| Errno::last())?;
     Ok(listener)
+}
+
+/// Closed on exec.
+fn stream_socket() -> Result<OwnedFd, Errno> {
+    let flags = SockFlag::empty();
+    #[cfg(target_os = "linux")]
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    let stream = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        fcntl(&stream, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok(stream)
 }
 
 /// Makes the socket's owner in the kernel's table `owner`; no connection of it was root's at any time.
@@ -148,18 +175,24 @@ fn belongs_to(_listener: &TcpListener) -> Option<Uid> {
     None
 }
 
+/// Whether another address could listen on this port. Nothing listens there.
+fn is_free_elsewhere(port: u16) -> bool {
+    /// The last but one of those that are loopback everywhere.
+    const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 253);
+    let bound = stream_socket().and_then(|socket| {
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        bind(
+            socket.as_raw_fd(),
+            &SockaddrIn::from(SocketAddrV4::new(ELSEWHERE, port)),
+        )
+    });
+    bound.is_ok()
+}
+
 /// Why a port cannot be had, and what to do about it.
-fn explain(address: SocketAddrV4, errno: Errno) -> Failure {
-    let (ip, port) = (address.ip(), address.port());
+fn failure(address: SocketAddrV4, errno: Errno) -> Failure {
+    let ip = address.ip();
     match errno {
-        Errno::EADDRINUSE => {
-            let taker = port_owner::find(*ip, port).unwrap_or_else(|| {
-                format!("another program (`sudo lsof -nP -iTCP:{port} -sTCP:LISTEN` shows which)")
-            });
-            failure!(PortUnavailable, "port {port} of {ip} is taken by {taker}").hint(format!(
-                "stop that program, or map the service to another port (--port-map {port}:OTHER)"
-            ))
-        }
         Errno::EADDRNOTAVAIL => failure!(PortUnavailable, "{ip} is not an address of this machine")
             .hint("kubefwdd adds it to the loopback interface: check that the interface is up"),
         Errno::EACCES | Errno::EPERM => failure!(
@@ -215,8 +248,10 @@ mod tests {
                 std::process::id(),
                 holder.local_addr().unwrap()
             );
-            assert!(failure.message.contains(&wanted), "{failure}");
-            assert!(failure.hint.contains("--port-map"), "{failure}");
+            assert!(failure.failure.message.contains(&wanted), "{failure:?}");
+            assert!(failure.failure.hint.contains("--port-map"), "{failure:?}");
+            let is_here = holder.local_addr().unwrap().ip().is_loopback();
+            assert_eq!(failure.only_here, is_here);
         }
     }
 
@@ -268,7 +303,7 @@ mod tests {
             .tcp(own(), Ipv4Addr::new(192, 0, 2, 1), 0)
             .unwrap_err();
         assert_eq!(
-            failure.message,
+            failure.failure.message,
             "192.0.2.1 is not an address of this machine"
         );
     }

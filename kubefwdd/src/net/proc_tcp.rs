@@ -1,6 +1,6 @@
 //! The kernel's table of TCP sockets as text: `/proc/net/tcp` and `/proc/net/tcp6`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use kubefwd_model::Uid;
 
@@ -67,19 +67,6 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, port))
 }
 
-impl Row {
-    /// Whether a listener here keeps `address:port` from being bound.
-    pub(crate) fn holds(&self, address: Ipv4Addr, port: u16) -> bool {
-        let wildcards = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
-        self.state == LISTEN
-            && self.local.port() == port
-            && (self.local.ip() == address || wildcards.contains(&self.local.ip()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -125,8 +112,6 @@ mod tests {
             .iter()
             .find(|row| row.local == address && row.state == LISTEN)
             .unwrap();
-        assert!(row.holds(Ipv4Addr::LOCALHOST, address.port()));
-        assert!(!row.holds(Ipv4Addr::new(127, 9, 9, 9), address.port()));
         assert_ne!(row.inode, 0);
     }
 }

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kubefwd_core::state::{Command, Effect, Reply, Report, State, View};
-use kubefwd_model::{Failure, HostName, ListenerId, Uid, failure};
+use kubefwd_core::state::{BindFailure, Command, Effect, Reply, Report, State, View};
+use kubefwd_model::{HostName, ListenerId, Uid, failure};
 use kubefwd_telemetry::Telemetry;
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -146,9 +147,29 @@ impl EffectRunner {
         Report::Bound { listener, result }
     }
 
-    fn listen(&mut self, uid: Uid, address: Ipv4Addr, port: u16) -> Result<TcpListener, Failure> {
+    /// Whether so many descriptors are in use that the rest is needed for requests, the hosts file and the state.
+    fn is_full(&self) -> bool {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, 0));
+        self.listeners.len() as u64 >= limit / 10 * 9
+    }
+
+    fn listen(
+        &mut self,
+        uid: Uid,
+        address: Ipv4Addr,
+        port: u16,
+    ) -> Result<TcpListener, BindFailure> {
         if let Err(error) = self.adapters.loopback.ensure(address) {
-            return Err(failure!(PortUnavailable, "{error}").hint("see `kubefwdctl doctor`"));
+            let failure = failure!(PortUnavailable, "{error}");
+            return Err(failure.hint("see `kubefwdctl doctor`").into());
+        }
+        if self.is_full() {
+            let failure = failure!(
+                PortUnavailable,
+                "kubefwdd listens on as many ports as it can"
+            );
+            let hint = "raise the limit (LimitNOFILE of the service, or `ulimit -n`)";
+            return Err(failure.hint(hint).into());
         }
         let place = SocketAddrV4::new(address, port);
         if self.adapters.listen.close_foreign(uid, place) {

@@ -11,7 +11,7 @@ use kubefwd_core::names::NameRules;
 use kubefwd_core::policy::Access;
 use kubefwd_core::state::{
     AddNamespace, Command, Effect, ForwardPhase, ForwardReport, ObservedPort, ObservedService,
-    Protocol, Report, Saved, Settings, State, Which,
+    Origin, Protocol, Report, Saved, Settings, State, Which,
 };
 use kubefwd_model as model;
 use kubefwd_model::{
@@ -46,6 +46,7 @@ impl World {
     pub(crate) fn new(saved: Saved, hostile: Option<Uid>) -> (Self, StoreHandle) {
         let settings = Settings {
             dashed_names: true,
+            domains: vec![model::HostName::parse("test").expect("it is one")],
             max_services_per_user: SERVICES,
             range: AddressRange::default(),
             reservations: Vec::new(),
@@ -80,11 +81,12 @@ impl World {
             };
             let wanted = AddNamespace {
                 key: key.clone(),
-                kubeconfig: vec!["/home/ann/.kube/config".to_owned()],
                 selection: Selection::default(),
                 options: Options::default(),
-                lease: None,
-                environment: None,
+                origin: Origin {
+                    kubeconfig: vec!["/home/ann/.kube/config".to_owned()],
+                    ..Origin::default()
+                },
             };
             world.apply(Command::AddNamespace(wanted));
             world.apply(Command::Report(Report::Services {
@@ -246,7 +248,7 @@ impl World {
         let is_free = self.open.values().all(|other| *other != place);
         assert!(is_free, "{address}:{port} is bound twice");
         let result = match port {
-            TAKEN => Err(Failure::new(Reason::PortUnavailable, "taken")),
+            TAKEN => Err(Failure::new(Reason::PortUnavailable, "taken").into()),
             _ => {
                 self.open.insert(listener, place);
                 Ok(())

@@ -75,6 +75,7 @@ impl Workers {
         let watching = async {
             loop {
                 file.look_again().await;
+                peer::forget_users();
                 self.groups.send_replace(());
             }
         };

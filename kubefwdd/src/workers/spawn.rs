@@ -123,6 +123,10 @@ fn worker_environment(
     variables
         .entry("HOME".into())
         .or_insert_with(|| user.dir.clone().into());
+    follow_session(
+        &mut variables,
+        Path::new(&format!("/run/user/{}", user.uid)),
+    );
     variables.insert("USER".into(), user.name.clone().into());
     variables.insert("LOGNAME".into(), user.name.clone().into());
     variables.insert("SHELL".into(), user.shell.clone().into());
@@ -130,6 +134,27 @@ fn worker_environment(
         variables.insert("KUBEFWD_WORKER_LOG".into(), level);
     }
     variables
+}
+
+/// The login session's directory and bus, where there is a session now: what a client sent may be of an earlier one, and
+/// the state keeps neither.
+fn follow_session(variables: &mut BTreeMap<String, std::ffi::OsString>, directory: &Path) {
+    let bus = directory.join("bus");
+    let of_session = [
+        ("XDG_RUNTIME_DIR", directory.is_dir(), directory.into()),
+        (
+            "DBUS_SESSION_BUS_ADDRESS",
+            bus.exists(),
+            format!("unix:path={}", bus.display()).into(),
+        ),
+    ];
+    for (name, exists, value) in of_session {
+        if exists {
+            variables.entry(name.into()).or_insert(value);
+        } else {
+            variables.remove(name);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -151,5 +176,20 @@ mod tests {
         assert_eq!(environment["USER"], *user.name);
         assert_eq!(environment["HOME"], *user.dir.as_os_str());
         assert_eq!(environment["PATH"], DEFAULT_PATH);
+    }
+
+    #[test]
+    fn a_plugin_is_sent_to_a_session_that_exists_only() {
+        let run = tempfile::tempdir().unwrap();
+        let stale = || BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), "/run/user/old".into())]);
+        let mut variables = stale();
+        follow_session(&mut variables, &run.path().join("none"));
+        assert!(variables.is_empty(), "{variables:?}");
+        follow_session(&mut variables, run.path());
+        assert_eq!(variables["XDG_RUNTIME_DIR"], *run.path().as_os_str());
+        assert_eq!(variables.len(), 1, "there is no bus");
+        std::fs::write(run.path().join("bus"), "").unwrap();
+        follow_session(&mut variables, run.path());
+        assert!(variables.contains_key("DBUS_SESSION_BUS_ADDRESS"));
     }
 }

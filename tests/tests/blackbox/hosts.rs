@@ -184,7 +184,7 @@ fn a_name_that_could_hide_a_site_is_refused() {
         assert!(system.hosts_have("github.com.svc.cluster.local"));
         let doctor = system.ctl(&["doctor"]).out;
         assert!(
-            doctor.contains("github.com") && doctor.contains("names.allow_suffixes"),
+            doctor.contains("github.com") && doctor.contains("kubefwdctl names allow com"),
             "{doctor}"
         );
     });

@@ -2,10 +2,11 @@
 //! worker.
 
 use std::fs;
+use std::net::TcpListener;
 
-use kubefwd_tests::harness::sandbox::run_as_root;
+use kubefwd_tests::harness::sandbox::{replace_text, run_as_root};
 use kubefwd_tests::harness::users::{ALICE, BOB, User};
-use kubefwd_tests::harness::{eventually, keyring};
+use kubefwd_tests::harness::{eventually, keyring, net};
 
 use crate::hostile_worker::World;
 
@@ -95,6 +96,95 @@ fn accusations_are_bounded_and_said_to_be_the_workers() {
         }
         assert_eq!(world.events(&ALICE), alices_events);
         world.alice_is_served();
+    });
+}
+
+/// The addresses of a service of Alice's, by the listing.
+fn place(world: &World, key: &str) -> serde_json::Value {
+    let listed = world.ctl(&ALICE, &["svc", "ls", "-o", "json"]).json();
+    let services = listed["services"].as_array().unwrap();
+    services.iter().find(|s| s["key"] == key).unwrap().clone()
+}
+
+#[test]
+fn no_name_leads_to_an_address_where_somebody_else_listens() {
+    run_as_root(async |sandbox| {
+        let world = World::prepare(sandbox).await;
+        let key = "multi.demo.sim";
+        let before = place(&world, key)["localIP"].as_str().unwrap().to_owned();
+        let _said = world.ctl(&ALICE, &["ns", "rm", "demo"]).ok();
+        eventually("the port is free", || {
+            net::resolve("multi").is_empty().then_some(())
+        });
+        // On this very address: the service gets another.
+        let here: std::net::SocketAddr = format!("{before}:9090").parse().unwrap();
+        let taken = eventually("the port is free", || TcpListener::bind(here).ok());
+        let _said = world.ctl(&ALICE, &["ns", "add", "demo", "--wait"]).ok();
+        assert_ne!(place(&world, key)["localIP"], before);
+        for port in [80, 9090] {
+            assert!(net::pod("multi", port).starts_with("web-"));
+        }
+        drop(taken);
+        let _said = world.ctl(&ALICE, &["ns", "rm", "demo"]).ok();
+        // On all addresses: it gets its names when it has all of its ports.
+        let taken = eventually("the port is free", || {
+            TcpListener::bind("0.0.0.0:9090").ok()
+        });
+        let added = world.ctl(&ALICE, &["ns", "add", "demo", "--wait=5s"]);
+        added.says(3, &["9090", "is taken by"]);
+        assert!(net::resolve("multi").is_empty());
+        assert!(net::pod("web", 80).starts_with("web-"));
+        drop(taken);
+        eventually("the service has its name", || net::resolve("multi").pop());
+        assert!(net::pod("multi", 9090).starts_with("web-"));
+        // Another port of its address is anybody's, and doctor says whose.
+        let address = place(&world, key)["localIP"].as_str().unwrap().to_owned();
+        let _stranger = TcpListener::bind(format!("{address}:9999")).unwrap();
+        let doctor = world.ctl(&ALICE, &["doctor"]);
+        let said = format!("uid 0 listens on port 9999 of {address}");
+        assert!(doctor.out.contains(&said), "{doctor}");
+    });
+}
+
+#[test]
+fn names_of_the_machines_own_network_are_refused_until_root_allows_them() {
+    run_as_root(async |sandbox| {
+        replace_text(
+            &sandbox,
+            "/etc/resolv.conf",
+            "nameserver 127.0.0.1\nsearch ours.test\n",
+        );
+        let world = World::prepare(sandbox).await;
+        let _said = world.ctl(&ALICE, &["ns", "rm", "demo"]).ok();
+        let add =
+            |domain: &str| world.ctl(&ALICE, &["ns", "add", "demo", "--wait", "--domain", domain]);
+        add("corp.internal").says(2, &["corp.internal", "names.domains", "within test"]);
+        let added = add("ours.test");
+        let told =
+            "echo.ours.test, multi.ours.test, store.ours.test and 1 more: it is in a domain of";
+        assert!(added.err.contains(told), "{added}");
+        assert!(net::resolve("web.ours.test").is_empty());
+        world
+            .ctl(&ALICE, &["names", "allow", "ours.test"])
+            .says(4, &["only root"]);
+        let allowed = world.system.ctl(&["names", "allow", "ours.test"]);
+        assert!(allowed.err.contains("can now hide servers"), "{allowed}");
+        eventually("the name is there", || net::resolve("web.ours.test").pop());
+        let listed = world.system.json(&["names", "ls"]);
+        let expected = serde_json::json!([{"suffix": "ours.test", "configured": false}]);
+        assert_eq!(listed["suffixes"], expected);
+        let _said = world.system.ctl(&["names", "deny", "ours.test"]).ok();
+        eventually("the name is gone", || {
+            net::resolve("web.ours.test").is_empty().then_some(())
+        });
+        world
+            .system
+            .ctl(&["names", "allow", "localhost"])
+            .says(2, &["never given"]);
+        world
+            .system
+            .ctl(&["names", "deny", "lan"])
+            .says(6, &["names ls"]);
     });
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use kubefwd_tests::harness::sandbox::{self, run_as_root};
-use kubefwd_tests::harness::users::{self, ALICE, BOB};
+use kubefwd_tests::harness::users::{self, ALICE, BOB, User};
 use kubefwd_tests::harness::{System, eventually, net};
 use serde_json::Value;
 
@@ -75,17 +75,62 @@ fn two_users_and_root_share_names_and_nothing_else() {
             .collect();
         assert_eq!(workers, [0, ALICE.id.into(), BOB.id.into()]);
 
-        // What one removes is one's own; the name goes to the next.
-        let _said = ALICE
-            .ctl(&sandbox, &system, &alice, &["ns", "rm", "demo"])
-            .ok();
-        let left = BOB.ctl(&sandbox, &system, &bob, &list).json();
+        // Who did not get the short name is told whose it is, and has a longer one that is nobody else's.
+        let holder = owner[0].to_string();
+        let answers = [(&of_alice, "alice"), (&of_bob, "bob"), (&of_root, "root")];
+        let (_, first) = *answers
+            .iter()
+            .find(|(answer, _)| address(answer, "web.demo.sim") == holder)
+            .unwrap();
+        for (answer, user) in answers.iter().filter(|(_, user)| *user != first) {
+            let services = answer["services"].as_array().unwrap();
+            let web = services
+                .iter()
+                .find(|s| s["key"] == "web.demo.sim")
+                .unwrap();
+            let lost = web["refusedNames"].as_array().unwrap();
+            let short = lost.iter().find(|lost| lost["name"] == "web").unwrap();
+            let reason = short["reason"].as_str().unwrap();
+            assert_eq!(reason, format!("it leads to a service of user {first}"));
+            let hint = short["hint"].as_str().unwrap();
+            let own = hint.strip_suffix(" is always yours").expect(user);
+            let at = net::resolve(own)[0].to_string();
+            assert_eq!(at, address(answer, "web.demo.sim"), "{own}");
+        }
+
+        // Bob forwards; what he removes is his own, and his names pass to nobody by themselves.
+        let names = |user: &User, path| -> Vec<String> {
+            let answer = user.ctl(&sandbox, &system, path, &list).json();
+            let services = answer["services"].as_array().unwrap().clone();
+            let web = services.iter().find(|s| s["key"] == "web.demo.sim");
+            let names = web.map(|web| web["hostnames"].as_array().unwrap().clone());
+            let names = names.into_iter().flatten();
+            names
+                .map(|name| name.as_str().unwrap().to_owned())
+                .collect()
+        };
+        let alices = names(&ALICE, &alice);
+        let _said = BOB.ctl(&sandbox, &system, &bob, &["ns", "rm", "demo"]).ok();
+        let left = ALICE.ctl(&sandbox, &system, &alice, &list).json();
         assert_eq!(keys(&left).len(), 4);
-        let rest = eventually("the name leads to one who is left", || {
-            let at = net::resolve("web").first()?.to_string();
-            (at != address(&of_alice, "web.demo.sim")).then_some(at)
-        });
-        assert!(net::get(&rest, 80).contains("pod: web-"));
+        if first == "bob" {
+            // Root had asked, and comes before everybody else.
+            let roots = address(&of_root, "web.demo.sim");
+            eventually("the name is root's", || {
+                (net::resolve("web").first()?.to_string() == roots).then_some(())
+            });
+        } else {
+            assert_eq!(net::resolve("web")[0].to_string(), holder);
+        }
+        assert_eq!(names(&ALICE, &alice), alices);
+        let again = BOB.ctl(&sandbox, &system, &bob, &add);
+        assert!(
+            again
+                .err
+                .contains("echo, multi, store and 1 more: it leads to"),
+            "{again}"
+        );
+        let _said = again.ok();
         let refused = BOB.ctl(
             &sandbox,
             &system,
@@ -110,6 +155,10 @@ fn membership_is_read_when_it_is_asked_for() {
         let refused = ALICE.ctl(&sandbox, &system, &alice, &["ns", "add", "demo"]);
         refused.refuses(4, &["not in group kubefwd", "usermod -aG kubefwd alice"]);
         fs::write("/etc/group", &groups).unwrap();
+        eventually("alice is a member again", || {
+            let listed = ALICE.ctl(&sandbox, &system, &alice, &["ns", "ls"]);
+            (listed.code == 0).then_some(())
+        });
         let _said = ALICE
             .ctl(&sandbox, &system, &alice, &["ns", "add", "demo", "--wait"])
             .ok();

@@ -37,7 +37,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let out = &session.out;
     let mut interrupts = Interrupts::new()?;
-    let what = format!("cannot forward {}", super::names(&requests));
+    let what = format!("cannot forward {}", super::listed(&requests));
     let mut watch = Watch::open(&mut daemon, Filter::default(), &what).await?;
     watch.what = ENDED.to_owned();
     let before = keys(&watch.cache);

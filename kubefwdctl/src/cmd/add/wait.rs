@@ -6,6 +6,7 @@ use kubefwd_model::duration;
 use tokio::time::timeout;
 
 use super::lines::{Series, ServiceLines};
+use super::names;
 use crate::error::CliError;
 use crate::interrupt::Interrupts;
 use crate::output::Output;
@@ -73,6 +74,7 @@ impl<'a> Arrival<'a> {
             Ok(result) => result?,
             Err(_) => return Err(self.not_active(limit)),
         }
+        names::tell(self.out, &self.progress.services(&self.watch.cache));
         if self.out.confirms() && !self.progress.targets.names().is_empty() {
             self.out.data(&format!("{}\n", self.progress.summary()))?;
         }

@@ -80,9 +80,14 @@ impl ServiceItem {
             _ => &service.skipped_ports,
         };
         let skipped = skipped.iter().map(|port| format!("skipped {port}"));
+        let refused = service.refused_names.iter();
+        let short = refused
+            .filter(|name| name.name == service.key.service.as_str())
+            .map(|name| format!("{}: {}", name.name, name.reason));
         reason
             .into_iter()
             .chain(skipped)
+            .chain(short)
             .collect::<Vec<_>>()
             .join("; ")
     }

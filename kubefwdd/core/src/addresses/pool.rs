@@ -32,7 +32,12 @@ pub struct AddressPool {
     memory: Memory,
     units: BTreeMap<Arc<UnitKey>, Assigned>,
     holders: BTreeMap<Ipv4Addr, Arc<UnitKey>>,
+    /// How many addresses were shunned.
+    shunned: usize,
 }
+
+/// The most addresses that may be shunned: whoever takes one after the other does not use up the range.
+const MAX_SHUNNED: usize = 256;
 
 #[derive(Debug, Clone, Copy)]
 struct Assigned {
@@ -53,6 +58,7 @@ impl AddressPool {
             memory: Memory::default(),
             units: BTreeMap::new(),
             holders: BTreeMap::new(),
+            shunned: 0,
         }
     }
 
@@ -119,6 +125,31 @@ impl AddressPool {
             self.forget(&surplus);
         }
         true
+    }
+
+    /// Whether the unit could have another address than the one it has.
+    #[must_use]
+    pub fn can_move(&self, unit: &UnitKey) -> bool {
+        let address = self.address(unit);
+        let reserved = address.and_then(|address| self.reservations.holder(address));
+        address.is_some() && reserved.is_none() && self.shunned < MAX_SHUNNED
+    }
+
+    /// Ends the use of the unit's address, which nobody gets again: another program listens there.
+    pub fn shun(&mut self, unit: &UnitKey) {
+        self.release(unit);
+        let Some(Assigned {
+            address,
+            released: Some(moment),
+        }) = self.units.get(unit).copied()
+        else {
+            return;
+        };
+        self.units.remove(unit);
+        self.holders.remove(&address);
+        self.memory.remove(moment);
+        self.numbering.leave(unit);
+        self.shunned += 1;
     }
 
     /// The address that a unit has in use.

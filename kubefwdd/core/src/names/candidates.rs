@@ -30,7 +30,8 @@ pub struct Candidate {
 #[must_use]
 pub fn candidates(unit: &UnitKey, context: &DnsLabel, options: &NameOptions) -> Vec<Candidate> {
     let svc = match &unit.pod {
-        Some(pod) => format!("{pod}.{}", unit.service),
+        // One label, as in the cluster: a pod's name with dots would name a host of another domain.
+        Some(pod) => format!("{}.{}", pod.as_str().replace('.', "-"), unit.service),
         None => unit.service.to_string(),
     };
     let ns = &unit.namespace;
@@ -115,6 +116,12 @@ mod tests {
     }
 
     #[test]
+    fn a_pods_name_is_one_label() {
+        let found = names(&unit(Some("vault.service")), &NameOptions::default());
+        assert_eq!(found[0], "vault-service.api");
+    }
+
+    #[test]
     fn a_domain_adds_two() {
         let domain = Some(HostName::parse("corp.test").unwrap());
         let found = names(
@@ -165,9 +172,12 @@ mod tests {
 
     #[test]
     fn forms_too_long_for_dns_are_left_out() {
-        let mut long = unit(Some(&vec!["p".repeat(60); 4].join(".")));
-        long.service = ServiceName::parse(&"s".repeat(9)).unwrap();
-        let found = candidates(&long, &long.context.label(), &NameOptions::default());
-        assert_eq!(found.len(), 1, "only pod.svc fits into 253 bytes");
+        let long = unit(Some(&format!("{0}.{0}", "p".repeat(60))));
+        assert_eq!(names(&long, &NameOptions::default()), [""; 0]);
+        let mut long = unit(None);
+        long.context = ContextName::parse(&"c".repeat(63)).unwrap();
+        long.service = ServiceName::parse(&"s".repeat(63)).unwrap();
+        long.namespace = NamespaceName::parse(&"n".repeat(63)).unwrap();
+        assert_eq!(names(&long, &NameOptions::default()).len(), 7);
     }
 }

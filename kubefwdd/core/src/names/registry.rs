@@ -1,14 +1,19 @@
 //! Who gets which name.
 //!
-//! A name goes to the claimant that comes first: the lowest [`Rank`] (the caller gives the
-//! ordinal of the `ns add` that asked, which is persisted), a plain form before a dashed copy, and
-//! then the lower key. So the outcome is a function of the claims alone and not of the order in
-//! which workers report them, and it is the same after a restart.
+//! A name belongs to the first user who claims it, and never passes to another by itself: programs
+//! that use it send passwords there. It stays that user's while the service is away, and is free once
+//! the user has given it up ([`NameRegistry::forget`]), for whoever claims it next; root, which may have
+//! been waiting, comes before that.
+//!
+//! Among the claims of its user a name goes to the one that comes first: the lowest [`Rank`] (the caller
+//! gives the ordinal of the `ns add` that asked, which is persisted), a plain form before a dashed copy,
+//! and then the lower key. So for one user the outcome is a function of the claims alone and not of the
+//! order in which workers report them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kubefwd_model::{HostName, UnitKey};
+use kubefwd_model::{HostName, ServiceKey, Uid, UnitKey};
 
 use super::{Candidate, NameRules, Refusal, RefusalReason};
 
@@ -37,14 +42,28 @@ pub struct Outcome {
     pub refused: Vec<Refusal>,
 }
 
-/// A name that another unit has.
+/// A name that a unit claims and another has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// The name.
     pub name: HostName,
-    /// Who has it.
-    pub holder: Arc<UnitKey>,
+    /// Why this unit does not have it.
+    pub why: Why,
 }
+
+/// Why a unit does not have a name that it claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Another unit has it.
+    Taken(Arc<UnitKey>),
+    /// It belongs to this user, whose service is away.
+    Kept(Uid),
+    /// It belonged to another user when it was claimed, who has given it up since.
+    Released,
+}
+
+/// The names that are kept for one user while nothing claims them. Of more, new ones are given up at once.
+const MAX_KEPT: usize = 10_000;
 
 /// All claims of the machine, and the outcome of each.
 ///
@@ -55,12 +74,16 @@ pub struct NameRegistry {
     rules: NameRules,
     names: BTreeMap<HostName, Slot>,
     units: BTreeMap<Arc<UnitKey>, Unit>,
+    /// By user, names that none of that user's units claims now, and the service that did.
+    kept: BTreeMap<Uid, BTreeMap<HostName, ServiceKey>>,
 }
 
-/// One name: its claimants in order, and whether the rules keep it from all of them.
+/// One name: whose it is, its claimants in order, and whether the rules keep it from all of them.
 #[derive(Debug)]
 struct Slot {
     refused: Option<RefusalReason>,
+    /// `None` after its user gave it up, until somebody claims it.
+    owner: Option<Uid>,
     claims: Vec<Claim>,
 }
 
@@ -86,6 +109,22 @@ impl NameRegistry {
             rules,
             ..Self::default()
         }
+    }
+
+    /// A registry that keeps what was [saved](Self::save).
+    #[must_use]
+    pub fn restore(rules: NameRules, saved: Vec<(HostName, ServiceKey)>) -> Self {
+        let mut registry = Self::new(rules);
+        for (name, service) in saved {
+            let slot = Slot {
+                refused: registry.rules.refuses(&name),
+                owner: Some(service.uid),
+                claims: Vec::new(),
+            };
+            registry.names.insert(name.clone(), slot);
+            registry.keep(name, service);
+        }
+        registry
     }
 
     /// Claims `candidates` for `unit`, in place of what it claimed before. The same claim again
@@ -122,7 +161,7 @@ impl NameRegistry {
         changes.finish(self)
     }
 
-    /// Gives up all claims of `unit`. The next claimant of each name gets it.
+    /// Withdraws all claims of `unit`. The next claimant of the same user gets each name; without one it is kept.
     ///
     /// Returns the names that moved.
     pub fn release(&mut self, unit: &UnitKey) -> Vec<NameChange> {
@@ -132,6 +171,39 @@ impl NameRegistry {
         let changes = self.claim(unit, rank, Vec::new());
         self.units.remove(unit);
         changes
+    }
+
+    /// Gives up the kept names of services that are gone for good. Root, where it claims one, gets it; everybody else has
+    /// to claim it anew.
+    ///
+    /// Returns the names that moved.
+    pub fn forget(&mut self, gone: impl Fn(&ServiceKey) -> bool) -> Vec<NameChange> {
+        let mut free = Vec::new();
+        for names in self.kept.values_mut() {
+            free.extend(names.extract_if(.., |_, service| gone(service)));
+        }
+        self.kept.retain(|_, names| !names.is_empty());
+        let mut changes = Changes::default();
+        for (name, _) in free {
+            changes.note(self, &name);
+            self.give_up(&name);
+        }
+        changes.finish(self)
+    }
+
+    /// The names that a restart must not give to another user: of several who claim it, or kept. With the service that has
+    /// or had it.
+    pub fn save(&self) -> Vec<(HostName, ServiceKey)> {
+        let contested = self.names.iter().filter_map(|(name, slot)| {
+            let owner = slot.owner?;
+            let others = slot.claims.iter().any(|claim| claim.unit.uid != owner);
+            let own = slot.claims.iter().find(|claim| claim.unit.uid == owner);
+            let own = own.filter(|_| others)?;
+            Some((name.clone(), ServiceKey::from(&*own.unit)))
+        });
+        let kept = self.kept.values().flatten();
+        let kept = kept.map(|(name, service)| (name.clone(), service.clone()));
+        contested.chain(kept).collect()
     }
 
     /// Replaces the rules and settles every name again: for a changed hosts file or configuration.
@@ -145,7 +217,11 @@ impl NameRegistry {
         let mut changes = Vec::new();
         for (name, slot) in &mut self.names {
             let from = slot.holder().cloned();
-            slot.refused = self.rules.refuses(name);
+            let refused = self.rules.refuses(name);
+            // A domain that the machine searches since it is in another network takes no name away.
+            if refused != Some(RefusalReason::OwnDomain) || from.is_none() {
+                slot.refused = refused;
+            }
             let to = slot.holder().cloned();
             if from != to {
                 changes.push(NameChange {
@@ -190,19 +266,19 @@ impl NameRegistry {
             let Some(slot) = self.names.get(name) else {
                 continue;
             };
-            match (slot.refused, slot.holder()) {
-                (Some(reason), _) => outcome.refused.push(Refusal {
-                    name: name.clone(),
-                    reason,
-                }),
-                (None, Some(holder)) if **holder != *unit => {
-                    outcome.lost.push(Lost {
-                        name: name.clone(),
-                        holder: Arc::clone(holder),
-                    });
+            let why = match (slot.refused, slot.holder(), slot.owner) {
+                (Some(reason), ..) => {
+                    let name = name.clone();
+                    outcome.refused.push(Refusal { name, reason });
+                    continue;
                 }
-                (None, _) => {}
-            }
+                (None, Some(holder), _) if **holder == *unit => continue,
+                (None, Some(holder), _) => Why::Taken(Arc::clone(holder)),
+                (None, None, Some(owner)) => Why::Kept(owner),
+                (None, None, None) => Why::Released,
+            };
+            let name = name.clone();
+            outcome.lost.push(Lost { name, why });
         }
         outcome
     }
@@ -212,10 +288,17 @@ impl NameRegistry {
         let rules = &self.rules;
         let slot = self.names.entry(name.clone()).or_insert_with(|| Slot {
             refused: rules.refuses(name),
+            owner: None,
             claims: Vec::with_capacity(1),
         });
         if let Err(place) = slot.claims.binary_search(&claim) {
+            let uid = claim.unit.uid;
             slot.claims.insert(place, claim);
+            if *slot.owner.get_or_insert(uid) == uid
+                && let Some(kept) = self.kept.get_mut(&uid)
+            {
+                kept.remove(name);
+            }
         }
     }
 
@@ -224,9 +307,36 @@ impl NameRegistry {
         let Some(slot) = self.names.get_mut(name) else {
             return;
         };
-        if let Ok(place) = slot.claims.binary_search(claim) {
-            slot.claims.remove(place);
+        let uid = claim.unit.uid;
+        let Ok(place) = slot.claims.binary_search(claim) else {
+            return;
+        };
+        slot.claims.remove(place);
+        let own = slot.claims.iter().any(|claim| claim.unit.uid == uid);
+        if slot.owner == Some(uid) && !own {
+            self.keep(name.clone(), ServiceKey::from(&*claim.unit));
+        } else if slot.owner.is_none() && slot.claims.is_empty() {
+            self.names.remove(name);
         }
+    }
+
+    /// Keeps a name for the user of a service that is away.
+    fn keep(&mut self, name: HostName, service: ServiceKey) {
+        let kept = self.kept.entry(service.uid).or_default();
+        if kept.len() >= MAX_KEPT {
+            self.give_up(&name);
+        } else {
+            kept.insert(name, service);
+        }
+    }
+
+    /// Lets its user's hold on a name go.
+    fn give_up(&mut self, name: &HostName) {
+        let Some(slot) = self.names.get_mut(name) else {
+            return;
+        };
+        let root = slot.claims.iter().any(|claim| claim.unit.uid.is_root());
+        slot.owner = root.then_some(Uid::ROOT);
         if slot.claims.is_empty() {
             self.names.remove(name);
         }
@@ -235,10 +345,9 @@ impl NameRegistry {
 
 impl Slot {
     fn holder(&self) -> Option<&Arc<UnitKey>> {
-        match self.refused {
-            Some(_) => None,
-            None => self.claims.first().map(|claim| &claim.unit),
-        }
+        let owner = self.owner.filter(|_| self.refused.is_none())?;
+        let mut own = self.claims.iter().filter(|claim| claim.unit.uid == owner);
+        own.next().map(|claim| &claim.unit)
     }
 }
 

@@ -12,8 +12,8 @@ use kubefwd_model::HostName;
 /// The name of the daemon's own REST interface.
 pub const API_NAME: &str = "kubefwd.internal";
 
-/// The configuration key that lists suffixes which the administrator allows.
-pub const ALLOW_SUFFIXES_SETTING: &str = "names.allow_suffixes";
+/// The command by which the administrator allows a suffix, up to the suffix.
+pub const ALLOW: &str = "sudo kubefwdctl names allow";
 
 /// Names by which programs mean this machine, as in the hosts files of Debian, Fedora and macOS.
 const LOOPBACK: &[&str] = &[
@@ -52,8 +52,20 @@ const CONFIGURATION_SOURCE: &[&str] = &[
     "metadata.azure.internal",
     "instance-data",
     "instance-data.ec2.internal",
-    "wpad",
 ];
+
+/// First labels of names from which programs take a proxy or a tunnel, in every domain of the search list: RFC 5214 and
+/// the draft of the web proxy auto-discovery protocol.
+const CONFIGURATION_LABEL: &[&str] = &["wpad", "isatap"];
+
+/// Zones that the networks of companies and homes have for themselves: RFC 6762 with its appendix G, the reserved
+/// `internal`, and Consul's own.
+const PRIVATE_ZONE: &[&str] = &[
+    "consul", "corp", "home", "internal", "intranet", "lan", "local", "private",
+];
+
+/// What every pod's search list ends in: names of this exact form mean services of a cluster and nothing else.
+const CLUSTER_DOMAIN: &str = ".svc.cluster.local";
 
 /// Why nobody may have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +78,10 @@ pub enum RefusalReason {
     ContainerHost,
     /// Metadata services of clouds, `wpad`.
     ConfigurationSource,
+    /// It is below the machine's own domain or one that it searches.
+    OwnDomain,
+    /// It is in a zone of private networks.
+    PrivateZone,
     /// [`API_NAME`] and everything below it.
     Api,
     /// A line in the hosts file that is not ours holds the name.
@@ -96,6 +112,14 @@ impl Refusal {
             RefusalReason::ConfigurationSource => {
                 "programs fetch credentials or proxy settings from it".into()
             }
+            RefusalReason::OwnDomain => {
+                "it is in a domain of this machine, so it could hide one of its servers".into()
+            }
+            RefusalReason::PrivateZone => format!(
+                "\".{}\" is a zone of private networks, so it could hide a server there",
+                self.name.last_label()
+            )
+            .into(),
             RefusalReason::Api => "it is the name of kubefwd's own API".into(),
             RefusalReason::HostsLine => {
                 "another line in your hosts file has it, and kubefwd never touches that line".into()
@@ -119,19 +143,13 @@ impl Refusal {
             RefusalReason::ContainerHost | RefusalReason::Api => {
                 "use another form of the name".into()
             }
-            RefusalReason::ConfigurationSource => format!(
-                "use a longer form, or allow it with {ALLOW_SUFFIXES_SETTING} = [\"{}\"]",
-                self.name
-            )
-            .into(),
-            RefusalReason::HostsLine => {
-                "remove that line to let the service have the name".into()
+            RefusalReason::ConfigurationSource | RefusalReason::OwnDomain => {
+                format!("use another form, or `{ALLOW} {}`", self.name).into()
             }
-            RefusalReason::TopLevelDomain => format!(
-                "use another form, or have the administrator allow it with {ALLOW_SUFFIXES_SETTING} = [\"{}\"]",
-                self.name.last_label()
-            )
-            .into(),
+            RefusalReason::HostsLine => "remove that line to let the service have the name".into(),
+            RefusalReason::TopLevelDomain | RefusalReason::PrivateZone => {
+                format!("use another form, or `{ALLOW} {}`", self.name.last_label()).into()
+            }
             RefusalReason::Numeric => "use another form".into(),
         }
     }
@@ -144,8 +162,9 @@ pub struct NameRules {
     pub machine_names: BTreeSet<HostName>,
     /// Names that lines of the hosts file hold which are not ours.
     pub hosts_lines: BTreeSet<HostName>,
-    /// Suffixes (or whole names) that the administrator allows although they end in a top-level
-    /// domain or are a source of configuration.
+    /// The machine's own domain, and those in which it looks for names without a dot.
+    pub search_domains: BTreeSet<HostName>,
+    /// Suffixes (or whole names) that the administrator allows although names below them could hide something.
     pub allowed_suffixes: BTreeSet<HostName>,
 }
 
@@ -166,10 +185,23 @@ impl NameRules {
             Some(RefusalReason::MachineName)
         } else if self.hosts_lines.contains(name) {
             Some(RefusalReason::HostsLine)
-        } else if self.allows(name) {
+        } else if self.allows(name) || is_in_cluster(name) {
             None
-        } else if CONFIGURATION_SOURCE.contains(&name.as_str()) {
+        } else if CONFIGURATION_SOURCE.contains(&name.as_str())
+            || name
+                .labels()
+                .next()
+                .is_some_and(|label| CONFIGURATION_LABEL.contains(&label))
+        {
             Some(RefusalReason::ConfigurationSource)
+        } else if self
+            .search_domains
+            .iter()
+            .any(|domain| name.is_within(domain.as_str()))
+        {
+            Some(RefusalReason::OwnDomain)
+        } else if !name.is_dotless() && PRIVATE_ZONE.contains(&name.last_label()) {
+            Some(RefusalReason::PrivateZone)
         } else if is_public(name) {
             Some(RefusalReason::TopLevelDomain)
         } else {
@@ -177,11 +209,36 @@ impl NameRules {
         }
     }
 
+    /// Why no administrator can allow names within this suffix, or `None` where one can.
+    #[must_use]
+    pub fn never_allows(&self, suffix: &HostName) -> Option<RefusalReason> {
+        let allowing = Self {
+            allowed_suffixes: BTreeSet::from([suffix.clone()]),
+            ..Self::default()
+        };
+        allowing.refuses(suffix)
+    }
+
+    /// Whether names within this suffix could hide servers of the machine's own network, allowed or not.
+    #[must_use]
+    pub fn is_private(&self, suffix: &HostName) -> bool {
+        PRIVATE_ZONE.contains(&suffix.last_label())
+            || self.search_domains.iter().any(|domain| {
+                domain.is_within(suffix.as_str()) || suffix.is_within(domain.as_str())
+            })
+    }
+
     fn allows(&self, name: &HostName) -> bool {
         self.allowed_suffixes
             .iter()
             .any(|suffix| name.is_within(suffix.as_str()))
     }
+}
+
+/// Whether it is `service.namespace.svc.cluster.local`, or a pod of such a service.
+fn is_in_cluster(name: &HostName) -> bool {
+    let front = name.as_str().strip_suffix(CLUSTER_DOMAIN);
+    front.is_some_and(|front| matches!(front.split('.').count(), 2 | 3))
 }
 
 /// Whether the last label is a top-level domain. A name without a dot is looked up in no public
@@ -216,8 +273,16 @@ mod tests {
         let rules = NameRules {
             machine_names: set(&["build7", "build7.corp.test"]),
             hosts_lines: set(&["db.staging"]),
+            // As in a pod.
+            search_domains: set(&["corp.test", "svc.cluster.local", "cluster.local"]),
             ..NameRules::default()
         };
+        for text in [
+            "api.shop.svc.cluster.local",
+            "web-0.api.shop.svc.cluster.local",
+        ] {
+            assert_eq!(rules.refuses(&name(text)), None, "{text}");
+        }
         for (text, reason) in [
             ("localhost", RefusalReason::Loopback),
             ("api.localhost", RefusalReason::Loopback),
@@ -232,6 +297,16 @@ mod tests {
                 RefusalReason::ConfigurationSource,
             ),
             ("wpad", RefusalReason::ConfigurationSource),
+            ("wpad.shop", RefusalReason::ConfigurationSource),
+            ("isatap.shop.kind", RefusalReason::ConfigurationSource),
+            ("ldap.corp.test", RefusalReason::OwnDomain),
+            ("api.corp.test", RefusalReason::OwnDomain),
+            ("vault.service.consul", RefusalReason::PrivateZone),
+            ("ldap.corp", RefusalReason::PrivateZone),
+            ("git.home.lan", RefusalReason::PrivateZone),
+            ("printer.local", RefusalReason::PrivateZone),
+            ("cluster.local", RefusalReason::OwnDomain),
+            ("x.y.z.a.svc.cluster.local", RefusalReason::OwnDomain),
             ("kubefwd.internal", RefusalReason::Api),
             ("x.kubefwd.internal", RefusalReason::Api),
             ("db.staging", RefusalReason::HostsLine),
@@ -268,12 +343,22 @@ mod tests {
     #[test]
     fn the_administrator_may_allow_a_suffix_but_not_localhost() {
         let rules = NameRules {
-            allowed_suffixes: set(&["dev", "metadata", "localhost", "shop.com"]),
+            allowed_suffixes: set(&[
+                "dev",
+                "metadata",
+                "localhost",
+                "shop.com",
+                "lan",
+                "ours.test",
+            ]),
+            search_domains: set(&["test"]),
             hosts_lines: set(&["held.dev"]),
             ..NameRules::default()
         };
         assert_eq!(rules.refuses(&name("api.dev")), None);
         assert_eq!(rules.refuses(&name("metadata")), None);
+        assert_eq!(rules.refuses(&name("api.lan")), None);
+        assert_eq!(rules.refuses(&name("api.ours.test")), None);
         assert_eq!(rules.refuses(&name("api.shop.com")), None);
         assert_eq!(rules.refuses(&name("shop.com")), None);
         assert_eq!(
@@ -291,12 +376,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_setting_that_allows_it() {
+    fn a_refusal_names_the_command_that_allows_it() {
         let refusal = Refusal {
             name: name("api.dev"),
             reason: RefusalReason::TopLevelDomain,
         };
         let text = refusal.to_string();
-        assert!(text.contains("names.allow_suffixes = [\"dev\"]"), "{text}");
+        assert!(text.contains("`sudo kubefwdctl names allow dev`"), "{text}");
     }
 }

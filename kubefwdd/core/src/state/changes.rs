@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kubefwd_model::{DottedKey, Event, EventKind, KeyMatch, NamespaceKey, ServiceKey, Uid};
+use kubefwd_model::{
+    DottedKey, Event, EventKind, KeyMatch, NamespaceKey, Options, ServiceKey, Uid,
+};
 
 use super::State;
-use super::command::{AddNamespace, AddService, Refused, Which};
+use super::command::{AddNamespace, AddService, MAX_REQUESTS, Origin, Refused, Which};
 use super::effect::Effect;
-use super::spec::{AllServices, ContextSpec, Environment, Lease, ServiceSpec};
+use super::spec::{AllServices, ContextSpec, Lease, ServiceSpec};
 use crate::addresses::{Reservation, Target};
 
 impl State {
@@ -23,13 +25,13 @@ impl State {
     ) -> Result<(), Refused> {
         let AddNamespace {
             key,
-            kubeconfig,
             selection,
             options,
-            lease,
-            environment,
+            origin,
         } = request;
-        self.check_kubeconfig(&key, &kubeconfig)?;
+        self.check_room(key.uid)?;
+        self.check_domain(&options)?;
+        self.check_kubeconfig(&key, &origin.kubeconfig)?;
         if self
             .spec
             .namespace(&key)
@@ -40,8 +42,8 @@ impl State {
                 key: key.to_string(),
             });
         }
-        let terms = self.spec.new_terms(millis(now), lease);
-        let context = self.context_spec(&key, kubeconfig, environment);
+        let terms = self.spec.new_terms(millis(now), origin.lease);
+        let context = self.context_spec(&key, origin);
         let spec = context.namespaces.entry(key.namespace.clone()).or_default();
         spec.all = Some(AllServices {
             selection,
@@ -70,15 +72,15 @@ impl State {
     ) -> Result<(), Refused> {
         let AddService {
             key,
-            kubeconfig,
             ports,
             address,
             options,
-            lease,
-            environment,
+            origin,
         } = request;
         let namespace = key.namespace_key();
-        self.check_kubeconfig(&namespace, &kubeconfig)?;
+        self.check_room(key.uid)?;
+        self.check_domain(&options)?;
+        self.check_kubeconfig(&namespace, &origin.kubeconfig)?;
         let spec = self.spec.namespace(&namespace);
         if spec.is_some_and(|spec| spec.services.contains_key(&key.service)) {
             return Err(Refused::Exists {
@@ -94,8 +96,8 @@ impl State {
                 address,
             })?;
         }
-        let terms = self.spec.new_terms(millis(now), lease);
-        let context = self.context_spec(&namespace, kubeconfig, environment);
+        let terms = self.spec.new_terms(millis(now), origin.lease);
+        let context = self.context_spec(&namespace, origin);
         let spec = context.namespaces.entry(key.namespace.clone()).or_default();
         if let Some(all) = &mut spec.all {
             all.removed.remove(&key.service);
@@ -246,6 +248,27 @@ impl State {
         }
     }
 
+    fn check_room(&self, uid: Uid) -> Result<(), Refused> {
+        let user = self.spec.users.get(&uid).into_iter();
+        let contexts = user.flat_map(|user| user.contexts.values());
+        let namespaces = contexts.flat_map(|context| context.namespaces.values());
+        let asked = namespaces.map(|one| usize::from(one.all.is_some()) + one.services.len());
+        match asked.sum::<usize>() >= MAX_REQUESTS {
+            true => Err(Refused::TooMany),
+            false => Ok(()),
+        }
+    }
+
+    fn check_domain(&self, options: &Options) -> Result<(), Refused> {
+        match &options.domain {
+            Some(domain) if !self.settings.allows_domain(domain) => Err(Refused::Domain {
+                domain: domain.clone(),
+                allowed: self.settings.domains.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn check_kubeconfig(&self, key: &NamespaceKey, kubeconfig: &[String]) -> Result<(), Refused> {
         let context = self
             .spec
@@ -261,24 +284,26 @@ impl State {
         }
     }
 
-    fn context_spec(
-        &mut self,
-        key: &NamespaceKey,
-        kubeconfig: Vec<String>,
-        environment: Option<Environment>,
-    ) -> &mut ContextSpec {
+    fn context_spec(&mut self, key: &NamespaceKey, origin: Origin) -> &mut ContextSpec {
         let is_new = !self.spec.users.contains_key(&key.uid);
         let user = self.spec.users.entry(key.uid).or_default();
-        if let Some(environment) = environment {
+        if !origin.user.is_empty() {
+            user.name = origin.user;
+        }
+        if let Some(environment) = origin.environment {
             user.environment = environment.variables;
             user.secrets = environment.secrets;
         }
         if is_new {
             self.start_worker(key.uid);
         }
+        // It is told with the first answer, before there is a service.
+        let name = self.user_name(key.uid);
+        let rules = self.names.rules();
+        self.labels.label(key.uid, &name, &key.context, rules);
         let user = self.spec.users.entry(key.uid).or_default();
         let context = user.contexts.entry(key.context.clone()).or_default();
-        context.kubeconfig = kubeconfig;
+        context.kubeconfig = origin.kubeconfig;
         context
     }
 
@@ -316,16 +341,14 @@ impl State {
             self.observe(key);
         } else {
             self.observed.remove(key);
-            let left = self
-                .spec
-                .namespaces()
-                .any(|(other, _)| other.context == key.context);
-            if !left {
-                self.labels.forget(&key.context);
+            let user = self.spec.users.get(&key.uid);
+            if user.is_none_or(|user| !user.contexts.contains_key(&key.context)) {
+                self.labels.forget(key.uid, &key.context);
             }
         }
         self.changed.namespaces.insert(key.clone());
         self.changed.persist = true;
+        self.changed.spec = true;
         let uid = key.uid;
         self.changed.desired.insert(uid);
         self.make_room(uid);

@@ -5,15 +5,15 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use kubefwd_model::{
-    Failure, ListenerId, NamespaceKey, Options, Reason, Selection, ServiceKey, ServiceName,
-    Traffic, Uid,
+    Failure, HostName, ListenerId, NamespaceKey, Options, Reason, Selection, ServiceKey,
+    ServiceName, Traffic, Uid,
 };
 
 use super::observed::{ForwardReport, ObservedService, Phase};
 use super::spec::{Environment, Lease};
 use super::{Settings, Topic};
 use crate::addresses::{Reservation, ReserveError, Target};
-use crate::names::NameRules;
+use crate::names::{NameRules, Refusal};
 
 /// One change of the state: a user's request, a setting, or something that was observed.
 #[derive(Clone, Debug)]
@@ -47,6 +47,10 @@ pub enum Command {
     },
     /// A client that had a lease is gone, and with it what it added.
     EndLease(Lease),
+    /// Let services have names within a suffix.
+    AllowSuffix(HostName),
+    /// Take back what was allowed.
+    DenySuffix(HostName),
     /// Reserve an address; what is forwarded already moves to it.
     Reserve(Reservation),
     /// Give a reservation up; what has the address keeps it until it is removed.
@@ -136,7 +140,7 @@ pub enum Report {
         /// The listener.
         listener: ListenerId,
         /// Whether it listens.
-        result: Result<(), Failure>,
+        result: Result<(), BindFailure>,
     },
     /// A worker's answer to [`super::Effect::Grant`].
     Held {
@@ -185,6 +189,24 @@ pub enum Report {
     HostsFailed,
 }
 
+/// Why a port cannot be listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindFailure {
+    /// For people.
+    pub failure: Failure,
+    /// Another address would do: somebody listens on this very one.
+    pub only_here: bool,
+}
+
+impl From<Failure> for BindFailure {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            only_here: false,
+        }
+    }
+}
+
 /// What a command gives back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reply {
@@ -199,21 +221,30 @@ pub enum Reply {
     Retrying(bool),
 }
 
+/// Who asks for something to be forwarded, and how their worker is to do it.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The user's name.
+    pub user: String,
+    /// The kubeconfig files that define the context.
+    pub kubeconfig: Vec<String>,
+    /// Removed when this client exits.
+    pub lease: Option<Lease>,
+    /// The part of the caller's environment that may be kept on disk; `None` leaves what is known.
+    pub environment: Option<Environment>,
+}
+
 /// Forward a namespace.
 #[derive(Clone, Debug)]
 pub struct AddNamespace {
     /// The namespace.
     pub key: NamespaceKey,
-    /// The kubeconfig files that define the context.
-    pub kubeconfig: Vec<String>,
     /// Which of its services.
     pub selection: Selection,
     /// How to forward them.
     pub options: Options,
-    /// Removed when this client exits.
-    pub lease: Option<Lease>,
-    /// The part of the caller's environment that may be kept on disk; `None` leaves what is known.
-    pub environment: Option<Environment>,
+    /// Who asks, and how.
+    pub origin: Origin,
 }
 
 /// Forward one service.
@@ -221,18 +252,14 @@ pub struct AddNamespace {
 pub struct AddService {
     /// The service.
     pub key: ServiceKey,
-    /// The kubeconfig files that define the context.
-    pub kubeconfig: Vec<String>,
     /// Which of its ports; empty: all.
     pub ports: BTreeSet<u16>,
     /// The address it must have.
     pub address: Option<Ipv4Addr>,
     /// How to forward it.
     pub options: Options,
-    /// Removed when this client exits.
-    pub lease: Option<Lease>,
-    /// The part of the caller's environment that may be kept on disk; `None` leaves what is known.
-    pub environment: Option<Environment>,
+    /// Who asks, and how.
+    pub origin: Origin,
 }
 
 /// Which namespaces or services to remove.
@@ -243,6 +270,9 @@ pub enum Which {
     /// The one with this key, or with this front of it where that is unambiguous.
     Named(String),
 }
+
+/// Namespaces and single services that one user may ask for: each is kept, and written with every change.
+pub(super) const MAX_REQUESTS: usize = 2_000;
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -284,6 +314,22 @@ pub enum Refused {
         /// Where it is used from.
         kubeconfig: Vec<String>,
     },
+    /// The user asked for too much.
+    #[error(
+        "you forward {MAX_REQUESTS} namespaces and single services already, which is as many as one user can"
+    )]
+    TooMany,
+    /// The domain is not one that the administrator lists.
+    #[error("names below {domain} could hide servers of your network")]
+    Domain {
+        /// The domain.
+        domain: HostName,
+        /// Those that are listed.
+        allowed: Vec<HostName>,
+    },
+    /// Names within this suffix are never given.
+    #[error("names within {} are never given: {}", .0.name, .0.why())]
+    Suffix(Refusal),
     /// The address is not available.
     #[error(transparent)]
     Address(#[from] ReserveError),
@@ -297,8 +343,10 @@ impl Refused {
         match self {
             Self::Exists { .. } => Reason::AlreadyExists,
             Self::Missing { .. } => Reason::NotFound,
-            Self::Ambiguous { .. } => Reason::InvalidArgument,
-            Self::OtherKubeconfig { .. } | Self::Address(_) => Reason::Conflict,
+            Self::Ambiguous { .. } | Self::Domain { .. } | Self::Suffix(_) => {
+                Reason::InvalidArgument
+            }
+            Self::OtherKubeconfig { .. } | Self::Address(_) | Self::TooMany => Reason::Conflict,
         }
     }
 
@@ -312,6 +360,12 @@ impl Refused {
                 "remove its namespaces first (`kubefwdctl ns ls`), or rename one of the contexts"
                     .to_owned()
             }
+            Self::Domain { allowed, .. } => format!(
+                "use a domain within {}, or have the administrator add it to names.domains in kubefwdd.toml",
+                HostName::texts(allowed).join(", ")
+            ),
+            Self::TooMany => "forward whole namespaces instead of single services".to_owned(),
+            Self::Suffix(_) => "no option changes that".to_owned(),
             Self::Address(error) => error.hint().to_owned(),
         }
     }

@@ -135,12 +135,16 @@ impl State {
                 port: local_port,
             });
         }
+        // It may have lacked a port only that it need not have any more.
+        self.name_unit(key, pod.as_ref());
     }
 
     /// Gives a unit its address and claims its names.
     fn address_unit(&mut self, key: &ServiceKey, pod: Option<&PodName>, plan: &ServicePlan) {
         let unit_key = key.unit(pod.cloned());
-        let label = self.labels.label(&key.context);
+        let user = self.user_name(key.uid);
+        let rules = self.names.rules();
+        let label = self.labels.label(key.uid, &user, &key.context, rules);
         let options = NameOptions {
             domain: plan.options.domain.clone(),
             dashed: self.settings.dashed_names,
@@ -154,7 +158,8 @@ impl State {
                     let Some(runtime) = self.services.get_mut(key) else {
                         return;
                     };
-                    let held = ports.values().any(|port| port.phase == PortPhase::Held);
+                    let held = !ports.is_empty()
+                        && ports.values().all(|port| port.phase == PortPhase::Held);
                     if held {
                         self.hosts.mark(address);
                     }
@@ -163,6 +168,7 @@ impl State {
                     let unit = Unit {
                         address,
                         named_in,
+                        blocked: false,
                         ports,
                     };
                     runtime.units.insert(pod.cloned(), Box::new(unit));

@@ -25,6 +25,8 @@ pub(super) struct Unit {
     pub(super) address: Ipv4Addr,
     /// The version of the hosts file that has its names: set when a listener behind it is held for the first time.
     pub(super) named_in: Option<u64>,
+    /// A port that it should have is somebody else's: whoever uses the name could reach them, so it has none.
+    pub(super) blocked: bool,
     /// By local port.
     pub(super) ports: Ports,
 }

@@ -54,6 +54,18 @@ pub struct ObservedService {
     pub selected: bool,
 }
 
+impl ObservedService {
+    /// Ports, and pods with an address of their own, that a service of the usual size has.
+    const USUAL: usize = 4;
+
+    /// How many services of the usual size it counts as: with many ports or pods it takes as many listeners and names.
+    pub(super) fn weight(&self) -> usize {
+        let units = 1 + self.pods.len();
+        let listeners = units * self.ports.len();
+        listeners.max(units).div_ceil(Self::USUAL).max(1)
+    }
+}
+
 /// One port of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedPort {

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use kubefwd_model::{
-    Failure, FirstByte, ListenerId, NamespaceKey, Reason, ServiceName, Traffic, Uid, Worker,
-    WorkerState,
+    Failure, FirstByte, ListenerId, NamespaceKey, PodName, Reason, ServiceKey, ServiceName,
+    Traffic, Uid, Worker, WorkerState,
 };
 
 use super::State;
-use super::command::Report;
+use super::command::{BindFailure, Report};
 use super::effect::Effect;
 use super::forwards::{Port, PortPhase, PortRef};
 
@@ -169,11 +169,11 @@ impl State {
             return;
         };
         for name in removed {
-            if observed.services.remove(name).is_some() {
+            if let Some(service) = observed.services.remove(name) {
                 self.changed
                     .converge
                     .insert(namespace.service(name.clone()));
-                count -= 1;
+                count -= service.weight();
             }
         }
         for (name, service) in found {
@@ -181,17 +181,17 @@ impl State {
             if known == Some(&service) {
                 continue;
             }
-            if known.is_none() {
-                if count >= limit {
-                    if !std::mem::replace(&mut observed.left_out, true) {
-                        let message = format!("{namespace}: {}", too_many_services(limit));
-                        let uid = namespace.uid;
-                        self.effects.push(Effect::Warn { uid, message });
-                    }
-                    continue;
+            let rest = count - known.map_or(0, ObservedService::weight);
+            let with = rest + service.weight();
+            if with > limit.max(count) {
+                if !std::mem::replace(&mut observed.left_out, true) {
+                    let message = format!("{namespace}: {}", too_many_services(limit));
+                    let uid = namespace.uid;
+                    self.effects.push(Effect::Warn { uid, message });
                 }
-                count += 1;
+                continue;
             }
+            count = with;
             self.changed
                 .converge
                 .insert(namespace.service(name.clone()));
@@ -219,9 +219,11 @@ impl State {
         }
     }
 
+    /// How many services a user has, of the usual size.
     fn services_of(&self, uid: Uid) -> usize {
         let own = self.observed.iter().filter(|(key, _)| key.uid == uid);
-        own.map(|(_, observed)| observed.services.len()).sum()
+        let services = own.flat_map(|(_, observed)| observed.services.values());
+        services.map(ObservedService::weight).sum()
     }
 
     /// The listing of a namespace is complete, if there is one: what is not in it does not exist.
@@ -245,7 +247,7 @@ impl State {
     }
 
     /// The kernel's answer to [`Effect::Bind`].
-    fn bound(&mut self, listener: ListenerId, result: Result<(), Failure>, now: SystemTime) {
+    fn bound(&mut self, listener: ListenerId, result: Result<(), BindFailure>, now: SystemTime) {
         let Some(place) = self.listeners.get(&listener).cloned() else {
             // Taken away in the meantime.
             self.effects.push(Effect::Close { listener });
@@ -260,12 +262,38 @@ impl State {
                 port.since = now;
                 self.grant(listener);
                 if self.starting {
-                    self.name_unit(&place);
+                    self.name_unit(&place.service, place.pod.as_ref());
                 }
             }
-            Err(failure) => port.phase = PortPhase::Failed(failure),
+            Err(BindFailure { failure, only_here }) => {
+                port.phase = PortPhase::Failed(failure);
+                self.block_unit(&place);
+                if only_here {
+                    self.move_unit(&place);
+                }
+            }
         }
         self.changed.services.insert(place.service);
+    }
+
+    /// Takes the names of a unit out of the hosts file until it has all of its ports.
+    fn block_unit(&mut self, place: &PortRef) {
+        let runtime = self.services.get_mut(&place.service);
+        let unit = runtime.and_then(|runtime| runtime.units.get_mut(&place.pod));
+        if let Some(unit) = unit {
+            unit.blocked = true;
+            self.hosts.mark(unit.address);
+        }
+    }
+
+    /// Gives a unit another address, if it need not have this one.
+    fn move_unit(&mut self, place: &PortRef) {
+        let unit = place.service.unit(place.pod.clone());
+        if self.addresses.can_move(&unit) {
+            self.drain(&place.service, place.pod.as_ref());
+            self.addresses.shun(&unit);
+            self.changed.converge.insert(place.service.clone());
+        }
     }
 
     /// Asks again for every port that could not be listened on; whether there was one.
@@ -309,21 +337,29 @@ impl State {
             .port(&place)
             .is_some_and(|port| port.listener == listener && port.phase == PortPhase::Held);
         if is_held {
-            self.name_unit(&place);
+            self.name_unit(&place.service, place.pod.as_ref());
         }
         self.changed.services.insert(place.service);
     }
 
-    /// Lets the names of a unit that listens into the hosts file, if they are not there.
-    fn name_unit(&mut self, place: &PortRef) {
+    /// Lets the names of a unit into the hosts file once it has all the ports that it should have: on another port of its
+    /// address anybody may listen.
+    pub(super) fn name_unit(&mut self, key: &ServiceKey, pod: Option<&PodName>) {
         // The version that the next settling asks for.
         let version = self.hosts.next_version();
-        let runtime = self.services.get_mut(&place.service);
-        let unit = runtime.and_then(|runtime| runtime.units.get_mut(&place.pod));
+        let runtime = self.services.get_mut(key);
+        let unit = runtime.and_then(|runtime| runtime.units.get_mut(&pod.cloned()));
+        let is_had = |port: &Port| match port.phase {
+            PortPhase::Held => true,
+            PortPhase::Bound => self.starting,
+            PortPhase::Binding | PortPhase::Failed(_) => false,
+        };
         if let Some(unit) = unit
-            && unit.named_in.is_none()
+            && (unit.named_in.is_none() || unit.blocked)
+            && unit.ports.values().all(|port| is_had(port))
         {
             unit.named_in = Some(version);
+            unit.blocked = false;
             self.hosts.mark(unit.address);
         }
     }

@@ -20,6 +20,9 @@ pub struct Spec {
 /// What one user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserSpec {
+    /// The login name, as it was when something was last asked for; empty if it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The part of the user's environment that is not secret, for credential plugins after a restart of the daemon.
     pub environment: BTreeMap<String, String>,
     /// The names of the variables that are left out of it.

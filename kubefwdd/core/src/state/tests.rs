@@ -30,6 +30,8 @@ struct World {
     /// Versions of the hosts file that were asked for and are not written.
     unwritten: Vec<u64>,
     taken: BTreeSet<u16>,
+    /// The next port is taken at its address only.
+    taken_here: bool,
     running: bool,
     events: Vec<Event>,
     warnings: Vec<String>,
@@ -57,6 +59,7 @@ impl World {
             wanted: HostsEntries::new(),
             unwritten: Vec::new(),
             taken: BTreeSet::new(),
+            taken_here: false,
             running: false,
             events: Vec::new(),
             warnings: Vec::new(),
@@ -67,6 +70,7 @@ impl World {
     fn settings() -> Settings {
         Settings {
             dashed_names: false,
+            domains: vec![HostName::parse("test").expect("it is one")],
             max_services_per_user: LIMIT,
             range: AddressRange::new(Ipv4Addr::new(127, 0, 0, 0), 8).unwrap(),
             reservations: Vec::new(),
@@ -115,12 +119,18 @@ impl World {
             } => {
                 let in_use = self.open.values().any(|place| *place == (address, port));
                 assert!(!in_use, "{address}:{port} is bound twice");
-                let result = match self.taken.contains(&port) {
-                    true => Err(Failure::new(Reason::PortUnavailable, "taken")),
-                    false => {
-                        self.open.insert(listener, (address, port));
-                        Ok(())
-                    }
+                let taken = || BindFailure::from(Failure::new(Reason::PortUnavailable, "taken"));
+                let result = if std::mem::take(&mut self.taken_here) {
+                    let only_here = true;
+                    Err(BindFailure {
+                        only_here,
+                        ..taken()
+                    })
+                } else if self.taken.contains(&port) {
+                    Err(taken())
+                } else {
+                    self.open.insert(listener, (address, port));
+                    Ok(())
                 };
                 self.report(Report::Bound { listener, result });
             }
@@ -205,11 +215,9 @@ impl World {
     fn add_namespace(&mut self, namespace: &str) -> Result<(), Refused> {
         let request = AddNamespace {
             key: key(namespace),
-            kubeconfig: Vec::new(),
             selection: Selection::default(),
             options: Options::default(),
-            lease: None,
-            environment: None,
+            origin: Origin::default(),
         };
         self.apply(Command::AddNamespace(request)).map(drop)
     }
@@ -222,12 +230,10 @@ impl World {
     ) -> Result<(), Refused> {
         let request = AddService {
             key: key(namespace).service(name(service)),
-            kubeconfig: Vec::new(),
             ports: ports.iter().copied().collect(),
             address: None,
             options: Options::default(),
-            lease: None,
-            environment: None,
+            origin: Origin::default(),
         };
         self.apply(Command::AddService(request)).map(drop)
     }

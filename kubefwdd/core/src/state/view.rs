@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use kubefwd_model::{
-    Counts, Namespace, NamespaceKey, NamespaceStatus, Service, ServiceKey, Uid, Worker,
+    Counts, HostName, Namespace, NamespaceKey, NamespaceStatus, Service, ServiceKey, Uid, Worker,
 };
 
 use crate::addresses::Reservation;
+use crate::names::NameRules;
 
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +29,21 @@ pub struct View {
     pub warnings: Arc<Vec<String>>,
     /// Reserved addresses, of the configuration and of all users.
     pub reservations: Arc<Vec<Reservation>>,
+    /// What keeps names from everybody, without what the administrator allows.
+    pub rules: Arc<NameRules>,
+    /// Suffixes that the administrator allows.
+    pub allowed_suffixes: Arc<[AllowedSuffix]>,
     /// Forwarded ports are for their owner, root and the group only.
     pub access_limited: bool,
+}
+
+/// A suffix that the administrator allows although names within it could hide something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedSuffix {
+    /// The suffix.
+    pub suffix: HostName,
+    /// By the configuration, and not by a command.
+    pub configured: bool,
 }
 
 /// A user's worker, and whom it turned away.
@@ -107,6 +121,12 @@ fn difference<K: Ord + Clone, V>(
 // === impl View ===
 
 impl View {
+    /// Whether names within this suffix could hide servers of the machine's own network.
+    #[must_use]
+    pub fn is_private(&self, suffix: &HostName) -> bool {
+        self.rules.is_private(suffix)
+    }
+
     /// The name of a user with a worker, else the number.
     pub fn user_name(&self, uid: Uid) -> String {
         self.workers

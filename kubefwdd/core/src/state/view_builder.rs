@@ -15,6 +15,7 @@ use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
 
 use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
 use super::reports::too_many_services;
+use crate::names::{Refusal, Why};
 
 impl State {
     /// Updates what readers see of what changed, and announces it.
@@ -33,6 +34,8 @@ impl State {
             let warnings = self.warnings.values().flatten().cloned();
             self.view.warnings = Arc::new(warnings.collect());
             self.view.reservations = Arc::new(self.addresses.reservations().collect());
+            self.view.rules = self.rules.clone();
+            self.view.allowed_suffixes = self.allowed_view();
             self.view.access_limited = self.access_limited;
             self.view.revision += 1;
         }
@@ -125,14 +128,36 @@ impl State {
             attached: terms.all(|terms| terms.lease.is_some()),
             failed_since: failure.as_ref().map(since),
             failure,
-            notes: self.notes(observed),
+            notes: self.notes(key, observed),
         })
     }
 
-    fn notes(&self, observed: &ObservedNamespace) -> Vec<String> {
+    fn notes(&self, key: &NamespaceKey, observed: &ObservedNamespace) -> Vec<String> {
         let limit = self.settings.max_services_per_user;
         let left_out = observed.left_out.then(|| too_many_services(limit));
-        observed.notes.iter().cloned().chain(left_out).collect()
+        let label = self.label_note(key);
+        let own = left_out.into_iter().chain(label);
+        observed.notes.iter().cloned().chain(own).collect()
+    }
+
+    /// Why the longest names do not end in the context's own name.
+    fn label_note(&self, key: &NamespaceKey) -> Option<String> {
+        let label = self.labels.get(key.uid, &key.context)?;
+        let plain = key.context.label();
+        if *label == plain {
+            return None;
+        }
+        let suffix = HostName::parse(&format!("x.{plain}")).ok()?;
+        let why = match self.names.rules().refuses(&suffix) {
+            Some(reason) => Refusal {
+                name: suffix,
+                reason,
+            }
+            .why()
+            .into_owned(),
+            None => format!("another context or user has \"{plain}\""),
+        };
+        Some(format!("names end in .{label} and not in .{plain}: {why}"))
     }
 
     fn service_view(&self, key: &ServiceKey) -> Option<Service> {
@@ -190,7 +215,7 @@ impl State {
     }
 
     fn is_named(&self, unit: &Unit) -> bool {
-        unit.named_in.is_some_and(|version| self.hosts.has(version))
+        !unit.blocked && unit.named_in.is_some_and(|version| self.hosts.has(version))
     }
 
     fn hostnames(&self, key: &ServiceKey, pod: Option<&PodName>, unit: &Unit) -> Arc<[HostName]> {
@@ -205,10 +230,13 @@ impl State {
         let mut names = Vec::new();
         for pod in runtime.units.keys() {
             let outcome = self.names.outcome(&key.unit(pod.clone()));
-            names.extend(outcome.lost.into_iter().map(|lost| RefusedName {
-                reason: format!("already taken by {} (uid {})", lost.holder, lost.holder.uid),
-                hint: "use a longer form of the name".to_owned(),
-                name: lost.name.to_string(),
+            names.extend(outcome.lost.into_iter().map(|lost| {
+                let (reason, hint) = self.explain_loss(key, lost.why);
+                RefusedName {
+                    reason,
+                    hint,
+                    name: lost.name.to_string(),
+                }
             }));
             names.extend(outcome.refused.into_iter().map(|refusal| RefusedName {
                 reason: refusal.why().into_owned(),
@@ -217,6 +245,35 @@ impl State {
             }));
         }
         names
+    }
+
+    /// Why a service does not have a name that it could have, and what to do. What others forward is theirs to tell.
+    fn explain_loss(&self, key: &ServiceKey, why: Why) -> (String, String) {
+        let user = match why {
+            Why::Taken(holder) if holder.uid == key.uid => {
+                let hint = "use a longer form of the name".to_owned();
+                return (format!("it leads to {holder}"), hint);
+            }
+            Why::Taken(holder) => holder.uid,
+            Why::Kept(uid) => uid,
+            Why::Released => {
+                let namespace = &key.namespace;
+                return (
+                    "it was another user's when this service was added, and is free now".to_owned(),
+                    format!(
+                        "`kubefwdctl ns rm {namespace} && kubefwdctl ns add {namespace}` takes it"
+                    ),
+                );
+            }
+        };
+        let label = self.labels.get(key.uid, &key.context);
+        let own =
+            label.map(|label| format!("{}.{}.{label} is always yours", key.service, key.namespace));
+        let user = self.user_name(user);
+        (
+            format!("it leads to a service of user {user}"),
+            own.unwrap_or_default(),
+        )
     }
 }
 

@@ -33,7 +33,7 @@ const STATUSES: [(&str, &str); 14] = [
     ("peers.demo.sim", "active"),
     ("printer.demo.sim", "active"),
     ("shut.demo.sim", "active"),
-    ("taken.demo.sim", "partial"),
+    ("taken.demo.sim", "error"),
     ("web.demo.sim", "active"),
     ("shop-api.other.sim", "active"),
     ("single.other.sim", "active"),
@@ -43,7 +43,7 @@ const STATUSES: [(&str, &str); 14] = [
 const FAILED: [(&str, &str); 3] = [
     ("blocked.demo.sim", "error"),
     ("shut.demo.sim", "error"),
-    ("taken.demo.sim", "partial"),
+    ("taken.demo.sim", "error"),
 ];
 
 /// A daemon that forwards `demo`, part of `other`, and `closed`, which it may not read.

@@ -94,6 +94,38 @@ fn everything_listens_again_after_a_restart_before_the_cluster_answers() {
 }
 
 #[test]
+fn a_port_that_is_taken_later_takes_the_names_away() {
+    let mut world = World::new(Saved::default());
+    world.add_namespace("demo").unwrap();
+    world.found("demo", "api", observed(&[80]));
+    world.rest();
+    assert!(!world.hosts.is_empty());
+    world.taken.insert(9090);
+    world.found("demo", "api", observed(&[80, 9090]));
+    world.rest();
+    assert!(world.hosts.is_empty(), "{:?}", world.hosts);
+    world.found("demo", "api", observed(&[80]));
+    world.rest();
+    assert!(!world.hosts.is_empty(), "what is left is all there");
+}
+
+#[test]
+fn a_unit_moves_where_only_its_address_is_taken() {
+    let mut world = World::new(Saved::default());
+    world.add_namespace("demo").unwrap();
+    world.taken_here = true;
+    world.found("demo", "api", observed(&[80, 8080]));
+    world.rest();
+    let api = world.service("demo", "api").unwrap();
+    assert_eq!(api.status, ServiceStatus::Active);
+    assert_eq!(
+        world.hosts.keys().copied().collect::<Vec<_>>(),
+        [api.address.unwrap()]
+    );
+    assert_eq!(world.open.len(), 2);
+}
+
+#[test]
 fn what_is_removed_and_added_at_once_keeps_its_listeners() {
     let mut world = World::new(Saved::default());
     world.add_namespace("demo").unwrap();
@@ -114,7 +146,7 @@ fn what_is_removed_and_added_at_once_keeps_its_listeners() {
 }
 
 #[test]
-fn a_port_that_is_taken_fails_alone_and_is_tried_again() {
+fn a_unit_has_its_names_with_all_of_its_ports_and_a_taken_one_is_tried_again() {
     let mut world = World::new(Saved::default());
     world.taken.insert(80);
     world.add_namespace("demo").unwrap();
@@ -123,8 +155,9 @@ fn a_port_that_is_taken_fails_alone_and_is_tried_again() {
     let api = world.service("demo", "api").unwrap();
     assert_eq!(
         (api.status, api.status_reason.as_str()),
-        (ServiceStatus::Partial, "taken")
+        (ServiceStatus::Error, "taken")
     );
+    assert!(world.hosts.is_empty(), "{:?}", world.hosts);
     world.taken.clear();
     assert_eq!(
         world.apply(Command::RetryFailedPorts),
@@ -234,11 +267,12 @@ fn what_a_lease_brought_goes_with_it() {
     let lease = Lease(7);
     let request = AddNamespace {
         key: key("demo"),
-        kubeconfig: Vec::new(),
         selection: Selection::default(),
         options: Options::default(),
-        lease: Some(lease),
-        environment: None,
+        origin: Origin {
+            lease: Some(lease),
+            ..Origin::default()
+        },
     };
     world.apply(Command::AddNamespace(request)).unwrap();
     world.found("demo", "api", observed(&[80]));
@@ -269,11 +303,12 @@ fn requests_that_cannot_be_are_refused_with_what_to_do() {
             namespace: NamespaceName::parse("demo").unwrap(),
             ..other
         },
-        kubeconfig: vec!["/k".into()],
         selection: Selection::default(),
         options: Options::default(),
-        lease: None,
-        environment: None,
+        origin: Origin {
+            kubeconfig: vec!["/k".into()],
+            ..Origin::default()
+        },
     };
     world.apply_at(Command::AddNamespace(request), now).unwrap();
     let which = Which::Named("demo".into());

@@ -91,11 +91,9 @@ fn access_is_limited_from_the_second_user_on() {
     other.uid = OTHER;
     let request = AddNamespace {
         key: other.clone(),
-        kubeconfig: Vec::new(),
         selection: Selection::default(),
         options: Options::default(),
-        lease: None,
-        environment: None,
+        origin: Origin::default(),
     };
     state
         .apply(Command::AddNamespace(request), SystemTime::UNIX_EPOCH)
@@ -207,11 +205,12 @@ fn what_a_restart_took_is_said_until_it_comes_back() {
     };
     let request = AddNamespace {
         key: key("demo"),
-        kubeconfig: Vec::new(),
         selection: Selection::default(),
         options: Options::default(),
-        lease: None,
-        environment: Some(environment),
+        origin: Origin {
+            environment: Some(environment),
+            ..Origin::default()
+        },
     };
     world
         .state
