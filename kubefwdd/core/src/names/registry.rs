@@ -213,13 +213,22 @@ impl NameRegistry {
         if rules == self.rules {
             return Vec::new();
         }
-        self.rules = rules;
+        let before = std::mem::replace(&mut self.rules, rules);
+        let taken_back = before
+            .allowed_suffixes
+            .difference(&self.rules.allowed_suffixes);
+        let taken_back: Vec<_> = taken_back.collect();
         let mut changes = Vec::new();
         for (name, slot) in &mut self.names {
             let from = slot.holder().cloned();
             let refused = self.rules.refuses(name);
             // A domain that the machine searches since it is in another network takes no name away.
-            if refused != Some(RefusalReason::OwnDomain) || from.is_none() {
+            let stays = refused == Some(RefusalReason::OwnDomain)
+                && from.is_some()
+                && !taken_back
+                    .iter()
+                    .any(|suffix| name.is_within(suffix.as_str()));
+            if !stays {
                 slot.refused = refused;
             }
             let to = slot.holder().cloned();

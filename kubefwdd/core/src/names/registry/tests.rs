@@ -180,6 +180,31 @@ fn refused_names_are_told_and_come_back_when_the_rules_allow() {
     assert_eq!(registry.set_rules(rules), []);
 }
 
+#[test]
+fn another_network_takes_no_name_away_and_root_can() {
+    let mut registry = NameRegistry::default();
+    let api = unit(1, "c", "ours", "api");
+    claim(&mut registry, &api, 1);
+    let searched = NameRules {
+        search_domains: BTreeSet::from([name("ours")]),
+        ..NameRules::default()
+    };
+    assert_eq!(registry.set_rules(searched.clone()), []);
+    let later = unit(1, "c", "ours", "db");
+    claim(&mut registry, &later, 1);
+    assert!(registry.holder(&name("api.ours")).is_some());
+    assert!(registry.holder(&name("db.ours")).is_none());
+    let allowed = NameRules {
+        allowed_suffixes: BTreeSet::from([name("ours")]),
+        ..searched.clone()
+    };
+    registry.set_rules(allowed);
+    assert!(registry.holder(&name("db.ours")).is_some());
+    registry.set_rules(searched);
+    assert!(registry.holder(&name("api.ours")).is_none());
+    assert!(registry.holder(&name("db.ours")).is_none());
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Claim {
