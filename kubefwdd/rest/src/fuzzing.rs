@@ -17,7 +17,8 @@ use super::identity::{Identity, Peer, SHORTEST_TOKEN, Tokens};
 use super::openapi::Documents;
 use super::router::{described, guarded};
 use super::serve;
-use super::server::{Settings, address};
+use super::server::address;
+use super::settings::Settings;
 use super::state::ApiState;
 
 /// Streams and whatever waits for the cluster are cut off then.

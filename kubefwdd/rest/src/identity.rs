@@ -13,7 +13,7 @@ use kubefwd_model::Uid;
 
 use super::control::Control;
 use super::error::{ApiError, Code};
-use super::server::Settings;
+use super::settings::Settings;
 
 /// Shorter tokens can be guessed.
 pub(super) const SHORTEST_TOKEN: usize = 16;

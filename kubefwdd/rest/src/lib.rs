@@ -27,6 +27,7 @@ mod router;
 mod routes;
 mod serve;
 mod server;
+mod settings;
 mod sse;
 mod state;
 #[cfg(test)]
@@ -36,5 +37,6 @@ mod wait;
 
 pub use control::{Cluster, Control};
 pub use identity::IdentityError;
-pub use server::{Identification, RestError, Server, Settings};
+pub use server::{Identification, RestError, Server};
+pub use settings::Settings;
 pub(crate) use state::ApiState;

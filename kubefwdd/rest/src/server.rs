@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::Path;
 use std::sync::Arc;
 
 use kubefwd_core::addresses::API_ADDRESS;
@@ -15,20 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
 use super::identity::{Identity, IdentityError};
+use super::settings::Settings;
 use super::{router, serve};
-
-/// What the configuration says of REST.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
-    /// `address:port`, or `off`.
-    pub listen: &'a str,
-    /// `peer-uid`, `fixed:UID` or `token`.
-    pub identity: &'a str,
-    /// The file of tokens.
-    pub token_file: Option<&'a Path>,
-    /// With `peer-uid`, who uid 0 is: `auto`, `member` or `never`.
-    pub root: &'a str,
-}
 
 /// REST before it serves: its TCP socket is open, or cannot be opened.
 pub struct Server {
