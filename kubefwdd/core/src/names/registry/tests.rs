@@ -288,6 +288,9 @@ impl Model {
     }
 
     fn claim(&mut self, index: usize, claim: Option<(u64, bool)>) {
+        if self.claims.get(&index).copied() == claim {
+            return;
+        }
         let uid = pool_unit(index).uid;
         let before = self.names(index);
         match claim {
