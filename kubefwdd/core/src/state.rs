@@ -303,8 +303,9 @@ impl State {
                 let namespace = spec.namespace(&service.namespace_key());
                 namespace.is_some_and(|spec| spec.plan(service, true).is_some())
             };
-            let moved = self.names.forget(|service| !wanted(service));
+            let (moved, waiting) = self.names.forget(|service| !wanted(service));
             self.names_moved(&moved);
+            self.changed.services.extend(waiting);
         }
         if let Some((revision, addresses)) = self.hosts.request() {
             let changes = addresses.into_iter();

@@ -75,7 +75,7 @@ impl Control {
 
 fn worker_findings(WorkerView { worker, denied }: &WorkerView, findings: &mut Vec<Finding>) {
     if worker.state == WorkerState::Backoff {
-        let message = format!("died and is being restarted: {}", worker.error);
+        let message = format!("is not running: {}", worker.error);
         let subject = format!("worker of uid {}", worker.uid);
         findings
             .push(Finding::new(Severity::Error, subject, message).hint("journalctl -u kubefwdd"));

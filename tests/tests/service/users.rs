@@ -123,6 +123,14 @@ fn two_users_and_root_share_names_and_nothing_else() {
             assert_eq!(net::resolve("web")[0].to_string(), holder);
         }
         assert_eq!(names(&ALICE, &alice), alices);
+        if first == "bob" {
+            // Alice is told what became of the name that she did not get.
+            let listed = ALICE.ctl(&sandbox, &system, &alice, &["svc", "ls"]).ok();
+            assert!(
+                listed.contains("web: it leads to a service of user root"),
+                "{listed}"
+            );
+        }
         let again = BOB.ctl(&sandbox, &system, &bob, &add);
         assert!(
             again

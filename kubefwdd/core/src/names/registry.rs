@@ -10,7 +10,7 @@
 //! and then the lower key. So for one user the outcome is a function of the claims alone and not of the
 //! order in which workers report them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kubefwd_model::{HostName, ServiceKey, Uid, UnitKey};
@@ -176,19 +176,29 @@ impl NameRegistry {
     /// Gives up the kept names of services that are gone for good. Root, where it claims one, gets it; everybody else has
     /// to claim it anew.
     ///
-    /// Returns the names that moved.
-    pub fn forget(&mut self, gone: impl Fn(&ServiceKey) -> bool) -> Vec<NameChange> {
+    /// Returns the names that moved, and the services for which a name is free now.
+    pub fn forget(
+        &mut self,
+        gone: impl Fn(&ServiceKey) -> bool,
+    ) -> (Vec<NameChange>, BTreeSet<ServiceKey>) {
         let mut free = Vec::new();
         for names in self.kept.values_mut() {
             free.extend(names.extract_if(.., |_, service| gone(service)));
         }
         self.kept.retain(|_, names| !names.is_empty());
         let mut changes = Changes::default();
+        let mut waiting = BTreeSet::new();
         for (name, _) in free {
             changes.note(self, &name);
             self.give_up(&name);
+            let claims = self
+                .names
+                .get(&name)
+                .into_iter()
+                .flat_map(|slot| &slot.claims);
+            waiting.extend(claims.map(|claim| ServiceKey::from(&*claim.unit)));
         }
-        changes.finish(self)
+        (changes.finish(self), waiting)
     }
 
     /// The names that a restart must not give to another user: of several who claim it, or kept. With the service that has
