@@ -236,6 +236,22 @@ fn who_floods_is_cut_short() {
 }
 
 #[test]
+fn who_wants_every_port_gets_a_share() {
+    run_as_root(async |sandbox| {
+        let world = World::start(sandbox, &["hoard"]).await;
+        world.system.logged("you have more than 300 services");
+        world.system.logged(SAID);
+        let listed = world.ctl(&BOB, &["fwd", "ls", "-o", "json"]).json();
+        let forwards = listed["forwards"].as_array().unwrap().len();
+        assert!((256..=4 * 300).contains(&forwards), "{forwards} ports");
+        // Root and others go on.
+        let _listed = world.system.json(&["svc", "ls"]);
+        world.alice_is_served();
+        world.nothing_is_spoilt();
+    });
+}
+
+#[test]
 fn frames_that_grow_when_they_are_read_are_not_piled_up() {
     run_as_root(async |sandbox| {
         let world = World::start(sandbox, &["bombs"]).await;

@@ -99,6 +99,7 @@ fn speak(line: &str, socket: UnixStream) -> Result<()> {
             "lines" => match worker.flood_the_log().await? {},
             "bombs" => worker.send_bombs().await?,
             "endless" => worker.list_without_an_end().await?,
+            "hoard" => worker.hoard().await?,
             "accuse" => match worker.accuse().await? {},
             "impersonate" => worker.impersonate().await?,
             "listen-again" => worker.listen_after_revocation().await?,
@@ -180,6 +181,32 @@ impl Worker {
         for frame in 0..12 {
             self.say(empty.clone()).await?;
             self.say(services("sim", "demo", names(frame))).await?;
+        }
+        self.say(log(DONE)).await
+    }
+
+    /// Claims to need more ports than a machine has descriptors.
+    async fn hoard(&mut self) -> Result<()> {
+        self.is_wanted().await?;
+        let ports = (1..=256).map(|port| wire::ObservedPort {
+            port,
+            protocol: "TCP".to_owned(),
+            ..wire::ObservedPort::default()
+        });
+        let ports: Vec<_> = ports.collect();
+        for n in 0..300 {
+            let large = wire::ObservedService {
+                ports: ports.clone(),
+                ..service(&format!("b{n}"))
+            };
+            // Beside those that were there before.
+            let report = wire::ServicesReport {
+                context: "sim".to_owned(),
+                namespace: "demo".to_owned(),
+                services: vec![large],
+                ..wire::ServicesReport::default()
+            };
+            self.say(from_worker::Frame::Services(report)).await?;
         }
         self.say(log(DONE)).await
     }
