@@ -43,6 +43,8 @@ pub(crate) struct Adapters {
 pub(super) struct EffectRunner {
     adapters: Adapters,
     listeners: HashMap<ListenerId, Arc<TcpListener>>,
+    /// Descriptors beyond these are for requests, the hosts file and the state.
+    max_listeners: u64,
     save_due: Option<Instant>,
     saved_at: Option<Instant>,
     bind_due: Option<Instant>,
@@ -51,7 +53,9 @@ pub(super) struct EffectRunner {
 
 impl EffectRunner {
     pub(super) fn new(adapters: Adapters) -> Self {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, 0));
         Self {
+            max_listeners: limit / 10 * 9,
             adapters,
             listeners: HashMap::new(),
             save_due: None,
@@ -147,12 +151,6 @@ impl EffectRunner {
         Report::Bound { listener, result }
     }
 
-    /// Whether so many descriptors are in use that the rest is needed for requests, the hosts file and the state.
-    fn is_full(&self) -> bool {
-        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, 0));
-        self.listeners.len() as u64 >= limit / 10 * 9
-    }
-
     fn listen(
         &mut self,
         uid: Uid,
@@ -163,7 +161,7 @@ impl EffectRunner {
             let failure = failure!(PortUnavailable, "{error}");
             return Err(failure.hint("see `kubefwdctl doctor`").into());
         }
-        if self.is_full() {
+        if self.listeners.len() as u64 >= self.max_listeners {
             let failure = failure!(
                 PortUnavailable,
                 "kubefwdd listens on as many ports as it can"

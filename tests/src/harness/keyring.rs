@@ -1,5 +1,7 @@
 //! The session keyring of the test's process, which programs that it starts inherit (session-keyring(7)).
 
+use std::ffi::CString;
+
 use nix::errno::Errno;
 use nix::libc;
 
@@ -22,13 +24,39 @@ pub fn join_new_session() {
     Errno::result(joined).expect("a process may have a session keyring of its own");
 }
 
-/// The number of the key of this name that this process finds.
+/// Leaves a key where every process of this session finds it.
+///
+/// # Errors
+/// What the kernel says.
 ///
 /// # Panics
 /// When the name is not one.
-#[must_use]
-pub fn search(name: &str) -> Option<i64> {
-    let name = std::ffi::CString::new(name).expect("a key's name has no NUL");
+pub fn add(name: &str, payload: &str) -> nix::Result<i64> {
+    let name = CString::new(name).expect("a key's name has no NUL");
+    #[expect(unsafe_code, reason = "there is no safe form of it")]
+    // SAFETY: two strings that end in NUL, and a buffer with its length; all live through the call.
+    let added = unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"user".as_ptr(),
+            name.as_ptr(),
+            payload.as_ptr(),
+            payload.len(),
+            SESSION_KEYRING,
+        )
+    };
+    Errno::result(added)
+}
+
+/// The number of the key of this name that this process finds.
+///
+/// # Errors
+/// `ENOKEY` when there is none.
+///
+/// # Panics
+/// When the name is not one.
+pub fn search(name: &str) -> nix::Result<i64> {
+    let name = CString::new(name).expect("a key's name has no NUL");
     #[expect(unsafe_code, reason = "there is no safe form of it")]
     // SAFETY: two strings that end in NUL and live through the call; the rest are numbers.
     let found = unsafe {
@@ -41,5 +69,5 @@ pub fn search(name: &str) -> Option<i64> {
             0,
         )
     };
-    Errno::result(found).ok()
+    Errno::result(found)
 }

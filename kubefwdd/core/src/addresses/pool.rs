@@ -138,18 +138,9 @@ impl AddressPool {
     /// Ends the use of the unit's address, which nobody gets again: another program listens there.
     pub fn shun(&mut self, unit: &UnitKey) {
         self.release(unit);
-        let Some(Assigned {
-            address,
-            released: Some(moment),
-        }) = self.units.get(unit).copied()
-        else {
-            return;
-        };
-        self.units.remove(unit);
-        self.holders.remove(&address);
-        self.memory.remove(moment);
-        self.numbering.leave(unit);
-        self.shunned += 1;
+        if self.take_out(unit).is_some() {
+            self.shunned += 1;
+        }
     }
 
     /// The address that a unit has in use.
@@ -347,20 +338,22 @@ impl AddressPool {
         Some(address)
     }
 
-    /// Forgets a remembered unit. Does nothing to a live one.
+    /// Forgets a remembered unit, whose address is free then. Does nothing to a live one.
     fn forget(&mut self, unit: &UnitKey) {
-        let Some(Assigned {
-            address,
-            released: Some(moment),
-        }) = self.units.get(unit).copied()
-        else {
-            return;
-        };
+        if let Some(address) = self.take_out(unit) {
+            self.give(address);
+        }
+    }
+
+    /// Forgets a remembered unit, but not that its address is taken. `None` for a live one.
+    fn take_out(&mut self, unit: &UnitKey) -> Option<Ipv4Addr> {
+        let Assigned { address, released } = self.units.get(unit).copied()?;
+        let moment = released?;
         self.units.remove(unit);
         self.holders.remove(&address);
         self.memory.remove(moment);
         self.numbering.leave(unit);
-        self.give(address);
+        Some(address)
     }
 
     /// Forgets the remembered unit that stands on an address.

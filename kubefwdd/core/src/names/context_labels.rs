@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kubefwd_model::{ContextName, DnsLabel, HostName, Uid};
+use kubefwd_model::{ContextName, DnsLabel, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::NameRules;
@@ -51,10 +51,9 @@ impl ContextLabels {
             holder.uid = Some(uid);
             return label.clone();
         }
-        let plain = context.clone();
-        let plain = match refuses(&context.label(), rules) {
-            true => joined(&plain, INSTEAD),
-            false => plain,
+        let plain = match rules.refuses_below(&context.label()) {
+            Some(_) => joined(context, INSTEAD),
+            None => context.clone(),
         };
         let with_user = joined(&plain, user);
         let hashed = |name: &ContextName| name.label_with_hash();
@@ -87,12 +86,6 @@ impl ContextLabels {
         self.by_label
             .retain(|_, holder| holder.uid != Some(uid) || holder.context != *context);
     }
-}
-
-/// Whether nobody may have names below this label.
-pub(crate) fn refuses(label: &DnsLabel, rules: &NameRules) -> bool {
-    let below = HostName::parse(&format!("x.{label}"));
-    below.is_ok_and(|name| rules.refuses(&name).is_some())
 }
 
 /// `context-part`; a context's name may hold anything, so this is one.

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use kubefwd_model::HostName;
+use kubefwd_model::{DnsLabel, HostName};
 
 /// The name of the daemon's own REST interface.
 pub const API_NAME: &str = "kubefwd.internal";
@@ -207,6 +207,14 @@ impl NameRules {
         } else {
             None
         }
+    }
+
+    /// Why nobody may have names below this label, or `None` where a service may.
+    #[must_use]
+    pub fn refuses_below(&self, label: &DnsLabel) -> Option<Refusal> {
+        let name = HostName::parse(&format!("x.{label}")).ok()?;
+        let reason = self.refuses(&name)?;
+        Some(Refusal { name, reason })
     }
 
     /// Why no administrator can allow names within this suffix, or `None` where one can.

@@ -164,26 +164,38 @@ impl State {
         removed: &[ServiceName],
     ) {
         let limit = self.settings.max_services_per_user;
-        let mut count = self.services_of(namespace.uid);
+        self.services_removed(namespace, removed);
+        let Some(observed) = self.observed.get(namespace) else {
+            return;
+        };
+        let known = |name| {
+            observed
+                .services
+                .get(name)
+                .map_or(0, ObservedService::weight)
+        };
+        // Most reports are of pods that came or went, and need no sum over all that the user has.
+        let grows = found
+            .iter()
+            .any(|(name, service)| service.weight() > known(name));
+        let mut count = match grows {
+            true => self.services_of(namespace.uid),
+            false => 0,
+        };
         let Some(observed) = self.observed.get_mut(namespace) else {
             return;
         };
-        for name in removed {
-            if let Some(service) = observed.services.remove(name) {
-                self.changed
-                    .converge
-                    .insert(namespace.service(name.clone()));
-                count -= service.weight();
-            }
-        }
         for (name, service) in found {
             let known = observed.services.get(&name);
             if known == Some(&service) {
                 continue;
             }
-            let rest = count - known.map_or(0, ObservedService::weight);
-            let with = rest + service.weight();
-            if with > limit.max(count) {
+            let (before, after) = (known.map_or(0, ObservedService::weight), service.weight());
+            if after <= before {
+                count = count.saturating_sub(before - after);
+            } else if count + after - before <= limit {
+                count += after - before;
+            } else {
                 if !std::mem::replace(&mut observed.left_out, true) {
                     let message = format!("{namespace}: {}", too_many_services(limit));
                     let uid = namespace.uid;
@@ -191,7 +203,6 @@ impl State {
                 }
                 continue;
             }
-            count = with;
             self.changed
                 .converge
                 .insert(namespace.service(name.clone()));
@@ -201,6 +212,18 @@ impl State {
         self.changed.namespaces.insert(namespace.clone());
         if !removed.is_empty() {
             self.make_room(namespace.uid);
+        }
+    }
+
+    fn services_removed(&mut self, namespace: &NamespaceKey, removed: &[ServiceName]) {
+        let Some(observed) = self.observed.get_mut(namespace) else {
+            return;
+        };
+        for name in removed {
+            if observed.services.remove(name).is_some() {
+                let gone = namespace.service(name.clone());
+                self.changed.converge.insert(gone);
+            }
         }
     }
 
@@ -280,8 +303,10 @@ impl State {
     fn block_unit(&mut self, place: &PortRef) {
         let runtime = self.services.get_mut(&place.service);
         let unit = runtime.and_then(|runtime| runtime.units.get_mut(&place.pod));
-        if let Some(unit) = unit {
-            unit.blocked = true;
+        if let Some(unit) = unit
+            && !std::mem::replace(&mut unit.blocked, true)
+            && unit.named_in.is_some()
+        {
             self.hosts.mark(unit.address);
         }
     }

@@ -15,7 +15,7 @@ use super::forwards::{Port, PortPhase, ServiceRuntime, Unit};
 
 use super::observed::{ForwardPhase, ObservedNamespace, ObservedService, Phase};
 use super::reports::too_many_services;
-use crate::names::{Refusal, Why};
+use crate::names::Why;
 
 impl State {
     /// Updates what readers see of what changed, and announces it.
@@ -147,14 +147,8 @@ impl State {
         if *label == plain {
             return None;
         }
-        let suffix = HostName::parse(&format!("x.{plain}")).ok()?;
-        let why = match self.names.rules().refuses(&suffix) {
-            Some(reason) => Refusal {
-                name: suffix,
-                reason,
-            }
-            .why()
-            .into_owned(),
+        let why = match self.names.rules().refuses_below(&plain) {
+            Some(refusal) => refusal.why().into_owned(),
             None => format!("another context or user has \"{plain}\""),
         };
         Some(format!("names end in .{label} and not in .{plain}: {why}"))

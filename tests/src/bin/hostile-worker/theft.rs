@@ -9,16 +9,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kubefwd_proto::worker::v1::to_worker;
-use nix::errno::Errno;
-use nix::libc;
+use kubefwd_tests::harness::keyring;
 use nix::sys::socket::{Backlog, Shutdown, SockaddrIn, connect, listen, shutdown};
 
 use super::{Worker, service, services};
 
-/// `KEY_SPEC_SESSION_KEYRING` of keyctl(2).
-const SESSION_KEYRING: libc::c_int = -3;
-/// `KEYCTL_SEARCH` of keyctl(2).
-const SEARCH: libc::c_int = 10;
+/// The key that one user leaves and another looks for.
+const KEY: &str = "kubefwd-test";
 /// A service of the user's own.
 const OWN: &str = "edge";
 
@@ -79,38 +76,12 @@ impl Worker {
 
 /// Leaves a key where every process of this session finds it.
 pub(super) fn leave_key() -> Result<()> {
-    let (kind, name, payload) = (c"user", c"kubefwd-test", "secret");
-    #[expect(unsafe_code, reason = "there is no safe form of it")]
-    // SAFETY: two strings that end in NUL, and a buffer with its length; all live through the call.
-    let key = unsafe {
-        libc::syscall(
-            libc::SYS_add_key,
-            kind.as_ptr(),
-            name.as_ptr(),
-            payload.as_ptr(),
-            payload.len(),
-            SESSION_KEYRING,
-        )
-    };
-    keep_loot(&format!("left {:?}", Errno::result(key)))
+    keep_loot(&format!("left {:?}", keyring::add(KEY, "secret")))
 }
 
 /// Looks for the key that another left.
 pub(super) fn find_key() -> Result<()> {
-    let (kind, name) = (c"user", c"kubefwd-test");
-    #[expect(unsafe_code, reason = "there is no safe form of it")]
-    // SAFETY: two strings that end in NUL and live through the call; the rest are numbers.
-    let key = unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            SEARCH,
-            SESSION_KEYRING,
-            kind.as_ptr(),
-            name.as_ptr(),
-            0,
-        )
-    };
-    keep_loot(&format!("found {:?}", Errno::result(key)))
+    keep_loot(&format!("found {:?}", keyring::search(KEY)))
 }
 
 /// Writes to what the daemon left as standard error, and says what it is.
