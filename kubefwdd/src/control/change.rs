@@ -1,4 +1,4 @@
-//! Changing what is forwarded: removing, opening tunnels anew, looking for requests.
+//! Changing what is forwarded: removing, reopening tunnels, capturing requests.
 
 use kubefwd_core::policy::{Actor, Verb};
 use kubefwd_core::requests::Reconnect;

@@ -52,11 +52,10 @@ fn check(uid: Uid) -> Option<String> {
     }
 }
 
-/// Waits until this user may not have a worker, and says why.
-pub(super) async fn lost(workers: &Workers, uid: Uid) -> String {
-    let mut groups = workers.groups.subscribe();
+/// Waits until this user may not have a worker, and says why. `groups` has seen what was decided on last.
+pub(super) async fn lost(groups: &mut watch::Receiver<()>, uid: Uid) -> String {
     loop {
-        changed(&mut groups).await;
+        changed(groups).await;
         if let Some(why) = denied(uid).await {
             return why;
         }

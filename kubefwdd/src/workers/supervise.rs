@@ -91,7 +91,7 @@ async fn run_permitted(workers: &Arc<Workers>, user: &Arc<User>) -> Option<Strin
     }
     tokio::select! {
         end = run_once(workers, user) => end,
-        why = permission::lost(workers, user.uid) => Some(why),
+        why = permission::lost(&mut groups, user.uid) => Some(why),
     }
 }
 
